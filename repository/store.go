@@ -1,0 +1,60 @@
+package repository
+
+import (
+	"context"
+	"errors"
+	"iter"
+)
+
+// Store keeps the published metadata under flat names such as
+// "17.bins-0a3f.json". The timestamp is the only name whose content ever
+// changes; a Store need not be fast at anything but Get and Create.
+//
+// Implementations are safe for concurrent use, pass the suite in
+// repository/storetest, and never return before what they promise is true.
+type Store interface {
+	// Get returns the content of name, or an error that wraps ErrNotExist.
+	Get(ctx context.Context, name string) ([]byte, error)
+
+	// Create makes name exist with exactly data. When it returns nil, name is
+	// durable: it survives the loss of power. If name already has these bytes
+	// the result is nil (and name is made durable again, because what a killed
+	// process wrote may be readable and not yet durable); if it has others, the
+	// error wraps ErrConflict and nothing changed. After any other error name
+	// may or may not exist, and the call may be repeated.
+	Create(ctx context.Context, name string, data []byte) error
+
+	// Swap durably replaces the content of name, which must be old, by new; a
+	// nil old means that name must not exist. If name already holds new, the
+	// result is nil and name is made durable again. If it holds anything else
+	// but old, the error wraps ErrConflict and nothing changed. A reader sees
+	// the whole of old or the whole of new. After any other error either may be
+	// there, and the call may be repeated.
+	Swap(ctx context.Context, name string, old, new []byte) error
+
+	// List yields every name in no particular order. A name created or deleted
+	// meanwhile may be missing. Audit and collection list; publishing never does.
+	List(ctx context.Context) iter.Seq2[Info, error]
+
+	// Delete durably removes name; that it does not exist is no error. It must
+	// only be used on names that nothing will refer to again.
+	Delete(ctx context.Context, name string) error
+}
+
+// Info is what List tells of a name.
+type Info struct {
+	Name string
+	Size int64 // bytes
+}
+
+var (
+	// ErrNotExist is wrapped by Store.Get for a name that is not there.
+	ErrNotExist = errors.New("does not exist")
+
+	// ErrConflict is wrapped by Store.Create and Store.Swap when the name holds
+	// bytes that the caller did not expect.
+	ErrConflict = errors.New("conflict: the name holds other bytes")
+)
+
+// timestampName is the one name that is ever swapped.
+const timestampName = "timestamp.json"
