@@ -1,29 +1,109 @@
 package repository
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/bindery-tuf/bindery/roles"
 )
 
 // Item is one change of the repository, published or refused as a whole: the
-// targets added (or replaced) and the paths removed. A path occurs once.
+// targets added (or replaced) and the paths removed.
 type Item struct {
-	// ID names the item, across restarts and retries: at most 128 bytes of
+	// ID names the item across restarts and retries: at most 128 bytes of
 	// printable ASCII. Empty means that Submit makes one.
 	ID string `json:"id"`
 
 	Add    []roles.Target `json:"add,omitempty"`
 	Remove []string       `json:"remove,omitempty"`
 
-	// Accepted is when the item was queued. It is set by Submit and isn't part
-	// of Digest.
+	// Accepted is when the item was queued. Submit sets it; it isn't part of
+	// the Digest.
 	Accepted time.Time `json:"accepted"`
 }
 
-// Digest is the SHA-256 (hex) of what the item changes: equal for two items that are
-// the same, whatever their IDs and times. The item must have been validated.
-func (it Item) Digest() string { panic("todo") }
+// maxChanges is how many paths one item may name. It bounds what one item can
+// demand of the journal and of a generation's memory.
+const maxChanges = 10_000
 
-var _ = json.Marshal
+// Validate returns nil if every client would understand the item, or an error
+// that names the path and the reason. Submit calls it; a program that puts items
+// into a shared journal itself must call it first. No I/O.
+func (it Item) Validate() error {
+	if err := checkID(it.ID); err != nil {
+		return err
+	}
+	switch n := len(it.Add) + len(it.Remove); {
+	case n == 0:
+		return errors.New("item: it names no path")
+	case n > maxChanges:
+		return fmt.Errorf("item: %d paths, at most %d", n, maxChanges)
+	}
+	seen := make(map[string]bool, len(it.Add)+len(it.Remove))
+	once := func(path string) error {
+		if seen[path] {
+			return fmt.Errorf("target %q: named twice in one item", path)
+		}
+		seen[path] = true
+		return nil
+	}
+	for _, t := range it.Add {
+		if err := t.Validate(); err != nil {
+			return err
+		}
+		if err := once(t.Path); err != nil {
+			return err
+		}
+	}
+	for _, path := range it.Remove {
+		if err := roles.CheckPath(path); err != nil {
+			return err
+		}
+		if err := once(path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Digest is the SHA-256 (hex) of what the item changes: equal for two items
+// that change the same, whatever their IDs and times.
+func (it Item) Digest() string {
+	it.ID, it.Accepted = "", time.Time{}
+	b, err := json.Marshal(it)
+	if err != nil { // only for custom data that Validate refuses
+		b = fmt.Appendf(nil, "%#v", it)
+	}
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
+}
+
+// paths yields every path that the item names.
+func (it Item) paths(yield func(string) bool) {
+	for _, t := range it.Add {
+		if !yield(t.Path) {
+			return
+		}
+	}
+	for _, path := range it.Remove {
+		if !yield(path) {
+			return
+		}
+	}
+}
+
+func checkID(id string) error {
+	if len(id) > 128 {
+		return fmt.Errorf("item: an ID of %d bytes, at most 128", len(id))
+	}
+	for i := range len(id) {
+		if id[i] < '!' || id[i] > '~' {
+			return fmt.Errorf("item: ID %q: not printable ASCII", id)
+		}
+	}
+	return nil
+}
