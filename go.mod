@@ -9,3 +9,8 @@ require (
 	golang.org/x/sync v0.19.0
 	golang.org/x/sys v0.47.0
 )
+
+require (
+	golang.org/x/text v0.34.0 // indirect
+	gopkg.in/yaml.v3 v3.0.1 // indirect
+)
