@@ -125,7 +125,11 @@ func (c *canonicalizer) object(depth int) error {
 
 // sort brings the members of the object that opens at out[open] into order.
 func (c *canonicalizer) sort(open int, members []member) error {
-	byKey := func(a, b member) int { return compareKeys(c.key(a), c.key(b)) }
+	byKey := func(a, b member) int {
+		ka, kb := c.key(a), c.key(b)
+		escaped := bytes.IndexByte(ka, '\\') >= 0 || bytes.IndexByte(kb, '\\') >= 0
+		return compareKeys(ka, kb, escaped)
+	}
 	if !slices.IsSortedFunc(members, byKey) {
 		slices.SortStableFunc(members, byKey)
 		c.scratch = append(c.scratch[:0], c.out[open+1:]...)

@@ -55,9 +55,10 @@ func AppendJSON(dst, canonical []byte) []byte {
 }
 
 // compareKeys orders two keys, canonical and without their quotes, by the bytes
-// they stand for. Those of the encoded form don't do: `\"` is less than `#`.
-func compareKeys(a, b []byte) int {
-	if bytes.IndexByte(a, '\\') < 0 && bytes.IndexByte(b, '\\') < 0 {
+// they stand for. Those of the encoded form don't do where one of them is
+// escaped: `\"` is less than `#`.
+func compareKeys(a, b []byte, escaped bool) int {
+	if !escaped {
 		return bytes.Compare(a, b)
 	}
 	for len(a) > 0 && len(b) > 0 {

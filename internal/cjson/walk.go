@@ -1,0 +1,199 @@
+package cjson
+
+import (
+	"bytes"
+	"iter"
+	"strconv"
+)
+
+// Member is one member of an object in canonical bytes. It aliases the object.
+type Member struct {
+	Key   []byte // as encoded, without the quotes; see DecodeString
+	Value []byte // canonical
+	Start int    // where Value begins in the object
+}
+
+// Members yields the members of an object in canonical bytes. The form is
+// checked on the way, at every depth: the one error that is yielded, as the last
+// pair, means that object isn't canonical. Only the insides of strings are not
+// looked at, beyond their escapes: whoever hands over bytes that come from
+// elsewhere has canonicalised them.
+//
+// Cost: one pass at some GB/s, without allocating for each member.
+func Members(object []byte) iter.Seq2[Member, error] {
+	return func(yield func(Member, error) bool) {
+		c := cursor{data: object}
+		for c.next(0) {
+			if !yield(Member{Key: c.key(), Value: c.data[c.keyEnd+1 : c.pos], Start: c.keyEnd + 1}, nil) {
+				return
+			}
+		}
+		if err := c.finish(); err != nil {
+			yield(Member{}, err)
+		}
+	}
+}
+
+// cursor walks the members of the object that opens at data[pos].
+type cursor struct {
+	data []byte
+	pos  int // behind the current member; behind the object when done
+	err  error
+
+	keyStart, keyEnd int  // the current key, with its quotes; keyEnd is 0 before the first
+	escaped          bool // the current key has escapes
+}
+
+func (c *cursor) key() []byte { return c.data[c.keyStart+1 : c.keyEnd-1] }
+
+// next goes to the next member. It is false at the object's end and on an error.
+func (c *cursor) next(depth int) bool {
+	data, first, before := c.data, c.keyEnd == 0, byte(',')
+	if first {
+		before = '{'
+		if depth > maxDepth {
+			return c.fail(syntaxErrorf(c.pos, "nested deeper than %d", maxDepth))
+		}
+	}
+	switch at := c.peek(c.pos); {
+	case at == '}' && !first:
+		c.pos++
+		return false
+	case at != before:
+		return c.fail(unexpected(data, c.pos, strconv.QuoteRune(rune(before))))
+	case first && c.peek(c.pos+1) == '}':
+		c.pos += 2
+		return false
+	}
+	start := c.pos + 1
+	end, escaped, err := skipString(data, start)
+	if err != nil {
+		return c.fail(err)
+	}
+	if !first && compareKeys(c.key(), data[start+1:end-1], escaped || c.escaped) >= 0 {
+		return c.fail(syntaxErrorf(start, "key %s isn't behind the one before it", data[start:end]))
+	}
+	c.keyStart, c.keyEnd, c.escaped = start, end, escaped
+	if c.peek(end) != ':' {
+		return c.fail(unexpected(data, end, "':'"))
+	}
+	if c.pos, err = skipValue(data, end+1, depth+1); err != nil {
+		return c.fail(inMember(err, c.key()))
+	}
+	return true
+}
+
+// finish tells, once next was false, what is wrong with the object, if anything.
+func (c *cursor) finish() error {
+	if c.err == nil && c.pos < len(c.data) {
+		c.err = unexpected(c.data, c.pos, "the object's end")
+	}
+	return c.err
+}
+
+func (c *cursor) fail(err error) bool {
+	c.err = err
+	return false
+}
+
+func (c *cursor) peek(i int) byte {
+	if i < len(c.data) {
+		return c.data[i]
+	}
+	return 0
+}
+
+// skipValue returns where the value that begins at data[i] ends.
+func skipValue(data []byte, i, depth int) (int, error) {
+	if i >= len(data) {
+		return 0, unexpected(data, i, "a value")
+	}
+	switch b := data[i]; {
+	case b == '"':
+		end, _, err := skipString(data, i)
+		return end, err
+	case b == '{':
+		c := cursor{data: data, pos: i}
+		for c.next(depth) {
+		}
+		return c.pos, c.err
+	case b == '[':
+		return skipArray(data, i, depth)
+	case b == '-' || isDigit(b):
+		return skipNumber(data, i)
+	}
+	for _, literal := range []string{"true", "false", "null"} {
+		if bytes.HasPrefix(data[i:], []byte(literal)) {
+			return i + len(literal), nil
+		}
+	}
+	return 0, unexpected(data, i, "a value")
+}
+
+func skipArray(data []byte, i, depth int) (int, error) {
+	if depth > maxDepth {
+		return 0, syntaxErrorf(i, "nested deeper than %d", maxDepth)
+	}
+	if i++; i < len(data) && data[i] == ']' {
+		return i + 1, nil
+	}
+	for n := 0; ; n++ {
+		var err error
+		if i, err = skipValue(data, i, depth+1); err != nil {
+			return 0, inElement(err, n)
+		}
+		switch {
+		case i < len(data) && data[i] == ']':
+			return i + 1, nil
+		case i >= len(data) || data[i] != ',':
+			return 0, unexpected(data, i, "',' or ']'")
+		}
+		i++
+	}
+}
+
+func skipNumber(data []byte, i int) (int, error) {
+	start := i
+	if data[i] == '-' {
+		i++
+	}
+	digits := i
+	for i < len(data) && isDigit(data[i]) {
+		i++
+	}
+	switch n := i - digits; {
+	case n == 0:
+		return 0, unexpected(data, i, "a digit")
+	case data[digits] == '0' && i-start > 1:
+		return 0, syntaxErrorf(start, "a zero that isn't canonical")
+	case n > 18: // shorter ones fit
+		if _, err := strconv.ParseInt(string(data[start:i]), 10, 64); err != nil {
+			return 0, syntaxErrorf(start, "an integer outside 64 bits")
+		}
+	}
+	return i, nil
+}
+
+// skipString returns where the string ends whose opening quote should be at
+// data[i], and whether it has escapes.
+func skipString(data []byte, i int) (end int, escaped bool, err error) {
+	if i >= len(data) || data[i] != '"' {
+		return 0, false, unexpected(data, i, "a string")
+	}
+	i++
+	n := bytes.IndexByte(data[i:], '"')
+	if n >= 0 && bytes.IndexByte(data[i:i+n], '\\') < 0 {
+		return i + n + 1, false, nil
+	}
+	for ; i < len(data); i++ {
+		switch data[i] {
+		case '"':
+			return i + 1, true, nil
+		case '\\':
+			if i++; i < len(data) && data[i] != '"' && data[i] != '\\' {
+				return 0, false, syntaxErrorf(i-1, "an escape that isn't canonical")
+			}
+		}
+	}
+	return 0, false, unexpected(data, len(data), "the string's end")
+}
