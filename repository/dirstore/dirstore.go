@@ -1,0 +1,181 @@
+// Package dirstore keeps metadata, and optionally target files, in a local
+// directory that any static file server can serve as it is.
+//
+// A store is a directory DIR:
+//
+//	DIR/.bindery/format     one line that says what DIR is, see below
+//	DIR/.bindery/tmp-ID     a file being written, under a random ID
+//	DIR/1.root.json         metadata under its published name (Store)
+//	DIR/timestamp.json
+//	DIR/sub/dirs/HASH.name  target files (Targets), see Targets.Put
+//
+// The line is "bindery metadata store 1" or "bindery target store 1", with a
+// newline; the number is the version of the format, and one that is unknown is
+// refused. Nothing else in DIR begins with a dot, unless a target's path does.
+//
+// A file is written and synced as .bindery/tmp-ID and then linked or renamed to
+// its name, so that a name only ever shows whole content. A tmp-ID that a crash
+// left is never looked at; the first write after an Open removes those that were
+// not written to for an hour. IDs are random and never used twice: a process
+// that was stopped for longer and then goes on gets an error, not another's file.
+//
+// The disk must support hard links. A call into the disk that has begun is not
+// interrupted when the context ends.
+package dirstore
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/bindery-tuf/bindery/internal/disk"
+)
+
+const (
+	ownDir     = ".bindery"
+	formatFile = "format"
+	tempPrefix = "tmp-"
+
+	version = 1 // of the format
+
+	filePerm fs.FileMode = 0o644 // published: a server may run as another user
+	dirPerm  fs.FileMode = 0o755
+)
+
+// kind says what a directory holds.
+type kind string
+
+const (
+	metadataStore kind = "metadata store"
+	targetStore   kind = "target store"
+)
+
+// create makes dir a new, empty store, durably. An existing dir must be empty
+// but for what an interrupted create left.
+func create(fsys disk.FS, dir string, k kind) (*root, error) {
+	err := fsys.Mkdir(dir, dirPerm)
+	made := err == nil
+	if errors.Is(err, fs.ErrExist) {
+		err = vacant(fsys, dir)
+	}
+	if err == nil {
+		err = fsys.Mkdir(filepath.Join(dir, ownDir), dirPerm)
+		if errors.Is(err, fs.ErrExist) {
+			err = nil
+		}
+	}
+	r := newRoot(fsys, dir)
+	if err == nil {
+		err = r.writeFormat(k)
+	}
+	if err == nil {
+		err = r.settle(made)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("create %s in %s: %w", k, dir, err)
+	}
+	return r, nil
+}
+
+// vacant returns an error unless dir holds nothing, or no more than a create
+// that was interrupted before it linked the format file into place.
+func vacant(fsys disk.FS, dir string) error {
+	for e, err := range fsys.ReadDir(dir) {
+		if errors.Is(err, syscall.ENOTDIR) {
+			return fmt.Errorf("it is not a directory: %w", err)
+		}
+		if err != nil {
+			return err
+		}
+		if e.Name != ownDir || !e.Dir {
+			return fmt.Errorf("the directory is not empty, it has %q: %w", e.Name, fs.ErrExist)
+		}
+	}
+	for e, err := range fsys.ReadDir(filepath.Join(dir, ownDir)) {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if e.Name == formatFile {
+			return fmt.Errorf("it is a store already: %w", fs.ErrExist)
+		}
+		if !strings.HasPrefix(e.Name, tempPrefix) {
+			return fmt.Errorf("the directory is not empty, it has %q: %w", filepath.Join(ownDir, e.Name), fs.ErrExist)
+		}
+	}
+	return nil
+}
+
+// writeFormat links the format file into place. Of several at the same time one wins.
+func (r *root) writeFormat(k kind) error {
+	temp, err := r.writeTemp([]byte(formatLine(k)))
+	if err != nil {
+		return err
+	}
+	defer r.fsys.Remove(temp)
+	return r.fsys.Link(temp, filepath.Join(r.dir, ownDir, formatFile))
+}
+
+// open checks that dir is a store of this kind and changes nothing.
+func open(fsys disk.FS, dir string, k kind) (*root, error) {
+	name := filepath.Join(dir, ownDir, formatFile)
+	line, err := disk.ReadFile(fsys, name, 1024)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = explainMissing(fsys, dir, err)
+	}
+	if errors.Is(err, syscall.ENOTDIR) {
+		err = fmt.Errorf("it is not a directory: %w", err)
+	}
+	if err == nil {
+		err = checkFormat(string(line), k)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open %s %s: %w", k, dir, err)
+	}
+	return newRoot(fsys, dir), nil
+}
+
+// explainMissing says why there is no format file: cause is returned where the
+// whole directory is missing, so that callers can tell by fs.ErrNotExist.
+func explainMissing(fsys disk.FS, dir string, cause error) error {
+	for _, err := range fsys.ReadDir(dir) {
+		if errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("it does not exist: %w", cause)
+		}
+		if err != nil {
+			return err
+		}
+		break
+	}
+	return fmt.Errorf("it is not a store: it has no %s", filepath.Join(ownDir, formatFile))
+}
+
+func formatLine(k kind) string { return fmt.Sprintf("bindery %s %d\n", k, version) }
+
+// checkFormat accepts exactly the line that writeFormat writes.
+func checkFormat(line string, want kind) error {
+	if line == formatLine(want) {
+		return nil
+	}
+	text, whole := strings.CutSuffix(line, "\n")
+	text, ours := strings.CutPrefix(text, "bindery ")
+	i := strings.LastIndexByte(text, ' ')
+	if !whole || !ours || i < 0 {
+		return fmt.Errorf("its %s is damaged: %.100q", filepath.Join(ownDir, formatFile), line)
+	}
+	k, number := kind(text[:i]), text[i+1:]
+	n, err := strconv.Atoi(number)
+	switch {
+	case k != metadataStore && k != targetStore, err != nil, strconv.Itoa(n) != number, n < version:
+		return fmt.Errorf("its %s is damaged: %.100q", filepath.Join(ownDir, formatFile), line)
+	case k != want:
+		return fmt.Errorf("it is a %s", k)
+	}
+	return fmt.Errorf("its format %d is newer than %d, the newest that this version of Bindery knows", n, version)
+}

@@ -1,0 +1,86 @@
+package dirstore
+
+import (
+	"errors"
+	"sync"
+
+	"github.com/bindery-tuf/bindery/internal/disk"
+)
+
+// dirSyncs syncs directories, one sync serving all who wait for the same one.
+//
+// A failed sync may have dropped changes that it should have written, after
+// which the next one succeeds without them. So whoever changed a directory
+// before a sync failed, and asks after it, must be told of the failure too: a
+// caller takes a mark before it changes anything, and hands it in.
+type dirSyncs struct {
+	fsys disk.FS
+
+	mu       sync.Mutex
+	failures int               // of syncs, ever
+	waiting  map[string]*round // has not begun, may be joined
+	running  map[string]*round
+}
+
+// round is one sync of one directory.
+type round struct {
+	done     chan struct{} // closed when the fields below are set
+	err      error
+	failures int // of dirSyncs, when this round ended
+}
+
+var errEarlierSync = errors.New("another sync of the directory failed meanwhile")
+
+// mark is to be taken before the directory is changed.
+func (s *dirSyncs) mark() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.failures
+}
+
+// sync returns nil once a sync of dir that began after the call has succeeded,
+// and none has failed since mark.
+func (s *dirSyncs) sync(dir string, mark int) error {
+	s.mu.Lock()
+	r := s.waiting[dir]
+	if r != nil {
+		s.mu.Unlock()
+		<-r.done
+	} else {
+		r = &round{done: make(chan struct{})}
+		if s.waiting == nil {
+			s.waiting, s.running = make(map[string]*round), make(map[string]*round)
+		}
+		s.waiting[dir] = r
+		before := s.running[dir]
+		s.mu.Unlock()
+		if before != nil {
+			<-before.done // meanwhile others join this round
+		}
+		s.run(dir, r)
+	}
+	if r.err == nil && r.failures != mark {
+		return errEarlierSync
+	}
+	return r.err
+}
+
+// run is the only one to run dir: it follows the round that ran when it was the
+// waiting one, and the next one can't begin to wait before it is running.
+func (s *dirSyncs) run(dir string, r *round) {
+	s.mu.Lock()
+	delete(s.waiting, dir)
+	s.running[dir] = r
+	s.mu.Unlock()
+
+	r.err = s.fsys.SyncDir(dir)
+
+	s.mu.Lock()
+	if r.err != nil {
+		s.failures++
+	}
+	r.failures = s.failures
+	delete(s.running, dir)
+	s.mu.Unlock()
+	close(r.done)
+}

@@ -1,0 +1,85 @@
+package dirstore
+
+import (
+	"crypto/rand"
+	"errors"
+	"io/fs"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/bindery-tuf/bindery/internal/disk"
+)
+
+// root is what the two kinds of store have in common: a directory, and the
+// temporary files in it.
+type root struct {
+	fsys  disk.FS
+	dir   string
+	syncs dirSyncs
+
+	mu      sync.Mutex // guards settled
+	settled bool
+}
+
+func newRoot(fsys disk.FS, dir string) *root {
+	return &root{fsys: fsys, dir: dir, syncs: dirSyncs{fsys: fsys}}
+}
+
+// settle makes the store's own directories durable: a process that was killed
+// while it created them left them readable and no more. With made, dir was made
+// just now, and its parent must be synced; otherwise a parent that may not be
+// read is somebody else's, who made dir before.
+func (r *root) settle(made bool) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.settled {
+		return nil
+	}
+	for _, dir := range []string{filepath.Join(r.dir, ownDir), r.dir} {
+		if err := r.fsys.SyncDir(dir); err != nil {
+			return err
+		}
+	}
+	err := r.fsys.SyncDir(filepath.Join(r.dir, ".."))
+	if err != nil && (made || !errors.Is(err, fs.ErrPermission)) {
+		return err
+	}
+	r.sweep()
+	r.settled = true
+	return nil
+}
+
+// strayAge is how long a temporary file was not written to before it is taken
+// for one that a crash left.
+const strayAge = time.Hour
+
+// sweep removes what crashes left. Failing does no harm, a stray file only
+// takes space; nor does removing too much, see the package comment.
+func (r *root) sweep() {
+	own := filepath.Join(r.dir, ownDir)
+	for e, err := range r.fsys.ReadDir(own) {
+		if err != nil {
+			return
+		}
+		if strings.HasPrefix(e.Name, tempPrefix) && time.Since(e.ModTime) > strayAge {
+			r.fsys.Remove(filepath.Join(own, e.Name))
+		}
+	}
+}
+
+// tempName returns a name for a temporary file that nobody used before.
+func (r *root) tempName() string {
+	return filepath.Join(r.dir, ownDir, tempPrefix+rand.Text())
+}
+
+// writeTemp writes a temporary file and syncs it. After an error there is none.
+func (r *root) writeTemp(data []byte) (string, error) {
+	name := r.tempName()
+	if err := disk.WriteFile(r.fsys, name, data, filePerm); err != nil {
+		r.fsys.Remove(name)
+		return "", err
+	}
+	return name, nil
+}
