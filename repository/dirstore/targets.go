@@ -1,0 +1,217 @@
+package dirstore
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/sha512"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"io/fs"
+	"maps"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/crypto/blake2b"
+
+	"github.com/bindery-tuf/bindery/internal/disk"
+	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/roles"
+)
+
+// Targets keeps target files in a directory, laid out as clients ask for them
+// (TUF specification, 5.7.3, with consistent snapshots). Any number of Targets,
+// in any number of processes, may use one directory at the same time.
+type Targets struct{ root *root }
+
+// CreateTargets makes a new, empty target store in dir, as Create does.
+func CreateTargets(dir string) (*Targets, error) { return CreateTargetsFS(disk.OS(), dir) }
+
+// CreateTargetsFS is CreateTargets on a disk of the caller's, for tests.
+func CreateTargetsFS(fsys disk.FS, dir string) (*Targets, error) {
+	r, err := create(fsys, dir, targetStore)
+	if err != nil {
+		return nil, err
+	}
+	return &Targets{r}, nil
+}
+
+// OpenTargets opens the target store in dir, as Open does.
+func OpenTargets(dir string) (*Targets, error) { return OpenTargetsFS(disk.OS(), dir) }
+
+// OpenTargetsFS is OpenTargets on a disk of the caller's, for tests.
+func OpenTargetsFS(fsys disk.FS, dir string) (*Targets, error) {
+	r, err := open(fsys, dir, targetStore)
+	if err != nil {
+		return nil, err
+	}
+	return &Targets{r}, nil
+}
+
+// newHash has the algorithms that a target may have.
+var newHash = map[string]func() hash.Hash{
+	"sha256": sha256.New,
+	"sha512": sha512.New,
+	"blake2b-256": func() hash.Hash {
+		h, err := blake2b.New256(nil)
+		if err != nil {
+			panic(err) // only for a key, and there is none
+		}
+		return h
+	},
+}
+
+// Put reads content to its end and keeps it as DIRECTORIES/HASH.NAME for the
+// target path DIRECTORIES/NAME, once under its SHA-256 and once under its hash
+// by each other algorithm given ("sha512", "blake2b-256"). When it returns nil,
+// all of them are durable, and the target can be handed to Submit.
+//
+// A file is never replaced by other content: one that is there must have the
+// same, which Put reads and checks, or the error wraps repository.ErrConflict. If
+// content fails, its error is wrapped and nothing is left behind; after an
+// error of the disk some of the names may be there, and the call may be repeated.
+// Memory is bounded whatever the size. Names share one file's space.
+//
+// The path must pass roles.CheckPath; below ".bindery/" nothing can be kept.
+func (t *Targets) Put(ctx context.Context, path string, content io.Reader, algorithms ...string) (roles.Target, error) {
+	target, err := t.put(ctx, path, content, algorithms)
+	if err != nil {
+		return roles.Target{}, fmt.Errorf("put target %q in %s: %w", path, t.root.dir, err)
+	}
+	return target, nil
+}
+
+func (t *Targets) put(ctx context.Context, path string, content io.Reader, algorithms []string) (roles.Target, error) {
+	if err := roles.CheckPath(path); err != nil {
+		return roles.Target{}, err
+	}
+	// Some file systems ignore case.
+	if first, _, nested := strings.Cut(path, "/"); nested && strings.EqualFold(first, ownDir) {
+		return roles.Target{}, fmt.Errorf("%s/ is the store's own", ownDir)
+	}
+	hashes := map[string]hash.Hash{"sha256": sha256.New()}
+	for _, name := range algorithms {
+		make, ok := newHash[name]
+		if !ok {
+			return roles.Target{}, fmt.Errorf("unknown hash algorithm %q", name)
+		}
+		hashes[name] = make()
+	}
+	if err := t.root.settle(false); err != nil {
+		return roles.Target{}, err
+	}
+	temp := t.root.tempName()
+	defer t.root.fsys.Remove(temp)
+	length, err := t.receive(ctx, temp, content, hashes)
+	if err != nil {
+		return roles.Target{}, err
+	}
+	target := roles.Target{Path: path, Length: length, Hashes: make(map[string]string)}
+	for name, h := range hashes {
+		target.Hashes[name] = hex.EncodeToString(h.Sum(nil))
+	}
+	if err := target.Validate(); err != nil {
+		return roles.Target{}, err
+	}
+	return target, t.place(ctx, temp, target)
+}
+
+// receive writes content to a new file, synced.
+func (t *Targets) receive(ctx context.Context, temp string, content io.Reader, hashes map[string]hash.Hash) (int64, error) {
+	f, err := t.root.fsys.Create(temp, filePerm)
+	if err != nil {
+		return 0, err
+	}
+	into := []io.Writer{f}
+	for _, h := range hashes {
+		into = append(into, h)
+	}
+	length, err := io.Copy(io.MultiWriter(into...), interruptible{ctx, content})
+	if err == nil {
+		err = f.Sync()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	return length, err
+}
+
+// place gives temp all its names, in directories that it makes, durably.
+func (t *Targets) place(ctx context.Context, temp string, target roles.Target) error {
+	r := t.root
+	mark := r.syncs.mark()
+	dir, file := path.Split(target.Path)
+	touched := []string{r.dir}
+	for segment := range strings.SplitSeq(strings.TrimSuffix(dir, "/"), "/") {
+		if segment == "" {
+			break // the store's top
+		}
+		below := filepath.Join(touched[len(touched)-1], segment)
+		if err := r.fsys.Mkdir(below, dirPerm); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		touched = append(touched, below)
+	}
+	for _, algorithm := range slices.Sorted(maps.Keys(target.Hashes)) {
+		name := filepath.Join(touched[len(touched)-1], target.Hashes[algorithm]+"."+file)
+		err := r.fsys.Link(temp, name)
+		if errors.Is(err, fs.ErrExist) {
+			err = t.renew(ctx, temp, name, target)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	// Every directory on the way, also if it was there: who made it may have
+	// been killed before he synced. The deepest first, so that no directory is
+	// durable before what it was made for.
+	for _, dir := range slices.Backward(touched) {
+		if err := r.syncs.sync(dir, mark); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// renew replaces name, which must hold the target's content, by temp, which
+// holds it durably.
+func (t *Targets) renew(ctx context.Context, temp, name string, target roles.Target) error {
+	have, err := t.root.fsys.Open(name)
+	if err != nil {
+		return err
+	}
+	defer have.Close()
+	sum := sha256.New()
+	if have.Size() == target.Length {
+		if _, err := io.Copy(sum, interruptible{ctx, have}); err != nil {
+			return err
+		}
+	}
+	if hex.EncodeToString(sum.Sum(nil)) != target.Hashes["sha256"] {
+		return fmt.Errorf("%s: %w", name, repository.ErrConflict)
+	}
+	// A second name, because temp is still to be linked to others.
+	second := t.root.tempName()
+	defer t.root.fsys.Remove(second)
+	if err := t.root.fsys.Link(temp, second); err != nil {
+		return err
+	}
+	return t.root.fsys.Rename(second, name)
+}
+
+// interruptible is a reader that ends with the context.
+type interruptible struct {
+	ctx context.Context
+	io.Reader
+}
+
+func (r interruptible) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.Reader.Read(p)
+}
