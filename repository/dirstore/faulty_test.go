@@ -18,6 +18,7 @@ var errInjected = errors.New("injected")
 type faulty struct {
 	disk.FS
 	mu    sync.Mutex
+	hits  int                             // how often a fault was the error that a call returned
 	calls []string                        // op and the last element of its last path
 	fail  func(n int, call string) *fault // nil: never
 	gate  func(call string)               // nil: no waiting; called before the work
@@ -43,12 +44,14 @@ func (f *faulty) do(op, name string, work func() error) error {
 	}
 	f.calls = append(f.calls, call)
 	f.mu.Unlock()
-	if flt != nil && !flt.worked {
-		return errInjected
+	if flt == nil || flt.worked {
+		if err := work(); err != nil || flt == nil {
+			return err // an error of its own is what the caller is to see
+		}
 	}
-	if err := work(); err != nil || flt == nil {
-		return err
-	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.hits++
 	return errInjected
 }
 
@@ -56,7 +59,7 @@ func (f *faulty) do(op, name string, work func() error) error {
 func (f *faulty) reset(fail func(n int, call string) *fault) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.calls, f.fail = nil, fail
+	f.calls, f.fail, f.hits = nil, fail, 0
 }
 
 func (f *faulty) took() []string {
