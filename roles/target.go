@@ -1,6 +1,16 @@
 package roles
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+
+	"github.com/bindery-tuf/bindery/internal/cjson"
+	"github.com/bindery-tuf/bindery/internal/schema"
+)
 
 // Target describes one target file: what a client must find under its path
 // (TUF specification, 4.5).
@@ -12,9 +22,155 @@ type Target struct {
 	Length int64 `json:"length"`
 
 	// Hashes are lower-case hex, by the algorithm's name in metadata: "sha256"
-	// always, "sha512" and "blake2b-256" if wanted.
+	// always, "sha512" and "blake2b-256" if wanted. Beware that go-tuf 2.4.2
+	// refuses a target that has any but the SHA-2 ones.
 	Hashes map[string]string `json:"hashes"`
 
 	// Custom is a JSON object for the application, signed with the target, or nil.
 	Custom json.RawMessage `json:"custom,omitempty"`
+}
+
+// hashSizes are the hash algorithms that a target may have, and their bytes.
+var hashSizes = map[string]int{"sha256": 32, "sha512": 64, "blake2b-256": 32}
+
+// Validate returns nil if every client accepts the target and understands the
+// same by it, and otherwise an error that names the path and the reason. It
+// refuses paths that CheckPath refuses, or whose last segment is longer than 126
+// bytes where there is a SHA-512 (it becomes HASH.name, at most 255); lengths
+// below 0 or above 2^53-1; hashes without SHA-256, of an unknown algorithm, or
+// not in lower-case hex of the right length; and custom data, if there is any,
+// that isn't an object of at most 64 KiB or holds a duplicate key, a floating
+// point number, -0, null, an integer beyond 2^53-1, control characters, text that
+// isn't in NFC, a key beyond the basic plane, or more than 32 levels.
+func (t Target) Validate() error {
+	if err := t.check(); err != nil {
+		return fmt.Errorf("target %q: %w", t.Path, err)
+	}
+	return nil
+}
+
+func (t Target) check() error {
+	if err := checkPath(t.Path); err != nil {
+		return err
+	}
+	if _, ok := t.Hashes["sha512"]; ok && len(lastSegment(t.Path)) > maxNameSHA512 {
+		return fmt.Errorf("path: a file name of more than %d bytes beside a SHA-512", maxNameSHA512)
+	}
+	if t.Length < 0 || t.Length > schema.MaxInteger {
+		return fmt.Errorf("length %d: not from 0 to 2^53-1", t.Length)
+	}
+	if _, ok := t.Hashes["sha256"]; !ok {
+		return errors.New("hashes: no sha256")
+	}
+	for _, name := range slices.Sorted(maps.Keys(t.Hashes)) {
+		if err := checkHash(name, t.Hashes[name]); err != nil {
+			return err
+		}
+	}
+	if len(t.Custom) > 0 {
+		return checkCustom(t.Custom)
+	}
+	return nil
+}
+
+func checkHash(name, value string) error {
+	size, ok := hashSizes[name]
+	if !ok {
+		return fmt.Errorf("hashes: unknown algorithm %q", name)
+	}
+	if len(value) != 2*size {
+		return fmt.Errorf("hashes: %s has %d characters, not %d", name, len(value), 2*size)
+	}
+	for i := range len(value) {
+		if b := value[i]; (b < '0' || b > '9') && (b < 'a' || b > 'f') {
+			return fmt.Errorf("hashes: %s is not in lower-case hex", name)
+		}
+	}
+	return nil
+}
+
+// Size is the number of bytes that the target takes in a bin's canonical form,
+// with its path and the comma that sets it apart. The target must be valid.
+func (t Target) Size() int {
+	value, err := appendTarget(nil, t)
+	if err != nil { // Validate refuses it
+		return 0
+	}
+	return len(cjson.AppendString(nil, t.Path)) + len(":") + len(value) + len(",")
+}
+
+// appendTarget appends the canonical form of the target's value in a bin.
+func appendTarget(dst []byte, t Target) ([]byte, error) {
+	dst = append(dst, '{')
+	if len(t.Custom) > 0 {
+		custom, err := cjson.Canonicalize(t.Custom)
+		if err != nil {
+			return nil, fmt.Errorf("custom: %w", err)
+		}
+		dst = append(dst, `"custom":`...)
+		dst = append(dst, custom...)
+		dst = append(dst, ',')
+	}
+	dst = append(dst, `"hashes":{`...)
+	for i, name := range slices.Sorted(maps.Keys(t.Hashes)) {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = cjson.AppendString(dst, name)
+		dst = append(dst, ':')
+		dst = cjson.AppendString(dst, t.Hashes[name])
+	}
+	dst = append(dst, `},"length":`...)
+	dst = strconv.AppendInt(dst, t.Length, 10)
+	return append(dst, '}'), nil
+}
+
+// decodeTarget reads the canonical value of path. Members that Target has no
+// field for are passed over.
+func decodeTarget(path string, value []byte) (Target, error) {
+	t := Target{Path: path}
+	for m, err := range cjson.Members(value) {
+		if err != nil {
+			return Target{}, err
+		}
+		switch string(m.Key) {
+		case "custom":
+			t.Custom = cjson.AppendJSON(nil, m.Value)
+		case "hashes":
+			if t.Hashes, err = decodeHashes(m.Value); err != nil {
+				return Target{}, err
+			}
+		case "length":
+			if t.Length, err = strconv.ParseInt(string(m.Value), 10, 64); err != nil {
+				return Target{}, fmt.Errorf("length: %w", err)
+			}
+		}
+	}
+	if len(t.Hashes) == 0 {
+		return Target{}, errors.New("no hashes")
+	}
+	return t, nil
+}
+
+func decodeHashes(value []byte) (map[string]string, error) {
+	hashes := map[string]string{}
+	for m, err := range cjson.Members(value) {
+		if err != nil {
+			return nil, fmt.Errorf("hashes: %w", err)
+		}
+		digest, err := unquote(m.Value)
+		if err != nil {
+			return nil, fmt.Errorf("hashes: %s: %w", m.Key, err)
+		}
+		hashes[cjson.DecodeString(m.Key)] = digest
+	}
+	return hashes, nil
+}
+
+// unquote returns the string that value, in canonical form, is.
+func unquote(value []byte) (string, error) {
+	if len(value) < 2 || value[0] != '"' {
+		return "", errors.New("not a string")
+	}
+	return cjson.DecodeString(value[1 : len(value)-1]), nil
 }
