@@ -95,11 +95,11 @@ func (t *Targets) put(ctx context.Context, path string, content io.Reader, algor
 	}
 	hashes := map[string]hash.Hash{"sha256": sha256.New()}
 	for _, name := range algorithms {
-		make, ok := newHash[name]
+		construct, ok := newHash[name]
 		if !ok {
 			return roles.Target{}, fmt.Errorf("unknown hash algorithm %q", name)
 		}
-		hashes[name] = make()
+		hashes[name] = construct()
 	}
 	if err := t.root.settle(false); err != nil {
 		return roles.Target{}, err
@@ -186,10 +186,8 @@ func (t *Targets) renew(ctx context.Context, temp, name string, target roles.Tar
 	}
 	defer have.Close()
 	sum := sha256.New()
-	if have.Size() == target.Length {
-		if _, err := io.Copy(sum, interruptible{ctx, have}); err != nil {
-			return err
-		}
+	if _, err := io.Copy(sum, interruptible{ctx, have}); err != nil {
+		return err
 	}
 	if hex.EncodeToString(sum.Sum(nil)) != target.Hashes["sha256"] {
 		return fmt.Errorf("%s: %w", name, repository.ErrConflict)

@@ -142,14 +142,17 @@ func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
 // A file that isn't what its name says is neither taken for the content nor replaced.
 func TestPutConflict(t *testing.T) {
-	for _, other := range []string{"", "CONTENT", content + "."} {
+	for _, test := range []struct{ have, put string }{
+		{"", content}, {"CONTENT", content}, {content + ".", content}, {content, ""},
+	} {
 		s, _, dir := newTargets(t)
-		name := filepath.Join(dir, sum256+".a")
-		require.NoError(t, os.WriteFile(name, []byte(other), 0o644))
-		_, err := s.Put(ctx, "a", strings.NewReader(content))
+		file := fmt.Sprintf("%x.a", sha256.Sum256([]byte(test.put)))
+		name := filepath.Join(dir, file)
+		require.NoError(t, os.WriteFile(name, []byte(test.have), 0o644))
+		_, err := s.Put(ctx, "a", strings.NewReader(test.put))
 		require.ErrorIs(t, err, repository.ErrConflict)
 		require.ErrorContains(t, err, name)
-		require.Equal(t, map[string]string{".bindery/format": targetFormat, sum256 + ".a": other}, tree(t, dir))
+		require.Equal(t, map[string]string{".bindery/format": targetFormat, file: test.have}, tree(t, dir))
 	}
 }
 
