@@ -1,0 +1,138 @@
+package keys
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/secure-systems-lab/go-securesystemslib/encrypted"
+)
+
+// A key file is one PEM block of the type that cosign uses. Its content is
+// go-securesystemslib's "encrypted" format (scrypt and NaCl secretbox) around the
+// private key in PKCS#8.
+const (
+	pemType    = "ENCRYPTED SIGSTORE PRIVATE KEY"
+	oldPEMType = "ENCRYPTED COSIGN PRIVATE KEY"
+
+	maxFile = 64 << 10 // a key of 8,192 bits takes some 10 kB
+)
+
+// WriteFile writes the private key of s, encrypted with passphrase, to a new file
+// that only its owner may read (mode 0600). An existing file is never
+// overwritten: the error wraps fs.ErrExist. When WriteFile returns nil the file is
+// durable; after an error there is none. Encrypting takes a few
+// tenths of a second and 128 MiB on purpose.
+func WriteFile(name string, s *MemorySigner, passphrase []byte) error {
+	if len(passphrase) == 0 {
+		return fmt.Errorf("write key file %s: the passphrase is empty", name)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(s.private)
+	if err != nil {
+		return fmt.Errorf("write key file %s: %w", name, err)
+	}
+	box, err := encrypted.EncryptWithCustomKDFParameters(der, passphrase, encrypted.OWASP)
+	if err != nil {
+		return fmt.Errorf("write key file %s: %w", name, err)
+	}
+	if err := writeNew(name, pem.EncodeToMemory(&pem.Block{Type: pemType, Bytes: box})); err != nil {
+		return fmt.Errorf("write key file: %w", err)
+	}
+	return nil
+}
+
+// writeNew writes a file under a temporary name and links it into place, so
+// that it is there whole or not at all, and never in place of another.
+func writeNew(name string, data []byte) error {
+	if _, err := os.Lstat(name); err == nil {
+		return &os.PathError{Op: "create", Path: name, Err: os.ErrExist}
+	}
+	dir := filepath.Dir(name)
+	f, err := os.CreateTemp(dir, ".bindery-key-") // with mode 0600
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err := errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	if err := os.Link(f.Name(), name); err != nil {
+		return err
+	}
+	d, err := os.Open(dir)
+	if err == nil {
+		err = errors.Join(d.Sync(), d.Close())
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(name))
+	}
+	return nil
+}
+
+// ReadFile reads a key file that WriteFile or cosign wrote. The error wraps
+// ErrPassphrase if the passphrase is wrong, ErrUnsupported for a key that not all
+// clients verify, and otherwise says in which way the file is no key file.
+func ReadFile(name string, passphrase []byte) (*MemorySigner, error) {
+	s, err := readFile(name, passphrase)
+	if err != nil {
+		return nil, fmt.Errorf("read key file %s: %w", name, err)
+	}
+	return s, nil
+}
+
+func readFile(name string, passphrase []byte) (*MemorySigner, error) {
+	if len(passphrase) == 0 {
+		return nil, errors.New("the passphrase is empty")
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, errors.Unwrap(err) // without the name once more
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	switch {
+	case err != nil:
+		return nil, err
+	case len(data) > maxFile:
+		return nil, fmt.Errorf("more than %d bytes: not a key file", maxFile)
+	}
+	return parseFile(data, passphrase)
+}
+
+func parseFile(data, passphrase []byte) (*MemorySigner, error) {
+	block, rest := pem.Decode(data)
+	switch {
+	case block == nil:
+		return nil, errors.New("not a key file: no PEM block")
+	case len(bytes.TrimSpace(rest)) > 0:
+		return nil, errors.New("not a key file: something follows the PEM block")
+	case block.Type != pemType && block.Type != oldPEMType:
+		return nil, fmt.Errorf("not an encrypted key file: PEM type %q", block.Type)
+	}
+	der, err := encrypted.Decrypt(block.Bytes, passphrase)
+	switch {
+	case err != nil && err.Error() == "encrypted: decryption failed":
+		return nil, fmt.Errorf("%w (or the file is damaged)", ErrPassphrase)
+	case err != nil:
+		return nil, fmt.Errorf("damaged: %w", err)
+	}
+	private, err := x509.ParsePKCS8PrivateKey(der)
+	if err != nil {
+		return nil, fmt.Errorf("damaged: %w", err)
+	}
+	signer, ok := private.(crypto.Signer)
+	if !ok {
+		return nil, fmt.Errorf("%w: %T", ErrUnsupported, private)
+	}
+	return NewSigner(signer)
+}

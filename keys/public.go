@@ -1,0 +1,189 @@
+package keys
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/secure-systems-lab/go-securesystemslib/cjson"
+)
+
+// RSA keys outside these sizes are refused: smaller ones are weak, and verifying
+// larger ones costs clients too much.
+const minRSABits, maxRSABits = 2048, 8192
+
+// pssOptions are what clients expect of RSA-PSS: SHA-256 and a salt as long.
+var pssOptions = &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: crypto.SHA256}
+
+// PublicKey is a public key under the ID by which metadata refers to it. It is
+// immutable.
+type PublicKey struct {
+	id, keytype, scheme, value string
+
+	key         crypto.PublicKey
+	fingerprint string
+}
+
+// NewPublicKey returns pub under the ID that the specification defines. pub is an
+// ed25519.PublicKey, an *ecdsa.PublicKey on P-256 or an *rsa.PublicKey; for all
+// else the error wraps ErrUnsupported.
+func NewPublicKey(pub crypto.PublicKey) (*PublicKey, error) {
+	k := &PublicKey{key: pub}
+	switch pub := pub.(type) {
+	case ed25519.PublicKey:
+		k.keytype, k.scheme, k.value = typeEd25519, schemeEd25519, hex.EncodeToString(pub)
+	case *ecdsa.PublicKey:
+		k.keytype, k.scheme = typeECDSA, schemeP256
+	case *rsa.PublicKey:
+		k.keytype, k.scheme = typeRSA, schemePSS
+	}
+	if err := k.check(); err != nil {
+		return nil, err
+	}
+	if k.value == "" {
+		der, err := x509.MarshalPKIXPublicKey(pub)
+		if err != nil {
+			return nil, fmt.Errorf("public key: %w", err)
+		}
+		k.value = string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
+	}
+	canonical, err := cjson.EncodeCanonical(map[string]any{
+		"keytype": k.keytype, "scheme": k.scheme, "keyval": map[string]any{"public": k.value},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("public key: %w", err)
+	}
+	sum := sha256.Sum256(canonical)
+	k.id = hex.EncodeToString(sum[:])
+	return k, nil
+}
+
+// ParsePublicKey returns a key as metadata lists it: under any ID that isn't
+// empty, with the members keytype, scheme and keyval.public. The error names the
+// ID, and wraps ErrUnsupported for a kind of key that isn't in the table above.
+func ParsePublicKey(id, keytype, scheme, value string) (*PublicKey, error) {
+	if id == "" {
+		return nil, errors.New("public key: it has no ID")
+	}
+	k := &PublicKey{id: id, keytype: keytype, scheme: scheme, value: value}
+	err := k.parse()
+	if err == nil {
+		err = k.check()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("public key %s: %w", id, err)
+	}
+	return k, nil
+}
+
+func (k *PublicKey) parse() error {
+	kind := k.keytype + " " + k.scheme
+	switch kind {
+	case typeEd25519 + " " + schemeEd25519:
+		raw, err := hex.DecodeString(k.value)
+		if err != nil {
+			return fmt.Errorf("keyval.public: %w", err)
+		}
+		k.key = ed25519.PublicKey(raw)
+		return nil
+	case typeECDSA + " " + schemeP256, typeOldECDSA + " " + schemeP256, typeRSA + " " + schemePSS:
+	default:
+		return fmt.Errorf("%w: keytype %q, scheme %q", ErrUnsupported, k.keytype, k.scheme)
+	}
+	block, rest := pem.Decode([]byte(k.value))
+	if block == nil || strings.TrimSpace(string(rest)) != "" {
+		return errors.New("keyval.public: not one PEM block")
+	}
+	key, err := x509.ParsePKIXPublicKey(block.Bytes)
+	if err != nil {
+		return fmt.Errorf("keyval.public: %w", err)
+	}
+	_, isRSA := key.(*rsa.PublicKey)
+	_, isECDSA := key.(*ecdsa.PublicKey)
+	if isRSA != (k.keytype == typeRSA) || isRSA == isECDSA {
+		return fmt.Errorf("keyval.public: a %T under keytype %q", key, k.keytype)
+	}
+	k.key = key
+	return nil
+}
+
+// check refuses keys that not all clients take, and sets the fingerprint.
+func (k *PublicKey) check() error {
+	switch pub := k.key.(type) {
+	case ed25519.PublicKey:
+		if len(pub) != ed25519.PublicKeySize {
+			return fmt.Errorf("an Ed25519 key of %d bytes", len(pub))
+		}
+	case *ecdsa.PublicKey:
+		if pub.Curve != elliptic.P256() {
+			return fmt.Errorf("%w: ECDSA on %s: clients agree on P-256 only", ErrUnsupported, pub.Curve.Params().Name)
+		}
+	case *rsa.PublicKey:
+		if n := pub.N.BitLen(); n < minRSABits || n > maxRSABits {
+			return fmt.Errorf("%w: RSA of %d bits: from %d to %d", ErrUnsupported, n, minRSABits, maxRSABits)
+		}
+	default:
+		return fmt.Errorf("%w: %T", ErrUnsupported, k.key)
+	}
+	der, err := x509.MarshalPKIXPublicKey(k.key)
+	if err != nil {
+		return err
+	}
+	sum := sha256.Sum256(der)
+	k.fingerprint = hex.EncodeToString(sum[:])
+	return nil
+}
+
+// ID is the ID by which metadata refers to the key.
+func (k *PublicKey) ID() string { return k.id }
+
+// Type is the key's keytype in metadata.
+func (k *PublicKey) Type() string { return k.keytype }
+
+// Scheme is the key's scheme in metadata.
+func (k *PublicKey) Scheme() string { return k.scheme }
+
+// Value is the key's keyval.public in metadata.
+func (k *PublicKey) Value() string { return k.value }
+
+// Fingerprint is the SHA-256 (hex) of the key in PKIX form. It is equal for two
+// keys of the same material, whatever their IDs and encodings: thresholds count
+// fingerprints.
+func (k *PublicKey) Fingerprint() string { return k.fingerprint }
+
+// Same tells whether the two are the same key, be it under different IDs.
+func (k *PublicKey) Same(other *PublicKey) bool { return k.fingerprint == other.fingerprint }
+
+// Verify returns nil if signature is the key's over message, and otherwise an
+// error that names the key and wraps ErrSignature.
+func (k *PublicKey) Verify(message, signature []byte) error {
+	if !k.verify(message, signature) {
+		return fmt.Errorf("key %s: %w", k.id, ErrSignature)
+	}
+	return nil
+}
+
+func (k *PublicKey) verify(message, signature []byte) bool {
+	switch pub := k.key.(type) {
+	case ed25519.PublicKey:
+		return ed25519.Verify(pub, message, signature)
+	case *ecdsa.PublicKey:
+		digest := sha256.Sum256(message)
+		return ecdsa.VerifyASN1(pub, digest[:], signature)
+	case *rsa.PublicKey:
+		// go-tuf and tough verify any length of salt, python-tuf the digest's only.
+		digest := sha256.Sum256(message)
+		return rsa.VerifyPSS(pub, crypto.SHA256, digest[:], signature, pssOptions) == nil
+	default:
+		return false
+	}
+}
