@@ -1,0 +1,237 @@
+// Package repotest judges a repository as its clients do: with go-tuf's
+// updater, code that this project did not write.
+package repotest
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"path"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+	"github.com/theupdateframework/go-tuf/v2/metadata/config"
+	"github.com/theupdateframework/go-tuf/v2/metadata/trustedmetadata"
+	"github.com/theupdateframework/go-tuf/v2/metadata/updater"
+
+	"github.com/bindery-tuf/bindery/delegation"
+	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/roles"
+)
+
+// Published is what a test knows of a repository.
+type Published struct {
+	Store repository.Store
+	// Timestamps are all that were ever committed, oldest first. The last one
+	// must be what the store holds.
+	Timestamps [][]byte
+	// Want are the targets that must be found, and Gone paths that must not.
+	Want []roles.Target
+	Gone []string
+	// Now is the clients' time.
+	Now time.Time
+}
+
+// CheckRepository fails the test unless every client is content:
+//
+//   - one that knows only root 1 fetches every bin and finds every wanted target;
+//   - one that stopped at each earlier generation, with all its bins, updates to
+//     the newest, fetches every bin and finds every wanted target;
+//   - one that had fetched the timestamp of an earlier generation and then paused
+//     still finds the snapshot and every bin of that generation.
+func CheckRepository(t testing.TB, p Published) {
+	t.Helper()
+	require.NotEmpty(t, p.Timestamps, "no generation was ever committed")
+	current, err := p.Store.Get(context.Background(), "timestamp.json")
+	require.NoError(t, err)
+	require.Equal(t, string(p.Timestamps[len(p.Timestamps)-1]), string(current), "the last timestamp is not the current one")
+
+	checkClient(t, p, t.TempDir(), "client from root 1")
+	for i, timestamp := range p.Timestamps[:len(p.Timestamps)-1] {
+		who := fmt.Sprintf("client of generation %d of %d", i+1, len(p.Timestamps))
+		dir := t.TempDir()
+		checkPaused(t, p, timestamp, dir, who)
+		checkClient(t, p, dir, who)
+	}
+}
+
+// checkClient updates the client whose metadata is in dir to the current state.
+func checkClient(t testing.TB, p Published, dir, who string) {
+	t.Helper()
+	client := newClient(t, fetcher{store: p.Store}, dir)
+	client.UnsafeSetRefTime(p.Now)
+	require.NoErrorf(t, client.Refresh(), "%s: refresh", who)
+	layout := fetchBins(t, p.Store, client, who)
+	if layout.Form() == delegation.Explicit {
+		// go-tuf 2.4.2 can't find a target's bin by path_hash_prefixes.
+		checkExplicit(t, p, client, layout, who)
+		return
+	}
+	for _, want := range p.Want {
+		got, err := client.GetTargetInfo(want.Path)
+		require.NoErrorf(t, err, "%s: target %q", who, want.Path)
+		requireTarget(t, want, got, who)
+	}
+	for _, gone := range p.Gone {
+		_, err := client.GetTargetInfo(gone)
+		require.ErrorContainsf(t, err, "not found", "%s: target %q must be gone", who, gone)
+	}
+}
+
+// checkPaused lets a client refresh while timestamp was the current one, and then
+// fetch what it names from the store as it is now. Its metadata stays in dir.
+func checkPaused(t testing.TB, p Published, timestamp []byte, dir, who string) {
+	t.Helper()
+	ts, err := metadata.Timestamp().FromBytes(timestamp)
+	require.NoErrorf(t, err, "%s: timestamp", who)
+	// It saw the roots there were then: the newest under which the timestamp
+	// verifies is as good as any.
+	for newest := newestRoot(t, p.Store); newest >= 1; newest-- {
+		client := newClient(t, fetcher{store: p.Store, timestamp: timestamp, newestRoot: newest}, dir)
+		client.UnsafeSetRefTime(ts.Signed.Expires.Add(-time.Second))
+		if err = client.Refresh(); err != nil {
+			continue
+		}
+		client.UnsafeSetRefTime(time.Time{}) // bins of then may have expired by any later time
+		fetchBins(t, p.Store, client, who)
+		return
+	}
+	require.NoErrorf(t, err, "%s: refresh", who)
+}
+
+// fetchBins loads every bin of the client's snapshot.
+func fetchBins(t testing.TB, store repository.Store, client *updater.Updater, who string) delegation.Bins {
+	t.Helper()
+	trusted := client.GetTrustedMetadataSet()
+	bins := fetchRole(t, store, &trusted, delegation.Role, metadata.TARGETS, who)
+	doc, err := roles.Parse[metadata.TargetsType](bins)
+	require.NoErrorf(t, err, "%s: bins", who)
+	layout, err := delegation.Parse(doc)
+	require.NoErrorf(t, err, "%s: bins", who)
+	// One name each for the bins, targets and bins itself, and no other.
+	require.Lenf(t, trusted.Snapshot.Signed.Meta, layout.Len()+2, "%s: names in the snapshot", who)
+	for i := range layout.Len() {
+		fetchRole(t, store, &trusted, layout.Name(i), delegation.Role, who)
+	}
+	return layout
+}
+
+func fetchRole(t testing.TB, store repository.Store, trusted *trustedmetadata.TrustedMetadata, role, delegator, who string) []byte {
+	t.Helper()
+	meta := trusted.Snapshot.Signed.Meta[role+".json"]
+	require.NotNilf(t, meta, "%s: %s is not in the snapshot", who, role)
+	name := fmt.Sprintf("%d.%s.json", meta.Version, role)
+	data, err := store.Get(context.Background(), name)
+	require.NoErrorf(t, err, "%s: %s", who, name)
+	if meta.Length == 0 {
+		require.LessOrEqualf(t, len(data), 5_000_000, "%s: %s", who, name)
+	}
+	if trusted.Targets[role] == nil {
+		_, err = trusted.UpdateDelegatedTargets(data, role, delegator)
+		require.NoErrorf(t, err, "%s: %s", who, name)
+	}
+	return data
+}
+
+func checkExplicit(t testing.TB, p Published, client *updater.Updater, layout delegation.Bins, who string) {
+	t.Helper()
+	trusted := client.GetTrustedMetadataSet()
+	find := func(path string) *metadata.TargetFiles {
+		return trusted.Targets[layout.Name(layout.Find(path))].Signed.Targets[path]
+	}
+	for _, want := range p.Want {
+		got := find(want.Path)
+		require.NotNilf(t, got, "%s: target %q", who, want.Path)
+		requireTarget(t, want, got, who)
+	}
+	for _, gone := range p.Gone {
+		require.Nilf(t, find(gone), "%s: target %q must be gone", who, gone)
+	}
+}
+
+func requireTarget(t testing.TB, want roles.Target, got *metadata.TargetFiles, who string) {
+	t.Helper()
+	require.Equalf(t, want.Length, got.Length, "%s: length of %q", who, want.Path)
+	hashes := map[string]string{}
+	for name, h := range got.Hashes {
+		hashes[name] = hex.EncodeToString(h)
+	}
+	require.Equalf(t, want.Hashes, hashes, "%s: hashes of %q", who, want.Path)
+	custom := ""
+	if got.Custom != nil {
+		custom = string(*got.Custom)
+	}
+	if len(want.Custom) == 0 {
+		require.Emptyf(t, custom, "%s: custom data of %q", who, want.Path)
+	} else {
+		require.JSONEqf(t, string(want.Custom), custom, "%s: custom data of %q", who, want.Path)
+	}
+}
+
+func newClient(t testing.TB, f fetcher, dir string) *updater.Updater {
+	t.Helper()
+	root, err := f.store.Get(context.Background(), "1.root.json")
+	require.NoError(t, err)
+	// go-tuf keeps what it trusts in its folder, but starts from the root given:
+	// it then walks all roots again.
+	cfg, err := config.New("https://repository.invalid/metadata", root)
+	require.NoError(t, err)
+	cfg.LocalMetadataDir, cfg.LocalTargetsDir, cfg.Fetcher = dir, filepath.Join(dir, "targets"), f
+	client, err := updater.New(cfg)
+	require.NoError(t, err)
+	return client
+}
+
+func newestRoot(t testing.TB, store repository.Store) int64 {
+	t.Helper()
+	for n := int64(1); ; n++ {
+		_, err := store.Get(context.Background(), fmt.Sprintf("%d.root.json", n))
+		if errors.Is(err, repository.ErrNotExist) {
+			return n - 1
+		}
+		require.NoError(t, err)
+	}
+}
+
+// fetcher gives a client what is in a store, or what was there when timestamp
+// was the current one.
+type fetcher struct {
+	store      repository.Store
+	timestamp  []byte // nil: the current one
+	newestRoot int64  // 0: all
+}
+
+func (f fetcher) DownloadFile(rawURL string, maxLength int64, _ time.Duration) ([]byte, error) {
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		return nil, err
+	}
+	name := path.Base(u.Path)
+	notFound := &metadata.ErrDownloadHTTP{StatusCode: http.StatusNotFound, URL: rawURL}
+	if name == "timestamp.json" && f.timestamp != nil {
+		return f.timestamp, nil
+	}
+	if strings.HasSuffix(name, ".root.json") && f.newestRoot > 0 {
+		var version int64
+		if _, err := fmt.Sscanf(name, "%d.", &version); err != nil || version > f.newestRoot {
+			return nil, notFound
+		}
+	}
+	data, err := f.store.Get(context.Background(), name)
+	switch {
+	case errors.Is(err, repository.ErrNotExist):
+		return nil, notFound
+	case err != nil:
+		return nil, err
+	case int64(len(data)) > maxLength:
+		return nil, &metadata.ErrDownloadLengthMismatch{Msg: fmt.Sprintf("%s: %d bytes, at most %d", name, len(data), maxLength)}
+	}
+	return data, nil
+}

@@ -1,0 +1,115 @@
+package repository
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"time"
+
+	"github.com/bindery-tuf/bindery/keys"
+)
+
+// Config says what a Repository is made of. Store, Journal and the three
+// signers are required; the zero value of every other field is a good default.
+type Config struct {
+	Store   Store
+	Journal Journal
+
+	// The online keys. They may be one and the same. Root names the keys of
+	// snapshot and timestamp, the bins document those of the bins; each of these
+	// roles has threshold 1 (PEP 458).
+	Bins, Snapshot, Timestamp keys.Signer
+
+	// MaxBatch is how many items one generation takes at most. Zero: 1,000.
+	MaxBatch int
+	// MaxDelay is how long an item waits for others to share its generation.
+	// Zero: 1 second. Negative: not at all.
+	MaxDelay time.Duration
+	// MaxPending is how many items may wait in the queue; beyond it Submit
+	// refuses with ErrBusy. Zero: 100,000.
+	MaxPending int
+	// MaxRenew is how many bins one generation renews at most, the most urgent
+	// first. Zero: 1,024.
+	MaxRenew int
+
+	// How long a signature of each online role is valid, in whole seconds, at
+	// least 2. Each is renewed at about half of it. Zero: 7 days for a bin, 1
+	// day for the snapshot and the timestamp.
+	BinLifetime, SnapshotLifetime, TimestampLifetime time.Duration
+
+	// CacheBytes is how many bytes of bins are kept in memory. Zero: 64 MiB.
+	// Negative: none.
+	CacheBytes int64
+	// Workers is how many bins are read, signed and written at a time. Zero:
+	// 4 for each processor. A generation holds at most this many bins in memory
+	// beside the cache.
+	Workers int
+
+	// Now tells the time. Nil: time.Now.
+	Now func() time.Time
+	// Logger receives what an operator should see. Nil: nothing is logged.
+	Logger *slog.Logger
+}
+
+// withDefaults returns a complete copy, or an error that names the field.
+func (c Config) withDefaults() (Config, error) {
+	switch {
+	case c.Store == nil:
+		return c, errors.New("config: Store is missing")
+	case c.Journal == nil:
+		return c, errors.New("config: Journal is missing")
+	case c.Bins == nil:
+		return c, errors.New("config: the signer Bins is missing")
+	case c.Snapshot == nil:
+		return c, errors.New("config: the signer Snapshot is missing")
+	case c.Timestamp == nil:
+		return c, errors.New("config: the signer Timestamp is missing")
+	}
+	for _, f := range []struct {
+		name string
+		v    *int
+		def  int
+	}{
+		{"MaxBatch", &c.MaxBatch, 1000},
+		{"MaxPending", &c.MaxPending, 100_000},
+		{"MaxRenew", &c.MaxRenew, 1024},
+		{"Workers", &c.Workers, 4 * runtime.GOMAXPROCS(0)},
+	} {
+		if *f.v < 0 {
+			return c, fmt.Errorf("config: %s is %d", f.name, *f.v)
+		}
+		if *f.v == 0 {
+			*f.v = f.def
+		}
+	}
+	for _, f := range []struct {
+		name string
+		v    *time.Duration
+		def  time.Duration
+	}{
+		{"BinLifetime", &c.BinLifetime, 7 * 24 * time.Hour},
+		{"SnapshotLifetime", &c.SnapshotLifetime, 24 * time.Hour},
+		{"TimestampLifetime", &c.TimestampLifetime, 24 * time.Hour},
+	} {
+		if *f.v == 0 {
+			*f.v = f.def
+		}
+		if *f.v < 2*time.Second || *f.v%time.Second != 0 {
+			return c, fmt.Errorf("config: %s is %v: want whole seconds, at least 2", f.name, *f.v)
+		}
+	}
+	if c.MaxDelay == 0 {
+		c.MaxDelay = time.Second
+	}
+	if c.CacheBytes == 0 {
+		c.CacheBytes = 64 << 20
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c, nil
+}

@@ -1,0 +1,62 @@
+// Package repository publishes TUF metadata for a package index, as PEP 458
+// describes it. An index hands its uploads to a [Repository]; [Repository.Run]
+// publishes them in generations that clients see whole or not at all.
+//
+// # Generations
+//
+// A generation has one number N, which is the version of its snapshot, of its
+// timestamp and of every bin that it signs. It is made in steps, each durable
+// before the next begins:
+//
+//	queue    Submit puts an item into the journal: it is accepted.
+//	intent   journal: names with version N may appear in the store.
+//	write    store: N.BIN.json for each bin changed or renewed, then N.snapshot.json.
+//	seal     journal: N will be published; the changes of the table of bins, the
+//	         outcome of each item, the exact bytes of the timestamp.
+//	commit   store: timestamp.json is swapped from the old bytes to the new;
+//	         journal: committed. The items' receipts resolve.
+//
+// Two invariants follow. timestamp.json is the only name that ever changes, so
+// clients see all of the old generation before the swap and all of the new one
+// after it. And no name ever has two contents: if an attempt fails after its
+// intent, N is burnt and the next attempt is N+1. TUF lets the versions of
+// bins, snapshot and timestamp skip (specification, 5.4 and 5.5).
+//
+// Root, targets and bins are signed offline and keep their own versions.
+// Their bytes are made durable in the journal first and then written until done.
+// A new root is a commit of its own: clients see it as soon as it is written.
+//
+// # Recovery
+//
+// Open reads the journal and goes on where the last publisher stopped. An
+// intent without a seal is burnt; its items are still queued. A seal without a
+// commit is committed, after a check that everything it names is in the store: the
+// swap does nothing if it had already happened. If the store's timestamp is
+// neither the committed nor the sealed one, Open changes nothing and returns
+// [ErrDiverged].
+//
+// # Items
+//
+// One call of Submit is one [Item]. It is published, or set aside, as a whole in
+// one generation; items that name the same path are published in order. An item
+// whose bin was altered in the store waits, and so do later items that name one of
+// its paths; everything else is published. See [State] for what can become of it.
+//
+// # The log
+//
+// The journal's records are JSON and chained by hash, a seal carrying the digest of the
+// items it decided. Together with the items, which a journal keeps, they tell
+// what was published in which generation, and all bins can be made again from them.
+//
+// # What is served
+//
+// A [Store] holds metadata only, under the names of a consistent snapshot. The
+// target files are the index's own: each must be served under HASH.NAME, in the
+// target's directory, when Submit is called. [Handler] serves both over HTTP.
+//
+// # Growth
+//
+// Nothing is collected yet. A generation adds its bins and one snapshot to the
+// store (about 35 bytes for each bin of the repository), and to the journal its
+// items and about 200 bytes for each changed bin.
+package repository

@@ -1,0 +1,283 @@
+package repository
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/bindery-tuf/bindery/delegation"
+	"github.com/bindery-tuf/bindery/roles"
+)
+
+// errQuarantine is wrapped when the stored bytes of a bin are not what the
+// journal recorded.
+var errQuarantine = errors.New("its stored bytes are not the published ones")
+
+// publish makes one generation of what is pending and due, and commits it. It
+// first completes what is sealed. A failure before the seal leaves nothing but a
+// burnt generation number behind; the items stay pending.
+func (p *publisher) publish(ctx context.Context) error {
+	if err := p.finish(ctx); err != nil {
+		return err
+	}
+	for {
+		quarantined := len(p.quarantine)
+		err := p.generation(ctx)
+		// A bin found altered is known now: go on without it and its items.
+		if errors.Is(err, errQuarantine) && len(p.quarantine) > quarantined {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		return p.checkpoint(ctx)
+	}
+}
+
+// generation is one attempt.
+func (p *publisher) generation(ctx context.Context) error {
+	start := time.Now()
+	now, err := p.clock.check(p.state.signed)
+	if err != nil {
+		return err
+	}
+	p.warnOffline(now)
+	p.recheck(ctx)
+	if err := p.writeDocuments(ctx, false); err != nil {
+		return err
+	}
+	signers, err := p.offline.signers(p.cfg)
+	if err != nil {
+		return err
+	}
+	pending, err := p.leader.Pending(ctx, p.cfg.MaxBatch+p.waiting)
+	if err != nil {
+		return fmt.Errorf("journal: %w", err)
+	}
+	gen := p.state.planned + 1
+	bins := p.state.bins
+	if len(bins) == 0 {
+		bins = make([]binState, p.offline.layout.Len())
+	}
+	plan, err := planner{
+		layout: p.offline.layout, bins: bins, limit: targetsLimit, blocked: p.quarantined,
+		load: func(i int) (*roles.Bin, error) {
+			bin, err := p.loadBin(ctx, i, bins[i])
+			p.noteQuarantine(i, err)
+			return bin, err
+		},
+	}.plan(pending, gen)
+	if err != nil {
+		return fmt.Errorf("plan generation %d: %w", gen, err)
+	}
+	p.waiting = len(plan.waiting)
+	for _, i := range slices.Concat(p.mustRenew(bins),
+		p.binSchedule().dueBins(bins, now, p.cfg.MaxRenew, p.quarantined)) {
+		if _, ok := plan.edits[i]; !ok {
+			plan.edits[i] = nil
+		}
+	}
+
+	intent, err := p.state.record(KindIntent, gen, nil, nil)
+	if err != nil {
+		return fatal(err)
+	}
+	if err := p.append(ctx, intent); err != nil {
+		return fmt.Errorf("plan generation %d: %w", gen, err)
+	}
+	sealed, err := p.build(ctx, gen, now, bins, plan, signers)
+	if err != nil {
+		return fmt.Errorf("publish generation %d: %w", gen, err)
+	}
+	rec, err := p.state.record(KindSeal, gen, sealed, plan.outcomes)
+	if err != nil {
+		return fatal(err)
+	}
+	// From the moment this is handed over, only the journal knows whether the
+	// generation is sealed: don't stop waiting for its answer.
+	sealCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+	defer cancel()
+	if err := p.append(sealCtx, rec); err != nil {
+		return fmt.Errorf("seal generation %d: %w", gen, err)
+	}
+	if err := p.finish(ctx); err != nil {
+		return err
+	}
+	p.log.Info("published", "generation", gen, "items", len(plan.items), "bins", len(plan.edits),
+		"waiting", p.waiting, "took", time.Since(start))
+	return nil
+}
+
+// build signs and writes everything of a generation but its timestamp, which it
+// returns in the seal.
+func (p *publisher) build(ctx context.Context, gen int64, now time.Time, bins []binState, plan plan, s signers) (*seal, error) {
+	out := &seal{
+		Signed: now.Unix(), Items: plan.digest(), KeyIDs: p.state.keyIDs,
+		Expires: expiry{now.Add(p.cfg.SnapshotLifetime).Unix(), now.Add(p.cfg.TimestampLifetime).Unix()},
+		Docs:    p.offline.docs(), Bins: make([]binChange, 0, len(plan.edits)),
+	}
+	var key int
+	out.KeyIDs, key = keyIndex(out.KeyIDs, s.bins.Public().ID())
+	expires := now.Add(p.cfg.BinLifetime)
+
+	var mu sync.Mutex
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(p.cfg.Workers)
+	for i, edits := range plan.edits {
+		g.Go(func() error {
+			if gctx.Err() != nil {
+				return gctx.Err()
+			}
+			data, err := p.buildBin(gctx, i, bins[i], gen, expires, edits, s)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				p.noteQuarantine(i, err)
+				return fmt.Errorf("bin %s: %w", p.offline.layout.Name(i), err)
+			}
+			out.Bins = append(out.Bins, binChange{Index: i, binState: binState{
+				Version: gen, blob: blobOf(data), Signed: now.Unix(), Expires: expires.Unix(), Key: key,
+			}})
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	slices.SortFunc(out.Bins, func(a, b binChange) int { return a.Index - b.Index })
+
+	snapshot, err := p.editSnapshot(gen, time.Unix(out.Expires.Snapshot, 0), out.Bins)
+	if err != nil {
+		return nil, fmt.Errorf("snapshot: %w", err)
+	}
+	snapshotFile, err := snapshot.Sign(ctx, s.snapshot)
+	if err != nil {
+		return nil, fmt.Errorf("snapshot: %w", err)
+	}
+	timestamp, err := roles.NewTimestamp(gen, time.Unix(out.Expires.Timestamp, 0), gen, snapshotFile)
+	if err == nil {
+		timestamp, err = timestamp.Sign(ctx, s.timestamp)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("timestamp: %w", err)
+	}
+	if n := len(timestamp.Bytes()); n > timestampLimit {
+		return nil, fmt.Errorf("timestamp: %d bytes, and clients accept %d", n, timestampLimit)
+	}
+	name := versioned(gen, metadata.SNAPSHOT)
+	if err := p.cfg.Store.Create(ctx, name, snapshotFile); err != nil {
+		return nil, conflictIsFatal(fmt.Errorf("write %s: %w", name, err))
+	}
+	out.Snapshot, out.Timestamp, p.next = blobOf(snapshotFile), timestamp.Bytes(), snapshot
+	return out, nil
+}
+
+// buildBin applies edits to a bin, signs it and makes it durable.
+func (p *publisher) buildBin(ctx context.Context, i int, old binState, gen int64, expires time.Time, edits []roles.TargetEdit, s signers) ([]byte, error) {
+	bin, err := p.loadBin(ctx, i, old)
+	if err != nil {
+		return nil, err
+	}
+	bin, err = bin.Edit(gen, expires, edits)
+	if err != nil {
+		return nil, err
+	}
+	data, err := bin.Sign(ctx, s.bins)
+	if err != nil {
+		return nil, err
+	}
+	if len(data) > targetsLimit {
+		return nil, fmt.Errorf("it would have %d bytes, and clients accept %d", len(data), targetsLimit)
+	}
+	name := versioned(gen, p.offline.layout.Name(i))
+	if err := p.cfg.Store.Create(ctx, name, data); err != nil {
+		return nil, conflictIsFatal(fmt.Errorf("write %s: %w", name, err))
+	}
+	p.cache.put(i, gen, data)
+	return data, nil
+}
+
+// loadBin returns the published content of a bin, checked against the journal.
+func (p *publisher) loadBin(ctx context.Context, i int, b binState) (*roles.Bin, error) {
+	if b.Version == 0 {
+		return roles.NewBin(), nil
+	}
+	data := p.cache.get(i, b.Version)
+	if data == nil {
+		name := versioned(b.Version, p.offline.layout.Name(i))
+		var err error
+		data, err = p.cfg.Store.Get(ctx, name)
+		switch {
+		case errors.Is(err, ErrNotExist):
+			return nil, fmt.Errorf("%s: %w: %w", name, errQuarantine, err)
+		case err != nil:
+			return nil, fmt.Errorf("read %s: %w", name, err)
+		case blobOf(data) != b.blob:
+			return nil, fmt.Errorf("%s: %w", name, errQuarantine)
+		}
+	}
+	return roles.OpenBin(data)
+}
+
+// noteQuarantine remembers a bin whose stored bytes can't be used.
+func (p *publisher) noteQuarantine(i int, err error) {
+	if errors.Is(err, errQuarantine) {
+		p.quarantine[i] = err
+		p.log.Error("bin quarantined: it and its items wait, all others are published",
+			"bin", p.offline.layout.Name(i), "err", err)
+	}
+}
+
+// recheck releases the bins whose stored bytes were put right.
+func (p *publisher) recheck(ctx context.Context) {
+	for i := range p.quarantine {
+		if _, err := p.loadBin(ctx, i, p.state.bins[i]); err == nil {
+			delete(p.quarantine, i)
+			p.log.Info("bin released from quarantine", "bin", p.offline.layout.Name(i))
+		}
+	}
+}
+
+// editSnapshot returns the snapshot of a generation in which bins changed.
+func (p *publisher) editSnapshot(gen int64, expires time.Time, bins []binChange) (*roles.Snapshot, error) {
+	edits := make([]roles.MetaEdit, 0, len(bins)+2)
+	for _, b := range bins {
+		edits = append(edits, roles.MetaEdit{Role: p.offline.layout.Name(b.Index), Version: b.Version})
+	}
+	edits = append(edits, documentMeta(p.offline.docs())...)
+	return p.snapshot.Edit(gen, expires, edits)
+}
+
+// documentMeta is what a snapshot says of the offline documents. A length is
+// given only where clients would otherwise refuse the size; for all bins it
+// would make the snapshot itself too large.
+func documentMeta(d docs) []roles.MetaEdit {
+	edits := []roles.MetaEdit{
+		{Role: metadata.TARGETS, Version: d.Targets.Version},
+		{Role: delegation.Role, Version: d.Bins.Version},
+	}
+	for i, length := range []int64{d.Targets.Length, d.Bins.Length} {
+		if length > targetsLimit {
+			edits[i].Length = length
+		}
+	}
+	return edits
+}
+
+// publishedSnapshot makes the snapshot of the committed state from the table.
+func (p *publisher) publishedSnapshot() (*roles.Snapshot, error) {
+	edits := make([]roles.MetaEdit, 0, len(p.state.bins)+2)
+	for i, b := range p.state.bins {
+		edits = append(edits, roles.MetaEdit{Role: p.offline.layout.Name(i), Version: b.Version})
+	}
+	if p.state.generation > 0 {
+		edits = append(edits, documentMeta(p.state.published)...)
+	}
+	return roles.NewSnapshot().Edit(p.state.generation, p.state.signed, edits)
+}

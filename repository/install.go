@@ -1,0 +1,161 @@
+package repository
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"github.com/bindery-tuf/bindery/roles"
+)
+
+// ErrLocksOut is wrapped by Install for a root under which clients would refuse
+// what is published now.
+var ErrLocksOut = errors.New("clients would refuse what is published now")
+
+// Install takes newer versions of root, targets or bins, which belong together,
+// into force. When it returns nil they are published: a root as soon as it was
+// written, targets and bins by a generation of their own. It doesn't need Run.
+// Documents that are in force already are skipped.
+//
+// A document is refused, with nothing changed, if a client would refuse it; if
+// the configured online keys could not go on signing; and, with an error that
+// wraps ErrLocksOut, if under a new root what is published now would not verify.
+// A root that drops an online key is therefore installed only after a generation
+// was signed by another one that both roots name.
+//
+// After any other error the documents may be accepted: they are durable in the
+// journal and will be published, by Run or after Open.
+func (r *Repository) Install(ctx context.Context, d Documents) error {
+	return r.install(ctx, d, false)
+}
+
+// InstallAfterCompromise is Install without ErrLocksOut: a new root and a
+// generation that verifies under it are written back to back, the last root just
+// before the timestamp. Clients that come in between fail once and
+// succeed when they try again. Bins signed by a key that is no longer trusted
+// are all signed again in that generation.
+func (r *Repository) InstallAfterCompromise(ctx context.Context, d Documents) error {
+	return r.install(ctx, d, true)
+}
+
+func (r *Repository) install(ctx context.Context, d Documents, compromise bool) error {
+	err := r.exclusively(func(p *publisher) error { return p.install(ctx, d, compromise) })
+	if err != nil {
+		return fmt.Errorf("install: %w", err)
+	}
+	return nil
+}
+
+func (p *publisher) install(ctx context.Context, d Documents, compromise bool) error {
+	if err := p.finish(ctx); err != nil {
+		return err
+	}
+	if p.state.docs != p.state.published { // an earlier Install got stuck
+		if err := p.publish(ctx); err != nil {
+			return err
+		}
+	}
+	now, err := p.clock.check(p.state.signed)
+	if err != nil {
+		return err
+	}
+	next, files, err := p.offline.with(d, now)
+	if err != nil {
+		return err
+	}
+	if len(files) == 0 {
+		return nil
+	}
+	if _, err := next.signers(p.cfg); err != nil {
+		return err
+	}
+	if compromise {
+		for i := range files {
+			files[i].AtCommit = strings.HasSuffix(files[i].Name, "."+metadata.ROOT+".json")
+		}
+	} else if err := p.checkRoots(ctx, d.Roots); err != nil {
+		return err
+	}
+	if err := p.acceptDocuments(ctx, next, files); err != nil {
+		return err
+	}
+	if !compromise {
+		if err := p.writeDocuments(ctx, false); err != nil {
+			return fmt.Errorf("accepted, and not yet written: %w", err)
+		}
+		if p.state.docs.Targets == p.state.published.Targets && p.state.docs.Bins == p.state.published.Bins {
+			return nil
+		}
+	}
+	if err := p.publish(ctx); err != nil {
+		return fmt.Errorf("accepted, and not yet published: %w", err)
+	}
+	return nil
+}
+
+// acceptDocuments makes documents durable in the journal and brings them into force.
+func (p *publisher) acceptDocuments(ctx context.Context, next *offline, files []file) error {
+	rec, err := p.state.record(KindDocuments, p.state.generation, documentsBody{Docs: next.docs(), Files: files}, nil)
+	if err != nil {
+		return fatal(err)
+	}
+	if err := p.append(ctx, rec); err != nil {
+		return err
+	}
+	p.offline = next
+	return nil
+}
+
+// checkRoots makes sure that what is published now verifies under each new root,
+// since clients see a root as soon as it is written.
+func (p *publisher) checkRoots(ctx context.Context, data [][]byte) error {
+	var snapshot *roles.Snapshot
+	for _, d := range data {
+		root, err := roles.Parse[metadata.RootType](d)
+		if err != nil {
+			return fmt.Errorf("root: %w", err)
+		}
+		if root.Version() <= p.offline.root.Version() {
+			continue
+		}
+		if snapshot == nil {
+			name := versioned(p.state.generation, metadata.SNAPSHOT)
+			file, err := p.cfg.Store.Get(ctx, name)
+			if err == nil && blobOf(file) != p.state.snapshot {
+				err = ErrDiverged
+			}
+			if err == nil {
+				snapshot, err = roles.ParseSnapshot(file)
+			}
+			if err != nil {
+				return fmt.Errorf("read %s: %w", name, err)
+			}
+		}
+		timestamp, err := roles.Parse[metadata.TimestampType](p.state.timestamp)
+		if err != nil {
+			return fmt.Errorf("%s: %w", timestampName, err)
+		}
+		targets := p.offline.targets
+		for role, d := range map[string]signed{
+			metadata.TIMESTAMP: timestamp, metadata.SNAPSHOT: snapshot, metadata.TARGETS: targets,
+		} {
+			auth, err := roles.RootAuthority(root, role)
+			if err == nil {
+				err = auth.Verify(d)
+			}
+			if err != nil {
+				return fmt.Errorf("root version %d: %w: %s: %w", root.Version(), ErrLocksOut, role, err)
+			}
+		}
+	}
+	return nil
+}
+
+// signed is what a signature can be checked of.
+type signed interface {
+	Canonical() []byte
+	Signatures() []roles.Signature
+}

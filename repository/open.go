@@ -1,0 +1,234 @@
+package repository
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"github.com/bindery-tuf/bindery/delegation"
+	"github.com/bindery-tuf/bindery/roles"
+)
+
+var (
+	// ErrNotRepository is wrapped by Open for a journal in which no repository
+	// was ever created.
+	ErrNotRepository = errors.New("not a repository")
+
+	// ErrExists is wrapped by Create for a journal or store that is in use.
+	ErrExists = errors.New("there is a repository already")
+
+	// ErrDiverged is wrapped by Open when store and journal disagree about what
+	// is published: one of them was restored from a backup, or somebody else
+	// publishes there. Nothing was changed.
+	ErrDiverged = errors.New("store and journal disagree")
+)
+
+// Create makes a new repository of offline documents and publishes its first
+// generation: every bin, empty, and the first snapshot and timestamp. It owns the
+// journal and the store from now on. The cost is one signature and one durable
+// write for each bin, which takes seconds for 16,384.
+//
+// If Create fails after it accepted the documents, they are durable in the
+// journal and Open completes the work; if it fails before, nothing was changed.
+// Errors wrap ErrExists, ErrLocked and ErrWrongKey, or name the document.
+func Create(ctx context.Context, cfg Config, d Documents) (*Repository, error) {
+	p, log, err := lead(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("create repository: %w", err)
+	}
+	if err := p.create(ctx, log, d); err != nil {
+		return nil, errors.Join(fmt.Errorf("create repository: %w", err), p.leader.Release(context.WithoutCancel(ctx)))
+	}
+	return newRepository(p), nil
+}
+
+func (p *publisher) create(ctx context.Context, log Log, d Documents) error {
+	if len(log.Records) > 0 {
+		return fmt.Errorf("journal: %w: use Open", ErrExists)
+	}
+	switch _, err := p.cfg.Store.Get(ctx, timestampName); {
+	case err == nil:
+		return fmt.Errorf("store: %w: it has a %s", ErrExists, timestampName)
+	case !errors.Is(err, ErrNotExist):
+		return fmt.Errorf("store: %w", err)
+	}
+	now, err := p.clock.check(p.state.signed)
+	if err != nil {
+		return err
+	}
+	next, files, err := p.offline.with(d, now)
+	if err != nil {
+		return err
+	}
+	if _, err := next.signers(p.cfg); err != nil {
+		return err
+	}
+	if err := p.acceptDocuments(ctx, next, files); err != nil {
+		return err
+	}
+	p.snapshot = roles.NewSnapshot()
+	return p.publish(ctx)
+}
+
+// Open opens a repository that Create made, as its publisher. It brings what an
+// earlier publisher left half done to its end, with the code that publishes:
+// what was sealed is committed, what was only planned is burnt and its items
+// stay queued. It reads the journal's tail and the offline documents, but no
+// bin: neither time nor memory depend on the number of targets.
+//
+// Errors wrap ErrLocked while another publisher is alive, ErrNotRepository, or
+// ErrDiverged; whatever the error, nothing that was published has changed.
+func Open(ctx context.Context, cfg Config) (*Repository, error) {
+	p, log, err := lead(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("open repository: %w", err)
+	}
+	if err := p.recover(ctx, log); err != nil {
+		return nil, errors.Join(fmt.Errorf("open repository: %w", err), p.leader.Release(context.WithoutCancel(ctx)))
+	}
+	return newRepository(p), nil
+}
+
+// lead makes a publisher that has read the journal and nothing else.
+func lead(ctx context.Context, cfg Config) (*publisher, Log, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, Log{}, err
+	}
+	leader, err := cfg.Journal.Lead(ctx)
+	if err != nil {
+		return nil, Log{}, fmt.Errorf("journal: %w", err)
+	}
+	log, err := leader.Load(ctx)
+	if err != nil {
+		return nil, Log{}, errors.Join(fmt.Errorf("journal: %w", err), leader.Release(context.WithoutCancel(ctx)))
+	}
+	return &publisher{
+		cfg: cfg, log: cfg.Logger, leader: leader,
+		clock:      newClock(cfg.Now, max(cfg.BinLifetime, cfg.SnapshotLifetime, cfg.TimestampLifetime)),
+		state:      &state{epoch: log.Epoch},
+		cache:      newBinCache(cfg.CacheBytes),
+		quarantine: map[int]error{},
+	}, log, nil
+}
+
+func (p *publisher) recover(ctx context.Context, log Log) error {
+	if len(log.Records) == 0 {
+		return fmt.Errorf("%w: the journal is empty", ErrNotRepository)
+	}
+	var err error
+	if p.state, err = load(log); err != nil {
+		return err
+	}
+	for _, r := range log.Records {
+		p.logged += len(r.Body)
+	}
+	if err := p.loadDocuments(ctx); err != nil {
+		return err
+	}
+	if err := p.compare(ctx); err != nil {
+		return err
+	}
+	if err := p.writeDocuments(ctx, false); err != nil {
+		return err
+	}
+	if p.state.sealed != nil {
+		p.log.Info("completing a generation that was sealed", "generation", p.state.sealed.generation)
+		if err := p.checkSealed(ctx); err != nil {
+			return err
+		}
+		if err := p.finish(ctx); err != nil {
+			return err
+		}
+	}
+	if p.snapshot, err = p.publishedSnapshot(); err != nil {
+		return err
+	}
+	if p.state.generation == 0 { // Create was interrupted
+		return p.publish(ctx)
+	}
+	return nil
+}
+
+// compare holds the store's timestamp against what the journal says of it.
+func (p *publisher) compare(ctx context.Context) error {
+	current, err := p.cfg.Store.Get(ctx, timestampName)
+	if err != nil && !errors.Is(err, ErrNotExist) {
+		return fmt.Errorf("store: %w", err)
+	}
+	if bytes.Equal(current, p.state.timestamp) || p.state.sealed != nil && bytes.Equal(current, p.state.sealed.Timestamp) {
+		return nil
+	}
+	found := "none"
+	if current != nil {
+		found = "one that is not valid metadata"
+		if t, err := roles.Parse[metadata.TimestampType](current); err == nil {
+			found = fmt.Sprintf("version %d, expiring %s", t.Version(), t.Expires().Format("2006-01-02 15:04:05Z"))
+		}
+	}
+	return fmt.Errorf("%w: by the journal the timestamp is version %d, and in the store there is %s; "+
+		"if one of the two was restored from a backup, restore the other to match it", ErrDiverged, p.state.generation, found)
+}
+
+// checkSealed makes sure that all the sealed generation newly names is there.
+func (p *publisher) checkSealed(ctx context.Context) error {
+	s := p.state.sealed
+	want := map[string]blob{versioned(s.generation, metadata.SNAPSHOT): s.Snapshot}
+	for _, b := range s.Bins {
+		want[versioned(b.Version, p.offline.layout.Name(b.Index))] = b.blob
+	}
+	for name, b := range want {
+		data, err := p.cfg.Store.Get(ctx, name)
+		if err == nil && blobOf(data) != b {
+			err = errQuarantine
+		}
+		if err != nil {
+			return fmt.Errorf("%w: generation %d is sealed and can't be committed: %s: %w", ErrDiverged, s.generation, name, err)
+		}
+	}
+	return nil
+}
+
+// loadDocuments reads the offline documents in force, from the journal where
+// they may not have reached the store yet.
+func (p *publisher) loadDocuments(ctx context.Context) error {
+	d := p.state.docs
+	o := &offline{}
+	if err := loadDocument(ctx, p, metadata.ROOT, d.Root, &o.root); err != nil {
+		return err
+	}
+	if err := loadDocument(ctx, p, metadata.TARGETS, d.Targets, &o.targets); err != nil {
+		return err
+	}
+	if err := loadDocument(ctx, p, delegation.Role, d.Bins, &o.bins); err != nil {
+		return err
+	}
+	p.offline = o
+	return o.derive()
+}
+
+func loadDocument[T roles.Type](ctx context.Context, p *publisher, role string, d doc, to **roles.Document[T]) error {
+	name := versioned(d.Version, role)
+	var data []byte
+	if i := slices.IndexFunc(p.state.unwritten, func(f file) bool { return f.Name == name }); i >= 0 {
+		data = p.state.unwritten[i].Data
+	} else {
+		var err error
+		if data, err = p.cfg.Store.Get(ctx, name); err != nil {
+			return fmt.Errorf("read %s: %w", name, err)
+		}
+	}
+	if blobOf(data) != d.blob {
+		return fmt.Errorf("%w: %s isn't the document that was installed", ErrDiverged, name)
+	}
+	parsed, err := roles.Parse[T](data)
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	*to = parsed
+	return nil
+}

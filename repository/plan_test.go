@@ -1,0 +1,140 @@
+package repository
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/bindery-tuf/bindery/delegation"
+	"github.com/bindery-tuf/bindery/roles"
+)
+
+func target(path string, length int64) roles.Target {
+	return roles.Target{Path: path, Length: length, Hashes: map[string]string{"sha256": fmt.Sprintf("%064x", length)}}
+}
+
+func testPlanner(t *testing.T) planner {
+	layout, err := delegation.New("bins", 2, delegation.Succinct)
+	require.NoError(t, err)
+	return planner{
+		layout: layout, bins: make([]binState, 2), limit: targetsLimit,
+		blocked: noBin,
+		load:    func(int) (*roles.Bin, error) { panic("not needed") },
+	}
+}
+
+func states(p plan) (out []string) {
+	for _, o := range p.outcomes {
+		out = append(out, o.ID+" "+string(o.State))
+	}
+	return out
+}
+
+// pathIn returns the nth path that falls into a bin.
+func pathIn(layout delegation.Bins, bin, n int) string {
+	for i := 0; ; i++ {
+		path := fmt.Sprintf("packages/file-%d.whl", i)
+		if layout.Find(path) == bin {
+			if n == 0 {
+				return path
+			}
+			n--
+		}
+	}
+}
+
+func TestPlanLastAcceptedWins(t *testing.T) {
+	p := testPlanner(t)
+	got, err := p.plan([]Item{
+		{ID: "a", Add: []roles.Target{target("x", 1)}},
+		{ID: "b", Add: []roles.Target{target("x", 2), target("y", 2)}},
+		{ID: "c", Remove: []string{"y"}},
+		{ID: "d", Add: []roles.Target{target("z", 4)}},
+	}, 7)
+	require.NoError(t, err)
+	require.Equal(t, []string{"a superseded", "b published", "c published", "d published"}, states(got))
+	for _, o := range got.outcomes {
+		require.EqualValues(t, 7, o.Generation)
+	}
+	bin, err := roles.NewBin().Edit(1, time.Unix(0, 0), append(got.edits[0], got.edits[1]...))
+	require.NoError(t, err)
+	var paths []string
+	for target, err := range bin.Targets() {
+		require.NoError(t, err)
+		paths = append(paths, fmt.Sprint(target.Path, target.Length))
+	}
+	require.Equal(t, []string{"x2", "z4"}, paths)
+}
+
+func TestPlanQuarantine(t *testing.T) {
+	p := testPlanner(t)
+	p.blocked = func(bin int) bool { return bin == 0 }
+	bad, good, other := pathIn(p.layout, 0, 0), pathIn(p.layout, 1, 0), pathIn(p.layout, 1, 1)
+	got, err := p.plan([]Item{
+		{ID: "a", Add: []roles.Target{target(bad, 1), target(good, 1)}},
+		{ID: "b", Add: []roles.Target{target(good, 2), target(other, 2)}}, // must not overtake a
+		{ID: "c", Remove: []string{other}},                                // nor this b
+		{ID: "d", Add: []roles.Target{target(pathIn(p.layout, 1, 2), 3)}},
+	}, 1)
+	require.NoError(t, err)
+	require.Equal(t, []string{"a", "b", "c"}, got.waiting)
+	require.Equal(t, []string{"d published"}, states(got))
+	require.Empty(t, got.edits[0])
+	require.Len(t, got.edits[1], 1)
+}
+
+func TestPlanPoisonousItem(t *testing.T) {
+	got, err := testPlanner(t).plan([]Item{
+		{ID: "a", Add: []roles.Target{{Path: "../x", Length: 1}}},
+		{ID: "b", Add: []roles.Target{target("x", 1)}},
+	}, 1)
+	require.NoError(t, err)
+	require.Equal(t, []string{"a set aside", "b published"}, states(got))
+	require.Contains(t, got.outcomes[0].Reason, `"../x"`)
+}
+
+// An item that makes a bin larger than clients accept is set aside as a whole;
+// one that fits, or makes it smaller, is not held up by it.
+func TestPlanBinLimit(t *testing.T) {
+	p := testPlanner(t)
+	var old []roles.TargetEdit
+	for n := range 100 {
+		x := target(pathIn(p.layout, 0, n), 1)
+		old = append(old, roles.TargetEdit{Path: x.Path, Target: &x})
+	}
+	published, err := roles.NewBin().Edit(1, time.Unix(0, 0), old)
+	require.NoError(t, err)
+	loads := 0
+	p.load = func(bin int) (*roles.Bin, error) {
+		require.Zero(t, bin)
+		loads++
+		return published, nil
+	}
+	p.bins[0].Length = int64(len(published.Canonical())) + 200
+	one := target(pathIn(p.layout, 0, 100), 1)
+	p.limit = int64(len(published.Canonical())) + envelopeSlack + int64(one.Size()) + 50
+
+	elsewhere := target(pathIn(p.layout, 1, 0), 1)
+	items := []Item{
+		{ID: "fits", Add: []roles.Target{one}},
+		{ID: "too-much", Add: []roles.Target{target(pathIn(p.layout, 0, 101), 1), elsewhere}},
+		{ID: "replaces", Add: []roles.Target{target(old[0].Path, 2)}},
+		{ID: "removes", Remove: []string{old[1].Path, old[2].Path}},
+		{ID: "fits-again", Add: []roles.Target{target(pathIn(p.layout, 0, 102), 1)}},
+	}
+	got, err := p.plan(items, 1)
+	require.NoError(t, err)
+	require.Equal(t, []string{"fits published", "too-much set aside", "replaces published", "removes published", "fits-again published"}, states(got))
+	require.Contains(t, got.outcomes[1].Reason, "bin bins-0 would have")
+	require.Empty(t, got.edits[1], "nothing of an item that was set aside")
+	require.Positive(t, loads)
+
+	// The same items far from the limit are decided without reading the bin.
+	p.limit, loads = targetsLimit, 0
+	got, err = p.plan(items, 1)
+	require.NoError(t, err)
+	require.Zero(t, loads)
+	require.Len(t, got.edits[1], 1)
+}

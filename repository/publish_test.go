@@ -1,0 +1,280 @@
+package repository_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/bindery-tuf/bindery/delegation"
+	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/roles"
+)
+
+var bothForms = map[string]delegation.Form{"succinct": delegation.Succinct, "explicit": delegation.Explicit}
+
+func TestPublish(t *testing.T) {
+	for name, form := range bothForms {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, 4, form, func(e *env) {
+				require.ElementsMatch(t, []string{
+					"1.root.json", "1.targets.json", "1.bins.json",
+					"1.bins-0.json", "1.bins-1.json", "1.bins-2.json", "1.bins-3.json",
+					"1.snapshot.json", "timestamp.json",
+				}, e.store.Names())
+				e.check()
+
+				custom := file("simple/x/index.html", "page")
+				custom.Custom = json.RawMessage(`{ "yanked": false, "<html>": ["ü", 1] }`)
+				e.publish(append(files("x", 20), custom)...)
+				e.check()
+				e.publish(file("packages/x/x-0.tar.gz", "rebuilt"))
+				r := e.submit(repository.Item{Remove: []string{"packages/x/x-1.tar.gz"}, Add: []roles.Target{file("simple/x/index.html", "page 2")}})
+				gone := e.remove("never/there")
+				e.run(func() {
+					e.wait(r, repository.Published)
+					e.wait(gone, repository.Published)
+				})
+				e.check()
+			})
+		})
+	}
+}
+
+// A generation writes the bins it touches and one snapshot, and nothing else.
+func TestPublishWritesOnlyWhatChanged(t *testing.T) {
+	inBubble(t, 16, delegation.Succinct, func(e *env) {
+		layout, _ := delegation.New("bins", 16, delegation.Succinct)
+		target := file("a/b", "c")
+		bin := layout.Name(layout.Find("a/b"))
+		before := e.store.Names()
+		e.inject.Plan(nil)
+		e.publish(target)
+		var wrote []string
+		for _, c := range e.inject.Calls() {
+			if c.Op != "store.Get" {
+				wrote = append(wrote, c.Op+" "+c.Name)
+			}
+		}
+		require.Equal(t, []string{
+			"journal.Enqueue ", "leader.Pending ",
+			"leader.Append intent",
+			"store.Create 2." + bin + ".json",
+			"store.Create 2.snapshot.json",
+			"leader.Append seal",
+			"store.Swap timestamp.json",
+			"leader.Append commit",
+		}, wrote)
+		require.Len(t, e.store.Names(), len(before)+2)
+		e.check()
+	})
+}
+
+func TestSupersededAndBatches(t *testing.T) {
+	inBubble(t, 4, delegation.Succinct, func(e *env) {
+		first := e.add(file("p", "1"))
+		second := e.add(file("p", "2"))
+		third := e.add(file("q", "3"))
+		e.run(func() {
+			gen := e.wait(second, repository.Published)
+			require.EqualValues(t, 2, gen)
+			require.Equal(t, gen, e.wait(first, repository.Superseded))
+			require.Equal(t, gen, e.wait(third, repository.Published))
+		})
+		e.check()
+	})
+}
+
+func TestMaxBatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEnv(t, 4, delegation.Succinct)
+		e.cfg.MaxBatch = 3
+		e.create()
+		var receipts []*repository.Receipt
+		for _, f := range files("x", 7) {
+			receipts = append(receipts, e.add(f))
+		}
+		e.run(func() {
+			var gens []int64
+			for _, r := range receipts {
+				gens = append(gens, e.wait(r, repository.Published))
+			}
+			require.Equal(t, []int64{2, 2, 2, 3, 3, 3, 4}, gens)
+		})
+		e.check()
+		e.close()
+	})
+}
+
+// An item waits at most MaxDelay for others; a full batch doesn't wait.
+func TestMaxDelay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEnv(t, 4, delegation.Succinct)
+		e.cfg.MaxDelay, e.cfg.MaxBatch = 10*time.Second, 3
+		e.create()
+		e.run(func() {
+			start := time.Now()
+			r := e.add(file("a", "1"))
+			time.Sleep(6 * time.Second)
+			r2 := e.add(file("b", "1"))
+			require.Equal(t, e.wait(r, repository.Published), e.wait(r2, repository.Published))
+			require.Equal(t, 10*time.Second, time.Since(start))
+
+			start = time.Now()
+			for _, f := range files("x", 3) {
+				r = e.add(f)
+			}
+			e.wait(r, repository.Published)
+			require.Zero(t, time.Since(start))
+		})
+		e.check()
+		e.close()
+	})
+}
+
+func TestMaxPending(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEnv(t, 4, delegation.Succinct)
+		e.cfg.MaxPending = 2
+		e.create()
+		e.add(file("a", "1"))
+		last := e.add(file("b", "1"))
+		_, err := e.repo.Add(t.Context(), file("c", "1"))
+		require.ErrorIs(t, err, repository.ErrBusy)
+		e.run(func() { e.wait(last, repository.Published) })
+		e.publish(file("c", "1"))
+		e.check()
+		e.close()
+	})
+}
+
+func TestRetryWithTheSameID(t *testing.T) {
+	inBubble(t, 4, delegation.Succinct, func(e *env) {
+		it := repository.Item{ID: "upload-17", Add: []roles.Target{file("a", "1")}}
+		e.submit(it)
+		r := e.submit(it)
+		require.Equal(t, "upload-17", r.ID())
+		s, err := e.repo.Status(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, 1, s.Queue.Pending)
+
+		e.close()
+		e.open() // before it was published …
+		e.run(func() { require.EqualValues(t, 2, e.wait(e.submit(it), repository.Published)) })
+		e.close()
+		e.open() // … and after
+		o, err := e.repo.Outcome(t.Context(), "upload-17")
+		require.NoError(t, err)
+		require.Equal(t, repository.Outcome{State: repository.Published, Generation: 2}, o)
+		require.EqualValues(t, 2, e.wait(e.submit(it), repository.Published))
+
+		other := it
+		other.Add = []roles.Target{file("a", "2")}
+		_, err = e.repo.Submit(t.Context(), other)
+		require.ErrorIs(t, err, repository.ErrIDReused)
+		_, err = e.repo.Outcome(t.Context(), "nobody's")
+		require.ErrorIs(t, err, repository.ErrUnknownItem)
+		e.check()
+	})
+}
+
+func TestBadInputIsRefusedAndOthersGoOn(t *testing.T) {
+	inBubble(t, 4, delegation.Succinct, func(e *env) {
+		good := file("good", "1")
+		bad := map[string]func(*roles.Target){
+			"empty path":     func(t *roles.Target) { t.Path = "" },
+			"absolute":       func(t *roles.Target) { t.Path = "/etc/passwd" },
+			"parent":         func(t *roles.Target) { t.Path = "a/../b" },
+			"backslash":      func(t *roles.Target) { t.Path = `a\b` },
+			"percent":        func(t *roles.Target) { t.Path = "a%2fb" },
+			"negative":       func(t *roles.Target) { t.Length = -1 },
+			"enormous":       func(t *roles.Target) { t.Length = 1 << 60 },
+			"no hash":        func(t *roles.Target) { t.Hashes = nil },
+			"short hash":     func(t *roles.Target) { t.Hashes = map[string]string{"sha256": "abcd"} },
+			"unknown hash":   func(t *roles.Target) { t.Hashes["md5"] = "d41d8cd98f00b204e9800998ecf8427e" },
+			"custom float":   func(t *roles.Target) { t.Custom = json.RawMessage(`{"a":1.5}`) },
+			"custom null":    func(t *roles.Target) { t.Custom = json.RawMessage(`{"a":null}`) },
+			"custom no JSON": func(t *roles.Target) { t.Custom = json.RawMessage(`{`) },
+		}
+		for name, spoil := range bad {
+			target := file("bad", "1")
+			spoil(&target)
+			_, err := e.repo.Add(t.Context(), good, target)
+			require.Error(t, err, name)
+			if target.Path != "" {
+				require.ErrorContains(t, err, fmt.Sprintf("%q", target.Path), name)
+			}
+		}
+		for name, it := range map[string]repository.Item{
+			"nothing":  {},
+			"twice":    {Add: []roles.Target{good}, Remove: []string{"good"}},
+			"bad ID":   {ID: "a b", Remove: []string{"x"}},
+			"bad path": {Remove: []string{"../x"}},
+		} {
+			_, err := e.repo.Submit(t.Context(), it)
+			require.Error(t, err, name)
+		}
+		s, err := e.repo.Status(t.Context())
+		require.NoError(t, err)
+		require.Zero(t, s.Queue.Pending)
+		e.publish(good)
+		e.check()
+	})
+}
+
+func TestQuarantine(t *testing.T) {
+	inBubble(t, 4, delegation.Succinct, func(e *env) {
+		layout, _ := delegation.New("bins", 4, delegation.Succinct)
+		all := files("x", 40)
+		e.publish(all...)
+		e.close()
+
+		// Somebody alters a bin in the store.
+		victim := layout.Find(all[0].Path)
+		name := "2." + layout.Name(victim) + ".json"
+		original, err := e.store.Get(t.Context(), name)
+		require.NoError(t, err)
+		altered := slices.Clone(original)
+		altered[len(altered)-20] ^= 1
+		e.altered = name
+		replace := func(data []byte) {
+			require.NoError(t, e.store.Delete(t.Context(), name))
+			require.NoError(t, e.store.Create(t.Context(), name, data))
+		}
+		replace(altered)
+
+		e.open()
+		waits := e.add(file(all[0].Path, "new"))
+		var goes *repository.Receipt
+		for _, f := range all {
+			if layout.Find(f.Path) != victim {
+				goes = e.add(file(f.Path, "new"))
+				break
+			}
+		}
+		e.run(func() {
+			e.wait(goes, repository.Published)
+			o, err := e.repo.Outcome(t.Context(), waits.ID())
+			require.NoError(t, err)
+			require.Equal(t, repository.Accepted, o.State)
+			s, err := e.repo.Status(t.Context())
+			require.NoError(t, err)
+			require.Len(t, s.Quarantined, 1)
+			require.Equal(t, layout.Name(victim), s.Quarantined[0].Bin)
+			require.Contains(t, s.Quarantined[0].Reason, name)
+			require.Equal(t, 1, s.Queue.Pending)
+
+			// It is put right, and goes on by itself.
+			replace(original)
+			e.wait(waits, repository.Published)
+			s, err = e.repo.Status(t.Context())
+			require.NoError(t, err)
+			require.Empty(t, s.Quarantined)
+		})
+		e.check()
+	})
+}

@@ -1,0 +1,188 @@
+package repository
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/bindery-tuf/bindery/roles"
+)
+
+// publisher owns everything that is written after an item was queued. It has no
+// lock of its own: Repository lets one goroutine at a time use it.
+type publisher struct {
+	cfg     Config
+	log     *slog.Logger
+	leader  Leader
+	clock   *clock
+	state   *state
+	offline *offline
+	cache   *binCache
+
+	snapshot *roles.Snapshot // of the committed generation, kept to be edited
+	next     *roles.Snapshot // of the sealed one
+
+	quarantine map[int]error // bins whose stored bytes aren't what the journal says
+	waiting    int           // pending items that touch them
+	logged     int           // bytes of records and items since the last checkpoint
+	warned     time.Time     // when expiring offline documents were last logged
+}
+
+// fatalError is an error after which the publisher must not go on: the
+// repository has to be opened again, and Open decides.
+type fatalError struct{ err error }
+
+func (e fatalError) Error() string { return e.err.Error() }
+func (e fatalError) Unwrap() error { return e.err }
+
+func fatal(err error) error { return fatalError{err} }
+
+func isFatal(err error) bool {
+	var f fatalError
+	return errors.As(err, &f) || errors.Is(err, ErrUnknown) || errors.Is(err, ErrFenced) || errors.Is(err, ErrClosed)
+}
+
+// append makes records durable and only then part of the state.
+func (p *publisher) append(ctx context.Context, recs ...Record) error {
+	if err := p.leader.Append(ctx, recs...); err != nil {
+		return fmt.Errorf("journal: %w", err)
+	}
+	for _, r := range recs {
+		p.logged += len(r.Body) + 100*len(r.Outcomes) + 200
+		if err := p.state.apply(r); err != nil {
+			return fatal(err)
+		}
+	}
+	return nil
+}
+
+// writeDocuments writes accepted offline documents until all are durable. Those
+// that must appear together with a timestamp are left to finish.
+func (p *publisher) writeDocuments(ctx context.Context, atCommit bool) error {
+	left := p.state.unwritten[:0:0]
+	for _, f := range p.state.unwritten {
+		if f.AtCommit && !atCommit {
+			left = append(left, f)
+			continue
+		}
+		if err := p.cfg.Store.Create(ctx, f.Name, f.Data); err != nil {
+			return conflictIsFatal(fmt.Errorf("write %s: %w", f.Name, err))
+		}
+	}
+	p.state.unwritten = left
+	return nil
+}
+
+// conflictIsFatal makes an unexpected content in the store an error to stop at:
+// somebody else writes there, or store and journal don't belong together.
+func conflictIsFatal(err error) error {
+	if errors.Is(err, ErrConflict) {
+		return fatal(err)
+	}
+	return err
+}
+
+// finish commits a sealed generation. Everything that it names is durable, so it
+// is never given up: it is tried until it succeeds, also after a restart.
+func (p *publisher) finish(ctx context.Context) error {
+	s := p.state.sealed
+	if s == nil {
+		return nil
+	}
+	// A caller that stops waiting must not leave the outcome open.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+	defer cancel()
+	if err := p.writeDocuments(ctx, true); err != nil {
+		return fmt.Errorf("commit generation %d: %w", s.generation, err)
+	}
+	if err := p.cfg.Store.Swap(ctx, timestampName, p.state.timestamp, s.Timestamp); err != nil {
+		return conflictIsFatal(fmt.Errorf("commit generation %d: %s: %w", s.generation, timestampName, err))
+	}
+	rec, err := p.state.record(KindCommit, s.generation, nil, nil)
+	if err != nil {
+		return fatal(err)
+	}
+	if err := p.append(ctx, rec); err != nil {
+		return fmt.Errorf("commit generation %d: %w", s.generation, err)
+	}
+	p.snapshot, p.next = p.next, nil
+	return nil
+}
+
+// checkpoint lets a later Open read little, once much was logged.
+func (p *publisher) checkpoint(ctx context.Context) error {
+	const most = 16 << 20
+	if p.logged < most || p.state.sealed != nil || len(p.state.unwritten) > 0 {
+		return nil
+	}
+	rec, err := p.state.checkpoint()
+	if err != nil {
+		return fatal(err)
+	}
+	// A large table is written more rarely, so that checkpoints stay a small
+	// share of all that is written.
+	if p.logged < 4*len(rec.Body) {
+		return nil
+	}
+	if err := p.append(ctx, rec); err != nil {
+		return fmt.Errorf("checkpoint: %w", err)
+	}
+	p.logged = 0
+	return nil
+}
+
+// binSchedule and mustRenew say which bins are to be signed again.
+func (p *publisher) binSchedule() schedule {
+	return schedule{bins: p.offline.layout.Len(), lifetime: p.cfg.BinLifetime}
+}
+
+func (p *publisher) quarantined(bin int) bool { return p.quarantine[bin] != nil }
+
+// mustRenew lists the bins that clients would refuse whatever their age: those
+// never published, and those signed by a key that the bins document in force
+// doesn't name.
+func (p *publisher) mustRenew(bins []binState) []int {
+	trusted := make([]bool, len(p.state.keyIDs))
+	for i, id := range p.state.keyIDs {
+		for _, k := range p.offline.binKeys.Keys {
+			trusted[i] = trusted[i] || k.ID() == id
+		}
+	}
+	var must []int
+	for i, b := range bins {
+		if (b.Version == 0 || !trusted[b.Key]) && !p.quarantined(i) {
+			must = append(must, i)
+		}
+	}
+	return must
+}
+
+// renewAt returns when the next generation is due even if nobody adds anything.
+func (p *publisher) renewAt() time.Time {
+	if p.state.generation == 0 || p.state.docs != p.state.published || len(p.mustRenew(p.state.bins)) > 0 {
+		return time.Time{}
+	}
+	at := p.state.signed.Add(min(p.cfg.SnapshotLifetime, p.cfg.TimestampLifetime) / 2)
+	if t := p.binSchedule().nextDue(p.state.bins, p.quarantined); !t.IsZero() && t.Before(at) {
+		at = t
+	}
+	return at
+}
+
+// warnOffline logs, once a day, which offline documents expire within 30 days.
+func (p *publisher) warnOffline(now time.Time) {
+	if now.Sub(p.warned) < 24*time.Hour {
+		return
+	}
+	for name, expires := range map[string]time.Time{
+		"root": p.offline.root.Expires(), "targets": p.offline.targets.Expires(), "bins": p.offline.bins.Expires(),
+	} {
+		if left := expires.Sub(now); left < 30*24*time.Hour {
+			p.warned = now
+			p.log.Warn("an offline document expires soon: hold a ceremony",
+				"role", name, "expires", expires, "days", int(left.Hours()/24))
+		}
+	}
+}

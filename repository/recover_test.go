@@ -1,0 +1,188 @@
+package repository_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/bindery-tuf/bindery/delegation"
+	"github.com/bindery-tuf/bindery/internal/faulty"
+	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/roles"
+)
+
+// history is what the tests of faults do: two generations with additions, a
+// replacement and a removal.
+func (e *env) history() (err error) { return history(e.t.Context(), e.repo) }
+
+func history(ctx context.Context, repo *repository.Repository) (err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- repo.Run(ctx) }()
+	for i, it := range []repository.Item{
+		{ID: "first", Add: files("x", 6)},
+		{ID: "second", Add: []roles.Target{file("packages/x/x-1.tar.gz", "again")}, Remove: []string{"packages/x/x-2.tar.gz"}},
+	} {
+		r, err := repo.Submit(ctx, it)
+		if err != nil {
+			return fmt.Errorf("item %d: %w", i, err)
+		}
+		wait, cancel := context.WithTimeout(ctx, 10*time.Minute)
+		_, err = r.Wait(wait)
+		cancel()
+		if err != nil {
+			return fmt.Errorf("item %d: %w", i, err)
+		}
+	}
+	cancel()
+	return <-done
+}
+
+// finishHistory submits all again, as a caller does that was told nothing, and
+// requires that every item is published exactly once.
+func (e *env) finishHistory() {
+	e.t.Helper()
+	require.NoError(e.t, e.history())
+	e.note(repository.Item{Add: files("x", 6)})
+	e.note(repository.Item{Add: []roles.Target{file("packages/x/x-1.tar.gz", "again")}, Remove: []string{"packages/x/x-2.tar.gz"}})
+	first, err := e.repo.Outcome(e.t.Context(), "first")
+	require.NoError(e.t, err)
+	second, err := e.repo.Outcome(e.t.Context(), "second")
+	require.NoError(e.t, err)
+	require.Equal(e.t, repository.Published, first.State)
+	require.Equal(e.t, repository.Published, second.State)
+	require.LessOrEqual(e.t, first.Generation, second.Generation)
+	e.check()
+}
+
+// Every call of store and journal fails once, before or after it did its work:
+// the repository goes on by itself, or after it was opened again.
+func TestEveryCallFailsOnce(t *testing.T) {
+	for _, fault := range []faulty.Fault{faulty.Before, faulty.After} {
+		for n := 1; ; n++ {
+			hit := false
+			t.Run(fmt.Sprintf("fault %d call %d", fault, n), func(t *testing.T) {
+				inBubble(t, 2, delegation.Succinct, func(e *env) {
+					e.inject.Plan(func(c faulty.Call) faulty.Fault {
+						if c.N == n {
+							hit = true
+							return fault
+						}
+						return faulty.None
+					})
+					if err := e.history(); err != nil {
+						require.ErrorIs(t, err, faulty.ErrInjected)
+						e.repo.Close()
+						e.open()
+					}
+					e.inject.Plan(nil)
+					e.finishHistory()
+				})
+			})
+			if !hit {
+				require.Greater(t, n, 15, "the history made too few calls")
+				break
+			}
+		}
+	}
+}
+
+// The process dies at every call, before or after it did its work; the next one
+// opens the repository and completes everything.
+func TestDeathAtEveryCall(t *testing.T) {
+	for _, fault := range []faulty.Fault{faulty.Before, faulty.After} {
+		for n := 1; ; n++ {
+			alive := false
+			t.Run(fmt.Sprintf("fault %d call %d", fault, n), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					e := newEnv(t, 2, delegation.Succinct)
+					e.inject.Plan(func(c faulty.Call) faulty.Fault {
+						switch {
+						case c.N < n:
+							return faulty.None
+						case c.N == n:
+							return fault
+						default:
+							return faulty.Before
+						}
+					})
+					repo, err := repository.Create(t.Context(), e.config(), e.ceremony.Documents())
+					if err == nil {
+						e.repo = repo
+						alive = e.history() == nil
+						e.repo.Close()
+					} else {
+						e.journal.Close()
+					}
+					e.inject.Plan(nil)
+					repo, err = repository.Open(t.Context(), e.config())
+					if err != nil { // Create died before it decided anything
+						require.ErrorIs(t, err, repository.ErrNotRepository)
+						e.journal.Close()
+						e.create()
+					} else {
+						e.repo = repo
+					}
+					e.finishHistory()
+					e.close()
+				})
+			})
+			if alive {
+				require.Greater(t, n, 20)
+				break
+			}
+		}
+	}
+}
+
+// A publisher that was paused past its successor's take-over, at every call of a
+// generation, changes nothing when it goes on.
+func TestTwoPublishers(t *testing.T) {
+	for n := 1; ; n++ {
+		paused := false
+		t.Run(fmt.Sprintf("call %d", n), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				e := newEnv(t, 2, delegation.Succinct)
+				e.create()
+				old := e.repo
+				e.inject.Plan(func(c faulty.Call) faulty.Fault {
+					if c.N == n {
+						paused = true
+						return faulty.Hold
+					}
+					return faulty.None
+				})
+				done := make(chan error, 1)
+				go func() { done <- history(t.Context(), old) }()
+				synctest.Wait()
+				if !paused {
+					require.NoError(t, <-done)
+					require.NoError(t, old.Close())
+					return
+				}
+				e.inject.Plan(nil)
+				e.journal.Expire()
+				e.open()
+				e.finishHistory()
+				timestamps := len(e.store.History("timestamp.json"))
+				e.inject.Release()
+				<-done
+				old.Close()
+				require.Equal(t, timestamps, len(e.store.History("timestamp.json")))
+				e.check()
+				e.publish(file("after", "1"))
+				e.check()
+				e.close()
+			})
+		})
+		if !paused {
+			require.Greater(t, n, 15)
+			break
+		}
+	}
+}

@@ -1,0 +1,57 @@
+package repository
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func noBin(int) bool { return false }
+
+// Bins that were all signed at one moment are renewed evenly over the next half
+// of their lifetime, and from then on every half lifetime.
+func TestRenewalIsSpread(t *testing.T) {
+	for _, bins := range []int{2, 8, 256, 1024, 16384} {
+		s := schedule{bins: bins, lifetime: 7 * 24 * time.Hour}
+		period := s.lifetime / 2
+		start := time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC)
+		count := map[time.Time]int{}
+		for i := range bins {
+			first := s.next(i, start)
+			require.True(t, first.After(start))
+			require.LessOrEqual(t, first.Sub(start), period)
+			require.Equal(t, first.Add(period), s.next(i, first), "bin %d: half a lifetime later", i)
+			count[first]++
+		}
+		groups := min(bins, renewGroups)
+		require.Len(t, count, groups)
+		for at, n := range count {
+			require.Equal(t, bins/groups, n, "bins due at %v", at)
+		}
+	}
+}
+
+func TestRenewalOfShortestLifetime(t *testing.T) {
+	s := schedule{bins: 4, lifetime: 2 * time.Second}
+	now := time.Unix(1_800_000_000, 0)
+	for i := range 4 {
+		require.Equal(t, now.Add(time.Second), s.next(i, now))
+	}
+}
+
+func TestDueBins(t *testing.T) {
+	s := schedule{bins: 4, lifetime: 8 * time.Hour}
+	now := time.Unix(1_800_000_000, 0)
+	signedAgo := func(d time.Duration) binState {
+		return binState{Version: 1, Signed: now.Add(-d).Unix(), Expires: now.Add(s.lifetime - d).Unix()}
+	}
+	bins := []binState{signedAgo(5 * time.Hour), signedAgo(0), signedAgo(7 * time.Hour), signedAgo(6 * time.Hour)}
+	require.Equal(t, []int{2, 3, 0}, s.dueBins(bins, now, 4, noBin), "the soonest to expire first")
+	require.Equal(t, []int{2}, s.dueBins(bins, now, 1, noBin))
+	require.Equal(t, []int{3, 0}, s.dueBins(bins, now, 4, func(i int) bool { return i == 2 }))
+
+	bins[1].Expires = now.Add(s.lifetime + time.Second).Unix()
+	require.Contains(t, s.dueBins(bins, now, 4, noBin), 1, "an expiry further away than a lifetime")
+	require.Equal(t, s.next(2, time.Unix(bins[2].Signed, 0)), s.nextDue(bins, noBin))
+}

@@ -1,0 +1,122 @@
+package repository_test
+
+import (
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"github.com/bindery-tuf/bindery/delegation"
+	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/roles"
+)
+
+// A repository to which nobody adds anything stays fresh for three weeks, and
+// renews its bins a few at a time.
+func TestRenewal(t *testing.T) {
+	inBubble(t, 16, delegation.Succinct, func(e *env) {
+		e.publish(files("x", 30)...)
+		start := time.Now()
+		e.run(func() {
+			for range 21 * 4 {
+				time.Sleep(6 * time.Hour)
+				s, err := e.repo.Status(t.Context())
+				require.NoError(t, err)
+				require.NoError(t, s.Err)
+				// Half a lifetime is left, but for the six hours between two looks.
+				require.Greater(t, time.Until(s.Timestamp.Expires), 12*time.Hour-time.Second)
+				require.Greater(t, time.Until(s.Snapshot.Expires), 12*time.Hour-time.Second)
+				require.Greater(t, time.Until(s.FirstBinExpires), 84*time.Hour-time.Second)
+			}
+		})
+		signed := map[int]int{} // how many generations signed so many bins
+		times := map[string]int{}
+		for _, timestamp := range e.store.History("timestamp.json")[2:] {
+			doc, err := roles.Parse[metadata.TimestampType](timestamp)
+			require.NoError(t, err)
+			n := 0
+			for i := range 16 {
+				name := fmt.Sprintf("bins-%x", i)
+				if _, err := e.store.Get(t.Context(), fmt.Sprintf("%d.%s.json", doc.Version(), name)); err == nil {
+					n++
+					times[name]++
+				}
+			}
+			signed[n]++
+		}
+		// 16 bins, every 84 hours: one at a time, and in between, 12 hours after
+		// the last generation at the latest, the snapshot alone.
+		require.Equal(t, 16, len(times))
+		for name, n := range times {
+			require.InDelta(t, time.Since(start).Hours()/84, n, 1, name)
+		}
+		require.Equal(t, 1, len(signed), "bins signed by a generation: %v", signed)
+		require.Positive(t, signed[1])
+		e.check()
+	})
+}
+
+// After a long stop everything is expired: the first generations renew it all,
+// within the budget of each.
+func TestCatchingUpAfterAStop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEnv(t, 16, delegation.Succinct)
+		e.cfg.MaxRenew = 5
+		e.create()
+		e.publish(files("x", 30)...)
+		e.close()
+		time.Sleep(30 * 24 * time.Hour)
+		e.open()
+		e.run(func() {
+			synctest.Wait()
+			time.Sleep(time.Second)
+			s, err := e.repo.Status(t.Context())
+			require.NoError(t, err)
+			require.NoError(t, s.Err)
+			require.EqualValues(t, 6, s.Generation, "four generations of 5, 5, 5 and 1 bins")
+			require.Greater(t, time.Until(s.FirstBinExpires), 84*time.Hour)
+		})
+		e.check()
+		e.close()
+	})
+}
+
+// An empty repository of two bins renews its snapshot and timestamp too.
+func TestRenewalOfTheTimestampAlone(t *testing.T) {
+	inBubble(t, 2, delegation.Succinct, func(e *env) {
+		e.run(func() { time.Sleep(13 * time.Hour) })
+		s, err := e.repo.Status(t.Context())
+		require.NoError(t, err)
+		require.Greater(t, time.Until(s.Timestamp.Expires), 22*time.Hour)
+		e.check()
+	})
+}
+
+func TestClockThatJumps(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEnv(t, 2, delegation.Succinct)
+		var offset time.Duration
+		e.cfg.Now = func() time.Time { return time.Now().Add(offset) }
+		e.create()
+		r := e.add(file("a", "1"))
+		offset = -time.Hour
+		e.run(func() {
+			time.Sleep(time.Second)
+			s, err := e.repo.Status(t.Context())
+			require.NoError(t, err)
+			require.ErrorIs(t, s.Err, repository.ErrClock)
+			require.EqualValues(t, 1, s.Generation)
+			offset = 0 // put right
+			e.wait(r, repository.Published)
+		})
+		r = e.add(file("a", "2"))
+		offset = -time.Hour
+		e.repo.AcceptClock()
+		e.run(func() { e.wait(r, repository.Published) })
+		e.check()
+		e.close()
+	})
+}
