@@ -1,0 +1,75 @@
+package dirjournal
+
+import (
+	"crypto/rand"
+	"fmt"
+	"path/filepath"
+
+	"github.com/bindery-tuf/bindery/internal/disk"
+)
+
+const (
+	// maxPayload is the most that one frame may hold.
+	maxPayload = 1 << 30
+	// segmentSize is how much is appended to a segment before the next is begun.
+	segmentSize = 64 << 20
+)
+
+// segmentFile is the segment being written.
+type segmentFile struct {
+	header
+	file disk.File
+	size uint64
+	buf  []byte
+}
+
+// newSegment begins the segment that h describes, with f as its first frame
+// unless it is nil, and returns once segment and name are durable. The segment
+// gets its name when its beginning is durable, so no reader and no crash ever
+// finds half a beginning.
+func newSegment(fsys disk.FS, dir string, h header, f *frame) (*segmentFile, error) {
+	rand.Read(h.id[:])
+	h.synced = headerSize
+	if f != nil {
+		h.synced += frameHead + uint64(len(f.payload))
+	}
+	data := h.encode()
+	if f != nil {
+		data = h.appendFrame(data, *f)
+	}
+	name := filepath.Join(dir, segmentName(h.number))
+	tmp := filepath.Join(dir, tmpName)
+	file, err := fsys.Create(tmp, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	_, err = file.Write(data)
+	if err == nil {
+		err = file.Sync()
+	}
+	if err == nil {
+		err = fsys.Rename(tmp, name)
+	}
+	if err == nil {
+		err = fsys.SyncDir(dir)
+	}
+	if err != nil {
+		file.Close()
+		return nil, fmt.Errorf("begin %s: %w", name, err)
+	}
+	return &segmentFile{header: h, file: file, size: h.synced}, nil
+}
+
+// append returns once the frame is durable. After an error the segment must not
+// be used again.
+func (s *segmentFile) append(f frame) error {
+	s.buf = s.appendFrame(s.buf[:0], f)
+	if _, err := s.file.Write(s.buf); err != nil {
+		return err
+	}
+	s.size += uint64(len(s.buf))
+	return s.file.Sync()
+}
+
+// full tells whether n more bytes are for the next segment.
+func (s *segmentFile) full(n int) bool { return s.size-s.synced+uint64(n) > segmentSize }

@@ -1,0 +1,221 @@
+package dirjournal
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"sync"
+
+	"github.com/bindery-tuf/bindery/internal/disk"
+	"github.com/bindery-tuf/bindery/repository"
+)
+
+const (
+	lockName = "lock"
+	tmpName  = "next.tmp" // a segment that has no name yet
+)
+
+var errNoJournal = fmt.Errorf("not a journal: there is no segment in it: %w", fs.ErrNotExist)
+
+// Create makes a new journal in dir and opens it. The directory is made if it
+// does not exist; its parent must. It may exist if it is empty, or if a Create
+// that was killed left it behind. Otherwise the error wraps fs.ErrExist and
+// nothing was changed.
+func Create(dir string) (*Journal, error) { return CreateFS(disk.OS(), dir) }
+
+// CreateFS is Create on a disk of the caller's.
+func CreateFS(fsys disk.FS, dir string) (*Journal, error) {
+	j, err := create(fsys, filepath.Clean(dir), Remembered)
+	if err != nil {
+		return nil, fmt.Errorf("create journal %s: %w", dir, err)
+	}
+	return j, nil
+}
+
+// Open opens the journal in dir and locks it until Close. What is in the journal
+// then is durable, also what a killed process had written and not synced. The
+// cost is that of reading what was written since the last checkpoint.
+//
+// The error wraps fs.ErrNotExist if there is no such directory or it holds no
+// journal, fs.ErrPermission, or repository.ErrLocked while another process (or
+// this one) has the journal open; it says so if the journal is of a newer format,
+// and names segment, offset and sequence number of what is damaged. Nothing was
+// changed then.
+func Open(dir string) (*Journal, error) { return OpenFS(disk.OS(), dir) }
+
+// OpenFS is Open on a disk of the caller's.
+func OpenFS(fsys disk.FS, dir string) (*Journal, error) {
+	j, err := open(fsys, filepath.Clean(dir), Remembered)
+	if err != nil {
+		return nil, fmt.Errorf("open journal %s: %w", dir, err)
+	}
+	return j, nil
+}
+
+func create(fsys disk.FS, dir string, remember int) (*Journal, error) {
+	if err := fsys.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, err
+	}
+	if err := creatable(fsys, dir); err != nil {
+		return nil, err
+	}
+	lock, err := lockDir(fsys, dir)
+	if err != nil {
+		return nil, err
+	}
+	j, err := func() (*Journal, error) {
+		// Another Create may have been here before the lock was ours.
+		if err := creatable(fsys, dir); err != nil {
+			return nil, err
+		}
+		// The directory's own name and the lock's are durable before the journal's.
+		if err := errors.Join(fsys.SyncDir(filepath.Dir(dir)), fsys.SyncDir(dir)); err != nil {
+			return nil, err
+		}
+		if err := begin(fsys, dir); err != nil {
+			return nil, err
+		}
+		return openLocked(fsys, dir, remember, lock)
+	}()
+	if err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	return j, nil
+}
+
+// begin makes the first segment. What an earlier Create left may have a name that
+// isn't durable, so it is made again.
+func begin(fsys disk.FS, dir string) error {
+	for _, name := range []string{tmpName, segmentName(1)} {
+		if err := fsys.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	s, err := newSegment(fsys, dir, header{number: 1, first: 1, base: 1}, nil)
+	if err != nil {
+		return err
+	}
+	return s.file.Close()
+}
+
+// creatable returns nil if dir holds nothing but what a killed Create leaves.
+func creatable(fsys disk.FS, dir string) error {
+	l, err := list(fsys, dir)
+	if err != nil {
+		return err
+	}
+	if l.other != "" {
+		return fmt.Errorf("the directory holds %s: %w", l.other, fs.ErrExist)
+	}
+	if len(l.segments) == 0 {
+		return nil
+	}
+	// Whoever opens a journal begins its second segment.
+	if c, _, err := readSegment(fsys, dir, 1); err == nil && len(l.segments) == 1 && len(c.frames) == 0 && !c.torn {
+		return nil
+	}
+	return fmt.Errorf("there is a journal: %w", fs.ErrExist)
+}
+
+func open(fsys disk.FS, dir string, remember int) (*Journal, error) {
+	l, err := list(fsys, dir)
+	if err != nil {
+		return nil, err
+	}
+	if len(l.segments) == 0 {
+		return nil, errNoJournal
+	}
+	lock, err := lockDir(fsys, dir)
+	if err != nil {
+		return nil, err
+	}
+	j, err := openLocked(fsys, dir, remember, lock)
+	if err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	return j, nil
+}
+
+// lockDir takes the lock. Its file is made if it is not there: a copy of the
+// segments is a journal too.
+func lockDir(fsys disk.FS, dir string) (io.Closer, error) {
+	name := filepath.Join(dir, lockName)
+	lock, err := fsys.Lock(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := disk.WriteFile(fsys, name, nil, 0o600); err != nil && !errors.Is(err, fs.ErrExist) {
+			return nil, err
+		}
+		lock, err = fsys.Lock(name)
+	}
+	if errors.Is(err, disk.ErrLocked) {
+		return nil, fmt.Errorf("%w: %w", repository.ErrLocked, err)
+	}
+	return lock, err
+}
+
+// openLocked reads the journal, whose lock is held, and begins a segment for what
+// is appended from now on. What a killed process wrote last may be readable and
+// not durable, also when a sync of it failed; so that frame is written again, as
+// the first of the new segment, before anybody acts upon it.
+func openLocked(fsys disk.FS, dir string, remember int, lock io.Closer) (*Journal, error) {
+	l, err := list(fsys, dir)
+	if err != nil {
+		return nil, err
+	}
+	if len(l.segments) == 0 {
+		return nil, errNoJournal
+	}
+	q := newQueue(remember)
+	e, err := replay(fsys, dir, l.segments, q.read)
+	if err != nil {
+		return nil, err
+	}
+	if l.tmp {
+		if err := fsys.Remove(filepath.Join(dir, tmpName)); err != nil {
+			return nil, err
+		}
+	}
+	h := header{number: e.number + 1, epoch: e.epoch, first: e.next, base: e.base}
+	if e.doubtful != nil {
+		h.first = e.doubtful.seq
+	}
+	s, err := newSegment(fsys, dir, h, e.doubtful)
+	if err != nil {
+		return nil, err
+	}
+	j := &Journal{
+		fsys: fsys, dir: dir, queue: q, epoch: e.epoch, next: e.next, segment: s,
+		wake: make(chan struct{}, 1), changed: make(chan struct{}), stopped: make(chan struct{}),
+	}
+	j.release = sync.OnceValue(func() error { return errors.Join(j.segment.file.Close(), lock.Close()) })
+	go j.write()
+	return j, nil
+}
+
+// listing is what a journal's directory holds.
+type listing struct {
+	segments []uint64
+	tmp      bool
+	other    string // a name that is none of the journal's, or ""
+}
+
+func list(fsys disk.FS, dir string) (listing, error) {
+	var l listing
+	for e, err := range fsys.ReadDir(dir) {
+		if err != nil {
+			return listing{}, err
+		}
+		var number uint64
+		switch _, err := fmt.Sscanf(e.Name, "%d.seg", &number); {
+		case err == nil && e.Name == segmentName(number):
+			l.segments = append(l.segments, number)
+		case e.Name == tmpName:
+			l.tmp = true
+		case e.Name != lockName:
+			l.other = e.Name
+		}
+	}
+	return l, nil
+}

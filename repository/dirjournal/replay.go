@@ -1,0 +1,145 @@
+package dirjournal
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"slices"
+
+	"github.com/bindery-tuf/bindery/internal/disk"
+)
+
+// maxSegment is the largest file taken for a segment: one frame, and what is
+// appended until the next segment is due.
+const maxSegment = maxPayload + 2*segmentSize
+
+func segmentName(number uint64) string { return fmt.Sprintf("%012d.seg", number) }
+
+// place names where in the journal something is wrong.
+func place(number uint64, err error) error {
+	return fmt.Errorf("segment %s: %w", segmentName(number), err)
+}
+
+func readSegment(fsys disk.FS, dir string, number uint64) (contents, []byte, error) {
+	data, err := disk.ReadFile(fsys, filepath.Join(dir, segmentName(number)), maxSegment)
+	if errors.Is(err, fs.ErrNotExist) {
+		return contents{}, nil, place(number, fmt.Errorf("it is missing: %w", err))
+	}
+	if err != nil {
+		return contents{}, nil, err
+	}
+	c, err := parseSegment(data, number)
+	if err != nil {
+		return contents{}, nil, place(number, err)
+	}
+	return c, data, nil
+}
+
+func readHeader(fsys disk.FS, dir string, number uint64) (header, error) {
+	f, err := fsys.Open(filepath.Join(dir, segmentName(number)))
+	if err != nil {
+		return header{}, err
+	}
+	defer f.Close()
+	data := make([]byte, min(headerSize, f.Size()))
+	if _, err := io.ReadFull(f, data); err != nil {
+		return header{}, place(number, err)
+	}
+	h, err := parseHeader(data, f.Size(), number)
+	if err != nil {
+		return header{}, place(number, err)
+	}
+	return h, nil
+}
+
+// end is what a journal ends with.
+type end struct {
+	header        // of the last segment
+	next   uint64 // sequence number after the last whole frame
+
+	// doubtful is the newest frame if it may be readable and not durable: what was
+	// appended last may be in the page cache only, and a segment that has no more
+	// than its beginning may have a name that isn't durable.
+	doubtful *frame
+	base     uint64 // where reading must begin if doubtful is written again
+}
+
+// replay reads a journal from the segment on that its last one says to begin
+// with, and calls visit for each line, once. It changes nothing. An error names
+// segment, offset and sequence number of what is damaged.
+//
+// Numbers of segments may be missing as long as no frame is: a segment without
+// frames of its own may have been lost with its name.
+func replay(fsys disk.FS, dir string, segments []uint64, visit func(kind byte, data []byte) error) (end, error) {
+	slices.Sort(segments)
+	last := segments[len(segments)-1]
+	newest, err := readHeader(fsys, dir, last)
+	if err != nil {
+		return end{}, err
+	}
+	first, ok := slices.BinarySearch(segments, newest.base)
+	if !ok {
+		return end{}, place(newest.base, fmt.Errorf("it is missing: %w", fs.ErrNotExist))
+	}
+	e := end{header: newest, base: newest.base}
+	var before contents // the segment before
+	var latest []byte   // payload of the newest frame
+	for i, number := range segments[first:] {
+		c, data, err := readSegment(fsys, dir, number)
+		if err != nil {
+			return end{}, err
+		}
+		if i == 0 {
+			e.next = c.first
+		} else if err := follows(before, c, e.next, latest); err != nil {
+			return end{}, err
+		}
+		if number == last && c.torn {
+			if f, at, ok := c.wholeAfter(data); ok {
+				return end{}, place(number, fmt.Errorf("offset %d, sequence %d: a frame is damaged, and frame %d at offset %d was written after it",
+					c.bad, c.next(), f.seq, at))
+			}
+		}
+		for i, f := range c.frames {
+			if f.seq < e.next {
+				continue // the copy of a frame that was seen
+			}
+			if err := lines(f.payload, visit); err != nil {
+				return end{}, place(number, fmt.Errorf("offset %d, sequence %d: %w", c.offsets[i], f.seq, err))
+			}
+			latest = f.payload
+			e.next++
+		}
+		before = c
+	}
+	if n := len(before.frames); n > 0 {
+		e.doubtful = &before.frames[n-1]
+		if n == 1 && newest.base == last {
+			e.base = last + 1 // the copy of what made the last segment a base
+		}
+	}
+	return e, nil
+}
+
+// follows checks that segment c goes on where the one before it ended: with the
+// next frame, or with a copy of the newest one.
+func follows(before, c contents, next uint64, latest []byte) error {
+	switch {
+	case c.first > next && before.torn:
+		return place(before.number, fmt.Errorf("offset %d, sequence %d: a frame is damaged, and segment %s goes on with frame %d",
+			before.bad, next, segmentName(c.number), c.first))
+	case c.first > next:
+		return place(before.number, fmt.Errorf("offset %d, sequence %d: it ends here, and segment %s goes on with frame %d",
+			before.bad, next, segmentName(c.number), c.first))
+	case c.first+1 < next, c.epoch < before.epoch:
+		return place(c.number, fmt.Errorf("it begins with frame %d in epoch %d, and the segment before it ended with frame %d in epoch %d: is it an older copy?",
+			c.first, c.epoch, next-1, before.epoch))
+	case c.first < next && (len(c.frames) == 0 || !bytes.Equal(c.frames[0].payload, latest)):
+		return place(c.number, fmt.Errorf("offset %d, sequence %d: it isn't the copy of the frame that ended the segment before it",
+			headerSize, c.first))
+	}
+	return nil
+}

@@ -1,0 +1,201 @@
+package dirjournal
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/bindery-tuf/bindery/repository"
+)
+
+// maxGroup is how many bytes of requests share a frame, if more than one does.
+const maxGroup = 4 << 20
+
+// request is one call that the writer serves: items, a leader's records, or
+// something to be done between two frames.
+type request struct {
+	items []*entry
+	size  int // of the items' lines
+
+	leader     *leader
+	records    []repository.Record
+	lines      []byte // the records'
+	checkpoint bool   // whether one of them is a checkpoint
+
+	do func() error
+
+	done chan error // of capacity 1
+}
+
+// group is what one frame serves.
+type group struct {
+	requests []*request
+	fresh    []*entry // the items that were not known
+	last     *request // the request with records, if there is one, or nil
+}
+
+// write is the one goroutine that writes.
+func (j *Journal) write() {
+	defer close(j.stopped)
+	for {
+		g, ok := j.take()
+		if !ok {
+			return
+		}
+		err := j.serve(g)
+		for _, r := range g.requests {
+			r.done <- err
+		}
+	}
+}
+
+// take waits for requests and returns those for the next frame, or false when
+// the journal ended.
+func (j *Journal) take() (group, bool) {
+	for {
+		j.mu.Lock()
+		if j.ended != nil {
+			j.mu.Unlock()
+			return group{}, false
+		}
+		g := j.group()
+		j.mu.Unlock()
+		if len(g.requests) > 0 {
+			return g, true
+		}
+		<-j.wake
+	}
+}
+
+// group removes the requests from waiting that the next frame is for, and those
+// that are refused. The lock is held.
+func (j *Journal) group() group {
+	var g group
+	n, size := 0, 0
+	for _, r := range j.waiting {
+		alone := r.do != nil || r.checkpoint
+		if len(g.requests) > 0 && (alone || size+r.size > maxGroup) {
+			break
+		}
+		n++
+		if err := j.admit(r, &g); err != nil {
+			r.done <- err
+			continue
+		}
+		g.requests = append(g.requests, r)
+		size += r.size
+		// Records come last, so that they are judged by what is durable.
+		if alone || g.last != nil {
+			break
+		}
+	}
+	j.waiting = slices.Delete(j.waiting, 0, n)
+	return g
+}
+
+// admit adds to the group what a request has to write, or says why it can't be
+// served; nothing changed then.
+func (j *Journal) admit(r *request, g *group) (err error) {
+	if r.size > maxPayload {
+		return fmt.Errorf("%d bytes in one call: at most %d", r.size, maxPayload)
+	}
+	if r.leader != nil {
+		if err := r.leader.admit(r.records); err != nil {
+			return err
+		}
+		g.last = r
+	}
+	g.fresh, err = j.queue.admit(g.fresh, r.items)
+	return err
+}
+
+// serve makes a group durable and then visible.
+func (j *Journal) serve(g group) error {
+	if r := g.requests[0]; r.do != nil {
+		return r.do()
+	}
+	if len(g.fresh) == 0 && (g.last == nil || len(g.last.lines) == 0) {
+		return nil // nothing new
+	}
+	j.payload = j.payload[:0]
+	checkpoint := g.last != nil && g.last.checkpoint
+	if checkpoint {
+		var err error
+		j.mu.Lock()
+		j.payload, err = j.queue.dump(j.payload)
+		j.mu.Unlock()
+		if err == nil && len(j.payload)+len(g.last.lines) > maxPayload {
+			err = fmt.Errorf("a checkpoint with the queue would be of %d bytes: at most %d", len(j.payload), maxPayload)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	for _, e := range g.fresh {
+		j.payload = appendLine(j.payload, itemLine, e.data)
+	}
+	if g.last != nil {
+		j.payload = append(j.payload, g.last.lines...)
+	}
+	if err := j.frame(checkpoint); err != nil {
+		return err
+	}
+
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.queue.push(g.fresh)
+	if g.last != nil {
+		for _, r := range g.last.records {
+			j.queue.apply(r)
+		}
+	}
+	j.announce()
+	return nil
+}
+
+// frame makes the payload the next frame. One that holds a checkpoint begins a
+// segment, and reading begins with it from then on.
+func (j *Journal) frame(checkpoint bool) error {
+	f := frame{j.next, j.payload}
+	switch {
+	case checkpoint:
+		if err := j.begin(j.segment.epoch, j.segment.number+1, &f); err != nil {
+			return err
+		}
+	case j.segment.full(len(f.payload)):
+		if err := j.begin(j.segment.epoch, j.segment.base, &f); err != nil {
+			return err
+		}
+	default:
+		if err := j.segment.append(f); err != nil {
+			return j.fail(err)
+		}
+	}
+	j.next++
+	const keep = 2 * maxGroup // a checkpoint's memory isn't kept for the next frame
+	if cap(j.payload) > keep {
+		j.payload = nil
+	}
+	return nil
+}
+
+// begin goes on in a new segment.
+func (j *Journal) begin(epoch int64, base uint64, f *frame) error {
+	h := header{number: j.segment.number + 1, epoch: epoch, first: j.next, base: base}
+	s, err := newSegment(j.fsys, j.dir, h, f)
+	if err == nil {
+		err = j.segment.file.Close()
+		j.segment = s
+	}
+	if err != nil {
+		return j.fail(err)
+	}
+	return nil
+}
+
+// fail ends the journal after a write whose effect isn't known: what a failed
+// sync should have written may be readable now and gone later, so only a new
+// Open can tell, which writes it again.
+func (j *Journal) fail(err error) error {
+	j.end(fmt.Errorf("%w: open it again, since an earlier write failed: %w", repository.ErrClosed, err))
+	return fmt.Errorf("journal %s: %w: %w", j.dir, repository.ErrUnknown, err)
+}
