@@ -1,0 +1,150 @@
+package roles
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/bindery-tuf/bindery/keys"
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+)
+
+// Authority says who may sign a role: any Threshold of Keys.
+type Authority struct {
+	Keys      []*keys.PublicKey
+	Threshold int
+}
+
+// Verify returns nil if at least Threshold of the keys signed d. It counts
+// distinct keys by their material: two signatures of one key are one, also under
+// two key IDs. Signatures by other keys and invalid ones don't count and do no
+// harm. The error says of each key what was wrong with its signature. Whether d
+// has expired is for the caller to ask.
+func (a Authority) Verify(d interface {
+	Canonical() []byte
+	Signatures() []Signature
+}) error {
+	if a.Threshold < 1 {
+		return fmt.Errorf("a threshold of %d, it must be at least 1", a.Threshold)
+	}
+	if n := a.distinct(); n < a.Threshold {
+		return fmt.Errorf("a threshold of %d can't be met with %d usable keys", a.Threshold, n)
+	}
+	message, signatures := d.Canonical(), d.Signatures()
+	valid := make(map[string]bool)
+	var missing []string
+	for _, key := range a.Keys {
+		if err := verifyOne(key, message, signatures); err != nil {
+			missing = append(missing, fmt.Sprintf("key %s: %v", key.ID(), err))
+			continue
+		}
+		valid[key.Fingerprint()] = true
+	}
+	if len(valid) < a.Threshold {
+		return fmt.Errorf("%d of %d signatures: %s", len(valid), a.Threshold, strings.Join(missing, "; "))
+	}
+	return nil
+}
+
+func verifyOne(key *keys.PublicKey, message []byte, signatures []Signature) error {
+	i := slices.IndexFunc(signatures, func(s Signature) bool { return s.KeyID == key.ID() })
+	switch {
+	case i < 0:
+		return errors.New("no signature")
+	case len(signatures[i].Sig) == 0:
+		return errors.New("an empty signature")
+	}
+	return key.Verify(message, signatures[i].Sig)
+}
+
+// distinct is the number of different keys.
+func (a Authority) distinct() int {
+	seen := make(map[string]bool)
+	for _, key := range a.Keys {
+		seen[key.Fingerprint()] = true
+	}
+	return len(seen)
+}
+
+// Metadata returns what a document that delegates to a says of it: the keys by
+// their IDs, and the IDs in order. It refuses an authority of which clients
+// disagree or that nobody could satisfy: a threshold outside 1 to the number of
+// keys, and a key that is listed twice, be it under two IDs.
+func (a Authority) Metadata() (map[string]*metadata.Key, []string, error) {
+	if a.Threshold < 1 || a.Threshold > len(a.Keys) {
+		return nil, nil, fmt.Errorf("a threshold of %d with %d keys", a.Threshold, len(a.Keys))
+	}
+	listed := make(map[string]*metadata.Key)
+	var ids []string
+	for i, key := range a.Keys {
+		for _, other := range a.Keys[:i] {
+			if key.ID() == other.ID() || key.Same(other) {
+				return nil, nil, fmt.Errorf("key %s: the same as key %s", key.ID(), other.ID())
+			}
+		}
+		listed[key.ID()] = &metadata.Key{
+			Type:   key.Type(),
+			Scheme: key.Scheme(),
+			Value:  metadata.KeyVal{PublicKey: key.Value()},
+		}
+		ids = append(ids, key.ID())
+	}
+	slices.Sort(ids)
+	return listed, ids, nil
+}
+
+// RootAuthority returns who may sign a top-level role, as root says. Keys of
+// types that package keys doesn't know are left out, and so are key IDs without a
+// key: others may do without them. The error is for a role that root doesn't list.
+func RootAuthority(root *Document[metadata.RootType], role string) (Authority, error) {
+	listed, ok := root.signed.Roles[role]
+	if !ok {
+		return Authority{}, fmt.Errorf("root %d: no role %q", root.Version(), role)
+	}
+	return authority(root.signed.Keys, listed.KeyIDs, listed.Threshold), nil
+}
+
+// DelegatedAuthority returns who may sign role, as targets says: the targets role
+// itself or one it delegates to, in either form of delegation. Which keys are left
+// out is as for RootAuthority. The error is for a role that targets doesn't
+// delegate to.
+func DelegatedAuthority(targets *Document[metadata.TargetsType], role string) (Authority, error) {
+	if d := targets.signed.Delegations; d != nil {
+		for _, r := range d.Roles {
+			if r.Name == role {
+				return authority(d.Keys, r.KeyIDs, r.Threshold), nil
+			}
+		}
+		if s := d.SuccinctRoles; s != nil && isBin(s, role) {
+			return authority(d.Keys, s.KeyIDs, s.Threshold), nil
+		}
+	}
+	return Authority{}, fmt.Errorf("targets %d: no delegation to %q", targets.Version(), role)
+}
+
+func authority(listed map[string]*metadata.Key, ids []string, threshold int) Authority {
+	a := Authority{Threshold: threshold}
+	for _, id := range ids {
+		key, ok := listed[id]
+		if !ok {
+			continue
+		}
+		public, err := keys.ParsePublicKey(id, key.Type, key.Scheme, key.Value.PublicKey)
+		if err != nil {
+			continue
+		}
+		a.Keys = append(a.Keys, public)
+	}
+	return a
+}
+
+// isBin reports whether name is that of a bin of s (TAP 15). go-tuf's
+// IsDelegatedRole also takes other spellings of the number.
+func isBin(s *metadata.SuccinctRoles, name string) bool {
+	suffix, ok := strings.CutPrefix(name, s.NamePrefix+"-")
+	i, err := strconv.ParseUint(suffix, 16, s.BitLength)
+	width := (s.BitLength + 3) / 4
+	return ok && err == nil && suffix == fmt.Sprintf("%0*x", width, i)
+}

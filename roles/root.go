@@ -1,0 +1,79 @@
+package roles
+
+import (
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+)
+
+// RootSpec is what a root says (TUF specification, 4.3): who may sign each of
+// the top-level roles.
+type RootSpec struct {
+	Version int64
+	Expires time.Time // UTC, whole seconds
+
+	Root, Targets, Snapshot, Timestamp Authority
+}
+
+// NewRoot returns the root that spec describes, with consistent snapshots and
+// without signatures. Equal specs give equal bytes. It refuses what
+// Authority.Metadata refuses, and one key ID for two keys.
+func NewRoot(spec RootSpec) (*Document[metadata.RootType], error) {
+	root := metadata.RootType{
+		Type:               metadata.ROOT,
+		SpecVersion:        SpecVersion,
+		ConsistentSnapshot: true,
+		Version:            spec.Version,
+		Expires:            spec.Expires,
+		Keys:               make(map[string]*metadata.Key),
+		Roles:              make(map[string]*metadata.Role),
+	}
+	for _, role := range []struct {
+		name string
+		Authority
+	}{
+		{metadata.ROOT, spec.Root},
+		{metadata.TARGETS, spec.Targets},
+		{metadata.SNAPSHOT, spec.Snapshot},
+		{metadata.TIMESTAMP, spec.Timestamp},
+	} {
+		listed, ids, err := role.Metadata()
+		if err != nil {
+			return nil, fmt.Errorf("root %d: role %s: %w", spec.Version, role.name, err)
+		}
+		for id, key := range listed {
+			if other, ok := root.Keys[id]; ok && !sameKey(key, other) {
+				return nil, fmt.Errorf("root %d: role %s: key %s: another key has this ID", spec.Version, role.name, id)
+			}
+		}
+		maps.Copy(root.Keys, listed)
+		root.Roles[role.name] = &metadata.Role{KeyIDs: ids, Threshold: role.Threshold}
+	}
+	return New(root)
+}
+
+func sameKey(a, b *metadata.Key) bool {
+	return a.Type == b.Type && a.Scheme == b.Scheme && a.Value.PublicKey == b.Value.PublicKey
+}
+
+// VerifyRootUpdate returns nil if a client that trusts old would go on to trust
+// new (TUF specification, 5.3): the version is the next one, and both the keys of
+// old and those of new itself signed it, by the threshold of each. Expiry plays
+// no part, as it doesn't for clients that are still on their way to the last root.
+func VerifyRootUpdate(old, new *Document[metadata.RootType]) error {
+	if new.Version() != old.Version()+1 {
+		return fmt.Errorf("root %d does not follow root %d", new.Version(), old.Version())
+	}
+	for _, trusted := range []*Document[metadata.RootType]{old, new} {
+		a, err := RootAuthority(trusted, metadata.ROOT)
+		if err != nil {
+			return err
+		}
+		if err := a.Verify(new); err != nil {
+			return fmt.Errorf("root %d: by the keys of root %d: %w", new.Version(), trusted.Version(), err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,82 @@
+package roles
+
+import (
+	"cmp"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"unicode/utf8"
+
+	"github.com/bindery-tuf/bindery/internal/cjson"
+	"github.com/bindery-tuf/bindery/keys"
+)
+
+// Signature is one signature over the canonical form of a document (TUF
+// specification, 4.2.1).
+type Signature struct {
+	KeyID string
+	Sig   []byte // empty in files that keep a place for a signature still to come
+}
+
+// Sign has signer sign message and returns the signature only if it verifies
+// under the signer's public key: a faulty token or a KMS key that was swapped
+// must not get as far as a client. It makes exactly one call of signer.Sign, and
+// none for a message that is larger than the signer can take. Every error names
+// the key ID and wraps its cause.
+func Sign(ctx context.Context, signer keys.Signer, message []byte) (Signature, error) {
+	public := signer.Public()
+	if limit := signer.MaxMessage(); len(message) > limit {
+		return Signature{}, fmt.Errorf("key %s: %w: %d bytes, it signs at most %d", public.ID(), keys.ErrTooLarge, len(message), limit)
+	}
+	sig, err := signer.Sign(ctx, message)
+	if err != nil {
+		return Signature{}, fmt.Errorf("key %s: sign: %w", public.ID(), err)
+	}
+	if err := public.Verify(message, sig); err != nil {
+		return Signature{}, fmt.Errorf("key %s: the signature it made does not verify: %w", public.ID(), err)
+	}
+	return Signature{KeyID: public.ID(), Sig: sig}, nil
+}
+
+// check refuses what no file may hold as a new signature.
+func (s Signature) check() error {
+	if s.KeyID == "" {
+		return errors.New("a signature without a key ID")
+	}
+	if !utf8.ValidString(s.KeyID) {
+		return fmt.Errorf("key %q: an ID that is not valid UTF-8", s.KeyID)
+	}
+	if len(s.Sig) == 0 {
+		return fmt.Errorf("key %s: an empty signature", s.KeyID)
+	}
+	return nil
+}
+
+// byKeyID orders signatures as they stand in a file.
+func byKeyID(a, b Signature) int { return cmp.Compare(a.KeyID, b.KeyID) }
+
+// appendEnvelope appends the file of a document: signatures, ordered by key ID,
+// around the canonical form of what they sign. The result is JSON although a
+// canonical form need not be.
+func appendEnvelope(dst, canonical []byte, signatures []Signature) []byte {
+	dst = append(dst, `{"signatures":[`...)
+	for i, s := range slices.SortedFunc(slices.Values(signatures), byKeyID) {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = appendSignature(dst, s)
+	}
+	dst = append(dst, `],"signed":`...)
+	dst = cjson.AppendJSON(dst, canonical)
+	return append(dst, '}')
+}
+
+func appendSignature(dst []byte, s Signature) []byte {
+	dst = append(dst, `{"keyid":`...)
+	dst = cjson.AppendJSON(dst, cjson.AppendString(nil, s.KeyID))
+	dst = append(dst, `,"sig":"`...)
+	dst = hex.AppendEncode(dst, s.Sig)
+	return append(dst, `"}`...)
+}
