@@ -1,0 +1,143 @@
+// Package delegation spreads target files over hashed bins, as PEP 458 and TAP 15
+// of TUF have it.
+//
+// The targets role delegates every path to the role "bins", and that one to a
+// power of two of bins. A target belongs to the bin whose number is the first
+// bits of SHA-256(path); with n bins that are log2(n) bits. The bin's name is the
+// prefix, a dash, and the number in lower-case hexadecimal, padded with zeros to
+// the width of the last: bins-0000 to bins-3fff for 16,384 bins.
+//
+// The role "bins" says so in one of two forms, which give the same bins the same
+// names, so that a repository can go from one form to the other with one
+// signature. The succinct form of TAP 15 states the rule in a few bytes:
+//
+//	"succinct_roles": {"bit_length": 14, "name_prefix": "bins", "keyids": [...], "threshold": 1}
+//
+// The explicit form lists every bin with the hash prefixes it is responsible for,
+// in hexadecimal, some 180 bytes each:
+//
+//	"roles": [{"name": "bins-0000", "path_hash_prefixes": ["0000", "0001", "0002", "0003"], ...}, ...]
+//
+// go-tuf up to 2.4.2 can't follow the explicit form, and tough can't follow the
+// succinct one.
+package delegation
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/bits"
+	"strconv"
+	"strings"
+)
+
+// Role is the name of the role that delegates to the bins.
+const Role = "bins"
+
+// Form is how the role "bins" describes the bins.
+type Form int
+
+const (
+	Succinct Form = iota // TAP 15
+	Explicit             // path_hash_prefixes
+)
+
+// String returns "succinct" or "explicit".
+func (f Form) String() string {
+	switch f {
+	case Succinct:
+		return "succinct"
+	case Explicit:
+		return "explicit"
+	}
+	return "Form(" + strconv.Itoa(int(f)) + ")"
+}
+
+// Bins is a way to spread targets over bins. It is a comparable value; the zero
+// value has no bins, and only New and Parse make others.
+type Bins struct {
+	prefix string
+	n      int
+	form   Form
+}
+
+// The number of bins. A succinct delegation has at least one bit.
+const (
+	minBins = 2
+	maxBins = 1 << 16
+)
+
+// New returns n bins, a power of two from 2 to 65,536, named after prefix:
+// letters, digits, "_", "." and "-", no dot in front, so that every client finds
+// their files.
+func New(prefix string, n int, form Form) (Bins, error) {
+	if n < minBins || n > maxBins || n&(n-1) != 0 {
+		return Bins{}, fmt.Errorf("%d bins: not a power of two from %d to %d", n, minBins, maxBins)
+	}
+	if form != Succinct && form != Explicit {
+		return Bins{}, fmt.Errorf("no form of delegation: %v", form)
+	}
+	b := Bins{prefix, n, form}
+	if err := checkPrefix(prefix, len(b.Name(0))); err != nil {
+		return Bins{}, fmt.Errorf("bins named %q: %w", prefix, err)
+	}
+	return b, nil
+}
+
+// maxName is how long a role's name may be: with a version in front and ".json"
+// behind it is still a file name everywhere.
+const maxName = 200
+
+func checkPrefix(prefix string, nameLength int) error {
+	const allowed = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-"
+	switch {
+	case prefix == "":
+		return errors.New("an empty prefix")
+	case prefix[0] == '.':
+		return errors.New("a dot in front")
+	case strings.Trim(prefix, allowed) != "":
+		return errors.New(`a character that is no letter, digit, "_", "." or "-"`)
+	case nameLength > maxName:
+		return fmt.Errorf("names of %d bytes, at most %d", nameLength, maxName)
+	}
+	return nil
+}
+
+// Len returns the number of bins.
+func (b Bins) Len() int { return b.n }
+
+// Form returns how the role "bins" describes the bins.
+func (b Bins) Form() Form { return b.form }
+
+// Prefix returns what the names of the bins begin with, without the dash.
+func (b Bins) Prefix() string { return b.prefix }
+
+// Name returns the name of bin i, from 0 to Len()-1.
+func (b Bins) Name(i int) string {
+	return b.prefix + "-" + b.hex(i)
+}
+
+// hex is i in as many hexadecimal digits as the number of the last bin has.
+func (b Bins) hex(i int) string {
+	return fmt.Sprintf("%0*x", b.digits(), i)
+}
+
+func (b Bins) bits() int   { return bits.Len(uint(b.n - 1)) }
+func (b Bins) digits() int { return (b.bits() + 3) / 4 }
+
+// Find returns the bin that the target at path belongs to.
+func (b Bins) Find(path string) int {
+	sum := sha256.Sum256([]byte(path))
+	return int(binary.BigEndian.Uint16(sum[:]) >> (16 - b.bits()))
+}
+
+// Index returns which bin has this name, if one has.
+func (b Bins) Index(name string) (int, bool) {
+	suffix, _ := strings.CutPrefix(name, b.prefix+"-")
+	i, err := strconv.ParseUint(suffix, 16, 16)
+	if err != nil || int(i) >= b.n || b.Name(int(i)) != name {
+		return 0, false
+	}
+	return int(i), true
+}

@@ -1,0 +1,73 @@
+package delegation
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/bindery-tuf/bindery/roles"
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+)
+
+// everything are the hash prefixes that match each path. Patterns don't do it:
+// a "*" ends at a "/", and clients disagree about "**".
+func everything() []string { return []string{""} }
+
+// NewTargets returns the unsigned targets role: it has no targets of its own and
+// delegates every path to the role "bins", which the given authority signs. It
+// refuses what Authority.Metadata refuses.
+func NewTargets(version int64, expires time.Time, bins roles.Authority) (*roles.Document[metadata.TargetsType], error) {
+	keys, ids, err := bins.Metadata()
+	if err != nil {
+		return nil, fmt.Errorf("targets %d: role %s: %w", version, Role, err)
+	}
+	return roles.New(newTargets(version, expires, &metadata.Delegations{
+		Keys: keys,
+		Roles: []metadata.DelegatedRole{{
+			Name:             Role,
+			KeyIDs:           ids,
+			Threshold:        bins.Threshold,
+			Terminating:      true,
+			PathHashPrefixes: everything(),
+		}},
+	}))
+}
+
+// CheckTargets returns nil if targets does what those of NewTargets do, whoever
+// wrote it. A target of its own or a second delegation is an error, because
+// clients would find it in the place of what a bin says.
+func CheckTargets(targets *roles.Document[metadata.TargetsType]) error {
+	if err := checkTargets(targets.Signed()); err != nil {
+		return fmt.Errorf("targets %d: %w", targets.Version(), err)
+	}
+	return nil
+}
+
+func checkTargets(targets metadata.TargetsType) error {
+	d := targets.Delegations
+	switch {
+	case len(targets.Targets) > 0:
+		return fmt.Errorf("it has %d targets of its own", len(targets.Targets))
+	case d == nil:
+		return errors.New("it delegates nothing")
+	case d.SuccinctRoles != nil:
+		return fmt.Errorf("it delegates to bins itself and not to the role %q", Role)
+	case len(d.Roles) != 1 || d.Roles[0].Name != Role:
+		return fmt.Errorf("it does not delegate to the one role %q", Role)
+	case !slices.Equal(d.Roles[0].PathHashPrefixes, everything()):
+		return fmt.Errorf("it does not delegate every path to %q by the hash prefix \"\"", Role)
+	}
+	return nil
+}
+
+func newTargets(version int64, expires time.Time, delegations *metadata.Delegations) metadata.TargetsType {
+	return metadata.TargetsType{
+		Type:        metadata.TARGETS,
+		SpecVersion: roles.SpecVersion,
+		Version:     version,
+		Expires:     expires,
+		Targets:     make(map[string]*metadata.TargetFiles),
+		Delegations: delegations,
+	}
+}
