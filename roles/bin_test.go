@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -73,7 +74,7 @@ func TestBinEdit(t *testing.T) {
 	renewed, err := bin.Edit(8, binExpires.Add(time.Hour+time.Millisecond).In(time.FixedZone("", 7200)), nil)
 	require.NoError(t, err)
 	require.Equal(t, binExpires.Add(time.Hour), renewed.Expires())
-	require.Contains(t, string(renewed.Canonical()), `"expires":"2030-01-02T04:04:05Z"`)
+	require.Equal(t, strings.NewReplacer("T03:", "T04:", `"version":7`, `"version":8`).Replace(want), string(renewed.Canonical()))
 	require.Equal(t, want, string(bin.Canonical()), "the bin that was edited changed")
 }
 
@@ -141,7 +142,9 @@ func TestBinModel(t *testing.T) {
 		require.Equal(t, bin.Expires(), opened.Expires())
 		require.Len(t, opened.Signatures(), 1)
 		require.NoError(t, signer.Public().Verify(bin.Canonical(), opened.Signatures()[0].Sig))
-		bin = opened
+		if version%3 == 0 { // else the next edit is made to the edited bin itself
+			bin = opened
+		}
 	}
 	require.Equal(t, slices.Sorted(maps.Keys(model)), slices.Collect(func(yield func(string) bool) {
 		for _, target := range targetsOf(t, bin) {

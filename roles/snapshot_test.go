@@ -93,7 +93,9 @@ func TestSnapshotModel(t *testing.T) {
 		require.Equal(t, parsed, opened)
 		require.Equal(t, s.Canonical(), opened.Canonical())
 		require.NoError(t, signer.Public().Verify(s.Canonical(), opened.Signatures()[0].Sig))
-		s = opened
+		if version%3 == 0 { // else the next edit is made to the edited snapshot itself
+			s = opened
+		}
 	}
 }
 
