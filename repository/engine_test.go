@@ -39,12 +39,12 @@ type env struct {
 }
 
 // inBubble runs a test in which time is fake.
-func inBubble(t *testing.T, bins int, form delegation.Form, f func(e *env)) {
+func inBubble(t *testing.T, bins int, form delegation.Form, f func(t *testing.T, e *env)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		e := newEnv(t, bins, form)
 		e.create()
-		f(e)
+		f(t, e)
 		e.close()
 	})
 }

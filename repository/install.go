@@ -1,6 +1,7 @@
 package repository
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -53,13 +54,16 @@ func (p *publisher) install(ctx context.Context, d Documents, compromise bool) e
 	if err := p.finish(ctx); err != nil {
 		return err
 	}
-	if p.state.docs != p.state.published { // an earlier Install got stuck
+	if !p.state.docs.sameSnapshot(p.state.published) { // an earlier Install got stuck
 		if err := p.publish(ctx); err != nil {
 			return err
 		}
 	}
 	now, err := p.clock.check(p.state.signed)
 	if err != nil {
+		return err
+	}
+	if d.Roots, err = p.newRoots(ctx, d.Roots); err != nil {
 		return err
 	}
 	next, files, err := p.offline.with(d, now)
@@ -86,7 +90,7 @@ func (p *publisher) install(ctx context.Context, d Documents, compromise bool) e
 		if err := p.writeDocuments(ctx, false); err != nil {
 			return fmt.Errorf("accepted, and not yet written: %w", err)
 		}
-		if p.state.docs.Targets == p.state.published.Targets && p.state.docs.Bins == p.state.published.Bins {
+		if p.state.docs.sameSnapshot(p.state.published) {
 			return nil
 		}
 	}
@@ -94,6 +98,28 @@ func (p *publisher) install(ctx context.Context, d Documents, compromise bool) e
 		return fmt.Errorf("accepted, and not yet published: %w", err)
 	}
 	return nil
+}
+
+// newRoots leaves out the roots before the one in force that the store holds.
+func (p *publisher) newRoots(ctx context.Context, files [][]byte) ([][]byte, error) {
+	var out [][]byte
+	for _, data := range files {
+		h, err := roles.Peek(data)
+		if err != nil {
+			return nil, fmt.Errorf("root: %w", err)
+		}
+		if h.Type == metadata.ROOT && h.Version < p.offline.root.Version() {
+			published, err := p.cfg.Store.Get(ctx, versioned(h.Version, metadata.ROOT))
+			if err != nil && !errors.Is(err, ErrNotExist) {
+				return nil, fmt.Errorf("read root version %d: %w", h.Version, err)
+			}
+			if bytes.Equal(data, published) {
+				continue
+			}
+		}
+		out = append(out, data)
+	}
+	return out, nil
 }
 
 // acceptDocuments makes documents durable in the journal and brings them into force.

@@ -20,7 +20,7 @@ var bothForms = map[string]delegation.Form{"succinct": delegation.Succinct, "exp
 func TestPublish(t *testing.T) {
 	for name, form := range bothForms {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, 4, form, func(e *env) {
+			inBubble(t, 4, form, func(t *testing.T, e *env) {
 				require.ElementsMatch(t, []string{
 					"1.root.json", "1.targets.json", "1.bins.json",
 					"1.bins-0.json", "1.bins-1.json", "1.bins-2.json", "1.bins-3.json",
@@ -47,7 +47,7 @@ func TestPublish(t *testing.T) {
 
 // A generation writes the bins it touches and one snapshot, and nothing else.
 func TestPublishWritesOnlyWhatChanged(t *testing.T) {
-	inBubble(t, 16, delegation.Succinct, func(e *env) {
+	inBubble(t, 16, delegation.Succinct, func(t *testing.T, e *env) {
 		layout, _ := delegation.New("bins", 16, delegation.Succinct)
 		target := file("a/b", "c")
 		bin := layout.Name(layout.Find("a/b"))
@@ -75,7 +75,7 @@ func TestPublishWritesOnlyWhatChanged(t *testing.T) {
 }
 
 func TestSupersededAndBatches(t *testing.T) {
-	inBubble(t, 4, delegation.Succinct, func(e *env) {
+	inBubble(t, 4, delegation.Succinct, func(t *testing.T, e *env) {
 		first := e.add(file("p", "1"))
 		second := e.add(file("p", "2"))
 		third := e.add(file("q", "3"))
@@ -153,7 +153,7 @@ func TestMaxPending(t *testing.T) {
 }
 
 func TestRetryWithTheSameID(t *testing.T) {
-	inBubble(t, 4, delegation.Succinct, func(e *env) {
+	inBubble(t, 4, delegation.Succinct, func(t *testing.T, e *env) {
 		it := repository.Item{ID: "upload-17", Add: []roles.Target{file("a", "1")}}
 		e.submit(it)
 		r := e.submit(it)
@@ -183,7 +183,7 @@ func TestRetryWithTheSameID(t *testing.T) {
 }
 
 func TestBadInputIsRefusedAndOthersGoOn(t *testing.T) {
-	inBubble(t, 4, delegation.Succinct, func(e *env) {
+	inBubble(t, 4, delegation.Succinct, func(t *testing.T, e *env) {
 		good := file("good", "1")
 		bad := map[string]func(*roles.Target){
 			"empty path":     func(t *roles.Target) { t.Path = "" },
@@ -227,7 +227,7 @@ func TestBadInputIsRefusedAndOthersGoOn(t *testing.T) {
 }
 
 func TestQuarantine(t *testing.T) {
-	inBubble(t, 4, delegation.Succinct, func(e *env) {
+	inBubble(t, 4, delegation.Succinct, func(t *testing.T, e *env) {
 		layout, _ := delegation.New("bins", 4, delegation.Succinct)
 		all := files("x", 40)
 		e.publish(all...)

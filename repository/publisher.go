@@ -161,7 +161,7 @@ func (p *publisher) mustRenew(bins []binState) []int {
 
 // renewAt returns when the next generation is due even if nobody adds anything.
 func (p *publisher) renewAt() time.Time {
-	if p.state.generation == 0 || p.state.docs != p.state.published || len(p.mustRenew(p.state.bins)) > 0 {
+	if p.state.generation == 0 || !p.state.docs.sameSnapshot(p.state.published) || len(p.mustRenew(p.state.bins)) > 0 {
 		return time.Time{}
 	}
 	at := p.state.signed.Add(min(p.cfg.SnapshotLifetime, p.cfg.TimestampLifetime) / 2)

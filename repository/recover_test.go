@@ -67,7 +67,7 @@ func TestEveryCallFailsOnce(t *testing.T) {
 		for n := 1; ; n++ {
 			hit := false
 			t.Run(fmt.Sprintf("fault %d call %d", fault, n), func(t *testing.T) {
-				inBubble(t, 2, delegation.Succinct, func(e *env) {
+				inBubble(t, 2, delegation.Succinct, func(t *testing.T, e *env) {
 					e.inject.Plan(func(c faulty.Call) faulty.Fault {
 						if c.N == n {
 							hit = true

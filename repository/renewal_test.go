@@ -17,7 +17,7 @@ import (
 // A repository to which nobody adds anything stays fresh for three weeks, and
 // renews its bins a few at a time.
 func TestRenewal(t *testing.T) {
-	inBubble(t, 16, delegation.Succinct, func(e *env) {
+	inBubble(t, 16, delegation.Succinct, func(t *testing.T, e *env) {
 		e.publish(files("x", 30)...)
 		start := time.Now()
 		e.run(func() {
@@ -86,7 +86,7 @@ func TestCatchingUpAfterAStop(t *testing.T) {
 
 // An empty repository of two bins renews its snapshot and timestamp too.
 func TestRenewalOfTheTimestampAlone(t *testing.T) {
-	inBubble(t, 2, delegation.Succinct, func(e *env) {
+	inBubble(t, 2, delegation.Succinct, func(t *testing.T, e *env) {
 		e.run(func() { time.Sleep(13 * time.Hour) })
 		s, err := e.repo.Status(t.Context())
 		require.NoError(t, err)

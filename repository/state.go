@@ -56,6 +56,11 @@ type docs struct {
 	Bins    doc `json:"bins"`
 }
 
+// sameSnapshot tells whether a snapshot says the same of both: root is not in it.
+func (d docs) sameSnapshot(other docs) bool {
+	return d.Targets == other.Targets && d.Bins == other.Bins
+}
+
 type doc struct {
 	Version int64 `json:"version"`
 	blob

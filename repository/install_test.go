@@ -1,0 +1,249 @@
+package repository_test
+
+import (
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/bindery-tuf/bindery/delegation"
+	"github.com/bindery-tuf/bindery/internal/faulty"
+	"github.com/bindery-tuf/bindery/internal/repotest"
+	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/roles"
+)
+
+// install installs only the documents given; all others stay as they are.
+func (e *env) install(d repository.Documents) error {
+	return e.repo.Install(e.t.Context(), d)
+}
+
+func TestInstall(t *testing.T) {
+	for name, form := range bothForms {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, 4, form, func(t *testing.T, e *env) {
+				e.publish(files("x", 10)...)
+				root := e.ceremony.NextRoot(nil)
+				require.NoError(t, e.install(repository.Documents{Roots: [][]byte{root}}))
+				s, err := e.repo.Status(t.Context())
+				require.NoError(t, err)
+				require.EqualValues(t, 2, s.Root.Version)
+				require.EqualValues(t, 2, s.Generation, "a root is a commit of its own")
+				e.check()
+
+				require.NoError(t, e.install(repository.Documents{Targets: e.ceremony.NextTargets(nil)}))
+				require.NoError(t, e.install(repository.Documents{Bins: e.ceremony.NextBins(nil)}))
+				e.check()
+				require.NoError(t, e.install(e.ceremony.Documents()), "all of it again changes nothing")
+				s, err = e.repo.Status(t.Context())
+				require.NoError(t, err)
+				require.EqualValues(t, 4, s.Generation)
+				require.EqualValues(t, 2, s.Targets.Version)
+				require.EqualValues(t, 2, s.Bins.Version)
+
+				e.close()
+				e.open()
+				e.publish(file("later", "1"))
+				e.check()
+			})
+		})
+	}
+}
+
+// The one-time keys of targets and bins are replaced, both documents at once.
+func TestInstallWithNewOfflineKeys(t *testing.T) {
+	inBubble(t, 4, delegation.Succinct, func(t *testing.T, e *env) {
+		e.publish(files("x", 10)...)
+		c := e.ceremony
+		oldTargets := repotest.Of(2) // N+1 trusts old and new keys for targets …
+		root := c.NextRoot(func(r *roles.RootSpec) {
+			oldTargets = r.Targets
+			r.Targets.Keys = append(append(r.Targets.Keys[:0:0], r.Targets.Keys...), c.NewEd25519().Public(), c.NewEd25519().Public())
+		})
+		require.NoError(t, e.install(repository.Documents{Roots: [][]byte{root}}))
+		e.check()
+		targets := c.NextTargets(func(a *roles.Authority) { *a = repotest.Of(2, c.NewEd25519(), c.NewEd25519()) })
+		require.ErrorContains(t, e.install(repository.Documents{Targets: targets}), "bins version 1", "its bins belong with it")
+		require.NoError(t, e.install(repository.Documents{Targets: targets, Bins: c.NextBins(nil)}))
+		e.check()
+		root = c.NextRoot(func(r *roles.RootSpec) { // … and N+2 drops the old
+			r.Targets.Keys = r.Targets.Keys[len(oldTargets.Keys):]
+		})
+		require.NoError(t, e.install(repository.Documents{Roots: [][]byte{root}}))
+		e.check()
+	})
+}
+
+// The online key of snapshot and timestamp is replaced with an overlap.
+func TestInstallWithNewOnlineKey(t *testing.T) {
+	inBubble(t, 4, delegation.Succinct, func(t *testing.T, e *env) {
+		e.publish(files("x", 10)...)
+		c := e.ceremony
+		next := c.NewP256()
+		drop := func(r *roles.RootSpec) { r.Snapshot, r.Timestamp = repotest.Of(1, next), repotest.Of(1, next) }
+
+		both := c.NextRoot(func(r *roles.RootSpec) {
+			r.Snapshot, r.Timestamp = repotest.Of(1, c.Online, next), repotest.Of(1, c.Online, next)
+		})
+		require.NoError(t, e.install(repository.Documents{Roots: [][]byte{both}}))
+		e.publish(file("a", "1"))
+		e.close()
+		e.cfg.Snapshot, e.cfg.Timestamp = next, next
+		e.open()
+		last := c.NextRoot(drop)
+		require.ErrorIs(t, e.install(repository.Documents{Roots: [][]byte{last}}), repository.ErrLocksOut,
+			"the published timestamp is the old key's still")
+		e.publish(file("b", "1"))
+		require.NoError(t, e.install(repository.Documents{Roots: [][]byte{last}}))
+		e.publish(file("c", "1"))
+		e.check()
+	})
+}
+
+// A new key for the bins: all bins are signed again in the generation that makes
+// the new document known.
+func TestInstallWithNewBinKey(t *testing.T) {
+	inBubble(t, 8, delegation.Succinct, func(t *testing.T, e *env) {
+		e.publish(files("x", 10)...)
+		c := e.ceremony
+		next := c.NewEd25519()
+		bins := c.NextBins(func(a *roles.Authority) { *a = repotest.Of(1, next) })
+		require.ErrorIs(t, e.install(repository.Documents{Bins: bins}), repository.ErrWrongKey)
+		e.close()
+		e.cfg.Bins = next
+		e.open()
+		require.ErrorIs(t, e.repo.Run(t.Context()), repository.ErrWrongKey)
+		require.NoError(t, e.install(repository.Documents{Bins: bins}))
+		for i := range 8 {
+			_, err := e.store.Get(t.Context(), fmt.Sprintf("3.bins-%d.json", i))
+			require.NoError(t, err)
+		}
+		e.publish(file("a", "1"))
+		e.check()
+	})
+}
+
+func TestInstallAfterCompromise(t *testing.T) {
+	inBubble(t, 4, delegation.Succinct, func(t *testing.T, e *env) {
+		e.publish(files("x", 10)...)
+		c := e.ceremony
+		e.close()
+		online, bins := c.NewP256(), c.NewEd25519()
+		e.cfg.Snapshot, e.cfg.Timestamp, e.cfg.Bins = online, online, bins
+		e.open()
+		root := c.NextRoot(func(r *roles.RootSpec) { r.Snapshot, r.Timestamp = repotest.Of(1, online), repotest.Of(1, online) })
+		d := repository.Documents{Roots: [][]byte{root}, Bins: c.NextBins(func(a *roles.Authority) { *a = repotest.Of(1, bins) })}
+		require.ErrorIs(t, e.install(d), repository.ErrLocksOut)
+
+		e.inject.Plan(nil)
+		require.NoError(t, e.repo.InstallAfterCompromise(t.Context(), d))
+		calls := e.inject.Calls()
+		n := len(calls)
+		require.Equal(t, []string{"store.Create 2.root.json", "store.Swap timestamp.json", "leader.Append commit"}, []string{
+			calls[n-3].Op + " " + calls[n-3].Name, calls[n-2].Op + " " + calls[n-2].Name, calls[n-1].Op + " " + calls[n-1].Name,
+		}, "back to back")
+		e.publish(file("a", "1"))
+		e.check()
+	})
+}
+
+func TestInstallRefuses(t *testing.T) {
+	inBubble(t, 4, delegation.Succinct, func(t *testing.T, e *env) {
+		c := e.ceremony
+		e.publish(files("x", 3)...)
+		stranger := repotest.NewCeremony(t, mustBins(t, 4), time.Now())
+		stranger.NextRoot(nil)
+		wide := repotest.NewCeremony(t, mustBins(t, 8), time.Now())
+		root2, root3 := c.NextRoot(nil), c.NextRoot(nil)
+		old := e.ceremony.Documents().Targets
+		for name, d := range map[string]repository.Documents{
+			"no JSON":               {Targets: []byte("{")},
+			"a root for a targets":  {Targets: root2},
+			"version skipped":       {Roots: [][]byte{root3}},
+			"foreign root":          {Roots: stranger.Documents().Roots[1:]},
+			"foreign targets":       {Targets: stranger.NextTargets(nil)},
+			"foreign bins":          {Bins: wide.NextBins(nil)},
+			"same version, altered": {Targets: append([]byte(" "), old...)},
+		} {
+			before := e.store.Names()
+			require.Error(t, e.install(d), name)
+			require.Equal(t, before, e.store.Names(), name)
+		}
+		require.NoError(t, e.install(repository.Documents{Roots: [][]byte{root2, root3}}))
+		require.ErrorContains(t, e.install(repository.Documents{Roots: [][]byte{stranger.Documents().Roots[1]}}), "version 2 is older than version 3")
+
+		// Expired by the time it is installed.
+		late := c.NextTargets(nil)
+		time.Sleep(366 * 24 * time.Hour)
+		require.ErrorContains(t, e.install(repository.Documents{Targets: late}), "expired")
+		e.want, e.gone = nil, nil
+	})
+}
+
+// Every call of an Install fails once, or the process dies there: after Open the
+// documents are published, or were never accepted.
+func TestInstallFaults(t *testing.T) {
+	for _, fault := range []faulty.Fault{faulty.Before, faulty.After} {
+		for n := 1; ; n++ {
+			hit := false
+			t.Run(fmt.Sprintf("fault %d call %d", fault, n), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					e := newEnv(t, 2, delegation.Succinct)
+					e.create()
+					e.publish(files("x", 3)...)
+					c := e.ceremony
+					c.NextRoot(nil)
+					c.NextTargets(nil)
+					c.NextBins(nil)
+					e.inject.Plan(func(call faulty.Call) faulty.Fault {
+						switch {
+						case call.N < n:
+							return faulty.None
+						case call.N == n:
+							hit = true
+							return fault
+						default:
+							return faulty.Before
+						}
+					})
+					err := e.install(c.Documents())
+					e.repo.Close()
+					e.inject.Plan(nil)
+					if hit {
+						require.ErrorIs(t, err, faulty.ErrInjected)
+					}
+					e.open()
+					e.run(func() {
+						synctest.Wait()
+						e.wait(e.add(file("a", "1")), repository.Published)
+					})
+					s, err := e.repo.Status(t.Context())
+					require.NoError(t, err)
+					require.Equal(t, s.Root.Version, s.Targets.Version)
+					require.Equal(t, s.Root.Version, s.Bins.Version)
+					e.check()
+					require.NoError(t, e.install(c.Documents()))
+					s, err = e.repo.Status(t.Context())
+					require.NoError(t, err)
+					require.EqualValues(t, 2, s.Bins.Version)
+					e.check()
+					e.close()
+				})
+			})
+			if !hit {
+				require.Greater(t, n, 8)
+				break
+			}
+		}
+	}
+}
+
+func mustBins(t *testing.T, n int) delegation.Bins {
+	t.Helper()
+	b, err := delegation.New("bins", n, delegation.Succinct)
+	require.NoError(t, err)
+	return b
+}
+
