@@ -23,7 +23,7 @@ func powers(yield func(int) bool) {
 	}
 }
 
-func newBins(t *testing.T, n int, form delegation.Form) delegation.Bins {
+func newBins(t testing.TB, n int, form delegation.Form) delegation.Bins {
 	t.Helper()
 	b, err := delegation.New("bins", n, form)
 	require.NoError(t, err)

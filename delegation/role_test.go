@@ -16,7 +16,7 @@ import (
 
 var expiry = time.Date(2030, 1, 31, 12, 0, 0, 0, time.UTC)
 
-func signer(t *testing.T) keys.Signer {
+func signer(t testing.TB) keys.Signer {
 	t.Helper()
 	s, err := keys.GenerateEd25519()
 	require.NoError(t, err)
