@@ -1,7 +1,6 @@
 package keys
 
 import (
-	"bytes"
 	"crypto"
 	"crypto/x509"
 	"encoding/pem"
@@ -33,6 +32,10 @@ func WriteFile(name string, s *MemorySigner, passphrase []byte) error {
 	if len(passphrase) == 0 {
 		return fmt.Errorf("write key file %s: the passphrase is empty", name)
 	}
+	// Linking finds out for certain, though only after the costly encryption.
+	if _, err := os.Lstat(name); err == nil {
+		return fmt.Errorf("write key file: %w", &os.PathError{Op: "create", Path: name, Err: os.ErrExist})
+	}
 	der, err := x509.MarshalPKCS8PrivateKey(s.private)
 	if err != nil {
 		return fmt.Errorf("write key file %s: %w", name, err)
@@ -50,9 +53,6 @@ func WriteFile(name string, s *MemorySigner, passphrase []byte) error {
 // writeNew writes a file under a temporary name and links it into place, so
 // that it is there whole or not at all, and never in place of another.
 func writeNew(name string, data []byte) error {
-	if _, err := os.Lstat(name); err == nil {
-		return &os.PathError{Op: "create", Path: name, Err: os.ErrExist}
-	}
 	dir := filepath.Dir(name)
 	f, err := os.CreateTemp(dir, ".bindery-key-") // with mode 0600
 	if err != nil {
@@ -110,16 +110,11 @@ func readFile(name string, passphrase []byte) (*MemorySigner, error) {
 }
 
 func parseFile(data, passphrase []byte) (*MemorySigner, error) {
-	block, rest := pem.Decode(data)
-	switch {
-	case block == nil:
-		return nil, errors.New("not a key file: no PEM block")
-	case len(bytes.TrimSpace(rest)) > 0:
-		return nil, errors.New("not a key file: something follows the PEM block")
-	case block.Type != pemType && block.Type != oldPEMType:
-		return nil, fmt.Errorf("not an encrypted key file: PEM type %q", block.Type)
+	box, err := decodePEM(data, pemType, oldPEMType)
+	if err != nil {
+		return nil, fmt.Errorf("not an encrypted key file: %w", err)
 	}
-	der, err := encrypted.Decrypt(block.Bytes, passphrase)
+	der, err := encrypted.Decrypt(box, passphrase)
 	switch {
 	case err != nil && err.Error() == "encrypted: decryption failed":
 		return nil, fmt.Errorf("%w (or the file is damaged)", ErrPassphrase)

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/bindery-tuf/bindery/keys"
@@ -119,6 +120,35 @@ func TestWriteFileNeverOverwrites(t *testing.T) {
 	require.Equal(t, []string{"key", "link"}, names(t, dir))
 }
 
+// Of writers at the same time one wins, and its key is the one in the file.
+func TestWriteFileNeverOverwritesInARace(t *testing.T) {
+	const writers = 3
+	path := filepath.Join(t.TempDir(), "key")
+	var signers [writers]*keys.MemorySigner
+	var errs [writers]error
+	var wg sync.WaitGroup
+	for i := range writers {
+		var err error
+		signers[i], err = keys.GenerateEd25519()
+		require.NoError(t, err)
+		wg.Go(func() { errs[i] = keys.WriteFile(path, signers[i], passphrase) })
+	}
+	wg.Wait()
+	read, err := keys.ReadFile(path, passphrase)
+	require.NoError(t, err)
+	won := 0
+	for i, err := range errs {
+		if err != nil {
+			require.ErrorIs(t, err, fs.ErrExist)
+			continue
+		}
+		won++
+		require.True(t, read.Public().Same(signers[i].Public()))
+	}
+	require.Equal(t, 1, won)
+	require.Equal(t, []string{"key"}, names(t, filepath.Dir(path)))
+}
+
 func TestWriteFileThatFailsLeavesNothing(t *testing.T) {
 	s, err := keys.GenerateEd25519()
 	require.NoError(t, err)
@@ -160,9 +190,9 @@ func TestReadFileRefuses(t *testing.T) {
 		"no file":          {filepath.Join(t.TempDir(), "none"), "correct horse", fs.ErrNotExist, "none"},
 		"a directory":      {t.TempDir(), "correct horse", nil, "directory"},
 		"too large":        {rawFile(t, make([]byte, 64<<10+1)), "correct horse", nil, "more than 65536 bytes"},
-		"empty":            {rawFile(t, nil), "correct horse", nil, "not a key file"},
-		"no PEM":           {rawFile(t, []byte("hello")), "correct horse", nil, "not a key file"},
-		"half a file":      {rawFile(t, good[:len(good)/2]), "correct horse", nil, "not a key file"},
+		"empty":            {rawFile(t, nil), "correct horse", nil, "not an encrypted key file"},
+		"no PEM":           {rawFile(t, []byte("hello")), "correct horse", nil, "not an encrypted key file"},
+		"half a file":      {rawFile(t, good[:len(good)/2]), "correct horse", nil, "not an encrypted key file"},
 		"data behind it":   {rawFile(t, append(good, "x"...)), "correct horse", nil, "follows the PEM block"},
 		"not encrypted": {rawFile(t, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8(t, p256)})),
 			"correct horse", nil, `not an encrypted key file: PEM type "PRIVATE KEY"`},

@@ -15,7 +15,7 @@ import (
 
 // MemorySigner is a Signer whose private key is in this process's memory. One
 // signature over 131 kB costs about half a millisecond with Ed25519, which hashes
-// the message twice, and a tenth of it with P-256.
+// the message twice, and a quarter of that with P-256.
 type MemorySigner struct {
 	private crypto.Signer
 	public  *PublicKey

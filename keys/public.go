@@ -12,10 +12,12 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/secure-systems-lab/go-securesystemslib/cjson"
 )
+
+// publicPEM is the type of PEM block around a key in PKIX form.
+const publicPEM = "PUBLIC KEY"
 
 // RSA keys outside these sizes are refused: smaller ones are weak, and verifying
 // larger ones costs clients too much.
@@ -34,8 +36,8 @@ type PublicKey struct {
 }
 
 // NewPublicKey returns pub under the ID that the specification defines. pub is an
-// ed25519.PublicKey, an *ecdsa.PublicKey on P-256 or an *rsa.PublicKey; for all
-// else the error wraps ErrUnsupported.
+// ed25519.PublicKey, an *ecdsa.PublicKey on P-256 or an *rsa.PublicKey, of which
+// a copy is taken; for all else the error wraps ErrUnsupported.
 func NewPublicKey(pub crypto.PublicKey) (*PublicKey, error) {
 	k := &PublicKey{key: pub}
 	switch pub := pub.(type) {
@@ -46,15 +48,15 @@ func NewPublicKey(pub crypto.PublicKey) (*PublicKey, error) {
 	case *rsa.PublicKey:
 		k.keytype, k.scheme = typeRSA, schemePSS
 	}
-	if err := k.check(); err != nil {
-		return nil, err
+	der, err := k.check()
+	if err != nil {
+		return nil, fmt.Errorf("public key: %w", err)
+	}
+	if k.key, err = x509.ParsePKIXPublicKey(der); err != nil {
+		return nil, fmt.Errorf("public key: %w", err)
 	}
 	if k.value == "" {
-		der, err := x509.MarshalPKIXPublicKey(pub)
-		if err != nil {
-			return nil, fmt.Errorf("public key: %w", err)
-		}
-		k.value = string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
+		k.value = string(pem.EncodeToMemory(&pem.Block{Type: publicPEM, Bytes: der}))
 	}
 	canonical, err := cjson.EncodeCanonical(map[string]any{
 		"keytype": k.keytype, "scheme": k.scheme, "keyval": map[string]any{"public": k.value},
@@ -77,10 +79,10 @@ func ParsePublicKey(id, keytype, scheme, value string) (*PublicKey, error) {
 	k := &PublicKey{id: id, keytype: keytype, scheme: scheme, value: value}
 	err := k.parse()
 	if err == nil {
-		err = k.check()
+		_, err = k.check()
 	}
 	if err != nil {
-		return nil, fmt.Errorf("public key %s: %w", id, err)
+		return nil, fmt.Errorf("public key %q: %w", id, err)
 	}
 	return k, nil
 }
@@ -99,11 +101,11 @@ func (k *PublicKey) parse() error {
 	default:
 		return fmt.Errorf("%w: keytype %q, scheme %q", ErrUnsupported, k.keytype, k.scheme)
 	}
-	block, rest := pem.Decode([]byte(k.value))
-	if block == nil || strings.TrimSpace(string(rest)) != "" {
-		return errors.New("keyval.public: not one PEM block")
+	der, err := decodePEM([]byte(k.value), publicPEM)
+	if err != nil {
+		return fmt.Errorf("keyval.public: %w", err)
 	}
-	key, err := x509.ParsePKIXPublicKey(block.Bytes)
+	key, err := x509.ParsePKIXPublicKey(der)
 	if err != nil {
 		return fmt.Errorf("keyval.public: %w", err)
 	}
@@ -116,31 +118,35 @@ func (k *PublicKey) parse() error {
 	return nil
 }
 
-// check refuses keys that not all clients take, and sets the fingerprint.
-func (k *PublicKey) check() error {
+// check refuses keys that not all clients take, sets the fingerprint, and
+// returns the key in PKIX form.
+func (k *PublicKey) check() ([]byte, error) {
 	switch pub := k.key.(type) {
 	case ed25519.PublicKey:
 		if len(pub) != ed25519.PublicKeySize {
-			return fmt.Errorf("an Ed25519 key of %d bytes", len(pub))
+			return nil, fmt.Errorf("an Ed25519 key of %d bytes", len(pub))
 		}
 	case *ecdsa.PublicKey:
 		if pub.Curve != elliptic.P256() {
-			return fmt.Errorf("%w: ECDSA on %s: clients agree on P-256 only", ErrUnsupported, pub.Curve.Params().Name)
+			return nil, fmt.Errorf("%w: ECDSA on %s: clients agree on P-256 only", ErrUnsupported, pub.Curve.Params().Name)
 		}
 	case *rsa.PublicKey:
 		if n := pub.N.BitLen(); n < minRSABits || n > maxRSABits {
-			return fmt.Errorf("%w: RSA of %d bits: from %d to %d", ErrUnsupported, n, minRSABits, maxRSABits)
+			return nil, fmt.Errorf("%w: RSA of %d bits: from %d to %d", ErrUnsupported, n, minRSABits, maxRSABits)
+		}
+		if pub.E < 3 || pub.E%2 == 0 {
+			return nil, fmt.Errorf("%w: RSA with the exponent %d", ErrUnsupported, pub.E)
 		}
 	default:
-		return fmt.Errorf("%w: %T", ErrUnsupported, k.key)
+		return nil, fmt.Errorf("%w: %T", ErrUnsupported, k.key)
 	}
 	der, err := x509.MarshalPKIXPublicKey(k.key)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	sum := sha256.Sum256(der)
 	k.fingerprint = hex.EncodeToString(sum[:])
-	return nil
+	return der, nil
 }
 
 // ID is the ID by which metadata refers to the key.
@@ -180,7 +186,7 @@ func (k *PublicKey) verify(message, signature []byte) bool {
 		digest := sha256.Sum256(message)
 		return ecdsa.VerifyASN1(pub, digest[:], signature)
 	case *rsa.PublicKey:
-		// go-tuf and tough verify any length of salt, python-tuf the digest's only.
+		// go-tuf and python-tuf take a salt of any length, tough the digest's only.
 		digest := sha256.Sum256(message)
 		return rsa.VerifyPSS(pub, crypto.SHA256, digest[:], signature, pssOptions) == nil
 	default:
