@@ -1,0 +1,44 @@
+package project_test
+
+import (
+	"os"
+	"os/exec"
+	"path"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// At the top level are the packages and what a user looks for first. The rest
+// (contributing, security policy, changelog) is in .github.
+func TestTopLevel(t *testing.T) {
+	entries, err := os.ReadDir("../..")
+	require.NoError(t, err)
+	var names []string
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), ".") {
+			names = append(names, e.Name())
+		}
+	}
+	require.Equal(t, []string{
+		"LICENSE", "README.md", "delegation", "examples", "go.mod", "go.sum", "internal", "keys", "repository", "roles",
+	}, names)
+}
+
+// A file holds one idea: past 400 lines there is a second one in it.
+func TestFilesAreShort(t *testing.T) {
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-f",
+		`{{$dir := .Dir}}{{range .GoFiles}}{{$dir}}/{{.}}{{"\n"}}{{end}}{{range .TestGoFiles}}{{$dir}}/{{.}}{{"\n"}}{{end}}{{range .XTestGoFiles}}{{$dir}}/{{.}}{{"\n"}}{{end}}`, "./...")
+	cmd.Dir = "../.."
+	out, err := cmd.Output()
+	require.NoError(t, err)
+	files := strings.Fields(string(out))
+	require.NotEmpty(t, files)
+	for _, name := range files {
+		source, err := os.ReadFile(name)
+		require.NoError(t, err)
+		require.LessOrEqual(t, strings.Count(string(source), "\n"), 400, name)
+		require.NotContains(t, []string{"utils.go", "util.go", "helpers.go", "common.go"}, path.Base(name))
+	}
+}
