@@ -62,6 +62,7 @@ func pkcs8(t testing.TB, private any) []byte {
 func TestKeyFile(t *testing.T) {
 	for kind, s := range memorySigners(t) {
 		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
 			dir := t.TempDir()
 			path := filepath.Join(dir, "key")
 			require.NoError(t, keys.WriteFile(path, s, passphrase))
@@ -122,7 +123,7 @@ func TestWriteFileNeverOverwrites(t *testing.T) {
 
 // Of writers at the same time one wins, and its key is the one in the file.
 func TestWriteFileNeverOverwritesInARace(t *testing.T) {
-	const writers = 3
+	const writers = 2
 	path := filepath.Join(t.TempDir(), "key")
 	var signers [writers]*keys.MemorySigner
 	var errs [writers]error
