@@ -2,7 +2,9 @@ package dirjournal
 
 import (
 	"crypto/rand"
+	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 
 	"github.com/bindery-tuf/bindery/internal/disk"
@@ -18,6 +20,7 @@ const (
 // segmentFile is the segment being written.
 type segmentFile struct {
 	header
+	name string
 	file disk.File
 	size uint64
 	buf  []byte
@@ -57,19 +60,33 @@ func newSegment(fsys disk.FS, dir string, h header, f *frame) (*segmentFile, err
 		file.Close()
 		return nil, fmt.Errorf("begin %s: %w", name, err)
 	}
-	return &segmentFile{header: h, file: file, size: h.synced}, nil
+	return &segmentFile{header: h, name: name, file: file, size: h.synced}, nil
 }
 
 // append returns once the frame is durable. After an error the segment must not
 // be used again.
 func (s *segmentFile) append(f frame) error {
 	s.buf = s.appendFrame(s.buf[:0], f)
-	if _, err := s.file.Write(s.buf); err != nil {
-		return err
+	_, err := s.file.Write(s.buf)
+	if err == nil {
+		s.size += uint64(len(s.buf))
+		err = s.file.Sync()
 	}
-	s.size += uint64(len(s.buf))
-	return s.file.Sync()
+	s.buf = reusable(s.buf)
+	// The file knows the name only that it was created with.
+	if p, ok := errors.AsType[*fs.PathError](err); ok {
+		return &fs.PathError{Op: p.Op, Path: s.name, Err: p.Err}
+	}
+	return err
 }
 
-// full tells whether n more bytes are for the next segment.
-func (s *segmentFile) full(n int) bool { return s.size-s.synced+uint64(n) > segmentSize }
+// reusable is b, unless it is so large that it shouldn't be kept.
+func reusable(b []byte) []byte {
+	if cap(b) > 2*maxGroup {
+		return nil
+	}
+	return b
+}
+
+// appended is how many bytes were written since the segment was begun.
+func (s *segmentFile) appended() int { return int(s.size - s.synced) }

@@ -24,8 +24,9 @@ const Remembered = 100_000
 // one repository.ErrClosed, and both the cause. Nothing is tried again until the
 // journal is opened again.
 type Journal struct {
-	fsys disk.FS
-	dir  string
+	fsys   disk.FS
+	dir    string
+	limits limits
 
 	mu      sync.Mutex
 	queue   *queue

@@ -17,6 +17,14 @@ const (
 	tmpName  = "next.tmp" // a segment that has no name yet
 )
 
+// limits are constants that tests make small.
+type limits struct {
+	remember int // outcomes
+	segment  int // bytes appended to a segment before the next is begun
+}
+
+var defaults = limits{remember: Remembered, segment: segmentSize}
+
 var errNoJournal = fmt.Errorf("not a journal: there is no segment in it: %w", fs.ErrNotExist)
 
 // Create makes a new journal in dir and opens it. The directory is made if it
@@ -27,7 +35,7 @@ func Create(dir string) (*Journal, error) { return CreateFS(disk.OS(), dir) }
 
 // CreateFS is Create on a disk of the caller's.
 func CreateFS(fsys disk.FS, dir string) (*Journal, error) {
-	j, err := create(fsys, filepath.Clean(dir), Remembered)
+	j, err := create(fsys, filepath.Clean(dir), defaults)
 	if err != nil {
 		return nil, fmt.Errorf("create journal %s: %w", dir, err)
 	}
@@ -47,14 +55,14 @@ func Open(dir string) (*Journal, error) { return OpenFS(disk.OS(), dir) }
 
 // OpenFS is Open on a disk of the caller's.
 func OpenFS(fsys disk.FS, dir string) (*Journal, error) {
-	j, err := open(fsys, filepath.Clean(dir), Remembered)
+	j, err := open(fsys, filepath.Clean(dir), defaults)
 	if err != nil {
 		return nil, fmt.Errorf("open journal %s: %w", dir, err)
 	}
 	return j, nil
 }
 
-func create(fsys disk.FS, dir string, remember int) (*Journal, error) {
+func create(fsys disk.FS, dir string, lim limits) (*Journal, error) {
 	if err := fsys.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, err
 	}
@@ -77,7 +85,7 @@ func create(fsys disk.FS, dir string, remember int) (*Journal, error) {
 		if err := begin(fsys, dir); err != nil {
 			return nil, err
 		}
-		return openLocked(fsys, dir, remember, lock)
+		return openLocked(fsys, dir, lim, lock)
 	}()
 	if err != nil {
 		return nil, errors.Join(err, lock.Close())
@@ -85,13 +93,11 @@ func create(fsys disk.FS, dir string, remember int) (*Journal, error) {
 	return j, nil
 }
 
-// begin makes the first segment. What an earlier Create left may have a name that
-// isn't durable, so it is made again.
+// begin makes the first segment, again if an earlier Create did: its name may not
+// be durable.
 func begin(fsys disk.FS, dir string) error {
-	for _, name := range []string{tmpName, segmentName(1)} {
-		if err := fsys.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
+	if err := fsys.Remove(filepath.Join(dir, tmpName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
 	s, err := newSegment(fsys, dir, header{number: 1, first: 1, base: 1}, nil)
 	if err != nil {
@@ -119,7 +125,7 @@ func creatable(fsys disk.FS, dir string) error {
 	return fmt.Errorf("there is a journal: %w", fs.ErrExist)
 }
 
-func open(fsys disk.FS, dir string, remember int) (*Journal, error) {
+func open(fsys disk.FS, dir string, lim limits) (*Journal, error) {
 	l, err := list(fsys, dir)
 	if err != nil {
 		return nil, err
@@ -131,7 +137,7 @@ func open(fsys disk.FS, dir string, remember int) (*Journal, error) {
 	if err != nil {
 		return nil, err
 	}
-	j, err := openLocked(fsys, dir, remember, lock)
+	j, err := openLocked(fsys, dir, lim, lock)
 	if err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
@@ -159,7 +165,7 @@ func lockDir(fsys disk.FS, dir string) (io.Closer, error) {
 // is appended from now on. What a killed process wrote last may be readable and
 // not durable, also when a sync of it failed; so that frame is written again, as
 // the first of the new segment, before anybody acts upon it.
-func openLocked(fsys disk.FS, dir string, remember int, lock io.Closer) (*Journal, error) {
+func openLocked(fsys disk.FS, dir string, lim limits, lock io.Closer) (*Journal, error) {
 	l, err := list(fsys, dir)
 	if err != nil {
 		return nil, err
@@ -167,7 +173,7 @@ func openLocked(fsys disk.FS, dir string, remember int, lock io.Closer) (*Journa
 	if len(l.segments) == 0 {
 		return nil, errNoJournal
 	}
-	q := newQueue(remember)
+	q := newQueue(lim.remember)
 	e, err := replay(fsys, dir, l.segments, q.read)
 	if err != nil {
 		return nil, err
@@ -186,7 +192,7 @@ func openLocked(fsys disk.FS, dir string, remember int, lock io.Closer) (*Journa
 		return nil, err
 	}
 	j := &Journal{
-		fsys: fsys, dir: dir, queue: q, epoch: e.epoch, next: e.next, segment: s,
+		fsys: fsys, dir: dir, limits: lim, queue: q, epoch: e.epoch, next: e.next, segment: s,
 		wake: make(chan struct{}, 1), changed: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	j.release = sync.OnceValue(func() error { return errors.Join(j.segment.file.Close(), lock.Close()) })
@@ -207,9 +213,9 @@ func list(fsys disk.FS, dir string) (listing, error) {
 		if err != nil {
 			return listing{}, err
 		}
-		var number uint64
-		switch _, err := fmt.Sscanf(e.Name, "%d.seg", &number); {
-		case err == nil && e.Name == segmentName(number):
+		number, ok := segmentNumber(e.Name)
+		switch {
+		case ok:
 			l.segments = append(l.segments, number)
 		case e.Name == tmpName:
 			l.tmp = true

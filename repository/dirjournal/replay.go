@@ -18,6 +18,11 @@ const maxSegment = maxPayload + 2*segmentSize
 
 func segmentName(number uint64) string { return fmt.Sprintf("%012d.seg", number) }
 
+func segmentNumber(name string) (number uint64, ok bool) {
+	_, err := fmt.Sscanf(name, "%d.seg", &number)
+	return number, err == nil && name == segmentName(number)
+}
+
 // place names where in the journal something is wrong.
 func place(number uint64, err error) error {
 	return fmt.Errorf("segment %s: %w", segmentName(number), err)

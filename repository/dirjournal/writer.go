@@ -161,7 +161,7 @@ func (j *Journal) frame(checkpoint bool) error {
 		if err := j.begin(j.segment.epoch, j.segment.number+1, &f); err != nil {
 			return err
 		}
-	case j.segment.full(len(f.payload)):
+	case j.segment.appended()+len(f.payload) > j.limits.segment:
 		if err := j.begin(j.segment.epoch, j.segment.base, &f); err != nil {
 			return err
 		}
@@ -171,10 +171,7 @@ func (j *Journal) frame(checkpoint bool) error {
 		}
 	}
 	j.next++
-	const keep = 2 * maxGroup // a checkpoint's memory isn't kept for the next frame
-	if cap(j.payload) > keep {
-		j.payload = nil
-	}
+	j.payload = reusable(j.payload)
 	return nil
 }
 

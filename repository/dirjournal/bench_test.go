@@ -1,0 +1,107 @@
+package dirjournal_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/repository/dirjournal"
+	"github.com/bindery-tuf/bindery/roles"
+	"github.com/stretchr/testify/require"
+)
+
+// upload is an item of about 300 bytes.
+func upload(n int64) repository.Item {
+	id := fmt.Sprintf("%026d", n)
+	return repository.Item{
+		ID: id, Accepted: time.Unix(1_800_000_000, 0).UTC(),
+		Add: []roles.Target{{
+			Path: "packages/" + id + "/example-1.0-py3-none-any.whl", Length: 123456,
+			Hashes: map[string]string{"sha256": strings.Repeat("0123456789abcdef", 4)},
+		}},
+	}
+}
+
+// BenchmarkEnqueue has 64 callers that enqueue durably, one item a call. Its peer
+// in the same run is one caller that writes and syncs 300 bytes at a time, as a
+// journal without shared syncs would; the ratio to it is what travels.
+func BenchmarkEnqueue(b *testing.B) {
+	peer := bareSyncs(b, 300)
+	j, err := dirjournal.Create(filepath.Join(b.TempDir(), "journal"))
+	require.NoError(b, err)
+	defer j.Close()
+
+	const callers, each = 64, 20
+	var n atomic.Int64
+	b.ReportAllocs()
+	for b.Loop() {
+		var wg sync.WaitGroup
+		for range callers {
+			wg.Go(func() {
+				for range each {
+					if err := j.Enqueue(b.Context(), upload(n.Add(1))); err != nil {
+						b.Error(err)
+					}
+				}
+			})
+		}
+		wg.Wait()
+	}
+	rate := float64(n.Load()) / b.Elapsed().Seconds()
+	b.ReportMetric(rate, "items/s")
+	b.ReportMetric(rate/peer, "×bare-syncs")
+}
+
+// bareSyncs returns how many writes of size bytes the disk makes durable a second.
+func bareSyncs(b *testing.B, size int) float64 {
+	f, err := os.Create(filepath.Join(b.TempDir(), "peer"))
+	require.NoError(b, err)
+	defer f.Close()
+	const writes = 500
+	start := time.Now()
+	for range writes {
+		_, err := f.Write(make([]byte, size))
+		require.NoError(b, err)
+		require.NoError(b, f.Sync())
+	}
+	return writes / time.Since(start).Seconds()
+}
+
+// BenchmarkOpen opens a journal whose newest checkpoint holds 10,000 pending items
+// and 10,000 outcomes.
+func BenchmarkOpen(b *testing.B) {
+	const half = 10_000
+	dir := filepath.Join(b.TempDir(), "journal")
+	j, err := dirjournal.Create(dir)
+	require.NoError(b, err)
+	items := make([]repository.Item, 2*half)
+	outcomes := make([]repository.ItemOutcome, half)
+	for i := range items {
+		items[i] = upload(int64(i))
+		if i < half {
+			outcomes[i] = repository.ItemOutcome{ID: items[i].ID, Outcome: repository.Outcome{State: repository.Published, Generation: 1}}
+		}
+	}
+	require.NoError(b, j.Enqueue(b.Context(), items...))
+	leader, err := j.Lead(b.Context())
+	require.NoError(b, err)
+	_, err = leader.Load(b.Context())
+	require.NoError(b, err)
+	require.NoError(b, leader.Append(b.Context(),
+		repository.Record{Epoch: 1, Kind: repository.KindSeal, Generation: 1, Outcomes: outcomes},
+		repository.Record{Epoch: 1, Kind: repository.KindCommit, Generation: 1}))
+	require.NoError(b, leader.Append(b.Context(), repository.Record{Epoch: 1, Kind: repository.KindCheckpoint, Generation: 1}))
+	require.NoError(b, j.Close())
+	b.ReportAllocs()
+	for b.Loop() {
+		j, err := dirjournal.Open(dir)
+		require.NoError(b, err)
+		require.NoError(b, j.Close())
+	}
+}

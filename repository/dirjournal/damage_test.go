@@ -1,0 +1,233 @@
+package dirjournal
+
+import (
+	"fmt"
+	"io/fs"
+	"maps"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/bindery-tuf/bindery/repository"
+	"github.com/stretchr/testify/require"
+)
+
+// files returns what the journal's directory holds, by name.
+func (d *simDisk) files() map[string]string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	all := map[string]string{}
+	for name, f := range d.names {
+		all[filepath.Base(name)] = string(f.data)
+	}
+	return all
+}
+
+// restore returns a disk with a journal of these files.
+func restore(all map[string]string) *simDisk {
+	d := newSimDisk()
+	d.dirs["/journal"] = true
+	for name, data := range all {
+		d.names["/journal/"+name] = &inode{data: []byte(data), synced: []byte(data)}
+	}
+	d.durable = maps.Clone(d.names)
+	return d
+}
+
+// journalOf makes a journal of steps, closes it, and returns its files.
+func journalOf(t *testing.T, steps ...step) map[string]string {
+	t.Helper()
+	d := newSimDisk()
+	j, err := CreateFS(d, "/journal")
+	require.NoError(t, err)
+	p := &process{j: j, open: func() (repository.Journal, error) { return OpenFS(d, "/journal") }}
+	for _, s := range steps {
+		require.NoError(t, s(p))
+	}
+	require.NoError(t, p.j.Close())
+	return d.files()
+}
+
+// pending opens a journal and returns the IDs of the pending items.
+func pending(t *testing.T, d *simDisk) ([]string, error) {
+	t.Helper()
+	return pendingOf(t, func() (*Journal, error) { return OpenFS(d, "/journal") })
+}
+
+func pendingIn(t *testing.T, dir string) ([]string, error) {
+	t.Helper()
+	return pendingOf(t, func() (*Journal, error) { return Open(dir) })
+}
+
+func pendingOf(t *testing.T, open func() (*Journal, error)) ([]string, error) {
+	t.Helper()
+	j, err := open()
+	if err != nil {
+		return nil, err
+	}
+	defer j.Close()
+	leader, err := j.Lead(t.Context())
+	require.NoError(t, err)
+	_, err = leader.Load(t.Context())
+	require.NoError(t, err)
+	items, err := leader.Pending(t.Context(), 1000)
+	require.NoError(t, err)
+	ids := []string{}
+	for _, it := range items {
+		ids = append(ids, it.ID)
+	}
+	return ids, nil
+}
+
+const second = "000000000002.seg" // where a journal is written that was created and not reopened
+
+// TestTornTail cuts the last segment at every byte, and fills what was cut with
+// zeros, as a file system may: what is whole before the cut is there, and the rest
+// is gone.
+func TestTornTail(t *testing.T) {
+	all := journalOf(t, enqueue("a"), enqueue("b"), enqueue("c", "d"))
+	data := all[second]
+	c, err := parseSegment([]byte(data), 2)
+	require.NoError(t, err)
+	require.Len(t, c.frames, 3)
+	whole := [][]string{{}, {"a"}, {"a", "b"}, {"a", "b", "c", "d"}}
+
+	for cut := headerSize; cut <= len(data); cut++ {
+		want := whole[0]
+		for i, offset := range append(c.offsets[1:], len(data)) {
+			if cut >= offset {
+				want = whole[i+1]
+			}
+		}
+		for _, rest := range []int{0, len(data) - cut, 5000} {
+			all[second] = data[:cut] + string(make([]byte, rest))
+			d := restore(all)
+			for range 3 { // and opening it again finds the same
+				got, err := pending(t, d)
+				require.NoError(t, err, "cut at %d", cut)
+				require.Equal(t, want, got, "cut at %d", cut)
+			}
+			require.Equal(t, all[second], d.files()[second], "segments are never changed")
+		}
+	}
+	for cut := range headerSize {
+		all[second] = data[:cut]
+		d := restore(all)
+		_, err := pending(t, d)
+		require.ErrorContains(t, err, "segment "+second+": it ends within its header", "cut at %d", cut)
+		require.Equal(t, all, d.files())
+	}
+}
+
+// TestFlippedBit alters each byte of the journal, one at a time. In the frame that
+// was written last it can't be told from a torn write; anywhere else the error
+// names the place, and nothing is changed.
+func TestFlippedBit(t *testing.T) {
+	all := journalOf(t, enqueue("a"), enqueue("b"), reopen, enqueue("c"), enqueue("d"))
+	require.Equal(t, []string{"000000000001.seg", second, "000000000003.seg", "lock"}, slices.Sorted(maps.Keys(all)))
+	for _, name := range []string{"000000000001.seg", second, "000000000003.seg"} {
+		data := all[name]
+		var number uint64
+		fmt.Sscanf(name, "%d", &number)
+		c, err := parseSegment([]byte(data), number)
+		require.NoError(t, err)
+		for at := range len(data) {
+			altered := maps.Clone(all)
+			b := []byte(data)
+			b[at] ^= 0x10
+			altered[name] = string(b)
+			d := restore(altered)
+			got, err := pending(t, d)
+			n := len(c.offsets)
+			switch {
+			case n > 0 && at >= c.offsets[n-1] && number == 3:
+				require.NoError(t, err)
+				require.Equal(t, []string{"a", "b", "c"}, got)
+				continue
+			case n > 0 && at >= c.offsets[n-1] && number == 2: // the next segment has a copy
+				require.NoError(t, err)
+				require.Equal(t, []string{"a", "b", "c", "d"}, got)
+				continue
+			}
+			require.Error(t, err, "%s, byte %d", name, at)
+			require.ErrorContains(t, err, "segment "+name, "byte %d", at)
+			if at >= headerSize {
+				i := 0
+				for i+1 < n && at >= c.offsets[i+1] {
+					i++
+				}
+				require.ErrorContains(t, err, fmt.Sprintf("offset %d, sequence %d: a frame is damaged", c.offsets[i], c.frames[i].seq))
+			}
+			require.Equal(t, altered, d.files(), "%s, byte %d", name, at)
+		}
+	}
+}
+
+func TestMissingSegments(t *testing.T) {
+	all := journalOf(t, enqueue("a"), enqueue("b"), reopen, enqueue("c"), enqueue("d"), reopen)
+	for _, test := range []struct{ name, want string }{
+		{"000000000001.seg", "segment 000000000001.seg: it is missing"},
+		{second, "segment 000000000001.seg: offset 64, sequence 1: it ends here, and segment 000000000003.seg goes on with frame 2"},
+		{"000000000003.seg", "segment 000000000002.seg: offset 436, sequence 3: it ends here, and segment 000000000004.seg goes on with frame 4"},
+	} {
+		left := maps.Clone(all)
+		delete(left, test.name)
+		d := restore(left)
+		_, err := OpenFS(d, "/journal")
+		require.ErrorContains(t, err, test.want)
+		require.Equal(t, left, d.files())
+	}
+}
+
+// TestOlderCopy: one segment was restored from a backup made before the others
+// were written, or from another journal.
+func TestOlderCopy(t *testing.T) {
+	all := journalOf(t, enqueue("a"), enqueue("b"), reopen, enqueue("c"), lead)
+	other := journalOf(t, enqueue("A"), enqueue("B"), reopen, enqueue("C"), lead)
+	for _, test := range []struct {
+		name, data, want string
+	}{
+		{second, other[second], "segment 000000000003.seg: offset 64, sequence 2: it isn't the copy"},
+		{"000000000003.seg", other["000000000003.seg"], "segment 000000000003.seg: offset 64, sequence 2: it isn't the copy"},
+		{"000000000003.seg", all["000000000004.seg"], "segment 000000000003.seg: it calls itself segment 4"},
+		{"000000000003.seg", all["000000000003.seg"][:200], "segment 000000000003.seg: it has 200 bytes, and at least 250 were durable: it was cut"},
+		{"000000000003.seg", all["000000000003.seg"][:250], "segment 000000000003.seg: offset 250, sequence 3: it ends here, and segment 000000000004.seg goes on with frame 4"},
+		{second, all[second] + all[second][headerSize:], "segment 000000000002.seg: offset 436: there is frame 1, and 3 should be"},
+	} {
+		altered := maps.Clone(all)
+		altered[test.name] = test.data
+		d := restore(altered)
+		_, err := OpenFS(d, "/journal")
+		require.ErrorContains(t, err, test.want)
+		require.Equal(t, altered, d.files())
+	}
+}
+
+// TestStrangeLines: bytes that are whole and mean nothing to this version are an
+// error, not something to skip.
+func TestStrangeLines(t *testing.T) {
+	good := `i {"id":"a","remove":["b"],"accepted":"2026-05-17T12:00:00Z"}` + "\n"
+	for payload, want := range map[string]string{
+		"x {}\n":                         `line 1: unknown kind 'x': written by a newer version?`,
+		"i\n":                            "line 1: it is none of a journal's",
+		"i {}":                           "line 1: it is none of a journal's",
+		"i {}\n":                         `line 1: item "": it is there twice, or has no ID`,
+		good + good:                      `line 2: item "a": it is there twice`,
+		good + "\n":                      "line 2: it is none of a journal's",
+		good + "i {\"id\":1}\n":          "line 2: item: json",
+		"i {\"id\":\"a\"} {}\n":          "line 1: item: there is something behind the JSON",
+		"i {\"id\":\"a\",\"since\":1}\n": `line 1: item: json: unknown field "since"`,
+		"r {\"epoch\":\"x\"}\n":          "line 1: record: json",
+		"o {\"id\":\"\"}\n":              `line 1: outcome of item "": it is there twice, or has no ID`,
+		"o {\"id\":\"a\",\"sealed\":1}\n" + "o {\"id\":\"a\",\"sealed\":1}\n": `line 2: outcome of item "a": it is there twice`,
+	} {
+		d := restore(journalOf(t))
+		h := header{number: 3, first: 1, base: 1, synced: headerSize}
+		d.names["/journal/"+segmentName(3)] = &inode{data: h.appendFrame(h.encode(), frame{1, []byte(payload)})}
+		before := d.files()
+		_, err := OpenFS(d, "/journal")
+		require.ErrorContains(t, err, "segment 000000000003.seg: offset 64, sequence 1: "+want, "%q", payload)
+		require.NotErrorIs(t, err, fs.ErrNotExist)
+		require.Equal(t, before, d.files())
+	}
+}

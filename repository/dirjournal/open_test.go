@@ -1,0 +1,168 @@
+package dirjournal
+
+import (
+	"encoding/binary"
+	"hash/crc32"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/bindery-tuf/bindery/repository"
+	"github.com/stretchr/testify/require"
+)
+
+// TestOpenRefuses: Open says what is wrong and changes nothing.
+func TestOpenRefuses(t *testing.T) {
+	good := journalOf(t, enqueue("a"))
+	with := func(name, data string) map[string]string {
+		all := maps.Clone(good)
+		all[name] = data
+		return all
+	}
+	newer := []byte(good[second])
+	binary.BigEndian.PutUint32(newer[8:], 2)
+	binary.BigEndian.PutUint32(newer[60:], crc32.Checksum(newer[:60], castagnoli))
+	for _, test := range []struct {
+		name  string
+		files map[string]string
+		is    error
+		want  string
+	}{
+		{"empty", map[string]string{}, fs.ErrNotExist, "not a journal: there is no segment in it"},
+		{"something else", map[string]string{"1.root.json": "{}", "1.seg": "x", "000000000001.seg.bak": ""}, fs.ErrNotExist, "not a journal"},
+		{"no segment's content", with(second, "{\"signed\":{}}"+good[second]), nil, "segment 000000000002.seg: it doesn't begin as a journal's segment does"},
+		{"newer", with(second, string(newer)), nil, "segment 000000000002.seg: it is of format 2, and this program knows format 1 only"},
+	} {
+		d := restore(test.files)
+		_, err := OpenFS(d, "/journal")
+		require.ErrorContains(t, err, "open journal /journal: "+test.want, test.name)
+		if test.is != nil {
+			require.ErrorIs(t, err, test.is, test.name)
+		}
+		require.Equal(t, test.files, d.files(), test.name)
+		require.Empty(t, d.locks, test.name)
+	}
+
+	d := newSimDisk()
+	_, err := OpenFS(d, "/journal")
+	require.ErrorIs(t, err, fs.ErrNotExist)
+	require.Zero(t, d.ops)
+}
+
+func TestOpenLocked(t *testing.T) {
+	j, d := newJournal(t, defaults)
+	before := d.files()
+	_, err := OpenFS(d, "/journal")
+	require.ErrorIs(t, err, repository.ErrLocked)
+	require.ErrorContains(t, err, "/journal/lock")
+	_, err = CreateFS(d, "/journal")
+	require.ErrorIs(t, err, fs.ErrExist)
+	require.Equal(t, before, d.files())
+	require.NoError(t, j.Enqueue(t.Context(), item("a")))
+}
+
+func TestOpenWithoutPermission(t *testing.T) {
+	if os.Getuid() == 0 {
+		t.Skip("root may do everything")
+	}
+	dir := filepath.Join(t.TempDir(), "journal")
+	j, err := Create(dir)
+	require.NoError(t, err)
+	require.NoError(t, j.Close())
+	for _, mode := range []fs.FileMode{0, 0o500} {
+		require.NoError(t, os.Chmod(dir, mode))
+		_, err = Open(dir)
+		require.ErrorIs(t, err, fs.ErrPermission)
+		require.ErrorContains(t, err, dir)
+	}
+	require.NoError(t, os.Chmod(dir, 0o700))
+	_, err = pendingIn(t, dir)
+	require.NoError(t, err)
+}
+
+// TestOpenCopy: a copy of the segments alone is a journal.
+func TestOpenCopy(t *testing.T) {
+	all := journalOf(t, enqueue("a"), reopen, enqueue("b"))
+	delete(all, lockName)
+	got, err := pending(t, restore(all))
+	require.NoError(t, err)
+	require.Equal(t, []string{"a", "b"}, got)
+}
+
+func TestCreateRefuses(t *testing.T) {
+	good := journalOf(t)
+	for want, all := range map[string]map[string]string{
+		"create journal /journal: there is a journal: ":          good,
+		"create journal /journal: the directory holds notes.txt": {"notes.txt": "x"},
+	} {
+		d := restore(all)
+		_, err := CreateFS(d, "/journal")
+		require.ErrorIs(t, err, fs.ErrExist)
+		require.ErrorContains(t, err, want)
+		require.Equal(t, all, d.files())
+	}
+
+	// A used first segment, whatever became of the others.
+	d := restore(map[string]string{"000000000001.seg": string(example())})
+	_, err := CreateFS(d, "/journal")
+	require.ErrorIs(t, err, fs.ErrExist)
+
+	dir := filepath.Join(t.TempDir(), "missing", "journal")
+	_, err = Create(dir)
+	require.ErrorIs(t, err, fs.ErrNotExist)
+	require.NoDirExists(t, filepath.Dir(dir))
+}
+
+// TestCreateAgain kills a Create at every operation; the next one completes it, or
+// finds a journal that Open opens.
+func TestCreateAgain(t *testing.T) {
+	for at := 1; ; at++ {
+		d := newSimDisk()
+		d.next(at, killed)
+		_, err := CreateFS(d, "/journal")
+		if err == nil {
+			require.Equal(t, 20, at, "a Create has 19 operations")
+			return
+		}
+		d.powerLoss(true, nil)
+		_, openErr := pending(t, d)
+		if openErr != nil {
+			require.ErrorIs(t, openErr, fs.ErrNotExist)
+			j, err := CreateFS(d, "/journal/")
+			require.NoError(t, err)
+			require.NoError(t, j.Close())
+		}
+		got, err := pending(t, d)
+		require.NoError(t, err)
+		require.Empty(t, got)
+	}
+}
+
+func TestNames(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "journal")
+	j, err := Create(dir)
+	require.NoError(t, err)
+	require.NoError(t, j.Enqueue(t.Context(), item("a")))
+	leaderOf(t, j)
+	require.NoError(t, j.Close())
+	got, err := pendingIn(t, dir)
+	require.NoError(t, err)
+	require.Equal(t, []string{"a"}, got)
+
+	var names []string
+	entries, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	for _, e := range entries {
+		names = append(names, e.Name())
+		info, err := e.Info()
+		require.NoError(t, err)
+		require.Equal(t, fs.FileMode(0o600), info.Mode())
+	}
+	slices.Sort(names)
+	require.Equal(t, []string{
+		"000000000001.seg", "000000000002.seg", "000000000003.seg", "000000000004.seg", "000000000005.seg", "lock",
+	}, names)
+}
