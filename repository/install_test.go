@@ -246,4 +246,3 @@ func mustBins(t *testing.T, n int) delegation.Bins {
 	require.NoError(t, err)
 	return b
 }
-

@@ -2,6 +2,7 @@ package repository_test
 
 import (
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -98,22 +99,22 @@ func TestRenewalOfTheTimestampAlone(t *testing.T) {
 func TestClockThatJumps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newEnv(t, 2, delegation.Succinct)
-		var offset time.Duration
-		e.cfg.Now = func() time.Time { return time.Now().Add(offset) }
+		var offset atomic.Int64 // nanoseconds
+		e.cfg.Now = func() time.Time { return time.Now().Add(time.Duration(offset.Load())) }
 		e.create()
 		r := e.add(file("a", "1"))
-		offset = -time.Hour
+		offset.Store(int64(-time.Hour))
 		e.run(func() {
 			time.Sleep(time.Second)
 			s, err := e.repo.Status(t.Context())
 			require.NoError(t, err)
 			require.ErrorIs(t, s.Err, repository.ErrClock)
 			require.EqualValues(t, 1, s.Generation)
-			offset = 0 // put right
+			offset.Store(0) // put right
 			e.wait(r, repository.Published)
 		})
 		r = e.add(file("a", "2"))
-		offset = -time.Hour
+		offset.Store(int64(-time.Hour))
 		e.repo.AcceptClock()
 		e.run(func() { e.wait(r, repository.Published) })
 		e.check()

@@ -127,7 +127,7 @@ func TestAddSignatureRefuses(t *testing.T) {
 		"timestamp: a signature without a key ID":                  {Sig: []byte{1}},
 		"timestamp: key k: an empty signature":                     {KeyID: "k"},
 		`timestamp: key "\xff": an ID that is not valid UTF-8`:     {KeyID: "\xff", Sig: []byte{1}},
-		"timestamp: 16686 bytes, while clients read at most 16384": {KeyID: "k", Sig: make([]byte, 8200)},
+		"timestamp: 16686 bytes, at most 16384 are read": {KeyID: "k", Sig: make([]byte, 8200)},
 	} {
 		_, err := d.AddSignature(s)
 		require.EqualError(t, err, want)
@@ -171,7 +171,7 @@ func TestParseRefuses(t *testing.T) {
 		{"snapshot version 0", signed(`"version": 12`, `"version": 0`), `timestamp: signed.meta["snapshot.json"].version: 0 is not an integer from 1 to 9007199254740991`},
 		{"empty hashes", signed(`"x-note": [true]`, `"hashes": {}`), `timestamp: signed.meta["snapshot.json"].hashes: empty`},
 		{"upper-case hash", signed(`"x-note": [true]`, `"hashes": {"sha256":"AB"}`), `timestamp: signed.meta["snapshot.json"].hashes["sha256"]: "AB" is not a digest in lower-case hexadecimal`},
-		{"too large", append(file(timestampSigned, ""), make([]byte, 16384)...), "timestamp: 16648 bytes, while clients read at most 16384"},
+		{"too large", append(file(timestampSigned, ""), make([]byte, 16384)...), "timestamp: 16648 bytes, at most 16384 are read"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := roles.Parse[metadata.TimestampType](c.data)

@@ -13,7 +13,7 @@ import (
 // form is what the specification says of one type of document.
 type form struct {
 	name   string // the value of _type
-	limit  int    // bytes of a file that clients read where nothing tells them its length
+	limit  int    // bytes of a file; see below
 	signed schema.Rule
 }
 
@@ -31,7 +31,10 @@ func formOf[T Type]() form {
 	}
 }
 
-// The limits are the defaults of go-tuf, python-tuf and tuf-js.
+// Of root and timestamp, clients read no more than the limits given here (the
+// defaults of go-tuf, python-tuf and tuf-js). The other two are larger than their
+// defaults of 5,000,000 and 2,000,000 bytes, because a length in the metadata that
+// refers to them replaces those: explicit delegations to 65,536 bins take 12 MB.
 var (
 	rootForm = form{metadata.ROOT, 512_000, common(schema.OneOf(metadata.ROOT), schema.Members{
 		"consistent_snapshot": schema.Boolean,
@@ -41,11 +44,11 @@ var (
 		}, nil)),
 	}, nil)}
 
-	targetsForm = form{metadata.TARGETS, 5_000_000, common(schema.OneOf(metadata.TARGETS),
+	targetsForm = form{metadata.TARGETS, 32_000_000, common(schema.OneOf(metadata.TARGETS),
 		schema.Members{"targets": schema.Dictionary(targetFileRule)},
 		schema.Members{"delegations": delegationsRule})}
 
-	snapshotForm = form{metadata.SNAPSHOT, 2_000_000, common(schema.OneOf(metadata.SNAPSHOT),
+	snapshotForm = form{metadata.SNAPSHOT, 16_000_000, common(schema.OneOf(metadata.SNAPSHOT),
 		schema.Members{"meta": schema.Dictionary(metaFileRule)}, nil)}
 
 	timestampForm = form{metadata.TIMESTAMP, 16_384, common(schema.OneOf(metadata.TIMESTAMP),

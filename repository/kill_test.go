@@ -1,0 +1,205 @@
+package repository_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/bindery-tuf/bindery/delegation"
+	"github.com/bindery-tuf/bindery/internal/repotest"
+	"github.com/bindery-tuf/bindery/keys"
+	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/repository/dirjournal"
+	"github.com/bindery-tuf/bindery/repository/dirstore"
+	"github.com/bindery-tuf/bindery/roles"
+)
+
+// The variable tells the test binary to be the publisher that gets killed.
+const killChildDir = "BINDERY_TEST_KILL_DIR"
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(killChildDir); dir != "" {
+		if err := killChild(dir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// killChild opens the repository in dir, adds targets from several goroutines,
+// numbered from what its standard input says, prints the number of each that was
+// accepted, and publishes until it is killed.
+func killChild(dir string) error {
+	repo, err := openDir(dir)
+	if err != nil {
+		return err
+	}
+	var first int64
+	if _, err := fmt.Fscan(os.Stdin, &first); err != nil {
+		return err
+	}
+	var print sync.Mutex
+	for g := range int64(4) {
+		go func() {
+			for n := first + g; ; n += 4 {
+				_, err := repo.Submit(context.Background(), numbered(n))
+				print.Lock()
+				if err == nil {
+					fmt.Println(n)
+				} else {
+					fmt.Fprintln(os.Stderr, err)
+				}
+				print.Unlock()
+			}
+		}()
+	}
+	return repo.Run(context.Background())
+}
+
+func numbered(n int64) repository.Item {
+	path := fmt.Sprintf("packages/p%d/file.whl", n)
+	return repository.Item{ID: strconv.FormatInt(n, 10), Add: []roles.Target{file(path, strconv.FormatInt(n, 10))}}
+}
+
+// openDir opens the repository that TestKill made in a directory.
+func openDir(dir string) (*repository.Repository, error) {
+	seed, err := os.ReadFile(filepath.Join(dir, "seed"))
+	if err != nil {
+		return nil, err
+	}
+	signer, err := keys.NewSigner(ed25519.NewKeyFromSeed(seed))
+	if err != nil {
+		return nil, err
+	}
+	store, err := dirstore.Open(filepath.Join(dir, "metadata"))
+	if err != nil {
+		return nil, err
+	}
+	journal, err := dirjournal.Open(filepath.Join(dir, "journal"))
+	if err != nil {
+		return nil, err
+	}
+	return repository.Open(context.Background(), repository.Config{
+		Store: store, Journal: journal, Bins: signer, Snapshot: signer, Timestamp: signer,
+		MaxDelay: 2 * time.Millisecond, MaxPending: 50,
+	})
+}
+
+// A publisher is killed again and again, at random moments. Every upload that it
+// said it accepted is published in the end, and every client is content.
+func TestKill(t *testing.T) {
+	kills := 20
+	if testing.Short() {
+		kills = 5
+	}
+	dir := t.TempDir()
+	seed := bytes.Repeat([]byte{7}, ed25519.SeedSize)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "seed"), seed, 0o600))
+	signer, err := keys.NewSigner(ed25519.NewKeyFromSeed(seed))
+	require.NoError(t, err)
+	layout, err := delegation.New("bins", 8, delegation.Succinct)
+	require.NoError(t, err)
+	c := repotest.NewCeremony(t, layout, time.Now())
+	c.NextRoot(func(r *roles.RootSpec) { r.Snapshot, r.Timestamp = repotest.Of(1, signer), repotest.Of(1, signer) })
+	c.NextBins(func(a *roles.Authority) { *a = repotest.Of(1, signer) })
+	store, err := dirstore.Create(filepath.Join(dir, "metadata"))
+	require.NoError(t, err)
+	journal, err := dirjournal.Create(filepath.Join(dir, "journal"))
+	require.NoError(t, err)
+	repo, err := repository.Create(t.Context(), repository.Config{
+		Store: store, Journal: journal, Bins: signer, Snapshot: signer, Timestamp: signer,
+	}, c.Documents())
+	require.NoError(t, err)
+	require.NoError(t, repo.Close())
+
+	var timestamps [][]byte
+	watch := func() {
+		data, err := store.Get(t.Context(), "timestamp.json")
+		require.NoError(t, err)
+		if len(timestamps) == 0 || !bytes.Equal(data, timestamps[len(timestamps)-1]) {
+			timestamps = append(timestamps, data)
+		}
+	}
+	watch()
+	accepted := map[int64]bool{}
+	rng := rand.New(rand.NewPCG(1, 2))
+	for k := range kills {
+		child := exec.Command(os.Args[0], "-test.run=^$")
+		child.Env = append(os.Environ(), killChildDir+"="+dir)
+		child.Stdin = strings.NewReader(fmt.Sprintln((k + 1) * 1_000_000))
+		var stderr bytes.Buffer
+		child.Stderr = &stderr
+		out, err := child.StdoutPipe()
+		require.NoError(t, err)
+		require.NoError(t, child.Start())
+		// Killed after it accepted some number of uploads: a point in the work,
+		// not in time.
+		stop := 1 + rng.IntN(200)
+		lines := bufio.NewScanner(out)
+		for n := 0; lines.Scan(); n++ {
+			number, err := strconv.ParseInt(lines.Text(), 10, 64)
+			if err != nil {
+				continue // a line cut short by the kill
+			}
+			accepted[number] = true
+			if n%10 == 0 {
+				watch()
+			}
+			if n == stop {
+				require.NoError(t, child.Process.Kill())
+			}
+		}
+		require.Error(t, child.Wait(), "killed")
+		for line := range strings.Lines(stderr.String()) {
+			require.Contains(t, line, repository.ErrBusy.Error())
+		}
+		watch()
+	}
+	require.Greater(t, len(accepted), kills)
+
+	repo, err = openDir(dir)
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- repo.Run(ctx) }()
+	want := map[string]roles.Target{}
+	for n := range accepted {
+		it := numbered(n)
+		r, err := repo.Submit(ctx, it) // again, which is harmless
+		require.NoError(t, err)
+		o, err := r.Wait(ctx)
+		require.NoError(t, err)
+		require.Equal(t, repository.Published, o.State)
+		want[it.Add[0].Path] = it.Add[0]
+	}
+	cancel()
+	require.NoError(t, <-done)
+	require.NoError(t, repo.Close())
+	watch()
+	t.Logf("%d kills, %d uploads accepted, %d generations seen", kills, len(accepted), len(timestamps))
+	if len(timestamps) > 8 { // clients of a sample of the generations
+		last := timestamps[len(timestamps)-1]
+		rng.Shuffle(len(timestamps)-1, func(i, j int) { timestamps[i], timestamps[j] = timestamps[j], timestamps[i] })
+		timestamps = append(timestamps[:7:7], last)
+	}
+	repotest.CheckRepository(t, repotest.Published{
+		Store: store, Timestamps: timestamps, Want: slices.Collect(maps.Values(want)), Now: time.Now(),
+	})
+}
