@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +16,9 @@ import (
 	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/bindery-tuf/bindery/delegation"
+	"github.com/bindery-tuf/bindery/repository/dirstore"
 )
 
 // TestMain lets a test run this binary as the quickstart itself.
@@ -109,6 +113,19 @@ func TestKeptFolder(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, out, "Opened "+dir+" at generation "+generation+"; the offline keys are not needed.")
 	require.Contains(t, out, "verified 5 of 5 files")
+
+	// Any static file server will do.
+	static := httptest.NewServer(http.FileServer(http.Dir(dir)))
+	defer static.Close()
+	store, err := dirstore.Open(filepath.Join(dir, "metadata"))
+	require.NoError(t, err)
+	layout, err := delegation.New("bins", 4, delegation.Explicit)
+	require.NoError(t, err)
+	c, err := newClient(&index{ctx: t.Context(), metadata: store, layout: layout}, static.URL, t.TempDir())
+	require.NoError(t, err)
+	size, err := c.download("pkg/demo/demo 1.1.zip")
+	require.NoError(t, err)
+	require.EqualValues(t, len("a space in its name"), size)
 
 	_, err = quickstart(t, "-files", files, "-dir", dir, "-bins", "8")
 	require.EqualError(t, err, "-bins 8: the index in "+dir+" has 4 bins, and keeps them")
