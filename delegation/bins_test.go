@@ -110,7 +110,8 @@ func TestNewRefuses(t *testing.T) {
 }
 
 func TestComparable(t *testing.T) {
-	require.True(t, newBins(t, 16, delegation.Succinct) == newBins(t, 16, delegation.Succinct))
+	a, b := newBins(t, 16, delegation.Succinct), newBins(t, 16, delegation.Succinct)
+	require.True(t, a == b)
 	require.False(t, newBins(t, 16, delegation.Succinct) == newBins(t, 16, delegation.Explicit))
 }
 

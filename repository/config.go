@@ -38,6 +38,10 @@ type Config struct {
 	// day for the snapshot and the timestamp.
 	BinLifetime, SnapshotLifetime, TimestampLifetime time.Duration
 
+	// CheckpointBytes is about how much the publisher logs between two
+	// checkpoints, at least four times the last checkpoint; Open reads no more of
+	// the journal than that. Zero: 16 MiB.
+	CheckpointBytes int
 	// CacheBytes is how many bytes of bins are kept in memory. Zero: 64 MiB.
 	// Negative: none.
 	CacheBytes int64
@@ -74,6 +78,7 @@ func (c Config) withDefaults() (Config, error) {
 		{"MaxBatch", &c.MaxBatch, 1000},
 		{"MaxPending", &c.MaxPending, 100_000},
 		{"MaxRenew", &c.MaxRenew, 1024},
+		{"CheckpointBytes", &c.CheckpointBytes, 16 << 20},
 		{"Workers", &c.Workers, 4 * runtime.GOMAXPROCS(0)},
 	} {
 		if *f.v < 0 {

@@ -161,33 +161,6 @@ func (o *offline) derive() error {
 	return o.judge()
 }
 
-// judge asks go-tuf's client what it says to the documents: nothing may be
-// published that it refuses, for reasons that roles doesn't share (FACTS.md).
-func (o *offline) judge() error {
-	root, err := metadata.Root().FromBytes(o.root.Bytes())
-	if err != nil {
-		return fmt.Errorf("root version %d: go-tuf clients refuse it: %w", o.root.Version(), err)
-	}
-	targets, err := metadata.Targets().FromBytes(o.targets.Bytes())
-	if err == nil {
-		err = root.VerifyDelegate(metadata.TARGETS, targets)
-	}
-	if err != nil {
-		return fmt.Errorf("targets version %d: go-tuf clients refuse it: %w", o.targets.Version(), err)
-	}
-	bins, err := metadata.Targets().FromBytes(o.bins.Bytes())
-	if err == nil {
-		err = targets.VerifyDelegate(delegation.Role, bins)
-	}
-	if err != nil {
-		return fmt.Errorf("bins version %d: go-tuf clients refuse it: %w", o.bins.Version(), err)
-	}
-	if err := root.VerifyDelegate(metadata.ROOT, root); err != nil {
-		return fmt.Errorf("root version %d: go-tuf clients refuse it: %w", o.root.Version(), err)
-	}
-	return nil
-}
-
 // docs are the versions and digests of the documents.
 func (o *offline) docs() docs {
 	return docs{

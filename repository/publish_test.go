@@ -142,9 +142,11 @@ func TestMaxPending(t *testing.T) {
 		e.cfg.MaxPending = 2
 		e.create()
 		e.add(file("a", "1"))
-		last := e.add(file("b", "1"))
+		it := repository.Item{ID: "b", Add: []roles.Target{file("b", "1")}}
+		last := e.submit(it)
 		_, err := e.repo.Add(t.Context(), file("c", "1"))
 		require.ErrorIs(t, err, repository.ErrBusy)
+		e.submit(it) // it has its place already
 		e.run(func() { e.wait(last, repository.Published) })
 		e.publish(file("c", "1"))
 		e.check()
@@ -241,6 +243,7 @@ func TestQuarantine(t *testing.T) {
 		altered := slices.Clone(original)
 		altered[len(altered)-20] ^= 1
 		e.altered = name
+		e.cfg.MaxBatch = 1 // the item that waits must not fill the batch
 		replace := func(data []byte) {
 			require.NoError(t, e.store.Delete(t.Context(), name))
 			require.NoError(t, e.store.Create(t.Context(), name, data))

@@ -113,8 +113,7 @@ func (p *publisher) finish(ctx context.Context) error {
 
 // checkpoint lets a later Open read little, once much was logged.
 func (p *publisher) checkpoint(ctx context.Context) error {
-	const most = 16 << 20
-	if p.logged < most || p.state.sealed != nil || len(p.state.unwritten) > 0 {
+	if p.logged < p.cfg.CheckpointBytes || p.state.sealed != nil || len(p.state.unwritten) > 0 {
 		return nil
 	}
 	rec, err := p.state.checkpoint()

@@ -90,7 +90,7 @@ func (r *Repository) Submit(ctx context.Context, it Item) (*Receipt, error) {
 		return nil, fmt.Errorf("add: %w", err)
 	}
 	it.Accepted = r.cfg.Now().UTC().Truncate(time.Millisecond)
-	if err := r.enter(ctx); err != nil {
+	if err := r.enter(ctx, it.ID); err != nil {
 		return nil, fmt.Errorf("add: %w", err)
 	}
 	defer r.left()
@@ -100,8 +100,8 @@ func (r *Repository) Submit(ctx context.Context, it Item) (*Receipt, error) {
 	return &Receipt{id: it.ID, r: r}, nil
 }
 
-// enter reserves a place in the queue.
-func (r *Repository) enter(ctx context.Context) error {
+// enter reserves a place in the queue. An item that is in it already needs none.
+func (r *Repository) enter(ctx context.Context, id string) error {
 	if err := r.closedErr(); err != nil {
 		return err
 	}
@@ -111,6 +111,9 @@ func (r *Repository) enter(ctx context.Context) error {
 	r.mu.Unlock()
 	stats, err := r.cfg.Journal.Stats(ctx)
 	if err == nil && stats.Pending+entering > r.cfg.MaxPending {
+		if _, known := r.cfg.Journal.Outcome(ctx, id); known == nil {
+			return nil
+		}
 		err = fmt.Errorf("%w: %d items are pending", ErrBusy, stats.Pending)
 	}
 	if err != nil {

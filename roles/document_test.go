@@ -124,10 +124,10 @@ func TestParseKeepsACopy(t *testing.T) {
 func TestAddSignatureRefuses(t *testing.T) {
 	d := parseTimestamp(t, file(timestampSigned, ""))
 	for want, s := range map[string]roles.Signature{
-		"timestamp: a signature without a key ID":                  {Sig: []byte{1}},
-		"timestamp: key k: an empty signature":                     {KeyID: "k"},
-		`timestamp: key "\xff": an ID that is not valid UTF-8`:     {KeyID: "\xff", Sig: []byte{1}},
-		"timestamp: 16686 bytes, at most 16384 are read": {KeyID: "k", Sig: make([]byte, 8200)},
+		"timestamp: a signature without a key ID":              {Sig: []byte{1}},
+		"timestamp: key k: an empty signature":                 {KeyID: "k"},
+		`timestamp: key "\xff": an ID that is not valid UTF-8`: {KeyID: "\xff", Sig: []byte{1}},
+		"timestamp: 16686 bytes, at most 16384 are read":       {KeyID: "k", Sig: make([]byte, 8200)},
 	} {
 		_, err := d.AddSignature(s)
 		require.EqualError(t, err, want)

@@ -88,6 +88,13 @@ func (c *Ceremony) NextRoot(change func(*roles.RootSpec)) []byte {
 	return file
 }
 
+// SignRoot has the holders of the newest root sign another document.
+func (c *Ceremony) SignRoot(file []byte) []byte {
+	doc, err := roles.Parse[metadata.RootType](file)
+	require.NoError(c.t, err)
+	return sign(c, doc, c.root.Root.Keys)
+}
+
 // NextTargets makes the next version of targets, in which change (nil: nothing)
 // may alter who signs the role "bins".
 func (c *Ceremony) NextTargets(change func(*roles.Authority)) []byte {

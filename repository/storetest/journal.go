@@ -70,7 +70,6 @@ type bench struct {
 	open   repository.Journal // nil while closed
 	leader repository.Leader  // nil before lead
 	epoch  int64              // of leader
-	chain  string             // hash of the newest record
 }
 
 // journal opens the journal, unless it is open.
