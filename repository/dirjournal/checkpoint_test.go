@@ -65,6 +65,53 @@ func TestForgets(t *testing.T) {
 	}
 }
 
+// TestRemembersMore: an item that a writer had forgotten and queued again is not
+// mistaken for the earlier one by a reader that remembers more.
+func TestRemembersMore(t *testing.T) {
+	j, d := newJournal(t, limits{remember: 3, segment: 1 << 20})
+	leader := leaderOf(t, j)
+	for i := range int64(4) {
+		require.NoError(t, j.Enqueue(t.Context(), item(fmt.Sprint(i))))
+		publish(t, leader, 1+i, fmt.Sprint(i))
+	}
+	require.NoError(t, j.Enqueue(t.Context(), item("0")))
+	require.NoError(t, j.Enqueue(t.Context(), item("4"), item("5")))
+	publish(t, leader, 5, "4", "5")
+	require.NoError(t, j.Close())
+
+	j, err := open(d, "/journal", limits{remember: 5, segment: 1 << 20})
+	require.NoError(t, err)
+	defer j.Close()
+	o, err := j.Outcome(t.Context(), "0")
+	require.NoError(t, err)
+	require.Equal(t, repository.Outcome{State: repository.Accepted}, o)
+	require.Len(t, j.queue.known, 6)
+}
+
+// TestDecidedOnce: what a record of the same call has committed stays decided.
+func TestDecidedOnce(t *testing.T) {
+	j, d := newJournal(t, defaults)
+	leader := leaderOf(t, j)
+	require.NoError(t, j.Enqueue(t.Context(), item("a")))
+	outcome := func(generation int64) []repository.ItemOutcome {
+		return []repository.ItemOutcome{{ID: "a", Outcome: repository.Outcome{State: repository.Published, Generation: generation}}}
+	}
+	require.NoError(t, leader.Append(t.Context(),
+		repository.Record{Epoch: 1, Kind: seal, Generation: 1, Outcomes: outcome(1)},
+		repository.Record{Epoch: 1, Kind: commit, Generation: 1},
+		repository.Record{Epoch: 1, Kind: seal, Generation: 2, Outcomes: outcome(2)},
+		repository.Record{Epoch: 1, Kind: commit, Generation: 2}))
+	for range 2 {
+		o, err := j.Outcome(t.Context(), "a")
+		require.NoError(t, err)
+		require.Equal(t, int64(1), o.Generation)
+		require.NoError(t, j.Close())
+		j, err = OpenFS(d, "/journal")
+		require.NoError(t, err)
+		defer j.Close()
+	}
+}
+
 // TestOpenReadsLittle: what opening reads depends on what was written since the
 // newest checkpoint, and not on the history.
 func TestOpenReadsLittle(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"syscall"
 	"testing"
+	"testing/synctest"
 
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/stretchr/testify/require"
@@ -115,7 +116,9 @@ func held(t *testing.T) (j *Journal, syncing chan string, release func()) {
 
 // TestContextEndsDuringSync: what is being written is unknown, what still waits is
 // withdrawn, and neither waits for the disk.
-func TestContextEndsDuringSync(t *testing.T) {
+func TestContextEndsDuringSync(t *testing.T) { synctest.Test(t, testContextEndsDuringSync) }
+
+func testContextEndsDuringSync(t *testing.T) {
 	j, syncing, release := held(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	written, withdrawn, stays := make(chan error), make(chan error), make(chan error)
@@ -123,7 +126,7 @@ func TestContextEndsDuringSync(t *testing.T) {
 	<-syncing
 	go func() { withdrawn <- j.Enqueue(ctx, item("withdrawn")) }()
 	go func() { stays <- j.Enqueue(t.Context(), item("stays")) }()
-	queued(j, 2)
+	synctest.Wait() // until they wait for the writer
 
 	cancel()
 	err := <-written
@@ -147,70 +150,64 @@ func TestContextEndsDuringSync(t *testing.T) {
 	require.Equal(t, 3, stats.Pending)
 }
 
-// queued returns once n calls wait for the writer.
-func queued(j *Journal, n int) {
-	for {
-		j.mu.Lock()
-		waiting := len(j.waiting)
-		j.mu.Unlock()
-		if waiting == n {
-			return
-		}
-	}
-}
-
 // TestSharedSync: all that wait during one sync share the next, in their order,
 // and a failure of it is told to all of them.
 func TestSharedSync(t *testing.T) {
 	const callers = 100
 	for _, fails := range []bool{false, true} {
-		j, d := newJournal(t, defaults)
-		syncs, gate := make(chan string, 1), make(chan struct{})
-		d.hold = func(op, name string) {
-			if op == "sync" {
-				syncs <- name
-				<-gate
-			}
+		synctest.Test(t, func(t *testing.T) { testSharedSync(t, callers, fails) })
+	}
+}
+
+func testSharedSync(t *testing.T, callers int, fails bool) {
+	j, d := newJournal(t, defaults)
+	syncs, gate := make(chan string, 1), make(chan struct{})
+	d.hold = func(op, name string) {
+		if op == "sync" {
+			syncs <- name
+			<-gate
 		}
-		first, results := make(chan error), make(chan error, callers)
-		go func() { first <- j.Enqueue(t.Context(), item("first")) }()
-		<-syncs
-		for i := range callers {
-			go func() { results <- j.Enqueue(t.Context(), item(string(rune('A'+i%50)))) }() // each ID twice
-		}
-		queued(j, callers)
-		if fails {
-			d.next(2+1, failed) // after this sync comes a write, and then a sync
-		}
-		gate <- struct{}{}
-		require.NoError(t, <-first)
-		<-syncs
-		gate <- struct{}{}
-		for range callers {
-			if err := <-results; fails {
-				require.ErrorIs(t, err, repository.ErrUnknown)
-			} else {
-				require.NoError(t, err)
-			}
-		}
-		if !fails {
-			stats, err := j.Stats(t.Context())
+	}
+	first, results := make(chan error), make(chan error, callers)
+	go func() { first <- j.Enqueue(t.Context(), item("first")) }()
+	<-syncs
+	for i := range callers {
+		go func() { results <- j.Enqueue(t.Context(), item(string(rune('A'+i%50)))) }() // each ID twice
+	}
+	synctest.Wait() // until they wait for the writer
+	if fails {
+		d.next(2+1, failed) // after this sync comes a write, and then a sync
+	}
+	gate <- struct{}{}
+	require.NoError(t, <-first)
+	<-syncs
+	gate <- struct{}{}
+	for range callers {
+		if err := <-results; fails {
+			require.ErrorIs(t, err, repository.ErrUnknown)
+		} else {
 			require.NoError(t, err)
-			require.Equal(t, 1+callers/2, stats.Pending)
-			require.Equal(t, uint64(3), j.next, "two frames")
 		}
+	}
+	if !fails {
+		stats, err := j.Stats(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, 1+callers/2, stats.Pending)
+		require.Equal(t, uint64(3), j.next, "two frames")
 	}
 }
 
 // TestCloseDuringSync: the call that is being written gets its result, the one
 // that waits is refused.
-func TestCloseDuringSync(t *testing.T) {
+func TestCloseDuringSync(t *testing.T) { synctest.Test(t, testCloseDuringSync) }
+
+func testCloseDuringSync(t *testing.T) {
 	j, syncing, release := held(t)
 	written, waits, closed := make(chan error), make(chan error), make(chan error)
 	go func() { written <- j.Enqueue(t.Context(), item("written")) }()
 	<-syncing
 	go func() { waits <- j.Enqueue(t.Context(), item("waits")) }()
-	queued(j, 1)
+	synctest.Wait() // until they wait for the writer
 	go func() { closed <- j.Close() }()
 	err := <-waits
 	require.ErrorIs(t, err, repository.ErrClosed)

@@ -65,6 +65,8 @@ func testEnqueueAllOrNone(b *bench) {
 	b.requireUnknown("two")
 	b.requireUnknown("three")
 	b.requirePending(one)
+	b.enqueue(item("two"), item("three")) // what was refused left no trace
+	b.requirePending(one, item("two"), item("three"))
 }
 
 func testEnqueueRace(b *bench) {

@@ -181,6 +181,9 @@ func (l *ledger) take(r repository.Record) {
 	case repository.KindSeal:
 		for _, o := range r.Outcomes {
 			it := l.known[o.ID]
+			if it.outcome.State != repository.Accepted {
+				continue // committed by a record of the same call
+			}
 			it.decided, it.sealed = o.Outcome, r.Generation
 			l.pending = slices.DeleteFunc(l.pending, func(p *memItem) bool { return p == it })
 			l.sealed = append(l.sealed, it)
