@@ -140,6 +140,42 @@ func TestDeathAtEveryCall(t *testing.T) {
 	}
 }
 
+// A store that lost what a sealed generation names: it is not committed.
+func TestSealedBinIsMissing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEnv(t, 2, delegation.Succinct)
+		e.create()
+		e.inject.Plan(func(c faulty.Call) faulty.Fault {
+			if c.Op == "store.Swap" {
+				return faulty.Before
+			}
+			return faulty.None
+		})
+		r, err := e.repo.Add(t.Context(), file("a", "1"))
+		require.NoError(t, err)
+		e.run(func() { time.Sleep(time.Second) })
+		e.close()
+		e.inject.Plan(nil)
+		name := "2." + mustBins(t, 2).Name(mustBins(t, 2).Find("a")) + ".json"
+		data, err := e.store.Get(t.Context(), name)
+		require.NoError(t, err)
+		require.NoError(t, e.store.Delete(t.Context(), name))
+		_, err = repository.Open(t.Context(), e.config())
+		require.ErrorIs(t, err, repository.ErrDiverged)
+		require.ErrorContains(t, err, name)
+		require.Len(t, e.store.History("timestamp.json"), 1)
+
+		require.NoError(t, e.store.Create(t.Context(), name, data))
+		e.open()
+		o, err := e.repo.Outcome(t.Context(), r.ID())
+		require.NoError(t, err)
+		require.Equal(t, repository.Outcome{State: repository.Published, Generation: 2}, o)
+		e.altered = name
+		e.check()
+		e.close()
+	})
+}
+
 // A publisher that was paused past its successor's take-over, at every call of a
 // generation, changes nothing when it goes on.
 func TestTwoPublishers(t *testing.T) {
