@@ -45,8 +45,8 @@ type offline struct {
 
 // with returns the documents in force once d is installed over o, which is nil
 // for a new repository, and the files that are new. A document that is in force
-// already is skipped, so that an Install can be repeated. now is when they must
-// be unexpired.
+// already is skipped, so that an Install can be repeated; a new one must be
+// unexpired now.
 func (o *offline) with(d Documents, now time.Time) (*offline, []file, error) {
 	next := &offline{}
 	if o != nil {
@@ -73,6 +73,10 @@ func (o *offline) with(d Documents, now time.Time) (*offline, []file, error) {
 		if len(data) > rootLimit {
 			return nil, nil, fmt.Errorf("root version %d: %d bytes, and clients accept %d", root.Version(), len(data), rootLimit)
 		}
+		// Clients mind only whether the last root has expired.
+		if i == len(d.Roots)-1 && !root.Expires().After(now) {
+			return nil, nil, expired(metadata.ROOT, root.Version(), root.Expires())
+		}
 		next.root = root
 		files = append(files, file{Name: versioned(root.Version(), metadata.ROOT), Data: data})
 	}
@@ -89,11 +93,14 @@ func (o *offline) with(d Documents, now time.Time) (*offline, []file, error) {
 			return nil, nil, fmt.Errorf("%s: %w", part.name, err)
 		}
 		if isNew {
+			if !doc.Expires().After(now) {
+				return nil, nil, expired(part.name, doc.Version(), doc.Expires())
+			}
 			*part.doc = doc
 			files = append(files, file{Name: versioned(doc.Version(), part.name), Data: part.data})
 		}
 	}
-	if err := next.complete(now); err != nil {
+	if err := next.derive(); err != nil {
 		return nil, nil, err
 	}
 	if o != nil && (next.layout.Len() != o.layout.Len() || next.layout.Prefix() != o.layout.Prefix()) {
@@ -103,9 +110,14 @@ func (o *offline) with(d Documents, now time.Time) (*offline, []file, error) {
 	return next, files, nil
 }
 
-// complete derives the rest of o from its three documents and checks them
-// against each other, as a client would.
-func (o *offline) complete(now time.Time) error {
+func expired(role string, version int64, at time.Time) error {
+	return fmt.Errorf("%s version %d: it expired at %s", role, version, at.Format(time.RFC3339))
+}
+
+// derive derives the rest of o from its three documents and checks them against
+// each other, as a client would. That they are unexpired was asked when they were
+// installed.
+func (o *offline) derive() error {
 	switch {
 	case o.root == nil:
 		return errors.New("root is missing")
@@ -114,24 +126,6 @@ func (o *offline) complete(now time.Time) error {
 	case o.bins == nil:
 		return errors.New("bins is missing")
 	}
-	for _, d := range []struct {
-		name    string
-		expires time.Time
-		version int64
-	}{
-		{metadata.ROOT, o.root.Expires(), o.root.Version()},
-		{metadata.TARGETS, o.targets.Expires(), o.targets.Version()},
-		{delegation.Role, o.bins.Expires(), o.bins.Version()},
-	} {
-		if !d.expires.After(now) {
-			return fmt.Errorf("%s version %d: expired at %s", d.name, d.version, d.expires.Format(time.RFC3339))
-		}
-	}
-	return o.derive()
-}
-
-// derive is complete without the check of expiry.
-func (o *offline) derive() error {
 	var err error
 	if err := verifyRole(o.root, o.targets, metadata.TARGETS); err != nil {
 		return err
@@ -182,8 +176,23 @@ func (o *offline) signers(cfg Config) (signers, error) {
 	if s.snapshot, err = signerFor(metadata.SNAPSHOT, cfg.Snapshot, o.snapshotKeys, o.root.Version()); err != nil {
 		return s, err
 	}
-	s.bins, err = signerFor("each bin", cfg.Bins, o.binKeys, o.bins.Version())
-	return s, err
+	if s.bins, err = signerFor("each bin", cfg.Bins, o.binKeys, o.bins.Version()); err != nil {
+		return s, err
+	}
+	// What a key can't sign is refused before it is needed. A bin has the room
+	// that its key leaves it: see planner.limit.
+	snapshot := (len(o.layout.Name(0))+len(`"".json:{"version":},`)+19)*o.layout.Len() + envelopeSlack
+	for _, c := range []struct {
+		role   string
+		signer keys.Signer
+		need   int
+	}{{metadata.TIMESTAMP, s.timestamp, envelopeSlack / 4}, {metadata.SNAPSHOT, s.snapshot, snapshot}, {"each bin", s.bins, 4 * envelopeSlack}} {
+		if most := c.signer.MaxMessage(); most < c.need {
+			return s, fmt.Errorf("%s: %w: key %s signs at most %d bytes, and %d are needed",
+				c.role, ErrWrongKey, c.signer.Public().ID(), most, c.need)
+		}
+	}
+	return s, nil
 }
 
 // ErrWrongKey is wrapped when a configured online key is not one that root (or,

@@ -66,7 +66,7 @@ func (p *publisher) generation(ctx context.Context) error {
 		bins = make([]binState, p.offline.layout.Len())
 	}
 	plan, err := planner{
-		layout: p.offline.layout, bins: bins, limit: targetsLimit, blocked: p.quarantined,
+		layout: p.offline.layout, bins: bins, limit: min(targetsLimit, int64(signers.bins.MaxMessage())), blocked: p.quarantined,
 		load: func(i int) (*roles.Bin, error) {
 			bin, err := p.loadBin(ctx, i, bins[i])
 			p.noteQuarantine(i, err)

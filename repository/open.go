@@ -34,7 +34,8 @@ var (
 //
 // If Create fails after it accepted the documents, they are durable in the
 // journal and Open completes the work; if it fails before, nothing was changed.
-// Errors wrap ErrExists, ErrLocked and ErrWrongKey, or name the document.
+// Errors wrap ErrExists, ErrLocked and ErrWrongKey, or name the document; the
+// journal is still the caller's to close then.
 func Create(ctx context.Context, cfg Config, d Documents) (*Repository, error) {
 	p, log, err := lead(ctx, cfg)
 	if err != nil {
@@ -81,7 +82,8 @@ func (p *publisher) create(ctx context.Context, log Log, d Documents) error {
 // bin: neither time nor memory depend on the number of targets.
 //
 // Errors wrap ErrLocked while another publisher is alive, ErrNotRepository, or
-// ErrDiverged; whatever the error, nothing that was published has changed.
+// ErrDiverged; whatever the error, nothing that was published has changed, and the
+// journal is still the caller's to close.
 func Open(ctx context.Context, cfg Config) (*Repository, error) {
 	p, log, err := lead(ctx, cfg)
 	if err != nil {

@@ -26,7 +26,7 @@ type plan struct {
 type planner struct {
 	layout  delegation.Bins
 	bins    []binState
-	limit   int64                             // bytes that a client accepts of a bin
+	limit   int64                             // bytes of a bin that clients accept and its key signs
 	blocked func(bin int) bool                // quarantined: its items wait
 	load    func(bin int) (*roles.Bin, error) // the published content of a bin
 }
@@ -132,7 +132,7 @@ func (p planner) fits(it Item, taken map[int][]roles.TargetEdit, grown map[int]i
 		}
 		size := int64(len(next.Canonical()))
 		if size+envelopeSlack > p.limit && size > int64(len(published.Canonical())) {
-			return fmt.Sprintf("bin %s would have %d bytes, and clients accept %d", p.layout.Name(bin), size, p.limit), nil
+			return fmt.Sprintf("bin %s would have %d bytes, and at most %d can be published", p.layout.Name(bin), size, p.limit), nil
 		}
 		after[bin] = size - p.bins[bin].Length
 	}

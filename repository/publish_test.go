@@ -1,6 +1,7 @@
 package repository_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bindery-tuf/bindery/delegation"
+	"github.com/bindery-tuf/bindery/keys"
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/roles"
 )
@@ -225,6 +227,49 @@ func TestBadInputIsRefusedAndOthersGoOn(t *testing.T) {
 		require.Zero(t, s.Queue.Pending)
 		e.publish(good)
 		e.check()
+	})
+}
+
+// limited is a signer like those of cloud services: it signs small messages only.
+type limited struct {
+	keys.Signer
+	most int
+}
+
+func (s limited) MaxMessage() int { return s.most }
+
+func (s limited) Sign(ctx context.Context, message []byte) ([]byte, error) {
+	if len(message) > s.most {
+		return nil, keys.ErrTooLarge
+	}
+	return s.Signer.Sign(ctx, message)
+}
+
+// An item whose bin the key couldn't sign is set aside; it doesn't hold up others.
+func TestSignerWithALimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEnv(t, 2, delegation.Succinct)
+		e.cfg.Bins = limited{e.cfg.Bins, 20_000}
+		e.create()
+		large, err := e.repo.Add(t.Context(), files("large", 300)...)
+		require.NoError(t, err)
+		small := e.add(files("small", 50)...)
+		e.run(func() {
+			e.wait(small, repository.Published)
+			o, err := large.Wait(t.Context())
+			require.ErrorIs(t, err, repository.ErrSetAside)
+			require.Equal(t, repository.SetAside, o.State)
+			require.Contains(t, o.Reason, "at most 20000 can be published")
+		})
+		e.check()
+		e.close()
+
+		e.cfg.Snapshot = limited{e.cfg.Snapshot, 500}
+		e.open()
+		err = e.repo.Run(t.Context())
+		require.ErrorIs(t, err, repository.ErrWrongKey)
+		require.ErrorContains(t, err, "signs at most 500 bytes")
+		e.close()
 	})
 }
 

@@ -61,8 +61,8 @@ func (r *Repository) Remove(ctx context.Context, paths ...string) (*Receipt, err
 
 // Submit queues an item and returns once it is durable: from then on it will be
 // published, whatever happens to this process. Many concurrent calls share one
-// sync. Items that name the same path are published in the order in which Submit
-// returned for them.
+// sync. Items that name the same path are published in the order in which they
+// were queued: one for which Submit returned before another was submitted comes first.
 //
 // An item with an ID that the journal remembers is not queued again, so that a
 // call whose fate is unknown can be repeated; another item under the same ID is
