@@ -132,6 +132,9 @@ func (p *publisher) recover(ctx context.Context, log Log) error {
 	if err := p.loadDocuments(ctx); err != nil {
 		return err
 	}
+	if n := p.offline.layout.Len(); p.state.generation > 0 && len(p.state.bins) != n {
+		return fmt.Errorf("%w: the journal knows %d bins, and the bins document has %d", ErrDiverged, len(p.state.bins), n)
+	}
 	if err := p.compare(ctx); err != nil {
 		return err
 	}

@@ -32,6 +32,9 @@ type state struct {
 	bins   []binState
 }
 
+// maxBins is the most that delegation knows.
+const maxBins = 65_536
+
 // blob identifies bytes in the store.
 type blob struct {
 	SHA256 string `json:"sha256"`
@@ -197,6 +200,11 @@ func (s *state) follow(r Record) error {
 		if err := json.Unmarshal(r.Body, &b); err != nil {
 			return err
 		}
+		for i, bin := range b.Bins {
+			if bin.Key < 0 || bin.Key >= len(b.KeyIDs) {
+				return fmt.Errorf("bin %d, key %d: out of range", i, bin.Key)
+			}
+		}
 		*s = state{
 			epoch: s.epoch, planned: b.Planned, generation: r.Generation, signed: time.Unix(b.Signed, 0).UTC(), expiry: b.Expires,
 			timestamp: b.Timestamp, snapshot: b.Snapshot, docs: b.Docs, published: b.Published,
@@ -212,11 +220,11 @@ func (s *state) follow(r Record) error {
 func (s *state) commit() error {
 	b := s.sealed
 	for _, c := range b.Bins {
+		if c.Index < 0 || c.Index >= maxBins || c.Key < 0 || c.Key >= len(b.KeyIDs) {
+			return fmt.Errorf("bin %d, key %d: out of range", c.Index, c.Key)
+		}
 		for c.Index >= len(s.bins) {
 			s.bins = append(s.bins, binState{})
-		}
-		if c.Index < 0 || c.Key < 0 || c.Key >= len(b.KeyIDs) {
-			return fmt.Errorf("bin %d, key %d: out of range", c.Index, c.Key)
 		}
 		s.bins[c.Index] = c.binState
 	}
