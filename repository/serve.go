@@ -25,8 +25,8 @@ import (
 //
 // Metadata that has a version in its name, and target files, which have their
 // hash in it, never change and are served as immutable; the timestamp is
-// to be revalidated each time, by its ETag. Errors must not be cached: the 404
-// for a root that is still to come would keep clients from it.
+// to be revalidated each time, by its ETag. No error may be stored, whatever its
+// status: the 404 for a root that is still to come would keep clients from it.
 //
 // Only names that a repository publishes are served: timestamp.json,
 // VERSION.ROLE.json, and targets as DIRECTORIES/HASH.NAME with a SHA-256,
@@ -63,6 +63,7 @@ var errNotServed = errors.New("not served")
 
 // No ServeMux: it answers an unclean path with a redirect, which may be cached.
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w = uncachedErrors{w}
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")
@@ -156,6 +157,19 @@ func serve(w http.ResponseWriter, r *http.Request, content io.ReadSeeker, mediaT
 }
 
 func refuse(w http.ResponseWriter, status int) {
-	w.Header().Set("Cache-Control", "no-store")
 	http.Error(w, http.StatusText(status), status)
 }
+
+// uncachedErrors sees to the errors that net/http answers with too: a 412 would
+// otherwise be as immutable as the file it is about.
+type uncachedErrors struct{ http.ResponseWriter }
+
+func (w uncachedErrors) WriteHeader(status int) {
+	if status >= 400 {
+		w.Header().Set("Cache-Control", "no-store")
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// ReadFrom leaves the copying of a file to the server, which can have the system do it.
+func (w uncachedErrors) ReadFrom(r io.Reader) (int64, error) { return io.Copy(w.ResponseWriter, r) }

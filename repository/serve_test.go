@@ -140,7 +140,28 @@ func TestServeTargets(t *testing.T) {
 
 	resp, _ = ask(t, "GET", srv.URL+"/targets/"+hash512+".y", "Range", "bytes=9-")
 	require.Equal(t, 416, resp.StatusCode)
-	require.Empty(t, resp.Header.Get("Cache-Control"))
+	require.Equal(t, "no-store", resp.Header.Get("Cache-Control"))
+}
+
+// Whatever asks for a condition that fails must not put the failure into a cache,
+// least of all as immutable.
+func TestServeFailedConditions(t *testing.T) {
+	srv := serving(t)
+	for _, path := range []string{"/metadata/1.root.json", "/metadata/timestamp.json", "/targets/" + hash512 + ".y"} {
+		for _, test := range []struct {
+			header, value string
+			status        int
+		}{
+			{"If-Match", `"other"`, 412},
+			{"Range", "bytes=100000-", 416},
+		} {
+			for _, method := range []string{"GET", "HEAD"} {
+				resp, _ := ask(t, method, srv.URL+path, test.header, test.value)
+				require.Equal(t, test.status, resp.StatusCode, path)
+				require.Equal(t, []string{"no-store"}, resp.Header.Values("Cache-Control"), "%s %d", path, test.status)
+			}
+		}
+	}
 }
 
 func TestServeRefuses(t *testing.T) {
