@@ -38,9 +38,9 @@ type Config struct {
 	// day for the snapshot and the timestamp.
 	BinLifetime, SnapshotLifetime, TimestampLifetime time.Duration
 
-	// CheckpointBytes is about how much the publisher logs between two
-	// checkpoints, at least four times the last checkpoint; Open reads no more of
-	// the journal than that. Zero: 16 MiB.
+	// CheckpointBytes is about how much goes into the journal between two
+	// checkpoints, items included, but at least four times a checkpoint's size (150
+	// bytes for each bin). Open reads about as much, and what is queued. Zero: 16 MiB.
 	CheckpointBytes int
 	// CacheBytes is how many bytes of bins are kept in memory. Zero: 64 MiB.
 	// Negative: none.

@@ -15,9 +15,9 @@ import (
 	"github.com/bindery-tuf/bindery/roles"
 )
 
-// errQuarantine is wrapped when the stored bytes of a bin are not what the
-// journal recorded.
-var errQuarantine = errors.New("its stored bytes are not the published ones")
+// errQuarantine is wrapped when a bin can't be read, or isn't what the journal
+// recorded.
+var errQuarantine = errors.New("its published bytes can't be had from the store")
 
 // publish makes one generation of what is pending and due, and commits it. It
 // first completes what is sealed. A failure before the seal leaves nothing but a
@@ -48,7 +48,6 @@ func (p *publisher) generation(ctx context.Context) error {
 		return err
 	}
 	p.warnOffline(now)
-	p.recheck(ctx)
 	if err := p.writeDocuments(ctx, false); err != nil {
 		return err
 	}
@@ -95,6 +94,9 @@ func (p *publisher) generation(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("publish generation %d: %w", gen, err)
 	}
+	for _, it := range plan.items {
+		p.logged += it.size()
+	}
 	rec, err := p.state.record(KindSeal, gen, sealed, plan.outcomes)
 	if err != nil {
 		return fatal(err)
@@ -118,13 +120,34 @@ func (p *publisher) generation(ctx context.Context) error {
 // returns in the seal.
 func (p *publisher) build(ctx context.Context, gen int64, now time.Time, bins []binState, plan plan, s signers) (*seal, error) {
 	out := &seal{
-		Signed: now.Unix(), Items: plan.digest(), KeyIDs: p.state.keyIDs,
+		Signed: now.Unix(), Items: plan.digest(), Keys: p.state.keys,
 		Expires: expiry{now.Add(p.cfg.SnapshotLifetime).Unix(), now.Add(p.cfg.TimestampLifetime).Unix()},
 		Docs:    p.offline.docs(), Bins: make([]binChange, 0, len(plan.edits)),
 	}
 	var key int
-	out.KeyIDs, key = keyIndex(out.KeyIDs, s.bins.Public().ID())
+	out.Keys, key = keyIndex(out.Keys, keyName(s.bins.Public()))
 	expires := now.Add(p.cfg.BinLifetime)
+
+	// The snapshot names versions only, so it can be signed before the bins: while
+	// a key service is down, nothing is written in vain.
+	snapshot, err := p.editSnapshot(gen, time.Unix(out.Expires.Snapshot, 0), plan.edits)
+	if err != nil {
+		return nil, fmt.Errorf("snapshot: %w", err)
+	}
+	snapshotFile, err := snapshot.Sign(ctx, s.snapshot)
+	if err != nil {
+		return nil, fmt.Errorf("snapshot: %w", err)
+	}
+	timestamp, err := roles.NewTimestamp(gen, time.Unix(out.Expires.Timestamp, 0), gen, snapshotFile)
+	if err == nil {
+		timestamp, err = timestamp.Sign(ctx, s.timestamp)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("timestamp: %w", err)
+	}
+	if n := len(timestamp.Bytes()); n > timestampLimit {
+		return nil, fmt.Errorf("timestamp: %d bytes, and clients accept %d", n, timestampLimit)
+	}
 
 	var mu sync.Mutex
 	g, gctx := errgroup.WithContext(ctx)
@@ -152,24 +175,6 @@ func (p *publisher) build(ctx context.Context, gen int64, now time.Time, bins []
 	}
 	slices.SortFunc(out.Bins, func(a, b binChange) int { return a.Index - b.Index })
 
-	snapshot, err := p.editSnapshot(gen, time.Unix(out.Expires.Snapshot, 0), out.Bins)
-	if err != nil {
-		return nil, fmt.Errorf("snapshot: %w", err)
-	}
-	snapshotFile, err := snapshot.Sign(ctx, s.snapshot)
-	if err != nil {
-		return nil, fmt.Errorf("snapshot: %w", err)
-	}
-	timestamp, err := roles.NewTimestamp(gen, time.Unix(out.Expires.Timestamp, 0), gen, snapshotFile)
-	if err == nil {
-		timestamp, err = timestamp.Sign(ctx, s.timestamp)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("timestamp: %w", err)
-	}
-	if n := len(timestamp.Bytes()); n > timestampLimit {
-		return nil, fmt.Errorf("timestamp: %d bytes, and clients accept %d", n, timestampLimit)
-	}
 	name := versioned(gen, metadata.SNAPSHOT)
 	if err := p.cfg.Store.Create(ctx, name, snapshotFile); err != nil {
 		return nil, conflictIsFatal(fmt.Errorf("write %s: %w", name, err))
@@ -214,12 +219,12 @@ func (p *publisher) loadBin(ctx context.Context, i int, b binState) (*roles.Bin,
 		var err error
 		data, err = p.cfg.Store.Get(ctx, name)
 		switch {
-		case errors.Is(err, ErrNotExist):
-			return nil, fmt.Errorf("%s: %w: %w", name, errQuarantine, err)
-		case err != nil:
+		case err != nil && ctx.Err() != nil:
 			return nil, fmt.Errorf("read %s: %w", name, err)
+		case err != nil:
+			return nil, fmt.Errorf("%s: %w: %w", name, errQuarantine, err)
 		case blobOf(data) != b.blob:
-			return nil, fmt.Errorf("%s: %w", name, errQuarantine)
+			return nil, fmt.Errorf("%s: %w: it was altered", name, errQuarantine)
 		}
 	}
 	return roles.OpenBin(data)
@@ -234,21 +239,28 @@ func (p *publisher) noteQuarantine(i int, err error) {
 	}
 }
 
-// recheck releases the bins whose stored bytes were put right.
-func (p *publisher) recheck(ctx context.Context) {
+// recheck releases the bins whose stored bytes can be had again, and tells
+// whether there were any.
+func (p *publisher) recheck(ctx context.Context) (released bool) {
 	for i := range p.quarantine {
 		if _, err := p.loadBin(ctx, i, p.state.bins[i]); err == nil {
 			delete(p.quarantine, i)
 			p.log.Info("bin released from quarantine", "bin", p.offline.layout.Name(i))
+			released = true
 		}
 	}
+	p.patience = min(2*p.patience, lastRecheck)
+	if released || len(p.quarantine) == 0 {
+		p.patience = firstRecheck
+	}
+	return released
 }
 
 // editSnapshot returns the snapshot of a generation in which bins changed.
-func (p *publisher) editSnapshot(gen int64, expires time.Time, bins []binChange) (*roles.Snapshot, error) {
+func (p *publisher) editSnapshot(gen int64, expires time.Time, bins map[int][]roles.TargetEdit) (*roles.Snapshot, error) {
 	edits := make([]roles.MetaEdit, 0, len(bins)+2)
-	for _, b := range bins {
-		edits = append(edits, roles.MetaEdit{Role: p.offline.layout.Name(b.Index), Version: b.Version})
+	for i := range bins {
+		edits = append(edits, roles.MetaEdit{Role: p.offline.layout.Name(i), Version: gen})
 	}
 	edits = append(edits, documentMeta(p.offline.docs())...)
 	return p.snapshot.Edit(gen, expires, edits)

@@ -43,7 +43,14 @@ func (r *Repository) InstallAfterCompromise(ctx context.Context, d Documents) er
 }
 
 func (r *Repository) install(ctx context.Context, d Documents, compromise bool) error {
+	ctx, cancel := r.untilClosed(ctx)
+	defer cancel()
 	err := r.exclusively(func(p *publisher) error { return p.install(ctx, d, compromise) })
+	var accepted acceptedError
+	if errors.As(err, &accepted) {
+		r.noteErr(err)
+		r.wakeRun()
+	}
 	if err != nil {
 		return fmt.Errorf("install: %w", err)
 	}
@@ -51,13 +58,8 @@ func (r *Repository) install(ctx context.Context, d Documents, compromise bool) 
 }
 
 func (p *publisher) install(ctx context.Context, d Documents, compromise bool) error {
-	if err := p.finish(ctx); err != nil {
+	if err := p.settle(ctx); err != nil {
 		return err
-	}
-	if !p.state.docs.sameSnapshot(p.state.published) { // an earlier Install got stuck
-		if err := p.publish(ctx); err != nil {
-			return err
-		}
 	}
 	now, err := p.clock.check(p.state.signed)
 	if err != nil {
@@ -86,16 +88,29 @@ func (p *publisher) install(ctx context.Context, d Documents, compromise bool) e
 	if err := p.acceptDocuments(ctx, next, files); err != nil {
 		return err
 	}
-	if !compromise {
-		if err := p.writeDocuments(ctx, false); err != nil {
-			return fmt.Errorf("accepted, and not yet written: %w", err)
-		}
-		if p.state.docs.sameSnapshot(p.state.published) {
-			return nil
-		}
+	if err := p.settle(ctx); err != nil {
+		return acceptedError{err}
 	}
-	if err := p.publish(ctx); err != nil {
-		return fmt.Errorf("accepted, and not yet published: %w", err)
+	return nil
+}
+
+// acceptedError is why documents that are in the journal aren't published yet.
+type acceptedError struct{ err error }
+
+func (e acceptedError) Error() string { return "accepted, and not yet published: " + e.err.Error() }
+func (e acceptedError) Unwrap() error { return e.err }
+
+// settle publishes the documents that were accepted and aren't published yet, by
+// this Install or by an earlier one that got stuck.
+func (p *publisher) settle(ctx context.Context) error {
+	if err := p.finish(ctx); err != nil {
+		return err
+	}
+	if err := p.writeDocuments(ctx, false); err != nil {
+		return err
+	}
+	if len(p.state.unwritten) > 0 || !p.state.docs.sameSnapshot(p.state.published) {
+		return p.publish(ctx)
 	}
 	return nil
 }

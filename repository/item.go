@@ -82,6 +82,18 @@ func (it Item) Digest() string {
 	return hex.EncodeToString(sum[:])
 }
 
+// size is about how many bytes the item takes in a journal.
+func (it Item) size() int {
+	n := 100
+	for _, t := range it.Add {
+		n += t.Size() + 20
+	}
+	for _, path := range it.Remove {
+		n += len(path)
+	}
+	return n
+}
+
 // paths yields every path that the item names.
 func (it Item) paths(yield func(string) bool) {
 	for _, t := range it.Add {

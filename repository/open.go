@@ -68,6 +68,14 @@ func (p *publisher) create(ctx context.Context, log Log, d Documents) error {
 	if _, err := next.signers(p.cfg); err != nil {
 		return err
 	}
+	for _, f := range files {
+		switch data, err := p.cfg.Store.Get(ctx, f.Name); {
+		case err == nil && !bytes.Equal(data, f.Data):
+			return fmt.Errorf("store: %w: it has another %s", ErrExists, f.Name)
+		case err != nil && !errors.Is(err, ErrNotExist):
+			return fmt.Errorf("store: %w", err)
+		}
+	}
 	if err := p.acceptDocuments(ctx, next, files); err != nil {
 		return err
 	}
@@ -82,8 +90,9 @@ func (p *publisher) create(ctx context.Context, log Log, d Documents) error {
 // bin: neither time nor memory depend on the number of targets.
 //
 // Errors wrap ErrLocked while another publisher is alive, ErrNotRepository, or
-// ErrDiverged; whatever the error, nothing that was published has changed, and the
-// journal is still the caller's to close.
+// ErrDiverged; a store that can't be read or written is an error too. Whatever the
+// error, nothing that was published or accepted has changed (a journal may have
+// noted the new epoch), and the journal is still the caller's to close.
 func Open(ctx context.Context, cfg Config) (*Repository, error) {
 	p, log, err := lead(ctx, cfg)
 	if err != nil {
@@ -101,6 +110,10 @@ func lead(ctx context.Context, cfg Config) (*publisher, Log, error) {
 	if err != nil {
 		return nil, Log{}, err
 	}
+	// A store that can't be read is no reason to take the lead from anybody.
+	if _, err := cfg.Store.Get(ctx, timestampName); err != nil && !errors.Is(err, ErrNotExist) {
+		return nil, Log{}, fmt.Errorf("store: %w", err)
+	}
 	leader, err := cfg.Journal.Lead(ctx)
 	if err != nil {
 		return nil, Log{}, fmt.Errorf("journal: %w", err)
@@ -114,7 +127,7 @@ func lead(ctx context.Context, cfg Config) (*publisher, Log, error) {
 		clock:      newClock(cfg.Now, max(cfg.BinLifetime, cfg.SnapshotLifetime, cfg.TimestampLifetime)),
 		state:      &state{epoch: log.Epoch},
 		cache:      newBinCache(cfg.CacheBytes),
-		quarantine: map[int]error{},
+		quarantine: map[int]error{}, patience: firstRecheck,
 	}, log, nil
 }
 
@@ -127,7 +140,7 @@ func (p *publisher) recover(ctx context.Context, log Log) error {
 		return err
 	}
 	for _, r := range log.Records {
-		p.logged += len(r.Body)
+		p.logged += len(r.Body) + 1024*len(r.Outcomes) // what items take, about
 	}
 	if err := p.loadDocuments(ctx); err != nil {
 		return err
@@ -155,6 +168,10 @@ func (p *publisher) recover(ctx context.Context, log Log) error {
 	}
 	if p.state.generation == 0 { // Create was interrupted
 		return p.publish(ctx)
+	}
+	// That the store can't be written is better known now than at the first upload.
+	if err := p.cfg.Store.Swap(ctx, timestampName, p.state.timestamp, p.state.timestamp); err != nil {
+		return conflictIsFatal(fmt.Errorf("store: %w", err))
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bindery-tuf/bindery/delegation"
+	"github.com/bindery-tuf/bindery/internal/faulty"
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/repository/dirjournal"
 	"github.com/bindery-tuf/bindery/repository/dirstore"
@@ -93,6 +94,30 @@ func TestOpenDiverged(t *testing.T) {
 		_, err := repository.Open(t.Context(), e.config())
 		require.ErrorIs(t, err, repository.ErrDiverged)
 		require.ErrorContains(t, err, "in the store there is none")
+	})
+}
+
+// A store that can't be read, or not written, is refused by Open.
+func TestOpenReadOnlyStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEnv(t, 2, delegation.Succinct)
+		e.create()
+		e.close()
+		for _, op := range []string{"store.Get", "store.Swap"} {
+			e.inject.Plan(func(c faulty.Call) faulty.Fault {
+				if c.Op == op {
+					return faulty.Before
+				}
+				return faulty.None
+			})
+			_, err := repository.Open(t.Context(), e.config())
+			require.ErrorIs(t, err, faulty.ErrInjected)
+			require.ErrorContains(t, err, "open repository: store: ")
+		}
+		e.inject.Plan(nil)
+		e.open()
+		e.check()
+		e.close()
 	})
 }
 

@@ -25,6 +25,7 @@ type publisher struct {
 	next     *roles.Snapshot // of the sealed one
 
 	quarantine map[int]error // bins whose stored bytes aren't what the journal says
+	patience   time.Duration // until they are looked at again
 	waiting    int           // pending items that touch them
 	logged     int           // bytes of records and items since the last checkpoint
 	warned     time.Time     // when expiring offline documents were last logged
@@ -143,10 +144,10 @@ func (p *publisher) quarantined(bin int) bool { return p.quarantine[bin] != nil 
 // never published, and those signed by a key that the bins document in force
 // doesn't name.
 func (p *publisher) mustRenew(bins []binState) []int {
-	trusted := make([]bool, len(p.state.keyIDs))
-	for i, id := range p.state.keyIDs {
+	trusted := make([]bool, len(p.state.keys))
+	for i, name := range p.state.keys {
 		for _, k := range p.offline.binKeys.Keys {
-			trusted[i] = trusted[i] || k.ID() == id
+			trusted[i] = trusted[i] || keyName(k) == name
 		}
 	}
 	var must []int
@@ -158,9 +159,22 @@ func (p *publisher) mustRenew(bins []binState) []int {
 	return must
 }
 
-// renewAt returns when the next generation is due even if nobody adds anything.
-func (p *publisher) renewAt() time.Time {
-	if p.state.generation == 0 || !p.state.docs.sameSnapshot(p.state.published) || len(p.mustRenew(p.state.bins)) > 0 {
+// How long a quarantined bin waits to be looked at again: it doubles from the
+// first to the last.
+const (
+	firstRecheck = time.Second
+	lastRecheck  = time.Minute
+)
+
+// dueAt returns when the next generation is due even if nobody adds anything: the
+// zero time if something was left to do, or if an expiry is further away than it
+// can be by the clock.
+func (p *publisher) dueAt(now time.Time) time.Time {
+	s := p.state
+	if s.generation == 0 || s.sealed != nil || len(s.unwritten) > 0 || !s.docs.sameSnapshot(s.published) ||
+		time.Unix(s.expiry.Snapshot, 0).Sub(now) > p.cfg.SnapshotLifetime ||
+		time.Unix(s.expiry.Timestamp, 0).Sub(now) > p.cfg.TimestampLifetime ||
+		len(p.mustRenew(s.bins)) > 0 || len(p.binSchedule().dueBins(s.bins, now, 1, p.quarantined)) > 0 {
 		return time.Time{}
 	}
 	at := p.state.signed.Add(min(p.cfg.SnapshotLifetime, p.cfg.TimestampLifetime) / 2)
@@ -168,6 +182,16 @@ func (p *publisher) renewAt() time.Time {
 		at = t
 	}
 	return at
+}
+
+// step does what Run woke up for: a generation, if items arrived or something is
+// due, or only a look at the quarantined bins.
+func (p *publisher) step(ctx context.Context, arrived bool) error {
+	released := p.recheck(ctx)
+	if now := p.cfg.Now(); !arrived && !released && p.dueAt(now).After(now) {
+		return nil
+	}
+	return p.publish(ctx)
 }
 
 // warnOffline logs, once a day, which offline documents expire within 30 days.

@@ -49,7 +49,7 @@ func (s schedule) dueBins(bins []binState, now time.Time, limit int, skip func(i
 	return due[:min(len(due), limit)]
 }
 
-// nextDue returns when the first bin is due, or the zero time without any.
+// nextDue returns when the first bin is due by its age, or the zero time without any.
 func (s schedule) nextDue(bins []binState, skip func(i int) bool) time.Time {
 	var first time.Time
 	for i, b := range bins {

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"net/url"
 	"sync"
 	"time"
 
@@ -20,6 +21,10 @@ var (
 	ErrSetAside = errors.New("set aside")
 )
 
+// maxDownloadName is the longest file name; go-tuf's default for a download is the
+// whole escaped path.
+const maxDownloadName = 255
+
 // Repository is an open repository. Its methods are safe for concurrent use.
 type Repository struct {
 	cfg Config
@@ -30,6 +35,7 @@ type Repository struct {
 
 	mu        sync.Mutex
 	entering  int           // items on their way into the journal
+	wake      chan struct{} // tells Run that something may be due
 	changed   chan struct{} // closed and replaced when outcomes may have appeared
 	closed    chan struct{} // closed when the repository is of no more use
 	closeErr  error         // why; set before closed is closed
@@ -42,7 +48,7 @@ type Repository struct {
 }
 
 func newRepository(p *publisher) *Repository {
-	r := &Repository{cfg: p.cfg, pub: p, changed: make(chan struct{}), closed: make(chan struct{})}
+	r := &Repository{cfg: p.cfg, pub: p, wake: make(chan struct{}, 1), changed: make(chan struct{}), closed: make(chan struct{})}
 	r.published = p.status()
 	return r
 }
@@ -76,6 +82,9 @@ func (r *Repository) Submit(ctx context.Context, it Item) (*Receipt, error) {
 	}
 	add := make([]roles.Target, len(it.Add))
 	for i, t := range it.Add {
+		if len(url.PathEscape(t.Path)) > maxDownloadName {
+			r.cfg.Logger.Warn("go-tuf clients must be given a file name for this target: its escaped path has over 255 bytes", "path", t.Path)
+		}
 		if t.Custom != nil {
 			canonical, err := cjson.Canonicalize(t.Custom)
 			if err != nil {
@@ -183,6 +192,7 @@ func (r *Repository) AcceptClock() {
 		p.clock.accept()
 		return nil
 	})
+	r.wakeRun()
 }
 
 // exclusively lets f use the publisher, and tells everybody what came of it.
@@ -204,6 +214,13 @@ func (r *Repository) exclusively(f func(*publisher) error) error {
 		r.end(fmt.Errorf("%w: the repository must be opened again: %w", ErrClosed, err))
 	}
 	return err
+}
+
+// noteErr lets Status show why publishing failed, or that it succeeded.
+func (r *Repository) noteErr(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lastErr = err
 }
 
 // end makes the repository useless, for the reason given.

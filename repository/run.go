@@ -49,13 +49,12 @@ func (r *Repository) Run(ctx context.Context) error {
 	}
 	retry := firstRetry
 	for {
-		if err := r.await(ctx); err != nil {
+		arrived, err := r.await(ctx)
+		if err != nil {
 			return r.runError(ctx, err)
 		}
-		err := r.exclusively(func(p *publisher) error { return p.publish(ctx) })
-		r.mu.Lock()
-		r.lastErr = err
-		r.mu.Unlock()
+		err = r.exclusively(func(p *publisher) error { return p.step(ctx, arrived) })
+		r.noteErr(err)
 		switch {
 		case err == nil:
 			retry = firstRetry
@@ -64,19 +63,29 @@ func (r *Repository) Run(ctx context.Context) error {
 		default:
 			r.cfg.Logger.Error("publishing failed, it will be tried again", "err", err, "in", retry)
 			if !sleep(ctx, retry) {
-				return nil
+				return r.runError(ctx, err)
 			}
 			retry = min(2*retry, lastRetry)
 		}
 	}
 }
 
-// runError is what Run returns: nothing if it was told to stop.
+// runError is what Run returns: nothing if it was told to stop. After an error
+// with which nobody can go on, it ends the repository.
 func (r *Repository) runError(ctx context.Context, err error) error {
-	if r.closedErr() == ErrClosed || ctx.Err() != nil && !isFatal(err) {
-		return nil
+	if isFatal(err) && r.closedErr() == nil {
+		r.end(fmt.Errorf("%w: the repository must be opened again: %w", ErrClosed, err))
 	}
-	return fmt.Errorf("run: %w", err)
+	switch reason := r.closedErr(); {
+	case reason == ErrClosed: // by Close
+		return nil
+	case reason != nil:
+		return fmt.Errorf("run: %w", reason)
+	case ctx.Err() != nil:
+		return nil
+	default:
+		return fmt.Errorf("run: %w", err)
+	}
 }
 
 // untilClosed returns a context that also ends when the repository does.
@@ -92,28 +101,44 @@ func (r *Repository) untilClosed(ctx context.Context) (context.Context, context.
 	return ctx, cancel
 }
 
-// await returns nil when there is something to publish: a batch that is full or
-// has waited long enough, or a renewal that is due.
-func (r *Repository) await(ctx context.Context) error {
+// await returns when there may be something to publish: it tells whether items
+// arrived, in a batch that is full or has waited long enough.
+func (r *Repository) await(ctx context.Context) (arrived bool, err error) {
 	r.publishing.Lock()
 	leader, waiting := r.pub.leader, r.pub.waiting
-	due := r.pub.renewAt()
-	if len(r.pub.quarantine) > 0 { // look whether it was put right
-		if t := r.cfg.Now().Add(time.Minute); t.Before(due) {
-			due = t
-		}
-	}
-	if r.pub.state.sealed != nil {
-		due = time.Time{}
+	now := r.cfg.Now()
+	due := r.pub.dueAt(now)
+	if t := now.Add(r.pub.patience); len(r.pub.quarantine) > 0 && t.Before(due) {
+		due = t
 	}
 	r.publishing.Unlock()
 
-	arrived, err := awaitUntil(ctx, leader, waiting+1, due.Sub(r.cfg.Now()))
-	if err != nil || !arrived || r.cfg.MaxDelay <= 0 {
-		return err
+	woken, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		select {
+		case <-r.wake:
+			cancel()
+		case <-woken.Done():
+		}
+	}()
+	arrived, err = awaitUntil(woken, leader, waiting+1, due.Sub(now))
+	switch {
+	case err != nil && ctx.Err() == nil && woken.Err() != nil:
+		return false, nil // look again what is due
+	case err != nil || !arrived || r.cfg.MaxDelay <= 0:
+		return arrived, err
 	}
 	_, err = awaitUntil(ctx, leader, waiting+r.cfg.MaxBatch, r.cfg.MaxDelay)
-	return err
+	return true, err
+}
+
+// wakeRun makes Run look what is due.
+func (r *Repository) wakeRun() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
 }
 
 // awaitUntil waits for n pending items, but no longer than the time given; it

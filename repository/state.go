@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/bindery-tuf/bindery/keys"
 )
 
 // state is all that a publisher must know to go on: the fold of the journal's
@@ -28,8 +30,8 @@ type state struct {
 	published docs   // as of the committed generation
 	unwritten []file // accepted documents that may not be in the store yet
 
-	keyIDs []string // interned, for binState.Key
-	bins   []binState
+	keys []string // names of keys, for binState.Key
+	bins []binState
 }
 
 // maxBins is the most that delegation knows.
@@ -76,7 +78,7 @@ type binState struct {
 	blob
 	Signed  int64 `json:"signed"`  // Unix seconds
 	Expires int64 `json:"expires"` // Unix seconds
-	Key     int   `json:"key"`     // index into keyIDs
+	Key     int   `json:"key"`     // index into keys
 }
 
 // file is a name and its content.
@@ -100,7 +102,7 @@ type (
 		Signed    int64       `json:"signed"` // Unix seconds
 		Expires   expiry      `json:"expires"`
 		Items     string      `json:"items"` // SHA-256 (hex) over the digests of the items decided
-		KeyIDs    []string    `json:"keyids"`
+		Keys      []string    `json:"keys"`
 		Bins      []binChange `json:"bins"`
 		Docs      docs        `json:"docs"`
 		Snapshot  blob        `json:"snapshot"`
@@ -122,7 +124,7 @@ type (
 		Snapshot  blob       `json:"snapshot"`
 		Docs      docs       `json:"docs"`
 		Published docs       `json:"published"`
-		KeyIDs    []string   `json:"keyids"`
+		Keys      []string   `json:"keys"`
 		Bins      []binState `json:"bins"`
 	}
 )
@@ -201,14 +203,14 @@ func (s *state) follow(r Record) error {
 			return err
 		}
 		for i, bin := range b.Bins {
-			if bin.Key < 0 || bin.Key >= len(b.KeyIDs) {
+			if bin.Key < 0 || bin.Key >= len(b.Keys) {
 				return fmt.Errorf("bin %d, key %d: out of range", i, bin.Key)
 			}
 		}
 		*s = state{
 			epoch: s.epoch, planned: b.Planned, generation: r.Generation, signed: time.Unix(b.Signed, 0).UTC(), expiry: b.Expires,
 			timestamp: b.Timestamp, snapshot: b.Snapshot, docs: b.Docs, published: b.Published,
-			keyIDs: b.KeyIDs, bins: b.Bins,
+			keys: b.Keys, bins: b.Bins,
 		}
 	default:
 		return fmt.Errorf("unknown kind: written by a newer version?")
@@ -220,7 +222,7 @@ func (s *state) follow(r Record) error {
 func (s *state) commit() error {
 	b := s.sealed
 	for _, c := range b.Bins {
-		if c.Index < 0 || c.Index >= maxBins || c.Key < 0 || c.Key >= len(b.KeyIDs) {
+		if c.Index < 0 || c.Index >= maxBins || c.Key < 0 || c.Key >= len(b.Keys) {
 			return fmt.Errorf("bin %d, key %d: out of range", c.Index, c.Key)
 		}
 		for c.Index >= len(s.bins) {
@@ -228,7 +230,7 @@ func (s *state) commit() error {
 		}
 		s.bins[c.Index] = c.binState
 	}
-	s.keyIDs = b.KeyIDs
+	s.keys = b.Keys
 	s.generation, s.signed, s.expiry = b.generation, time.Unix(b.Signed, 0).UTC(), b.Expires
 	s.timestamp, s.snapshot, s.published = b.Timestamp, b.Snapshot, b.Docs
 	s.sealed, s.unwritten = nil, nil // a generation writes what is unwritten first
@@ -240,7 +242,7 @@ func (s *state) commit() error {
 func (s *state) checkpoint() (Record, error) {
 	return s.record(KindCheckpoint, s.generation, checkpointBody{
 		Planned: s.planned, Signed: s.signed.Unix(), Expires: s.expiry, Timestamp: s.timestamp, Snapshot: s.snapshot,
-		Docs: s.docs, Published: s.published, KeyIDs: s.keyIDs, Bins: s.bins,
+		Docs: s.docs, Published: s.published, Keys: s.keys, Bins: s.bins,
 	}, nil)
 }
 
@@ -258,10 +260,15 @@ func load(log Log) (*state, error) {
 	return s, nil
 }
 
-// keyIndex returns the index of id in ids, adding it if need be.
-func keyIndex(ids []string, id string) ([]string, int) {
-	if i := slices.Index(ids, id); i >= 0 {
-		return ids, i
+// keyName names a key by its ID and its material: a document may list another
+// key under the same ID, or the same one under another, and both make a difference
+// to clients.
+func keyName(k *keys.PublicKey) string { return k.ID() + " " + k.Fingerprint() }
+
+// keyIndex returns the index of a name in names, adding it if need be.
+func keyIndex(names []string, name string) ([]string, int) {
+	if i := slices.Index(names, name); i >= 0 {
+		return names, i
 	}
-	return append(slices.Clip(ids), id), len(ids)
+	return append(slices.Clip(names), name), len(names)
 }

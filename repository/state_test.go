@@ -21,7 +21,7 @@ func testRecords(t *testing.T) []Record {
 		out = append(out, r)
 	}
 	sealOf := func(gen int64, bins ...int) *seal {
-		b := &seal{Signed: 1000 * gen, KeyIDs: []string{"k"}, Timestamp: fmt.Append(nil, "timestamp ", gen), Docs: s.docs}
+		b := &seal{Signed: 1000 * gen, Keys: []string{"k"}, Timestamp: fmt.Append(nil, "timestamp ", gen), Docs: s.docs}
 		for _, i := range bins {
 			b.Bins = append(b.Bins, binChange{Index: i, binState: binState{Version: gen, Signed: 1000 * gen}})
 		}
@@ -85,8 +85,8 @@ func TestLoadRefuses(t *testing.T) {
 // Whatever a journal's records say, reading them ends in a state or an error.
 func FuzzLoad(f *testing.F) {
 	f.Add([]byte(`[{"epoch":3,"kind":"commit","generation":1,"prev":""}]`))
-	f.Add([]byte(`[{"epoch":3,"kind":"checkpoint","generation":1,"prev":"","body":{"bins":[{"v":1}],"keyids":[]}}]`))
-	f.Add([]byte(`[{"epoch":3,"kind":"intent","generation":1,"prev":""},{"epoch":3,"kind":"seal","generation":1,"prev":"PREV","body":{"keyids":["k"],"bins":[{"i":-1}]}},{"epoch":3,"kind":"commit","generation":1,"prev":"PREV"}]`))
+	f.Add([]byte(`[{"epoch":3,"kind":"checkpoint","generation":1,"prev":"","body":{"bins":[{"v":1}],"keys":[]}}]`))
+	f.Add([]byte(`[{"epoch":3,"kind":"intent","generation":1,"prev":""},{"epoch":3,"kind":"seal","generation":1,"prev":"PREV","body":{"keys":["k"],"bins":[{"i":-1}]}},{"epoch":3,"kind":"commit","generation":1,"prev":"PREV"}]`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var records []Record
 		if json.Unmarshal(data, &records) != nil {

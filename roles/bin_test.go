@@ -108,7 +108,7 @@ func TestBinModel(t *testing.T) {
 	for version := int64(1); version <= 300; version++ {
 		var edits []roles.TargetEdit
 		for range rng.IntN(8) {
-			path := fmt.Sprintf("%c/%c", []rune(`a"é😀[~`)[rng.IntN(6)], []rune(`b"{},:`)[rng.IntN(6)])
+			path := fmt.Sprintf("%c/%c", []rune(`a"éー[~`)[rng.IntN(6)], []rune(`b"{},:`)[rng.IntN(6)])
 			target := target(path, rng.IntN(1000))
 			if rng.IntN(4) == 0 {
 				target.Custom = json.RawMessage(fmt.Sprintf(`{"n":%d,"a":["\"\\"]}`, rng.IntN(9)))

@@ -14,17 +14,22 @@ import (
 )
 
 const (
-	maxCustom      = 64 << 10 // bytes, as given
+	maxCustom      = 64 << 10 // bytes, in canonical form
 	maxCustomDepth = 32       // clients in Rust stop at 128 for the whole file
 )
 
 // checkCustom refuses custom data that a client would refuse or see differently.
 func checkCustom(data json.RawMessage) error {
-	if len(data) > maxCustom {
+	// Escapes may take six bytes for one: what counts is what is published.
+	if len(data) > 6*maxCustom {
 		return fmt.Errorf("custom: %d bytes, at most %d", len(data), maxCustom)
 	}
-	if _, err := cjson.Canonicalize(data); err != nil {
+	canonical, err := cjson.Canonicalize(data)
+	if err != nil {
 		return fmt.Errorf("custom: %w", err)
+	}
+	if len(canonical) > maxCustom {
+		return fmt.Errorf("custom: %d bytes, at most %d", len(canonical), maxCustom)
 	}
 	var tree any
 	decoder := json.NewDecoder(bytes.NewReader(data))
@@ -65,10 +70,8 @@ func checkCustomValue(place string, v any, depth int) error {
 			if err := checkText(key); err != nil {
 				return fmt.Errorf("%s: key %q: %w", place, key, err)
 			}
-			for _, r := range key {
-				if r > 0xffff { // sorted differently by clients that sort by UTF-16
-					return fmt.Errorf("%s: key %q: %U is beyond the basic plane", place, key, r)
-				}
+			if err := checkPlane(key); err != nil {
+				return fmt.Errorf("%s: key %q: %w", place, key, err)
 			}
 			if err := checkCustomValue(place+"["+strconv.Quote(key)+"]", v[key], depth+1); err != nil {
 				return err

@@ -25,7 +25,10 @@ const (
 // fetch it, and otherwise an error that names the path and the reason. It
 // refuses: a path that is empty, absolute, or longer than 895 bytes; segments
 // that are empty, ".", ".." or longer than 255 bytes, 190 for the last; what isn't
-// valid UTF-8 in NFC; control characters; and any of \ % ? #.
+// valid UTF-8 in NFC; control characters; any of \ % ? #; and, for tuf-js, a space
+// at the end (its URLs lose it), characters beyond the basic plane (it sorts them
+// elsewhere, and refuses the whole bin), and the names that every JavaScript object
+// has, such as "constructor".
 func CheckPath(path string) error {
 	if err := checkPath(path); err != nil {
 		return fmt.Errorf("target %q: %w", path, err)
@@ -60,8 +63,36 @@ func checkPath(path string) error {
 	if i := strings.IndexAny(path, `\%?#`); i >= 0 {
 		return fmt.Errorf("path: %q, which clients differ on", path[i])
 	}
+	if path[len(path)-1] == ' ' {
+		return errors.New("path: a space at the end")
+	}
+	if objectMembers[path] {
+		return errors.New("path: a name that tuf-js finds in every object")
+	}
 	if err := checkText(path); err != nil {
 		return fmt.Errorf("path: %w", err)
+	}
+	if err := checkPlane(path); err != nil {
+		return fmt.Errorf("path: %w", err)
+	}
+	return nil
+}
+
+// objectMembers are the members of JavaScript's Object.prototype, which tuf-js
+// takes for targets.
+var objectMembers = map[string]bool{
+	"__defineGetter__": true, "__defineSetter__": true, "__lookupGetter__": true, "__lookupSetter__": true,
+	"__proto__": true, "constructor": true, "hasOwnProperty": true, "isPrototypeOf": true,
+	"propertyIsEnumerable": true, "toLocaleString": true, "toString": true, "valueOf": true,
+}
+
+// checkPlane refuses keys of an object that clients sort differently: by UTF-16
+// where others sort by bytes.
+func checkPlane(key string) error {
+	for _, r := range key {
+		if r > 0xffff {
+			return fmt.Errorf("%U is beyond the basic plane", r)
+		}
 	}
 	return nil
 }

@@ -22,8 +22,8 @@ type Target struct {
 	Length int64 `json:"length"`
 
 	// Hashes are lower-case hex, by the algorithm's name in metadata: "sha256"
-	// always, "sha512" and "blake2b-256" if wanted. Beware that go-tuf 2.4.2
-	// refuses a target that has any but the SHA-2 ones.
+	// always, "sha512" and "blake2b-256" if wanted. Beware of the last: python-tuf
+	// verifies it, go-tuf 2.4.2 and tuf-js 6.0.2 refuse a target that has it.
 	Hashes map[string]string `json:"hashes"`
 
 	// Custom is a JSON object for the application, signed with the target, or nil.
@@ -33,8 +33,8 @@ type Target struct {
 // hashSizes are the hash algorithms that a target may have, and their bytes.
 var hashSizes = map[string]int{"sha256": 32, "sha512": 64, "blake2b-256": 32}
 
-// Validate returns nil if every client accepts the target and understands the
-// same by it, and otherwise an error that names the path and the reason. It
+// Validate returns nil if every client accepts the target (a BLAKE2b hash apart)
+// and understands the same by it, and otherwise an error that names the path and the reason. It
 // refuses paths that CheckPath refuses, or whose last segment is longer than 126
 // bytes where there is a SHA-512 (it becomes HASH.name, at most 255); lengths
 // below 0 or above 2^53-1; hashes without SHA-256, of an unknown algorithm, or

@@ -19,7 +19,7 @@ func target(path string, n int) roles.Target {
 
 func TestCheckPath(t *testing.T) {
 	for _, path := range []string{
-		"a", "packages/ab/cd/x-1.0.whl", "a b/+~&=;:@[]{}*'\"<>|^,$!", "é/名/😀", "...", ".a", "a../b",
+		"a", "packages/ab/cd/x-1.0.whl", "a b/+~&=;:@[]{}*'\"<>|^,$!", " é/名/a b", "...", ".a", "a../b",
 		strings.Repeat("n", 190), strings.Repeat("d", 255) + "/" + strings.Repeat("n", 190),
 		strings.Repeat("d/", 447) + "n",
 	} {
@@ -39,6 +39,9 @@ func TestCheckPath(t *testing.T) {
 		{"a%2fb", "path: '%', which clients differ on"},
 		{"a?b", "path: '?', which clients differ on"},
 		{"a#b", "path: '#', which clients differ on"},
+		{"a ", "path: a space at the end"},
+		{"é/名/😀", "path: U+1F600 is beyond the basic plane"},
+		{"__proto__", "path: a name that tuf-js finds in every object"},
 		{"a\nb", "path: a control character U+000A"},
 		{"a\x00", "path: a control character U+0000"},
 		{"a\x7f", "path: a control character U+007F"},
