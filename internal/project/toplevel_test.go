@@ -26,6 +26,13 @@ func TestTopLevel(t *testing.T) {
 	}, names)
 }
 
+// The README has people make an index in this folder, keys included.
+func TestQuickstartsIndexIsIgnored(t *testing.T) {
+	ignored, err := os.ReadFile("../../.gitignore")
+	require.NoError(t, err)
+	require.Contains(t, strings.Split(string(ignored), "\n"), "/index/")
+}
+
 // A file holds one idea: past 400 lines there is a second one in it.
 func TestFilesAreShort(t *testing.T) {
 	cmd := exec.CommandContext(t.Context(), "go", "list", "-f",
