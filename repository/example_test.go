@@ -23,11 +23,17 @@ import (
 // publish opens the repository in dir, publishes a file, and returns the
 // generation in which clients see it. An index opens its repository once, and
 // calls Put, Add and Wait for each upload, from as many goroutines as it likes.
-func publish(ctx context.Context, dir string, bins, online keys.Signer, path string, file io.Reader) (int64, error) {
-	metadata, err1 := dirstore.Open(filepath.Join(dir, "metadata"))
-	targets, err2 := dirstore.OpenTargets(filepath.Join(dir, "targets"))
-	journal, err3 := dirjournal.Open(filepath.Join(dir, "journal"))
-	if err := errors.Join(err1, err2, err3); err != nil {
+func publish(ctx context.Context, dir string, bins, online keys.Signer, path string, file io.Reader) (generation int64, err error) {
+	metadata, err := dirstore.Open(filepath.Join(dir, "metadata"))
+	if err != nil {
+		return 0, err
+	}
+	targets, err := dirstore.OpenTargets(filepath.Join(dir, "targets"))
+	if err != nil {
+		return 0, err
+	}
+	journal, err := dirjournal.Open(filepath.Join(dir, "journal"))
+	if err != nil {
 		return 0, err
 	}
 	repo, err := repository.Open(ctx, repository.Config{
@@ -37,9 +43,9 @@ func publish(ctx context.Context, dir string, bins, online keys.Signer, path str
 	if err != nil {
 		return 0, errors.Join(err, journal.Close())
 	}
-	defer repo.Close()
 	publisher, ctx := errgroup.WithContext(ctx)
 	publisher.Go(func() error { return repo.Run(ctx) }) // signs, and renews before anything expires
+	defer func() { err = errors.Join(err, repo.Close(), publisher.Wait()) }()
 
 	target, err := targets.Put(ctx, path, file) // its length and hashes; it is served as HASH.name
 	if err != nil {
@@ -50,7 +56,7 @@ func publish(ctx context.Context, dir string, bins, online keys.Signer, path str
 		return 0, err
 	}
 	outcome, err := receipt.Wait(ctx) // clients can see it
-	return outcome.Generation, errors.Join(err, repo.Close(), publisher.Wait())
+	return outcome.Generation, err
 }
 
 func Example() {
