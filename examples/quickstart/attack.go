@@ -9,6 +9,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 
@@ -17,7 +18,7 @@ import (
 
 // attack is one lie of a proxy, and how a client must find it out.
 type attack struct {
-	what  string // is altered
+	what  string // is altered, and how
 	stops string // whom the refusal stops
 	kind  string // of the files that are altered
 	alter func(body []byte) []byte
@@ -26,22 +27,25 @@ type attack struct {
 }
 
 func attacks(victim file) []attack {
-	return []attack{
-		{
-			what:    "the file " + shortened(victim.path),
-			stops:   "a mirror, CDN or anybody on the way that serves another file than was published",
-			kind:    kindFile,
-			alter:   flipMiddle,
-			refusal: &metadata.ErrLengthOrHashMismatch{},
-		},
-		{
-			what:    "the hash of that file in its bin",
-			stops:   "the same with metadata made to fit: whoever wants that needs an online key",
-			kind:    kindBin,
-			alter:   flipHash,
-			refusal: &metadata.ErrUnsignedMetadata{},
-		},
+	content := attack{
+		what:    "alters one bit of the file " + shortened(victim.path, maxPhrase),
+		stops:   "a mirror, CDN or anybody on the way that serves another file than was published",
+		kind:    kindFile,
+		alter:   flipMiddle,
+		refusal: &metadata.ErrLengthOrHashMismatch{},
 	}
+	if victim.size == 0 {
+		content.what = "adds a byte to the empty file " + shortened(victim.path, maxPhrase)
+		content.alter = func(body []byte) []byte { return append(body, 1) }
+		content.refusal = &metadata.ErrDownloadLengthMismatch{}
+	}
+	return []attack{content, {
+		what:    "alters one bit of the hash of that file in its bin",
+		stops:   "the same with metadata made to fit: whoever wants that needs an online key",
+		kind:    kindBin,
+		alter:   func(body []byte) []byte { return flipHash(body, victim.path) },
+		refusal: &metadata.ErrUnsignedMetadata{},
+	}}
 }
 
 // attack puts a proxy between client and index that alters a single bit, first of
@@ -51,13 +55,13 @@ func (x *index) attack(p *printer, dir string, victim file) error {
 	for i, a := range attacks(victim) {
 		refusal, err := x.withstand(a, filepath.Join(dir, a.kind), victim)
 		if err != nil {
-			return fmt.Errorf("the proxy altered %s, and %w", a.what, err)
+			return fmt.Errorf("a proxy %s, and %w", a.what, err)
 		}
 		if i > 0 {
 			p.blank()
 		}
-		p.line("The proxy alters one bit of %s. The client says:", a.what)
-		p.line("   %v", refusal)
+		p.line("The proxy %s. The client says:", a.what)
+		p.line("   %s", shortened(refusal.Error(), maxLine))
 		p.line("This stops %s.", a.stops)
 	}
 	return nil
@@ -110,24 +114,27 @@ func lyingProxy(base string, a attack, altered *atomic.Int64) (http.Handler, err
 				return err
 			}
 			altered.Add(1)
-			r.Body = io.NopCloser(bytes.NewReader(a.alter(body)))
+			body = a.alter(body)
+			r.Body = io.NopCloser(bytes.NewReader(body))
+			r.ContentLength = int64(len(body))
+			r.Header.Set("Content-Length", strconv.Itoa(len(body)))
 			return nil
 		},
 	}, nil
 }
 
-// flipMiddle flips one bit in the middle of a file; an empty one has none, and gets a byte.
+// flipMiddle flips one bit in the middle of a file that isn't empty.
 func flipMiddle(body []byte) []byte {
-	if len(body) == 0 {
-		return []byte{1}
-	}
 	body[len(body)/2] ^= 1
 	return body
 }
 
-// flipHash flips one bit in a digit of a bin's first hash, so that it is still a hash.
-func flipHash(body []byte) []byte {
-	if _, hash, ok := bytes.Cut(body, []byte(`"sha256":"`)); ok {
+// flipHash flips one bit in a digit of the SHA-256 of path in a bin, so that it is
+// still a hash. In canonical JSON the entry of a path begins in one way only, even
+// if the path is called "hashes".
+func flipHash(body []byte, path string) []byte {
+	_, entry, _ := bytes.Cut(body, []byte(`"`+strings.ReplaceAll(path, `"`, `\"`)+`":{"hashes":{`))
+	if _, hash, ok := bytes.Cut(entry, []byte(`"sha256":"`)); ok {
 		i := bytes.IndexAny(hash, "0123456789")
 		body[len(body)-len(hash)+i] ^= 1
 	}

@@ -3,7 +3,7 @@
 //
 //	go run ./examples/quickstart
 //
-// It takes real files (the module archives in the Go module cache), holds a key
+// It takes real files (the archives of the modules that it is built from, in the Go module cache), holds a key
 // ceremony in memory, publishes the files in several generations, serves them on
 // the loopback address, lets go-tuf's client verify each of them from root version
 // 1 on, and shows that client refusing what a lying proxy alters.
@@ -38,7 +38,7 @@ func main() {
 // options are what the flags say.
 type options struct {
 	dir   string // "": a temporary folder
-	files string // "": the module cache
+	files string // "": module archives
 	serve string // "": don't go on serving
 	bins  int
 	form  delegation.Form
@@ -50,7 +50,7 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 	flags := flag.NewFlagSet("quickstart", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.StringVar(&o.dir, "dir", "", "keep the index in this `folder`, or go on with the one in it")
-	flags.StringVar(&o.files, "files", "", "publish the files in this `folder` instead of the Go module cache's archives")
+	flags.StringVar(&o.files, "files", "", "publish the files in this `folder` instead of the archives of the modules that this is built from")
 	flags.StringVar(&o.serve, "serve", "", "keep serving on this `address`, such as localhost:8080, until interrupted")
 	flags.IntVar(&o.bins, "bins", 16384, "`number` of hashed bins: a power of two from 2 to 65536")
 	form := flags.String("form", "succinct", "how the bins are delegated to: succinct or explicit")
@@ -73,6 +73,14 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 	return o, nil
 }
 
+// findFiles lists the files that are to be published.
+func findFiles(ctx context.Context, p *printer, o options) ([]file, error) {
+	if o.files != "" {
+		return listFiles(p, o.files, o.dir)
+	}
+	return moduleArchives(ctx, p)
+}
+
 // run is the whole demonstration. It returns nil once everything turned out as
 // it must, also the client's refusals; with -serve, once ctx ended after that.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
@@ -92,7 +100,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 
 	p.printf("A package index publishes TUF metadata as PEP 458 says, and a client verifies it.\n")
 	p.title("The files")
-	files, err := findFiles(ctx, p, opts.files)
+	files, err := findFiles(ctx, p, opts)
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -99,7 +100,11 @@ func TestKeptFolder(t *testing.T) {
 	out, err := quickstart(t, "-files", files, "-dir", dir, "-bins", "4", "-form", "explicit")
 	require.NoError(t, err)
 	revoked := regexp.MustCompile(`Revoked in generation (\d+), `)
-	generation := revoked.FindStringSubmatch(out)[1]
+	again := regexp.MustCompile(`Published that file again in generation (\d+), within .* s: the index is left with all its files\.`)
+	generation := again.FindStringSubmatch(out)[1]
+	n, err := strconv.Atoi(revoked.FindStringSubmatch(out)[1])
+	require.NoError(t, err)
+	require.Equal(t, strconv.Itoa(n+1), generation)
 	for _, name := range []string{
 		"metadata/1.root.json", "metadata/1.targets.json", "metadata/1.bins.json", "metadata/" + generation + ".snapshot.json", "metadata/timestamp.json",
 		"targets/3f22095641508576e91dc7c6c7f7e08a093985d53ea998043c6619ad240dc92c.README",
@@ -123,9 +128,14 @@ func TestKeptFolder(t *testing.T) {
 	require.NoError(t, err)
 	c, err := newClient(&index{ctx: t.Context(), metadata: store, layout: layout}, static.URL, t.TempDir())
 	require.NoError(t, err)
-	size, err := c.download("pkg/demo/demo 1.1.zip")
-	require.NoError(t, err)
-	require.EqualValues(t, len("a space in its name"), size)
+	for path, content := range map[string]string{
+		"pkg/demo/demo 1.1.zip": "a space in its name",
+		"pkg/demo/index.html":   "<html>", // which was revoked for a while
+	} {
+		size, err := c.download(path)
+		require.NoError(t, err)
+		require.EqualValues(t, len(content), size)
+	}
 
 	_, err = quickstart(t, "-files", files, "-dir", dir, "-bins", "8")
 	require.EqualError(t, err, "-bins 8: the index in "+dir+" has 4 bins, and keeps them")
@@ -134,7 +144,7 @@ func TestKeptFolder(t *testing.T) {
 }
 
 func TestRefusals(t *testing.T) {
-	files, empty := someFiles(t), t.TempDir()
+	files, other, empty := someFiles(t), someFiles(t), t.TempDir()
 	for _, test := range []struct {
 		args []string
 		want string
@@ -143,7 +153,8 @@ func TestRefusals(t *testing.T) {
 		{[]string{"-form", "both"}, `-form "both": want succinct or explicit`},
 		{[]string{"now"}, `unexpected argument "now"`},
 		{[]string{"-files", empty}, empty + ": no files to publish"},
-		{[]string{"-files", files, "-dir", files}, files + " holds other things, or what an interrupted first run left: give another -dir or remove it"},
+		{[]string{"-files", files, "-dir", files}, "-files " + files + " is the folder of the index: give another"},
+		{[]string{"-files", files, "-dir", other}, other + " holds other things, or what an interrupted first run left: give another -dir or remove it"},
 	} {
 		_, err := quickstart(t, test.args...)
 		require.EqualError(t, err, test.want)
@@ -155,7 +166,7 @@ func TestRefusals(t *testing.T) {
 func TestModuleCacheWithoutArchives(t *testing.T) {
 	t.Setenv("GOMODCACHE", t.TempDir())
 	_, err := quickstart(t)
-	require.ErrorContains(t, err, "has no archives (are modules vendored?)")
+	require.ErrorContains(t, err, `that this program is built from (are they vendored?): run "go mod download" in the clone, or use -files FOLDER`)
 }
 
 // With -serve the program says once where it listens, serves, and ends with
@@ -195,7 +206,7 @@ func TestServe(t *testing.T) {
 // for one that withstands.
 func TestWithstandWhatIsNoAttack(t *testing.T) {
 	p := &printer{w: io.Discard}
-	files, err := findFiles(t.Context(), p, someFiles(t))
+	files, err := listFiles(p, someFiles(t), "")
 	require.NoError(t, err)
 	opts, err := parseOptions([]string{"-bins", "2"}, io.Discard)
 	require.NoError(t, err)

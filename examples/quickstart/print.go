@@ -82,9 +82,15 @@ func number(n int64) string {
 	return s
 }
 
-// shortened is s without its middle if a line could not hold it.
-func shortened(s string) string {
-	const most = 60
+// How many characters are printed of what may be long: of a path within a
+// sentence, and of an error that has a line to itself.
+const (
+	maxPhrase = 41
+	maxLine   = 94
+)
+
+// shortened is s without its middle if it is longer than most characters.
+func shortened(s string, most int) string {
 	r := []rune(s)
 	if len(r) <= most {
 		return s

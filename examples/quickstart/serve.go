@@ -28,7 +28,10 @@ func (x *index) serve(address string) error {
 	return nil
 }
 
-// listen serves handler until stop is called, which lets requests under way finish.
+// patience is how long requests under way may take to finish once serving stops.
+const patience = 2 * time.Second
+
+// listen serves handler until stop is called, which cuts what outlasts its patience.
 func listen(address string, handler http.Handler) (base string, stop func() error, err error) {
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
@@ -38,9 +41,12 @@ func listen(address string, handler http.Handler) (base string, stop func() erro
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()
 	stop = func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		err := server.Shutdown(ctx)
+		if errors.Is(err, context.DeadlineExceeded) {
+			err = server.Close()
+		}
 		if serveErr := <-failed; !errors.Is(serveErr, http.ErrServerClosed) {
 			err = errors.Join(err, serveErr)
 		}

@@ -39,7 +39,8 @@ func (x *index) firstVisit(p *printer, dir string, files []file) (visit, error) 
 }
 
 // laterVisits lets the client come back, once with nothing new and once after
-// a file was revoked, which it then must not find.
+// a file was revoked, which it then must not find. In the end the file is
+// published again, so that the index is left with all that it was given.
 func (x *index) laterVisits(p *printer, dir string, first visit, revoked file) error {
 	p.title("The client comes back")
 	visits := []visit{first}
@@ -57,7 +58,7 @@ func (x *index) laterVisits(p *printer, dir string, first visit, revoked file) e
 	if err != nil {
 		return err
 	}
-	p.line("Revoked in generation %d, within %s: %s", generation, seconds(time.Since(start)), shortened(revoked.path))
+	p.line("Revoked in generation %d, within %s: %s", generation, seconds(time.Since(start)), shortened(revoked.path, maxPhrase))
 	if c, err = newClient(x, x.url, dir); err != nil {
 		return err
 	}
@@ -68,9 +69,16 @@ func (x *index) laterVisits(p *printer, dir string, first visit, revoked file) e
 	case info.Snapshot == nil || info.Snapshot.Signed.Version < generation:
 		return fmt.Errorf("returning client: %w", err)
 	}
-	p.line("The client says: %s", shortened(err.Error()))
+	p.line("The client says: %s", shortened(err.Error(), maxLine-len("The client says: ")))
 	p.blank()
 	printTraffic(p, append(visits, visit{"one file revoked", c.traffic}))
+
+	start = time.Now()
+	if generation, err = x.upload([]file{revoked}); err != nil {
+		return err
+	}
+	p.blank()
+	p.line("Published that file again in generation %d, within %s: the index is left with all its files.", generation, seconds(time.Since(start)))
 	return nil
 }
 
