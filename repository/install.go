@@ -47,7 +47,7 @@ func (r *Repository) install(ctx context.Context, d Documents, compromise bool) 
 	defer cancel()
 	err := r.exclusively(func(p *publisher) error { return p.install(ctx, d, compromise) })
 	var accepted acceptedError
-	if errors.As(err, &accepted) {
+	if err == nil || errors.As(err, &accepted) {
 		r.noteErr(err)
 		r.wakeRun()
 	}

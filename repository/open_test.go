@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -15,6 +17,7 @@ import (
 
 	"github.com/bindery-tuf/bindery/delegation"
 	"github.com/bindery-tuf/bindery/internal/faulty"
+	"github.com/bindery-tuf/bindery/internal/repotest"
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/repository/dirjournal"
 	"github.com/bindery-tuf/bindery/repository/dirstore"
@@ -94,6 +97,10 @@ func TestOpenDiverged(t *testing.T) {
 		_, err := repository.Open(t.Context(), e.config())
 		require.ErrorIs(t, err, repository.ErrDiverged)
 		require.ErrorContains(t, err, "in the store there is none")
+		require.NoError(t, e.store.Swap(t.Context(), "timestamp.json", nil, current))
+		repotest.CheckRepository(t, repotest.Published{
+			Store: e.store, Timestamps: history, Now: time.Now(), Want: slices.Collect(maps.Values(e.want)),
+		})
 	})
 }
 
@@ -159,7 +166,17 @@ func TestOpenDirectories(t *testing.T) {
 	s, err := repo.Status(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, 3, s.Queue.Pending, "what was accepted is queued still")
+	e.repo = repo
+	e.want["a"] = file("a", "1")
+	first, err := store.Get(t.Context(), "timestamp.json")
+	require.NoError(t, err)
+	e.publish(file("b", "1"))
+	last, err := store.Get(t.Context(), "timestamp.json")
+	require.NoError(t, err)
 	require.NoError(t, repo.Close())
+	repotest.CheckRepository(t, repotest.Published{
+		Store: store, Timestamps: [][]byte{first, last}, Now: time.Now(), Want: slices.Collect(maps.Values(e.want)),
+	})
 }
 
 // Everything at once, for the race detector: adds, waits, looks, an install, a
@@ -220,6 +237,7 @@ func TestSecondRun(t *testing.T) {
 			synctest.Wait()
 			require.ErrorContains(t, e.repo.Run(t.Context()), "runs already")
 		})
+		e.check()
 	})
 }
 

@@ -248,7 +248,11 @@ func (r *Repository) Close() error {
 		r.end(ErrClosed)
 		r.publishing.Lock() // Run and Install let go of it soon
 		defer r.publishing.Unlock()
-		r.closing = errors.Join(r.pub.leader.Release(context.Background()), r.cfg.Journal.Close())
+		err := r.pub.leader.Release(context.Background())
+		if errors.Is(err, ErrFenced) { // there is nothing left to give up
+			err = nil
+		}
+		r.closing = errors.Join(err, r.cfg.Journal.Close())
 	})
 	return r.closing
 }
