@@ -12,8 +12,8 @@ import (
 
 // NewRole returns the unsigned role "bins", which delegates to the bins in their
 // form. All bins are signed by the same authority. It refuses what
-// Authority.Metadata refuses and, in the explicit form, more bins than fit into
-// the 5,000,000 bytes that clients read: with one key 16,384 do.
+// Authority.Metadata refuses. Clients read 5,000,000 bytes of it unless the snapshot
+// tells its length, which it must for more than 16,384 bins in the explicit form.
 func (b Bins) NewRole(version int64, expires time.Time, online roles.Authority) (*roles.Document[metadata.TargetsType], error) {
 	keys, ids, err := online.Metadata()
 	if err != nil {

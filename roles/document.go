@@ -67,7 +67,7 @@ func New[T Type](signed T) (*Document[T], error) {
 // It refuses what clients understand differently from one another or not at
 // all: what is no strict JSON (duplicate names, trailing data, invalid UTF-8,
 // numbers that aren't integers), members that are missing or of the wrong type, a
-// file larger than clients read. The error names the place. It accepts what is
+// file larger than clients can be made to read. The error names the place. It accepts what is
 // found in repositories of today: key IDs of any form, key types it doesn't know,
 // empty signatures, members of any other name, fractions of a second.
 //

@@ -66,7 +66,11 @@ func (c *client) role(trusted *trustedmetadata.TrustedMetadata, name, delegator 
 		}
 	}
 	url := fmt.Sprintf("%s/%d.%s.json", c.cfg.RemoteMetadataURL, meta.Version, name)
-	data, err := c.cfg.Fetcher.DownloadFile(url, c.cfg.TargetsMaxLength, 0)
+	length := c.cfg.TargetsMaxLength
+	if meta.Length != 0 {
+		length = meta.Length
+	}
+	data, err := c.cfg.Fetcher.DownloadFile(url, length, 0)
 	if err != nil {
 		return nil, err
 	}
