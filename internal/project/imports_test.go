@@ -27,8 +27,9 @@ var layers = [][]string{
 	{"roles"},
 	{"delegation", "roles/ceremony"},
 	{"repository"},
-	{"repository/..."}, // stores, journals, and the suites for them
-	{"internal/..."},   // what only tests use
+	{"repository/..."},                       // stores, journals, and the suites for them
+	{"internal/faulty", "internal/repotest"}, // what tests are made of
+	{"internal/..."},                         // tests of the whole, and commands
 	{"examples/..."},
 }
 

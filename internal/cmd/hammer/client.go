@@ -1,0 +1,174 @@
+package main
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"path"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+	"github.com/theupdateframework/go-tuf/v2/metadata/config"
+	"github.com/theupdateframework/go-tuf/v2/metadata/fetcher"
+	"github.com/theupdateframework/go-tuf/v2/metadata/updater"
+
+	"github.com/bindery-tuf/bindery/roles"
+)
+
+// client is an installer that updates again and again. It keeps its metadata, as
+// installers do.
+type client struct {
+	book *book
+	url  string
+	root []byte // version 1
+	dir  string
+
+	generation int64      // of its last update
+	counts     [lanes]int // what each lane's index said last
+}
+
+// update updates once, and checks the lanes given against what was promised
+// before it began.
+func (c *client) update(rng *rand.Rand, which ...int) (*updater.Updater, error) {
+	generation, published := c.book.floor()
+	cfg, err := config.New(c.url, c.root)
+	if err != nil {
+		return nil, err
+	}
+	cfg.LocalMetadataDir, cfg.LocalTargetsDir = c.dir, filepath.Join(c.dir, "targets")
+	cfg.Fetcher = &seeing{fetcher.NewDefaultFetcher(), c.book}
+	u, err := updater.New(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := u.Refresh(); err != nil {
+		return nil, fmt.Errorf("refresh after generation %d: %w", c.generation, err)
+	}
+	trusted := u.GetTrustedMetadataSet()
+	got := trusted.Timestamp.Signed.Version
+	if floor := max(generation, c.generation); got < floor {
+		return nil, fmt.Errorf("the timestamp is version %d, and it was %d before", got, floor)
+	}
+	c.generation = got
+	for _, lane := range which {
+		if err := c.checkLane(rng, u, lane, published[lane]); err != nil {
+			return nil, fmt.Errorf("generation %d, lane %d: %w", got, lane, err)
+		}
+	}
+	return u, nil
+}
+
+// checkLane holds all paths of a lane against what its index says.
+func (c *client) checkLane(rng *rand.Rand, u *updater.Updater, lane, promised int) error {
+	n, err := readCount(u, lane)
+	if err != nil {
+		return err
+	}
+	if floor := max(promised, c.counts[lane]); n < floor {
+		return fmt.Errorf("%d items are published, and it were %d before", n, floor)
+	}
+	c.counts[lane] = n
+	if n == 0 {
+		return nil
+	}
+	index := target(indexPath(lane), n)
+	if err := checkTarget(u, index.Path, n, n); err != nil {
+		return err
+	}
+	for slot := range slots {
+		if err := checkTarget(u, slotPath(lane, slot), n, slotAfter(slot, n)); err != nil {
+			return err
+		}
+	}
+	// One that was added some time, and the one that comes next.
+	if n >= keeps {
+		k := keeps * (1 + rng.IntN(n/keeps))
+		if err := checkTarget(u, keptPath(lane, k), n, k); err != nil {
+			return err
+		}
+	}
+	return checkTarget(u, keptPath(lane, n-n%keeps+keeps), n, 0)
+}
+
+// checkKept holds every kept file of a lane against what was accepted.
+func checkKept(u *updater.Updater, lane, accepted int) error {
+	for k := keeps; k <= accepted; k += keeps {
+		if err := checkTarget(u, keptPath(lane, k), accepted, k); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func readCount(u *updater.Updater, lane int) (int, error) {
+	info, err := find(u, indexPath(lane))
+	if err != nil || info == nil {
+		return 0, err
+	}
+	var c count
+	if info.Custom == nil {
+		return 0, fmt.Errorf("%s: its custom data is gone", indexPath(lane))
+	}
+	return c.N, json.Unmarshal(*info.Custom, &c)
+}
+
+// checkTarget requires that after n items path holds what item from put there, or
+// nothing if that is 0.
+func checkTarget(u *updater.Updater, path string, n, from int) error {
+	info, err := find(u, path)
+	switch {
+	case err != nil:
+		return err
+	case info == nil && from == 0:
+		return nil
+	case info == nil:
+		return fmt.Errorf("after %d items: %s is missing, item %d put it there", n, path, from)
+	case from == 0:
+		return fmt.Errorf("after %d items: %s is there, and must not be", n, path)
+	}
+	if want := target(path, from); !same(info, want) {
+		return fmt.Errorf("after %d items: %s isn't what item %d put there", n, path, from)
+	}
+	return nil
+}
+
+func same(got *metadata.TargetFiles, want roles.Target) bool {
+	return got.Length == want.Length && len(got.Hashes) == 1 && hex.EncodeToString(got.Hashes["sha256"]) == want.Hashes["sha256"]
+}
+
+// find returns nil for a path of which the client is sure that it isn't there.
+func find(u *updater.Updater, path string) (*metadata.TargetFiles, error) {
+	info, err := u.GetTargetInfo(path)
+	if err != nil && err.Error() == fmt.Sprintf("target %s not found", path) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return info, nil
+}
+
+// seeing notes what is downloaded.
+type seeing struct {
+	inner fetcher.Fetcher
+	book  *book
+}
+
+func (s *seeing) DownloadFile(url string, limit int64, timeout time.Duration) ([]byte, error) {
+	data, err := s.inner.DownloadFile(url, limit, timeout)
+	if err != nil {
+		return nil, err
+	}
+	name := path.Base(url)
+	if !strings.HasPrefix(name, "timestamp.") {
+		return data, s.book.see(name, data)
+	}
+	t, err := metadata.Timestamp().FromBytes(data)
+	if err != nil {
+		return nil, err
+	}
+	return data, s.book.see(fmt.Sprintf("timestamp version %d", t.Signed.Version), data)
+}

@@ -1,0 +1,70 @@
+package main
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+
+	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/roles"
+)
+
+// A lane is one adding goroutine with paths of its own. It submits items 1, 2, 3, …
+// one after the other; what item n does is decided by the lane and n alone, so that
+// everybody knows what a lane's paths hold after n items.
+//
+// Each item replaces the lane's index, whose custom data says n, and adds, replaces
+// or removes one of a few files; some add a file that stays for ever. A client reads
+// the index, and then every other path of the lane must be as after exactly n items:
+// anything lost, doubled, out of order, or half published shows.
+const (
+	lanes = 16
+	slots = 4   // files of a lane that are replaced
+	keeps = 100 // one of so many items adds a file that stays: bins grow, so not many
+)
+
+func indexPath(lane int) string      { return fmt.Sprintf("simple/l%d/index.html", lane) }
+func slotPath(lane, slot int) string { return fmt.Sprintf("packages/l%d/f%d.whl", lane, slot) }
+func keptPath(lane, n int) string    { return fmt.Sprintf("archive/l%d/k%d.whl", lane, n) }
+
+func isKept(n int) bool  { return n%keeps == 0 }
+func removes(n int) bool { return n%7 == 3 }
+
+// count is the custom data of a lane's index.
+type count struct {
+	N int `json:"n"`
+}
+
+func target(path string, n int) roles.Target {
+	content := fmt.Sprintf("%s after %d items", path, n)
+	sum := sha256.Sum256([]byte(content))
+	return roles.Target{Path: path, Length: int64(len(content)), Hashes: map[string]string{"sha256": hex.EncodeToString(sum[:])}}
+}
+
+func itemID(lane, n int) string { return fmt.Sprintf("%d-%d", lane, n) }
+
+// item is what a lane submits as number n, counted from 1.
+func item(lane, n int) repository.Item {
+	index := target(indexPath(lane), n)
+	index.Custom, _ = json.Marshal(count{n})
+	it := repository.Item{ID: itemID(lane, n), Add: []roles.Target{index}}
+	if slot := slotPath(lane, n%slots); removes(n) {
+		it.Remove = []string{slot}
+	} else {
+		it.Add = append(it.Add, target(slot, n))
+	}
+	if isKept(n) {
+		it.Add = append(it.Add, target(keptPath(lane, n), n))
+	}
+	return it
+}
+
+// slotAfter tells which item put what is in a slot after n items; 0 if it is empty.
+func slotAfter(slot, n int) int {
+	last := n - (n-slot+slots)%slots
+	if last < 1 || removes(last) {
+		return 0
+	}
+	return last
+}

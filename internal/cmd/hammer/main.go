@@ -1,0 +1,100 @@
+// Hammer loads a real repository and tries to catch it lying.
+//
+//	hammer [-duration 1m] [-dir DIR] [-seed S]
+//
+// One process is the publisher, with a directory store and a directory journal; it
+// adds from many goroutines as fast as it is let. It is killed with SIGKILL and
+// started again, at random moments. The other process, this one, serves the store
+// over HTTP on the loopback, installs a new root now and then, keeps account of
+// what the publisher said, and lets go-tuf clients update without a pause. See
+// lane for what is added and what each client can tell from it.
+//
+// The first untruth ends the run with status 1:
+//
+//   - an accepted item is not published, or not whole, or not in order;
+//   - what was published shows the wrong target, or one that was not yet added;
+//   - a receipt names a generation that clients can't see when it resolves, or says
+//     another one when it is asked again;
+//   - a client fails in any way, or a version or content goes back;
+//   - a name has two contents;
+//   - the publisher ends by itself.
+//
+// A kill loses nothing of the page cache: what a power cut does is tested with a
+// simulated disk.
+//
+// A line is printed every few seconds, and a summary last:
+//
+//	accepted=N published=N kills=N refreshes=N failures=0
+//
+// The seed decides what is added and when it is killed, but no schedule of
+// processes can be repeated. DIR, which must not exist, is kept; without it a
+// temporary directory is used, and kept if there was a failure.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"time"
+)
+
+func main() {
+	if dir := os.Getenv(publisherDir); dir != "" {
+		os.Exit(publisher(dir))
+	}
+	duration := flag.Duration("duration", time.Minute, "how long to go on")
+	dir := flag.String("dir", "", "a `directory` to make and to keep")
+	seed := flag.Uint64("seed", rand.Uint64(), "of all that is random")
+	flag.Parse()
+	if flag.NArg() > 0 {
+		flag.Usage()
+		os.Exit(2)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, *duration, *dir, *seed, os.Stdout); err != nil {
+		os.Exit(1)
+	}
+}
+
+// publisher is the process that gets killed; it returns its exit status.
+func publisher(dir string) int {
+	if err := publish(context.Background(), dir, os.Stdin, os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+// run hammers and prints; the error is the first untruth.
+func run(ctx context.Context, duration time.Duration, dir string, seed uint64, out io.Writer) (err error) {
+	if dir == "" {
+		temp, err := os.MkdirTemp("", "hammer-")
+		if err != nil {
+			return err
+		}
+		dir = filepath.Join(temp, "site")
+		defer func() {
+			if err == nil {
+				os.RemoveAll(temp)
+			}
+		}()
+	}
+	h := &hammer{dir: dir, rng: rand.New(rand.NewPCG(seed, 0)), seed: seed, out: out, book: newBook()}
+	fmt.Fprintf(out, "hammer -duration %v -seed %d, in %s\n", duration, seed, dir)
+	if err = h.run(ctx, duration); err != nil {
+		fmt.Fprintln(out, "UNTRUTH:", err)
+		fmt.Fprintln(out, "what it left is in", dir)
+	}
+	failures := 0
+	if err != nil {
+		failures = 1
+	}
+	fmt.Fprintln(out, h.line(), fmt.Sprintf("failures=%d", failures))
+	return err
+}

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+)
+
+var errDied = errors.New("the publisher ended by itself")
+
+// start starts a publisher and takes down what it tells. It is killed when its
+// life is over, or ends by itself when all is settled.
+func (h *hammer) start(ctx context.Context, life time.Duration, settle bool) error {
+	program, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, program)
+	cmd.Env = append(os.Environ(), publisherDir+"="+h.dir)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	if !settle {
+		killer := time.AfterFunc(life, func() { _ = cmd.Process.Kill() })
+		defer killer.Stop()
+	}
+	// It may be killed before it reads this. What it tells must be read meanwhile.
+	orders := h.book.orders(settle)
+	go func() { _ = json.NewEncoder(in).Encode(orders) }()
+	readErr := h.read(ctx, out)
+	if readErr != nil {
+		_ = cmd.Process.Kill()
+	}
+	waitErr := cmd.Wait()
+	killed := strings.Contains(fmt.Sprint(waitErr), "killed")
+	switch {
+	case readErr != nil:
+		return readErr
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case settle && waitErr == nil, !settle && killed:
+		return nil
+	}
+	return fmt.Errorf("%w: %v: %s", errDied, waitErr, stderr.String())
+}
+
+// read takes down the lines of a publisher until it ends. A receipt's generation
+// must be visible by then.
+func (h *hammer) read(ctx context.Context, out io.Reader) error {
+	lines := bufio.NewReader(out)
+	for {
+		line, err := lines.ReadString('\n')
+		if err != nil {
+			return nil // it ended; a line without an end was cut by the kill
+		}
+		var kind string
+		var lane, n int
+		var generation int64
+		if _, err := fmt.Sscan(line, &kind, &lane, &n); err != nil {
+			return fmt.Errorf("the publisher told %q: %w", line, err)
+		}
+		if kind == "a" {
+			if err := h.book.accept(lane, n); err != nil {
+				return err
+			}
+			continue
+		}
+		if _, err := fmt.Sscan(line, &kind, &lane, &n, &generation); err != nil {
+			return fmt.Errorf("the publisher told %q: %w", line, err)
+		}
+		isNew, err := h.book.publish(lane, n, generation)
+		if err != nil {
+			return err
+		}
+		if !isNew {
+			continue
+		}
+		visible, err := h.visible(ctx)
+		if err != nil {
+			return err
+		}
+		if visible < generation {
+			return fmt.Errorf("lane %d: the receipt of item %d names generation %d, and clients see %d", lane, n, generation, visible)
+		}
+	}
+}

@@ -1,0 +1,148 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/bindery-tuf/bindery/repository"
+)
+
+// publisherDir is the variable that makes this program the publisher of a site.
+const publisherDir = "BINDERY_HAMMER_PUBLISHER"
+
+// orders are what a publisher is told as it starts, as JSON on its standard input,
+// which then stays open for as long as the one who started it lives.
+type orders struct {
+	Lanes []laneOrders
+	// Settle: submit one more item for each lane, wait for all, and end.
+	Settle bool
+}
+
+type laneOrders struct {
+	Next int   // the item to submit first
+	Ask  []int // earlier items whose outcome is to be told again
+}
+
+// waiting is how many receipts of one lane are waited for at most.
+const waiting = 12
+
+// publish opens the site and does what it is ordered, telling with a line each time
+//
+//	a LANE N              that item N of LANE was accepted
+//	p LANE N GENERATION   that the receipt resolved: it is published in GENERATION
+//
+// until it is killed, or all is settled. Each line is one write, so that a kill
+// leaves whole ones.
+func publish(ctx context.Context, dir string, in io.Reader, out io.Writer) error {
+	var o orders
+	if err := json.NewDecoder(in).Decode(&o); err != nil {
+		return fmt.Errorf("orders: %w", err)
+	}
+	go func() {
+		_, _ = io.Copy(io.Discard, in)
+		os.Exit(3) // whoever reads the lines is gone
+	}()
+	repo, err := openSite(ctx, dir)
+	if err != nil {
+		return err
+	}
+	d, err := readDocuments(dir)
+	if err != nil {
+		return err
+	}
+	if err := repo.Install(ctx, d); err != nil {
+		return err
+	}
+	runCtx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return repo.Run(runCtx) })
+	tell := &teller{out: out}
+	var working sync.WaitGroup
+	for lane, order := range o.Lanes {
+		working.Add(1)
+		g.Go(func() error {
+			defer working.Done()
+			return work(gctx, repo, tell, lane, order, o.Settle)
+		})
+	}
+	working.Wait()
+	cancel()
+	return errors.Join(g.Wait(), repo.Close())
+}
+
+type teller struct {
+	mu  sync.Mutex
+	out io.Writer
+}
+
+func (t *teller) tell(format string, args ...any) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	fmt.Fprintf(t.out, format+"\n", args...)
+}
+
+// work is one lane: a goroutine that submits, and one that waits for receipts.
+func work(ctx context.Context, repo *repository.Repository, tell *teller, lane int, order laneOrders, settle bool) error {
+	type submitted struct {
+		n       int
+		receipt *repository.Receipt
+	}
+	receipts := make(chan submitted, waiting)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		for s := range receipts {
+			o, err := s.receipt.Wait(ctx)
+			if err != nil {
+				return fmt.Errorf("lane %d, item %d: %w", lane, s.n, err)
+			}
+			tell.tell("p %d %d %d", lane, s.n, o.Generation)
+		}
+		return nil
+	})
+	g.Go(func() error {
+		defer close(receipts)
+		submit := func(n int, isNew bool) error {
+			r, err := repo.Submit(ctx, item(lane, n))
+			for errors.Is(err, repository.ErrBusy) {
+				time.Sleep(5 * time.Millisecond)
+				r, err = repo.Submit(ctx, item(lane, n))
+			}
+			if err != nil {
+				return fmt.Errorf("lane %d, item %d: %w", lane, n, err)
+			}
+			if isNew {
+				tell.tell("a %d %d", lane, n)
+			}
+			select {
+			case receipts <- submitted{n, r}:
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		// Items that were accepted are submitted again, which changes nothing.
+		for _, n := range order.Ask {
+			if err := submit(n, false); err != nil {
+				return err
+			}
+		}
+		for n := order.Next; ; n++ {
+			if err := submit(n, true); err != nil {
+				return err
+			}
+			if settle {
+				return nil
+			}
+		}
+	})
+	return g.Wait()
+}
