@@ -53,15 +53,15 @@ func (h *hammer) run(ctx context.Context, duration time.Duration) error {
 	defer server.Close()
 	h.url = server.URL + "/metadata"
 
-	over, end := context.WithCancel(ctx)
-	defer end()
+	over, stop := context.WithCancel(ctx)
+	defer stop()
 	g, gctx := errgroup.WithContext(over)
 	for i := range clients {
 		g.Go(func() error { return h.updateUntil(gctx, i) })
 	}
 	g.Go(func() error { return h.report(gctx) })
 	g.Go(func() error {
-		defer end() // the clients go on until all is settled
+		defer stop() // the clients go on until all is settled
 		return h.killUntil(gctx, time.Now().Add(duration))
 	})
 	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
@@ -95,12 +95,11 @@ func (h *hammer) killUntil(ctx context.Context, deadline time.Time) error {
 				return err
 			}
 		}
-		// Some die as they open the repository.
-		life := time.Duration(h.rng.Int64N(int64(1500 * time.Millisecond)))
-		if h.rng.IntN(4) == 0 {
-			life = time.Duration(h.rng.Int64N(int64(80 * time.Millisecond)))
+		dies := end{after: h.upTo(time.Second), opened: true}
+		if h.rng.IntN(4) == 0 { // perhaps while it opens the repository
+			dies = end{after: h.upTo(500 * time.Millisecond)}
 		}
-		if err := h.start(ctx, life, false); err != nil {
+		if err := h.start(ctx, dies); err != nil {
 			return err
 		}
 		h.kills.Add(1)
@@ -108,11 +107,13 @@ func (h *hammer) killUntil(ctx context.Context, deadline time.Time) error {
 			return err
 		}
 	}
-	if err := h.start(ctx, 0, true); err != nil {
+	if err := h.start(ctx, end{never: true}); err != nil {
 		return err
 	}
 	return h.book.settled()
 }
+
+func (h *hammer) upTo(d time.Duration) time.Duration { return time.Duration(h.rng.Int64N(int64(d))) }
 
 // updateUntil is one client. Now and then it begins anew, with nothing but root 1.
 func (h *hammer) updateUntil(ctx context.Context, number int) error {

@@ -16,9 +16,15 @@ import (
 
 var errDied = errors.New("the publisher ended by itself")
 
-// start starts a publisher and takes down what it tells. It is killed when its
-// life is over, or ends by itself when all is settled.
-func (h *hammer) start(ctx context.Context, life time.Duration, settle bool) error {
+// end says when a publisher is killed.
+type end struct {
+	after  time.Duration
+	opened bool // after it opened the repository, and not after it started
+	never  bool // it settles everything, and ends by itself
+}
+
+// start starts a publisher and takes down what it tells until its end.
+func (h *hammer) start(ctx context.Context, end end) error {
 	program, err := os.Executable()
 	if err != nil {
 		return err
@@ -38,14 +44,20 @@ func (h *hammer) start(ctx context.Context, life time.Duration, settle bool) err
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	if !settle {
-		killer := time.AfterFunc(life, func() { _ = cmd.Process.Kill() })
-		defer killer.Stop()
+	killer := time.AfterFunc(time.Hour, func() { _ = cmd.Process.Kill() })
+	defer killer.Stop()
+	opened := func() {
+		if end.opened && !end.never {
+			killer.Reset(end.after)
+		}
+	}
+	if !end.opened && !end.never {
+		killer.Reset(end.after)
 	}
 	// It may be killed before it reads this. What it tells must be read meanwhile.
-	orders := h.book.orders(settle)
+	orders := h.book.orders(end.never)
 	go func() { _ = json.NewEncoder(in).Encode(orders) }()
-	readErr := h.read(ctx, out)
+	readErr := h.read(ctx, out, opened)
 	if readErr != nil {
 		_ = cmd.Process.Kill()
 	}
@@ -56,7 +68,7 @@ func (h *hammer) start(ctx context.Context, life time.Duration, settle bool) err
 		return readErr
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case settle && waitErr == nil, !settle && killed:
+	case end.never && waitErr == nil, !end.never && killed:
 		return nil
 	}
 	return fmt.Errorf("%w: %v: %s", errDied, waitErr, stderr.String())
@@ -64,12 +76,16 @@ func (h *hammer) start(ctx context.Context, life time.Duration, settle bool) err
 
 // read takes down the lines of a publisher until it ends. A receipt's generation
 // must be visible by then.
-func (h *hammer) read(ctx context.Context, out io.Reader) error {
+func (h *hammer) read(ctx context.Context, out io.Reader, opened func()) error {
 	lines := bufio.NewReader(out)
 	for {
 		line, err := lines.ReadString('\n')
 		if err != nil {
 			return nil // it ended; a line without an end was cut by the kill
+		}
+		if line == "o\n" {
+			opened()
+			continue
 		}
 		var kind string
 		var lane, n int

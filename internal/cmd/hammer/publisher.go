@@ -36,6 +36,7 @@ const waiting = 12
 
 // publish opens the site and does what it is ordered, telling with a line each time
 //
+//	o                     that the repository is open
 //	a LANE N              that item N of LANE was accepted
 //	p LANE N GENERATION   that the receipt resolved: it is published in GENERATION
 //
@@ -54,6 +55,8 @@ func publish(ctx context.Context, dir string, in io.Reader, out io.Writer) error
 	if err != nil {
 		return err
 	}
+	tell := &teller{out: out}
+	tell.tell("o")
 	d, err := readDocuments(dir)
 	if err != nil {
 		return err
@@ -65,7 +68,6 @@ func publish(ctx context.Context, dir string, in io.Reader, out io.Writer) error
 	defer cancel()
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return repo.Run(runCtx) })
-	tell := &teller{out: out}
 	var working sync.WaitGroup
 	for lane, order := range o.Lanes {
 		working.Add(1)
