@@ -103,13 +103,9 @@ func openDir(dir string) (*repository.Repository, error) {
 	})
 }
 
-// A publisher is killed again and again, at random moments. Every upload that it
-// said it accepted is published in the end, and every client is content.
-func TestKill(t *testing.T) {
-	kills := 20
-	if testing.Short() {
-		kills = 5
-	}
+// createDir makes a repository that openDir opens.
+func createDir(t *testing.T) (string, *dirstore.Store) {
+	t.Helper()
 	dir := t.TempDir()
 	seed := bytes.Repeat([]byte{7}, ed25519.SeedSize)
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "seed"), seed, 0o600))
@@ -129,7 +125,17 @@ func TestKill(t *testing.T) {
 	}, c.Documents())
 	require.NoError(t, err)
 	require.NoError(t, repo.Close())
+	return dir, store
+}
 
+// A publisher is killed again and again, at random moments. Every upload that it
+// said it accepted is published in the end, and every client is content.
+func TestKill(t *testing.T) {
+	kills := 20
+	if testing.Short() {
+		kills = 5
+	}
+	dir, store := createDir(t)
 	accepted := map[int64]bool{}
 	rng := rand.New(rand.NewPCG(1, 2))
 	for k := range kills {
@@ -162,7 +168,7 @@ func TestKill(t *testing.T) {
 	}
 	require.Greater(t, len(accepted), kills)
 
-	repo, err = openDir(dir)
+	repo, err := openDir(dir)
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)

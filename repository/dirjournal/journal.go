@@ -99,11 +99,7 @@ func (j *Journal) Stats(ctx context.Context) (repository.QueueStats, error) {
 		return repository.QueueStats{}, fmt.Errorf("queue: %w", err)
 	}
 	defer j.mu.Unlock()
-	s := repository.QueueStats{Pending: len(j.queue.pending)}
-	if s.Pending > 0 {
-		s.Oldest = j.queue.pending[0].accepted
-	}
-	return s, nil
+	return j.queue.stats(), nil
 }
 
 // Lead implements repository.Journal. Since no other process has the journal

@@ -74,19 +74,25 @@ func (j *Journal) records() ([]repository.Record, error) {
 	if err != nil {
 		return nil, err
 	}
-	var records []repository.Record
-	_, err = replay(j.fsys, j.dir, l.segments, func(kind byte, data []byte) error {
-		if kind != recordLine {
-			return nil
-		}
-		r, err := decode[repository.Record](data)
-		if r.Kind == repository.KindCheckpoint {
-			records = records[:0]
-		}
-		records = append(records, r)
-		return err
-	})
-	return records, err
+	var log recordLog
+	_, err = replay(j.fsys, j.dir, l.segments, log.read)
+	return log.records, err
+}
+
+// recordLog is the newest checkpoint record and those after it, or all.
+type recordLog struct{ records []repository.Record }
+
+// read takes in one line of the log.
+func (l *recordLog) read(kind byte, data []byte) error {
+	if kind != recordLine {
+		return nil
+	}
+	r, err := decode[repository.Record](data)
+	if r.Kind == repository.KindCheckpoint {
+		l.records = l.records[:0]
+	}
+	l.records = append(l.records, r)
+	return err
 }
 
 // Await implements repository.Leader.

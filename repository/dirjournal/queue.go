@@ -50,6 +50,14 @@ func (q *queue) push(fresh []*entry) {
 	q.pending = append(q.pending, fresh...)
 }
 
+func (q *queue) stats() repository.QueueStats {
+	s := repository.QueueStats{Pending: len(q.pending)}
+	if s.Pending > 0 {
+		s.Oldest = q.pending[0].accepted
+	}
+	return s
+}
+
 // decidable says why a record can't be applied, or nil.
 func (q *queue) decidable(r repository.Record) error {
 	if r.Kind != repository.KindSeal {

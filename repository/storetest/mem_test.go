@@ -19,6 +19,14 @@ func TestMemJournal(t *testing.T) {
 	})
 }
 
+func TestMemReader(t *testing.T) {
+	storetest.TestReader(t, func(*testing.T) (storetest.Place, func() (repository.Reader, error)) {
+		j := storetest.NewJournal()
+		place := storetest.Place{Open: func() (repository.Journal, error) { return j.Handle(), nil }, Expire: j.Expire}
+		return place, func() (repository.Reader, error) { return j.Handle(), nil }
+	})
+}
+
 func TestMemStoreHistory(t *testing.T) {
 	s := storetest.NewStore()
 	require.NoError(t, s.Swap(t.Context(), "timestamp.json", nil, []byte("1")))

@@ -140,11 +140,7 @@ func (j *MemJournal) Stats(ctx context.Context) (repository.QueueStats, error) {
 		return repository.QueueStats{}, fmt.Errorf("queue: %w", err)
 	}
 	defer j.mu.Unlock()
-	s := repository.QueueStats{Pending: len(j.pending)}
-	if s.Pending > 0 {
-		s.Oldest = j.pending[0].item.Accepted
-	}
-	return s, nil
+	return j.stats(), nil
 }
 
 // Lead implements repository.Journal.

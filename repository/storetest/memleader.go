@@ -53,16 +53,9 @@ func (m *memLeader) Load(ctx context.Context) (repository.Log, error) {
 	if m.loaded {
 		return repository.Log{}, errors.New("load: it was called before")
 	}
-	log := repository.Log{Epoch: m.epoch}
-	for _, data := range m.handle.records {
-		var r repository.Record
-		if err := json.Unmarshal(data, &r); err != nil {
-			return repository.Log{}, fmt.Errorf("load: %w", err)
-		}
-		if r.Kind == repository.KindCheckpoint {
-			log.Records = nil
-		}
-		log.Records = append(log.Records, r)
+	log, err := m.handle.log()
+	if err != nil {
+		return repository.Log{}, fmt.Errorf("load: %w", err)
 	}
 	m.loaded = true
 	return log, nil
