@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
@@ -42,7 +43,7 @@ func Create(ctx context.Context, cfg Config, d Documents) (*Repository, error) {
 		return nil, fmt.Errorf("create repository: %w", err)
 	}
 	if err := p.create(ctx, log, d); err != nil {
-		return nil, errors.Join(fmt.Errorf("create repository: %w", err), p.leader.Release(context.WithoutCancel(ctx)))
+		return nil, errors.Join(fmt.Errorf("create repository: %w", err), release(p.leader))
 	}
 	return newRepository(p), nil
 }
@@ -99,7 +100,7 @@ func Open(ctx context.Context, cfg Config) (*Repository, error) {
 		return nil, fmt.Errorf("open repository: %w", err)
 	}
 	if err := p.recover(ctx, log); err != nil {
-		return nil, errors.Join(fmt.Errorf("open repository: %w", err), p.leader.Release(context.WithoutCancel(ctx)))
+		return nil, errors.Join(fmt.Errorf("open repository: %w", err), release(p.leader))
 	}
 	return newRepository(p), nil
 }
@@ -120,7 +121,7 @@ func lead(ctx context.Context, cfg Config) (*publisher, Log, error) {
 	}
 	log, err := leader.Load(ctx)
 	if err != nil {
-		return nil, Log{}, errors.Join(fmt.Errorf("journal: %w", err), leader.Release(context.WithoutCancel(ctx)))
+		return nil, Log{}, errors.Join(fmt.Errorf("journal: %w", err), release(leader))
 	}
 	return &publisher{
 		cfg: cfg, log: cfg.Logger, leader: leader,
@@ -129,6 +130,14 @@ func lead(ctx context.Context, cfg Config) (*publisher, Log, error) {
 		cache:      newBinCache(cfg.CacheBytes),
 		quarantine: map[int]error{}, patience: firstRecheck,
 	}, log, nil
+}
+
+// release gives the lead up, also after the caller's context ended, but a journal
+// that doesn't answer keeps nobody for long.
+func release(l Leader) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	return l.Release(ctx)
 }
 
 func (p *publisher) recover(ctx context.Context, log Log) error {

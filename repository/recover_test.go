@@ -28,13 +28,15 @@ func history(ctx context.Context, repo *repository.Repository) (err error) {
 		{ID: "first", Add: files("x", 6)},
 		{ID: "second", Add: []roles.Target{file("packages/x/x-1.tar.gz", "again")}, Remove: []string{"packages/x/x-2.tar.gz"}},
 	} {
-		r, err := repo.Submit(ctx, it)
-		if err != nil {
-			return fmt.Errorf("item %d: %w", i, err)
-		}
-		wait, cancel := context.WithTimeout(ctx, 10*time.Minute)
-		_, err = r.Wait(wait)
-		cancel()
+		err := func() error {
+			wait, cancel := context.WithTimeout(ctx, 10*time.Minute)
+			defer cancel()
+			r, err := repo.Submit(wait, it)
+			if err == nil {
+				_, err = r.Wait(wait)
+			}
+			return err
+		}()
 		if err != nil {
 			return fmt.Errorf("item %d: %w", i, err)
 		}
@@ -58,38 +60,6 @@ func (e *env) finishHistory() {
 	require.Equal(e.t, repository.Published, second.State)
 	require.LessOrEqual(e.t, first.Generation, second.Generation)
 	e.check()
-}
-
-// Every call of store and journal fails once, before or after it did its work:
-// the repository goes on by itself, or after it was opened again.
-func TestEveryCallFailsOnce(t *testing.T) {
-	for _, fault := range []faulty.Fault{faulty.Before, faulty.After} {
-		for n := 1; ; n++ {
-			hit := false
-			t.Run(fmt.Sprintf("fault %d call %d", fault, n), func(t *testing.T) {
-				inBubble(t, 2, delegation.Succinct, func(t *testing.T, e *env) {
-					e.inject.Plan(func(c faulty.Call) faulty.Fault {
-						if c.N == n {
-							hit = true
-							return fault
-						}
-						return faulty.None
-					})
-					if err := e.history(); err != nil {
-						require.ErrorIs(t, err, faulty.ErrInjected)
-						e.repo.Close()
-						e.open()
-					}
-					e.inject.Plan(nil)
-					e.finishHistory()
-				})
-			})
-			if !hit {
-				require.Greater(t, n, 15, "the history made too few calls")
-				break
-			}
-		}
-	}
 }
 
 // The process dies at every call, before or after it did its work; the next one

@@ -248,7 +248,7 @@ func (r *Repository) Close() error {
 		r.end(ErrClosed)
 		r.publishing.Lock() // Run and Install let go of it soon
 		defer r.publishing.Unlock()
-		err := r.pub.leader.Release(context.Background())
+		err := release(r.pub.leader)
 		if errors.Is(err, ErrFenced) { // there is nothing left to give up
 			err = nil
 		}

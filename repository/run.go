@@ -50,10 +50,11 @@ func (r *Repository) Run(ctx context.Context) error {
 	retry := firstRetry
 	for {
 		arrived, err := r.await(ctx)
-		if err != nil {
+		if err == nil {
+			err = r.exclusively(func(p *publisher) error { return p.step(ctx, arrived) })
+		} else if ctx.Err() != nil {
 			return r.runError(ctx, err)
 		}
-		err = r.exclusively(func(p *publisher) error { return p.step(ctx, arrived) })
 		r.noteErr(err)
 		switch {
 		case err == nil:

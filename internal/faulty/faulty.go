@@ -31,12 +31,16 @@ const (
 // the Injector, from 1.
 type Call struct {
 	N    int
-	Op   string // "store.Create", "journal.Enqueue", "leader.Append", …
+	Op   string // "store.Create", "journal.Enqueue", "leader.Append", …: each method has one
 	Name string // the store's name, or the kinds of the records
 }
 
 // Injector decides about calls. The zero value lets all pass.
 type Injector struct {
+	// All also lets those calls fail, and counts them, with which nothing is
+	// decided: Lead and Release, Await, Stats and Outcome. It is set before use.
+	All bool
+
 	mu    sync.Mutex
 	plan  func(Call) Fault
 	calls []Call
@@ -70,6 +74,14 @@ func (in *Injector) Calls() []Call {
 	return append([]Call(nil), in.calls...)
 }
 
+// minor is do for a call that All is about.
+func (in *Injector) minor(ctx context.Context, op, name string, f func() error) error {
+	if !in.All {
+		return f()
+	}
+	return in.do(ctx, op, name, f)
+}
+
 func (in *Injector) do(ctx context.Context, op, name string, f func() error) error {
 	in.mu.Lock()
 	call := Call{N: len(in.calls) + 1, Op: op, Name: name}
@@ -86,6 +98,9 @@ func (in *Injector) do(ctx context.Context, op, name string, f func() error) err
 	case After:
 		return errors.Join(f(), err)
 	case Hang:
+		if ctx.Done() == nil {
+			panic(fmt.Sprintf("%s %s: it would hang for ever: its context never ends", op, name))
+		}
 		<-ctx.Done()
 		return errors.Join(ctx.Err(), err)
 	case Hold:
@@ -96,7 +111,8 @@ func (in *Injector) do(ctx context.Context, op, name string, f func() error) err
 	}
 }
 
-// Store is a store whose calls may fail. Reads fail only Before or Hang.
+// Store is a store whose calls may fail. A call that only reads returns no result
+// After, as if the answer was lost.
 type Store struct {
 	*Injector
 	Inner repository.Store
@@ -110,7 +126,7 @@ func (s Store) Get(ctx context.Context, name string) (data []byte, err error) {
 		data, err = s.Inner.Get(ctx, name)
 		return err
 	})
-	return data, err
+	return result(data, err)
 }
 
 // Create implements repository.Store.
@@ -147,23 +163,38 @@ func (j Journal) Enqueue(ctx context.Context, items ...repository.Item) error {
 }
 
 // Outcome implements repository.Journal.
-func (j Journal) Outcome(ctx context.Context, id string) (repository.Outcome, error) {
-	return j.Inner.Outcome(ctx, id)
+func (j Journal) Outcome(ctx context.Context, id string) (o repository.Outcome, err error) {
+	err = j.minor(ctx, "journal.Outcome", id, func() (err error) {
+		o, err = j.Inner.Outcome(ctx, id)
+		return err
+	})
+	return result(o, err)
 }
 
 // Stats implements repository.Journal.
-func (j Journal) Stats(ctx context.Context) (repository.QueueStats, error) { return j.Inner.Stats(ctx) }
+func (j Journal) Stats(ctx context.Context) (s repository.QueueStats, err error) {
+	err = j.minor(ctx, "journal.Stats", "", func() (err error) {
+		s, err = j.Inner.Stats(ctx)
+		return err
+	})
+	return result(s, err)
+}
 
-// Lead implements repository.Journal.
-func (j Journal) Lead(ctx context.Context) (repository.Leader, error) {
-	inner, err := j.Inner.Lead(ctx)
+// Lead implements repository.Journal. After the fault After the lead is taken, and
+// nobody has it, until the handle is closed.
+func (j Journal) Lead(ctx context.Context) (l repository.Leader, err error) {
+	err = j.minor(ctx, "journal.Lead", "", func() (err error) {
+		l, err = j.Inner.Lead(ctx)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
-	return leader{j.Injector, inner}, nil
+	return leader{j.Injector, l}, nil
 }
 
-// Close implements repository.Journal.
+// Close implements repository.Journal. It never fails, so that a test that gives up
+// a handle gives up its lead.
 func (j Journal) Close() error { return j.Inner.Close() }
 
 type leader struct {
@@ -176,17 +207,19 @@ func (l leader) Load(ctx context.Context) (log repository.Log, err error) {
 		log, err = l.inner.Load(ctx)
 		return err
 	})
-	return log, err
+	return result(log, err)
 }
 
-func (l leader) Await(ctx context.Context, n int) error { return l.inner.Await(ctx, n) }
+func (l leader) Await(ctx context.Context, n int) error {
+	return l.minor(ctx, "leader.Await", "", func() error { return l.inner.Await(ctx, n) })
+}
 
 func (l leader) Pending(ctx context.Context, max int) (items []repository.Item, err error) {
 	err = l.do(ctx, "leader.Pending", "", func() (err error) {
 		items, err = l.inner.Pending(ctx, max)
 		return err
 	})
-	return items, err
+	return result(items, err)
 }
 
 func (l leader) Append(ctx context.Context, records ...repository.Record) error {
@@ -197,7 +230,17 @@ func (l leader) Append(ctx context.Context, records ...repository.Record) error 
 	return unknown(l.do(ctx, "leader.Append", name, func() error { return l.inner.Append(ctx, records...) }))
 }
 
-func (l leader) Release(ctx context.Context) error { return l.inner.Release(ctx) }
+func (l leader) Release(ctx context.Context) error {
+	return l.minor(ctx, "leader.Release", "", func() error { return l.inner.Release(ctx) })
+}
+
+func result[T any](v T, err error) (T, error) {
+	if err != nil {
+		var none T
+		return none, err
+	}
+	return v, nil
+}
 
 func unknown(err error) error {
 	if errors.Is(err, ErrInjected) {
