@@ -19,7 +19,6 @@ import (
 	"github.com/bindery-tuf/bindery/internal/repotest"
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/repository/dirstore"
-	"github.com/bindery-tuf/bindery/roles"
 )
 
 const (
@@ -214,19 +213,6 @@ func (h *hammer) noteNames(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// visible tells which generation clients see now.
-func (h *hammer) visible(ctx context.Context) (int64, error) {
-	data, err := h.store.Get(ctx, "timestamp.json")
-	if err != nil {
-		return 0, err
-	}
-	t, err := roles.Parse[metadata.TimestampType](data)
-	if err != nil {
-		return 0, fmt.Errorf("timestamp.json: %w", err)
-	}
-	return t.Version(), nil
 }
 
 func (h *hammer) report(ctx context.Context) error {

@@ -13,8 +13,8 @@
 //
 //   - an accepted item is not published, or not whole, or not in order;
 //   - what was published shows the wrong target, or one that was not yet added;
-//   - a receipt names a generation that clients can't see when it resolves, or says
-//     another one when it is asked again;
+//   - a receipt or an outcome names a generation that clients can't see at that
+//     moment, or another one when it is asked again;
 //   - a client fails in any way, or a version or content goes back;
 //   - a name has two contents;
 //   - the publisher ends by itself.
@@ -71,7 +71,7 @@ func publisher(dir string) int {
 	return 0
 }
 
-// run hammers and prints; the error is the first untruth.
+// run hammers and prints; the error is the first untruth, or the end of ctx.
 func run(ctx context.Context, duration time.Duration, dir string, seed uint64, out io.Writer) (err error) {
 	if dir == "" {
 		temp, err := os.MkdirTemp("", "hammer-")
@@ -87,13 +87,13 @@ func run(ctx context.Context, duration time.Duration, dir string, seed uint64, o
 	}
 	h := &hammer{dir: dir, rng: rand.New(rand.NewPCG(seed, 0)), seed: seed, out: out, book: newBook()}
 	fmt.Fprintf(out, "hammer -duration %v -seed %d, in %s\n", duration, seed, dir)
-	if err = h.run(ctx, duration); err != nil {
+	failures := 0
+	if err = h.run(ctx, duration); ctx.Err() != nil {
+		fmt.Fprintln(out, "interrupted; what it left is in", dir)
+	} else if err != nil {
+		failures = 1
 		fmt.Fprintln(out, "UNTRUTH:", err)
 		fmt.Fprintln(out, "what it left is in", dir)
-	}
-	failures := 0
-	if err != nil {
-		failures = 1
 	}
 	fmt.Fprintln(out, h.line(), fmt.Sprintf("failures=%d", failures))
 	return err

@@ -109,7 +109,7 @@ func (h *hammer) read(ctx context.Context, out io.Reader, opened func()) error {
 		if !isNew {
 			continue
 		}
-		visible, err := h.visible(ctx)
+		visible, err := visible(ctx, h.store)
 		if err != nil {
 			return err
 		}

@@ -73,7 +73,14 @@ func publish(ctx context.Context, dir string, in io.Reader, out io.Writer) error
 		working.Add(1)
 		g.Go(func() error {
 			defer working.Done()
-			return work(gctx, repo, tell, lane, order, o.Settle)
+			newest := make(chan int)
+			g, ctx := errgroup.WithContext(gctx)
+			g.Go(func() error { return ask(ctx, repo, dir, newest, lane) })
+			g.Go(func() error {
+				defer close(newest)
+				return work(ctx, repo, tell, newest, lane, order, o.Settle)
+			})
+			return g.Wait()
 		})
 	}
 	working.Wait()
@@ -92,8 +99,9 @@ func (t *teller) tell(format string, args ...any) {
 	fmt.Fprintf(t.out, format+"\n", args...)
 }
 
-// work is one lane: a goroutine that submits, and one that waits for receipts.
-func work(ctx context.Context, repo *repository.Repository, tell *teller, lane int, order laneOrders, settle bool) error {
+// work is one lane: a goroutine that submits, and one that waits for receipts. It
+// hands each item that it submitted to newest, if that is waited for.
+func work(ctx context.Context, repo *repository.Repository, tell *teller, newest chan<- int, lane int, order laneOrders, settle bool) error {
 	type submitted struct {
 		n       int
 		receipt *repository.Receipt
@@ -123,6 +131,10 @@ func work(ctx context.Context, repo *repository.Repository, tell *teller, lane i
 			}
 			if isNew {
 				tell.tell("a %d %d", lane, n)
+			}
+			select {
+			case newest <- n:
+			default:
 			}
 			select {
 			case receipts <- submitted{n, r}:
