@@ -159,6 +159,12 @@ func (e *env) check() {
 			require.Equal(e.t, 1, len(e.store.History(name)), name)
 		}
 	}
+	if e.altered == "" {
+		for f, err := range repository.Audit(e.t.Context(), e.store, repository.AuditConfig{}) {
+			require.NoError(e.t, err)
+			require.Equal(e.t, repository.SeverityNote, f.Severity, f)
+		}
+	}
 	repotest.CheckRepository(e.t, repotest.Published{
 		Store: e.store, Timestamps: e.store.History("timestamp.json"), Now: time.Now(),
 		Want: slices.Collect(maps.Values(e.want)), Gone: slices.Collect(maps.Keys(e.gone)),
