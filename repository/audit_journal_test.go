@@ -1,0 +1,146 @@
+package repository_test
+
+import (
+	"context"
+	"iter"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/bindery-tuf/bindery/delegation"
+	"github.com/bindery-tuf/bindery/internal/faulty"
+	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/roles"
+)
+
+// What the store holds of a generation that was given up is told from one that
+// is on its way by the journal only.
+func TestAuditOfABurntGeneration(t *testing.T) {
+	auditing(t, func(t *testing.T, fresh func() *published) {
+		p := fresh()
+		require.NoError(t, p.repo.Close())
+		p.env.cfg.CheckpointBytes = 0 // what came before a checkpoint isn't known
+		p.open()
+		failed := false
+		p.inject.Plan(func(c faulty.Call) faulty.Fault {
+			if c.Op == "store.Create" && c.Name == "6.snapshot.json" {
+				failed = true
+				return faulty.After
+			}
+			return faulty.None
+		})
+		p.publish(file(p.paths[0], "again")) // as 6, and then as 7
+		p.inject.Plan(nil)
+		require.True(t, failed)
+
+		p = fresh()
+		p.cfg.Targets = nil
+		require.Empty(t, p.audit()) // an earlier generation, for all that one can see
+		log := p.journalLog(t)
+		p = fresh()
+		p.cfg.Targets, p.cfg.Log = nil, &log
+		requireFindings(t, []repository.Finding{
+			finding(isNote, "orphan", "6.bins-0.json", "", "generation 6 was given up before it was published"),
+			finding(isNote, "orphan", "6.snapshot.json", "", "generation 6 was given up before it was published"),
+		}, p.audit())
+	})
+}
+
+func TestAuditAgainstTheJournal(t *testing.T) {
+	auditing(t, func(t *testing.T, fresh func() *published) {
+		log := fresh().journalLog(t)
+		audit := func(damage func(p *published), want ...repository.Finding) {
+			t.Helper()
+			p := fresh()
+			p.cfg.Log = &log
+			damage(p)
+			requireFindings(t, want, p.audit())
+		}
+		// Properly signed, and yet not what was published.
+		audit(func(p *published) {
+			p.bin(p.binName(1), func(b *roles.Bin) *roles.Bin {
+				return edited(p, b, b.Version(), b.Expires().Add(time.Hour))
+			})
+		}, finding(isError, "journal", "3.bins-1.json", "", "it is not what was published by the journal"))
+		audit(func(p *published) {
+			p.timestamp(5, append(p.files[snapshotName].Data, ' '))
+			p.files[snapshotName] = &fstest.MapFile{Data: append(p.files[snapshotName].Data, ' ')}
+		}, finding(isError, "journal", "timestamp.json", "", "not the one that the journal recorded for generation 5"))
+		audit(func(p *published) {
+			p.files["timestamp.json"] = &fstest.MapFile{Data: p.store.History("timestamp.json")[3]}
+			delete(p.files, "5.snapshot.json")
+			delete(p.files, "5.bins-3.json")
+		}, finding(isError, "journal", "timestamp.json", "", "it is version 4, and by the journal generation 5 is published"))
+
+		broken := log
+		broken.Records = append(broken.Records[:len(broken.Records):len(broken.Records)], repository.Record{Kind: repository.KindIntent, Generation: 6})
+		p := fresh()
+		p.cfg.Log = &broken
+		requireFindings(t, []repository.Finding{finding(isError, "journal", "", "", "the chain is broken")}, p.audit())
+
+		// A journal that is behind.
+		p = fresh()
+		p.publish(file(p.paths[0], "again"))
+		p = fresh()
+		p.cfg.Targets, p.cfg.Log = nil, &log
+		requireFindings(t, []repository.Finding{
+			finding(isWarning, "journal", "timestamp.json", "", "it is version 6, and the journal knows of 5"),
+		}, p.audit())
+	})
+}
+
+func TestAuditEnds(t *testing.T) {
+	inBubble(t, 4, delegation.Succinct, func(t *testing.T, e *env) {
+		old := repository.AuditConfig{Now: func() time.Time { return time.Now().AddDate(2, 0, 0) }}
+		for _, err := range repository.Audit(t.Context(), e.store, old) {
+			require.NoError(t, err)
+			break // to yield more would panic
+		}
+
+		errs := func(store repository.Reader) (findings int, last error) {
+			for _, err := range repository.Audit(t.Context(), store, repository.AuditConfig{}) {
+				require.NoError(t, last, "something came after an error")
+				if last = err; err == nil {
+					findings++
+				}
+			}
+			return findings, last
+		}
+		_, err := errs(repository.ReadFS(fstest.MapFS{"x": {}}))
+		require.ErrorIs(t, err, repository.ErrNotRepository)
+
+		n, err := errs(unlisted{e.store})
+		require.ErrorIs(t, err, faulty.ErrInjected)
+		require.Zero(t, n)
+
+		// A file that can't be read is a finding, and the audit goes on.
+		e.inject.Plan(func(c faulty.Call) faulty.Fault {
+			if c.Op == "store.Get" {
+				return faulty.Before
+			}
+			return faulty.None
+		})
+		n, err = errs(e.cfg.Store)
+		require.NoError(t, err)
+		require.Equal(t, 1, n) // the one root; there is no way beyond
+		e.inject.Plan(nil)
+
+		for range repository.Audit(t.Context(), e.cfg.Store, repository.AuditConfig{}) {
+			require.Fail(t, "a finding")
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		for _, err := range repository.Audit(ctx, e.store, repository.AuditConfig{}) {
+			require.ErrorIs(t, err, context.Canceled)
+		}
+	})
+}
+
+// unlisted is a store that can't be listed.
+type unlisted struct{ repository.Store }
+
+func (unlisted) List(context.Context) iter.Seq2[repository.Info, error] {
+	return func(yield func(repository.Info, error) bool) { yield(repository.Info{}, faulty.ErrInjected) }
+}
