@@ -36,7 +36,7 @@ func fetch[T roles.Type](a *auditor, e expected) *roles.Document[T] {
 	if r := judgeFile(e, data, doc, err); r != nil {
 		a.errorf(r.check, e.name, "%s", r.problem)
 	} else {
-		a.spareSignatures(e, doc)
+		a.spareSignatures(e.name, e.authority.Authority, doc)
 		a.compareRecorded(e.name, data)
 	}
 	if err != nil {
@@ -94,18 +94,18 @@ func sumOf(algorithm string, data []byte) (sum string, known bool) {
 // spareSignatures warns of an invalid signature of a listed key beside enough
 // valid ones: the key's holder signed something else, or the file was mended by
 // hand. An empty one waits to be filled, which is usual.
-func (a *auditor) spareSignatures(e expected, doc interface {
+func (a *auditor) spareSignatures(name string, auth roles.Authority, doc interface {
 	Canonical() []byte
 	Signatures() []roles.Signature
 }) {
 	signatures := doc.Signatures()
-	if len(signatures) <= e.authority.Threshold {
+	if len(signatures) <= auth.Threshold {
 		return
 	}
 	for _, s := range signatures {
-		for _, key := range e.authority.Keys {
+		for _, key := range auth.Keys {
 			if key.ID() == s.KeyID && len(s.Sig) > 0 && key.Verify(doc.Canonical(), s.Sig) != nil {
-				a.warnf(checkSignature, e.name, "the signature by key %s is invalid; the others suffice", s.KeyID)
+				a.warnf(checkSignature, name, "the signature by key %s is invalid; the others suffice", s.KeyID)
 			}
 		}
 	}

@@ -92,7 +92,9 @@ func (a *auditor) root(version int64, last *roles.Document[metadata.RootType]) (
 		a.errorf(r.check, name, "%s", r.problem)
 		return root, false
 	}
-	a.compareRecorded(name, data)
+	if auth, err := roles.RootAuthority(root, metadata.ROOT); err == nil {
+		a.spareSignatures(name, auth, root)
+	}
 	return root, true
 }
 
