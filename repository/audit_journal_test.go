@@ -138,6 +138,55 @@ func TestAuditEnds(t *testing.T) {
 	})
 }
 
+// A publisher at work doesn't disturb an audit, at whichever call it goes on.
+func TestAuditBesideAPublisher(t *testing.T) {
+	inBubble(t, 4, delegation.Succinct, func(t *testing.T, e *env) {
+		calls := 1
+		for at := 0; at < calls; at++ {
+			log := (&published{env: e}).journalLog(t)
+			store := &interrupted{Store: e.store, at: at, f: func() {
+				require.NoError(t, e.repo.Install(t.Context(), repository.Documents{Roots: [][]byte{e.ceremony.NextRoot(nil)}}))
+				e.publish(files("demo", 8)...)
+				e.publish(files("demo", 8)...)
+			}}
+			for f, err := range repository.Audit(t.Context(), store, repository.AuditConfig{Log: &log}) {
+				require.NoError(t, err)
+				if f.Check == "journal" { // published after the journal was read
+					require.Equal(t, repository.SeverityWarning, f.Severity)
+					continue
+				}
+				require.Equal(t, repository.SeverityNote, f.Severity, "call %d: %+v", at, f)
+			}
+			calls = max(calls, min(store.n, 20))
+		}
+		require.Greater(t, calls, 10)
+	})
+}
+
+// interrupted does something else before one call.
+type interrupted struct {
+	repository.Store
+	n, at int
+	f     func()
+}
+
+func (s *interrupted) call() {
+	if s.n == s.at {
+		s.f()
+	}
+	s.n++
+}
+
+func (s *interrupted) Get(ctx context.Context, name string) ([]byte, error) {
+	s.call()
+	return s.Store.Get(ctx, name)
+}
+
+func (s *interrupted) List(ctx context.Context) iter.Seq2[repository.Info, error] {
+	s.call()
+	return s.Store.List(ctx)
+}
+
 // unlisted is a store that can't be listed.
 type unlisted struct{ repository.Store }
 

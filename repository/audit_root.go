@@ -27,6 +27,7 @@ func (a *auditor) roots() (*roles.Document[metadata.RootType], error) {
 		return nil, fmt.Errorf("%w: there is no root metadata", ErrNotRepository)
 	}
 	slices.Sort(versions)
+	versions = append(versions, a.newRoots(versions[len(versions)-1])...)
 	if n := versions[len(versions)-1] - 1; n > maxRootSteps {
 		a.warnf(checkVersion, versioned(n+1, metadata.ROOT), "clients that begin with root 1 follow %d new roots at a time, and there are %d", maxRootSteps, n)
 	}
@@ -54,6 +55,20 @@ func (a *auditor) roots() (*roles.Document[metadata.RootType], error) {
 	}
 	a.expiry(versioned(trusted.Version(), metadata.ROOT), trusted.Expires(), a.cfg.Soon)
 	return trusted, nil
+}
+
+// newRoots are those that were written since the store was listed: clients ask for
+// the next root until there is none.
+func (a *auditor) newRoots(last int64) []int64 {
+	var versions []int64
+	for !a.done() {
+		last++
+		if _, err := a.store.Get(a.ctx, versioned(last, metadata.ROOT)); err != nil {
+			break
+		}
+		versions = append(versions, last)
+	}
+	return versions
 }
 
 func (a *auditor) rootGap(first, last int64) {

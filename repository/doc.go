@@ -54,6 +54,11 @@
 // target files are the index's own: each must be served under HASH.NAME, in the
 // target's directory, when Submit is called. [Handler] serves both over HTTP.
 //
+// # Audits
+//
+// [Audit] checks all that clients can come to, whoever published it, and changes
+// nothing. It needs no journal, and may run beside the publisher.
+//
 // # Growth
 //
 // Nothing is collected yet. A generation adds its bins and one snapshot to the
