@@ -1,6 +1,7 @@
 package repository_test
 
 import (
+	"io/fs"
 	"slices"
 	"strings"
 	"testing/fstest"
@@ -122,7 +123,7 @@ var damages = map[string]func(p *published) found{
 		return found{finding(isError, "version", p.binName(1), "", "it is version 7")}
 	},
 	"bin is a pipe": func(p *published) found {
-		p.files[p.binName(1)] = &fstest.MapFile{Mode: 1 << 25} // fs.ModeNamedPipe
+		p.files[p.binName(1)] = &fstest.MapFile{Mode: fs.ModeNamedPipe}
 		return found{finding(isError, "unreadable", p.binName(1), "", "not a file")}
 	},
 	"target in the wrong bin": func(p *published) found {
@@ -154,6 +155,11 @@ var damages = map[string]func(p *published) found{
 		name := p.hashed(p.paths[2], "sha256")
 		p.targets[name] = &fstest.MapFile{Data: []byte("content!2")}
 		return found{finding(isError, "file", name, p.paths[2], "its sha256 is ")}
+	},
+	"target file is a pipe": func(p *published) found {
+		name := p.hashed(p.paths[2], "sha256")
+		p.targets[name] = &fstest.MapFile{Mode: fs.ModeNamedPipe}
+		return found{finding(isError, "file", name, p.paths[2], "it is no file")}
 	},
 	"left behind": func(p *published) found {
 		for _, name := range []string{"6.bins-0.json", "6.snapshot.json", "2.targets.json", "1.other.json", "root.json", "notes.txt", "01.root.json"} {

@@ -38,16 +38,10 @@ func (a *auditor) targetFiles(t roles.Target) {
 
 // targetFile returns what is wrong with one file, or "".
 func (a *auditor) targetFile(name, algorithm string, t roles.Target) string {
-	f, err := a.cfg.Targets.Open(name)
+	info, err := fs.Stat(a.cfg.Targets, name) // before it is opened: a pipe would wait
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return "it does not exist"
-	case err != nil:
-		return fmt.Sprintf("it can't be read: %v", err)
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	switch {
 	case err != nil:
 		return fmt.Sprintf("it can't be read: %v", err)
 	case !info.Mode().IsRegular():
@@ -59,6 +53,11 @@ func (a *auditor) targetFile(name, algorithm string, t roles.Target) string {
 	if h == nil {
 		return "" // reported with the entry
 	}
+	f, err := a.cfg.Targets.Open(name)
+	if err != nil {
+		return fmt.Sprintf("it can't be read: %v", err)
+	}
+	defer f.Close()
 	if _, err := io.Copy(h, contextReader{a, f}); err != nil {
 		return fmt.Sprintf("it can't be read: %v", err)
 	}

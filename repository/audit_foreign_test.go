@@ -60,6 +60,19 @@ func TestAuditOfWhatWasSigned(t *testing.T) {
 			f.roots[1].Keys["carol too"] = f.roots[1].Keys["carol"]
 			f.roots[1].Roles[metadata.TARGETS].KeyIDs = []string{"carol", "carol too"}
 		}, []repository.Finding{finding(isWarning, "keys", root, "", "keys carol and carol too are the same")}},
+		"one key under two IDs, signing under the second": {func(f *foreign) {
+			f.roots[1].Keys["carol too"] = f.roots[1].Keys["carol"]
+			f.roots[1].Roles[metadata.TARGETS].KeyIDs = []string{"carol", "carol too"}
+			f.keys["carol too"] = f.keys["carol"]
+			f.signers[metadata.TARGETS] = []string{"carol too"}
+		}, []repository.Finding{finding(isWarning, "keys", root, "", "keys carol and carol too are the same")}},
+		"one key for a threshold of two": {func(f *foreign) {
+			f.roots[1].Keys["carol too"] = f.roots[1].Keys["carol"]
+			f.roots[1].Roles[metadata.TARGETS] = &metadata.Role{KeyIDs: []string{"carol", "carol too"}, Threshold: 2}
+		}, []repository.Finding{
+			finding(isWarning, "keys", root, "", "keys carol and carol too are the same"),
+			finding(isError, "keys", root, "", "a threshold of 2 can't be met with 1 usable keys"),
+		}},
 		"two signatures of one key": {func(f *foreign) {
 			d := f.targets["ö"].Delegations
 			d.Keys["alice too"] = d.Keys["alice"]

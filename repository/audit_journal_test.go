@@ -163,6 +163,25 @@ func TestAuditBesideAPublisher(t *testing.T) {
 	})
 }
 
+// A root that was written after the store was listed is one that clients follow.
+func TestAuditFollowsNewRoots(t *testing.T) {
+	files := newForeign(t).sign()
+	files["2.root.json"] = files["1.root.json"]
+	for f, err := range repository.Audit(t.Context(), late{repository.ReadFS(files)}, repository.AuditConfig{Now: func() time.Time { return foreignNow }}) {
+		require.NoError(t, err)
+		requireFindings(t, []repository.Finding{finding(isError, "version", "2.root.json", "", "it is version 1")}, []repository.Finding{f})
+		return
+	}
+	require.Fail(t, "nothing was found")
+}
+
+// late lists one root only.
+type late struct{ repository.Reader }
+
+func (late) List(context.Context) iter.Seq2[repository.Info, error] {
+	return func(yield func(repository.Info, error) bool) { yield(repository.Info{Name: "1.root.json"}, nil) }
+}
+
 // interrupted does something else before one call.
 type interrupted struct {
 	repository.Store

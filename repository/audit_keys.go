@@ -36,14 +36,13 @@ func (a *auditor) authorityFrom(name, role string, listed map[string]*metadata.K
 		}
 		if other, twice := seen[public.Fingerprint()]; twice {
 			a.warnf(checkKeys, name, "role %q: keys %s and %s are the same: some clients count its signature twice", role, other, id)
-			continue // its signature counts under the first ID
 		}
 		seen[public.Fingerprint()] = id
 		out.Keys = append(out.Keys, public)
 	}
-	out.usable = len(out.Keys) >= threshold
+	out.usable = len(seen) >= threshold
 	if !out.usable {
-		a.errorf(checkKeys, name, "role %q: a threshold of %d can't be met with %d usable keys", role, threshold, len(out.Keys))
+		a.errorf(checkKeys, name, "role %q: a threshold of %d can't be met with %d usable keys", role, threshold, len(seen))
 	}
 	return out
 }
