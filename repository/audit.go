@@ -11,9 +11,9 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 )
 
-// Reader is the half of a Store that changes nothing. ReadFS makes one of any
+// Files is the half of a Store that changes nothing. ReadFS makes one of any
 // folder.
-type Reader interface {
+type Files interface {
 	Get(ctx context.Context, name string) ([]byte, error)
 	List(ctx context.Context) iter.Seq2[Info, error]
 }
@@ -25,7 +25,7 @@ type AuditConfig struct {
 	// is read, under each of its names. Nil: they aren't looked at.
 	Targets fs.FS
 
-	// Log is what the journal says, as dirjournal.ReadLog returns it, to be
+	// Log is what the journal says, as a Reader returns it, to be
 	// compared with what is published. It must have been read before Audit is
 	// called. Nil: there is no journal, or it is no concern.
 	Log *Log
@@ -61,7 +61,7 @@ type AuditConfig struct {
 //
 // Cost: every file in use is read and verified once. Memory is that of the names,
 // of the snapshot and of one document for each level of delegation.
-func Audit(ctx context.Context, store Reader, cfg AuditConfig) iter.Seq2[Finding, error] {
+func Audit(ctx context.Context, store Files, cfg AuditConfig) iter.Seq2[Finding, error] {
 	return func(yield func(Finding, error) bool) {
 		a := &auditor{ctx: ctx, store: store, cfg: cfg, yield: yield, used: map[string]bool{}}
 		if a.cfg.Soon == 0 {
@@ -87,7 +87,7 @@ func Audit(ctx context.Context, store Reader, cfg AuditConfig) iter.Seq2[Finding
 // auditor is one run of Audit.
 type auditor struct {
 	ctx   context.Context
-	store Reader
+	store Files
 	cfg   AuditConfig
 	now   time.Time
 	yield func(Finding, error) bool

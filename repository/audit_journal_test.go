@@ -99,7 +99,7 @@ func TestAuditEnds(t *testing.T) {
 			break // to yield more would panic
 		}
 
-		errs := func(store repository.Reader) (findings int, last error) {
+		errs := func(store repository.Files) (findings int, last error) {
 			for _, err := range repository.Audit(t.Context(), store, repository.AuditConfig{}) {
 				require.NoError(t, last, "something came after an error")
 				if last = err; err == nil {
@@ -176,7 +176,7 @@ func TestAuditFollowsNewRoots(t *testing.T) {
 }
 
 // late lists one root only.
-type late struct{ repository.Reader }
+type late struct{ repository.Files }
 
 func (late) List(context.Context) iter.Seq2[repository.Info, error] {
 	return func(yield func(repository.Info, error) bool) { yield(repository.Info{Name: "1.root.json"}, nil) }

@@ -13,7 +13,7 @@ import (
 // ReadFS is the metadata in a folder, such as os.DirFS gives, whoever wrote it. It
 // is for Audit. Folders in it are passed over, and files beyond 64 MiB refused.
 // The file of a role whose name isn't a file's may be under its escaped name.
-func ReadFS(folder fs.FS) Reader { return readFS{folder} }
+func ReadFS(folder fs.FS) Files { return readFS{folder} }
 
 type readFS struct{ fs.FS }
 

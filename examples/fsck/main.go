@@ -58,7 +58,7 @@ func fsck(ctx context.Context, opts options, stdout io.Writer) (int, error) {
 		return failed, err
 	}
 	// The journal is read first: what is published meanwhile isn't a fault.
-	cfg, err := place.config(opts)
+	cfg, err := place.config(ctx, opts)
 	if err != nil {
 		return failed, err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"io"
@@ -92,13 +93,17 @@ func holdsMetadata(dir string) bool {
 }
 
 // config reads the journal, if there is one.
-func (p place) config(o options) (repository.AuditConfig, error) {
+func (p place) config(ctx context.Context, o options) (repository.AuditConfig, error) {
 	cfg := repository.AuditConfig{Soon: o.soon, SoonOnline: o.soonOnline}
 	if p.targets != "" {
 		cfg.Targets = os.DirFS(p.targets)
 	}
 	if p.journal != "" {
-		log, err := dirjournal.ReadLog(p.journal)
+		reader, err := dirjournal.OpenReader(p.journal)
+		var log repository.Log
+		if err == nil {
+			log, _, err = reader.Read(ctx)
+		}
 		if err != nil {
 			return cfg, fmt.Errorf("%w (-journal \"\" checks the rest)", err)
 		}
