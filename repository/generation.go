@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -152,7 +153,8 @@ func (p *publisher) build(ctx context.Context, gen int64, now time.Time, bins []
 	var mu sync.Mutex
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(p.cfg.Workers)
-	for i, edits := range plan.edits {
+	for _, i := range slices.Sorted(maps.Keys(plan.edits)) { // in order, so that a run can be repeated
+		edits := plan.edits[i]
 		g.Go(func() error {
 			if gctx.Err() != nil {
 				return gctx.Err()

@@ -21,7 +21,7 @@ const module = "github.com/bindery-tuf/bindery"
 // exception; one that must be is given a layer of its own. The first entry that
 // matches decides.
 var layers = [][]string{
-	{"internal/cjson", "internal/schema", "internal/disk"},
+	{"internal/cjson", "internal/schema", "internal/disk", "internal/crashfs"},
 	{"keys"},
 	{"keys/..."}, // each place where a key can live, and the suite for them
 	{"roles"},
@@ -80,7 +80,7 @@ func TestMayImport(t *testing.T) {
 // What lies in internal for tests must not be linked into a user's program.
 func TestNoTestCodeInPrograms(t *testing.T) {
 	for _, p := range list(t, "-deps", "./examples/...") {
-		for _, name := range []string{"internal/repotest", "internal/faulty", "keys/keystest", "repository/storetest"} {
+		for _, name := range []string{"internal/repotest", "internal/faulty", "internal/crashfs", "keys/keystest", "repository/storetest"} {
 			require.NotEqual(t, module+"/"+name, p.ImportPath)
 		}
 		require.NotEqual(t, "testing", p.ImportPath)

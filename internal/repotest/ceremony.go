@@ -2,6 +2,8 @@ package repotest
 
 import (
 	"context"
+	"crypto/ed25519"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -28,6 +30,7 @@ type Ceremony struct {
 	t       require.TestingT
 	signers []keys.Signer // all keys there ever were
 	layout  delegation.Bins
+	seed    *rand.ChaCha8 // makes all keys Ed25519, or nil
 
 	root          roles.RootSpec
 	binsRole      roles.Authority // who signs the role "bins"
@@ -39,7 +42,16 @@ type Ceremony struct {
 // NewCeremony makes all keys and version 1 of each offline document. What goes
 // wrong in a Ceremony, here or later, fails t.
 func NewCeremony(t require.TestingT, layout delegation.Bins, now time.Time) *Ceremony {
-	c := &Ceremony{t: t, layout: layout, Now: now}
+	return begin(&Ceremony{t: t, layout: layout, Now: now})
+}
+
+// NewSeededCeremony is NewCeremony with Ed25519 keys only, all made from a seed:
+// the same calls make the same documents, byte for byte.
+func NewSeededCeremony(t require.TestingT, layout delegation.Bins, now time.Time, seed [32]byte) *Ceremony {
+	return begin(&Ceremony{t: t, layout: layout, Now: now, seed: rand.NewChaCha8(seed)})
+}
+
+func begin(c *Ceremony) *Ceremony {
 	c.Bins, c.Online = c.NewEd25519(), c.NewP256()
 	c.root = roles.RootSpec{
 		Root:      Of(2, c.NewEd25519(), c.NewEd25519(), c.NewP256()),
@@ -122,10 +134,22 @@ func (c *Ceremony) NextBins(change func(*roles.Authority)) []byte {
 }
 
 // NewEd25519 makes a key that the ceremony can sign with from now on.
-func (c *Ceremony) NewEd25519() keys.Signer { return c.adopt(keys.GenerateEd25519()) }
+func (c *Ceremony) NewEd25519() keys.Signer {
+	if c.seed != nil {
+		seed := make([]byte, ed25519.SeedSize)
+		c.seed.Read(seed)
+		return c.adopt(keys.NewSigner(ed25519.NewKeyFromSeed(seed)))
+	}
+	return c.adopt(keys.GenerateEd25519())
+}
 
 // NewP256 is NewEd25519 for an ECDSA P-256 key.
-func (c *Ceremony) NewP256() keys.Signer { return c.adopt(keys.GenerateP256()) }
+func (c *Ceremony) NewP256() keys.Signer {
+	if c.seed != nil {
+		return c.NewEd25519()
+	}
+	return c.adopt(keys.GenerateP256())
+}
 
 func (c *Ceremony) adopt(s *keys.MemorySigner, err error) keys.Signer {
 	require.NoError(c.t, err)

@@ -2,8 +2,10 @@ package dirjournal
 
 import (
 	"fmt"
+	"path/filepath"
 	"testing"
 
+	"github.com/bindery-tuf/bindery/internal/disk"
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/stretchr/testify/require"
 )
@@ -129,16 +131,27 @@ func TestOpenReadsLittle(t *testing.T) {
 		require.NoError(t, j.Enqueue(t.Context(), item(fmt.Sprintf("late-%02d", n))))
 		publish(t, leader, 10_000+n, fmt.Sprintf("late-%02d", n))
 
-		d.opened = nil
-		_, err := replay(d, "/journal", segments(t, d), newQueue(lim.remember).read)
+		noted := &opens{FS: d}
+		_, err := replay(noted, "/journal", segments(t, d), newQueue(lim.remember).read)
 		require.NoError(t, err)
-		opened = append(opened, d.opened)
+		opened = append(opened, noted.names)
 	}
 	require.Greater(t, j.segment.number, uint64(100), "there is a history")
 	for _, names := range opened {
 		require.Len(t, names, 2, "the last one's header, and all of it")
 		require.Equal(t, names[0], names[1])
 	}
+}
+
+// opens notes which files are opened.
+type opens struct {
+	disk.FS
+	names []string
+}
+
+func (o *opens) Open(name string) (disk.Reader, error) {
+	o.names = append(o.names, filepath.Base(name))
+	return o.FS.Open(name)
 }
 
 func segments(t *testing.T, d *simDisk) []uint64 {

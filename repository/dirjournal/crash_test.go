@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bindery-tuf/bindery/internal/crashfs"
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/repository/storetest"
 	"github.com/stretchr/testify/require"
@@ -140,7 +141,7 @@ func states(t *testing.T) []string {
 }
 
 func (d *simDisk) openJournal() (repository.Journal, error) {
-	j, err := open(d, "/journal", tiny)
+	j, err := open(d.FS, "/journal", tiny)
 	if err != nil {
 		return nil, err
 	}
@@ -151,7 +152,7 @@ func (d *simDisk) openJournal() (repository.Journal, error) {
 // acknowledged; -1 if it wasn't even created.
 func run(d *simDisk) (acknowledged int, err error) {
 	p := &process{open: d.openJournal}
-	j, err := create(d, "/journal", tiny)
+	j, err := create(d.FS, "/journal", tiny)
 	if err != nil {
 		return -1, err
 	}
@@ -179,34 +180,29 @@ func TestCrash(t *testing.T) {
 	n, err := run(healthy)
 	require.NoError(t, err)
 	require.Equal(t, len(workload), n)
-	t.Logf("%d operations", healthy.ops)
+	t.Logf("%d operations", healthy.Ops())
 
-	cuts := map[string]func(d *simDisk, seed uint64){
-		"restart":        func(d *simDisk, _ uint64) { d.restart() },
-		"power, nothing": func(d *simDisk, _ uint64) { d.powerLoss(false, nil) },
-		"power, all":     func(d *simDisk, _ uint64) { d.powerLoss(true, nil) },
-		"power, parts":   func(d *simDisk, seed uint64) { d.powerLoss(false, rand.New(rand.NewPCG(seed, 1))) },
+	cuts := map[string]func(d *simDisk){
+		"restart":        func(d *simDisk) { d.restart() },
+		"power, nothing": func(d *simDisk) { d.powerLoss(loseAll) },
+		"power, all":     func(d *simDisk) { d.powerLoss(keepAll) },
+		"power, parts":   func(d *simDisk) { d.powerLoss(d.AnyCut()) },
 	}
-	for at := 1; at <= healthy.ops; at++ {
-		for _, f := range []fault{failed, worked, killed, killedAfter} {
+	for at := 1; at <= healthy.Ops(); at++ {
+		for _, f := range faults {
 			for name, cut := range cuts {
 				for seed := range uint64(3) {
 					if seed > 0 && name != "power, parts" {
 						continue
 					}
 					where := fmt.Sprintf("operation %d, fault %d, %s, seed %d", at, f, name, seed)
-					d := newSimDisk()
-					d.fault = func(op int) fault {
-						if op == at {
-							return f
-						}
-						return none
-					}
+					d := startOn(crashfs.New(seed))
+					d.at(at, f)
 					acknowledged, err := run(d)
 					if err == nil {
 						continue // a Close said that it failed
 					}
-					cut(d, seed)
+					cut(d)
 					requireRecovery(t, d, want, acknowledged, where)
 				}
 			}
@@ -221,35 +217,24 @@ func TestCrashDuringRecovery(t *testing.T) {
 	healthy := newSimDisk()
 	_, err := run(healthy)
 	require.NoError(t, err)
-	for at := 1; at <= healthy.ops; at++ {
+	for at := 1; at <= healthy.Ops(); at++ {
 		for again := 1; ; again++ {
 			where := fmt.Sprintf("operation %d, and %d of the recovery", at, again)
 			random := rand.New(rand.NewPCG(uint64(at), uint64(again)))
-			d := newSimDisk()
-			d.fault = func(op int) fault {
-				if op == at {
-					return killed
-				}
-				return none
-			}
+			d := startOn(crashfs.New(random.Uint64()))
+			d.at(at, crashfs.KillBefore)
 			acknowledged, err := run(d)
 			if acknowledged < 0 || err == nil {
 				break // there is nothing to recover
 			}
-			d.powerLoss(false, random)
-			begun := d.ops
-			d.fault = func(op int) fault {
-				if op == begun+again {
-					return []fault{failed, worked, killed, killedAfter}[random.IntN(4)]
-				}
-				return none
-			}
+			d.powerLoss(keepAny)
+			d.InjectNext(again, faults[random.IntN(len(faults))])
 			_, err = observe(&process{open: d.openJournal})
 			if err == nil {
 				break
 			}
 			if again%2 == 0 {
-				d.powerLoss(false, random)
+				d.powerLoss(keepAny)
 			} else {
 				d.restart()
 			}
@@ -263,9 +248,9 @@ func requireRecovery(t *testing.T, d *simDisk, want []string, acknowledged int, 
 	p := &process{open: d.openJournal}
 	if acknowledged < 0 {
 		// It may not be there at all; then it can be created.
-		j, err := create(d, "/journal", tiny)
+		j, err := create(d.FS, "/journal", tiny)
 		if err != nil {
-			j, err = open(d, "/journal", tiny)
+			j, err = open(d.FS, "/journal", tiny)
 		}
 		require.NoError(t, err, where)
 		require.NoError(t, j.Close(), where)
@@ -277,8 +262,8 @@ func requireRecovery(t *testing.T, d *simDisk, want []string, acknowledged int, 
 	require.Contains(t, []string{want[acknowledged], want[next]}, first, where)
 
 	// What it told us stays true.
-	d.powerLoss(false, nil)
-	p.j.Close()
+	d.powerLoss(loseAll)
+	require.ErrorIs(t, p.j.Close(), crashfs.ErrKilled)
 	p.j = nil
 	second, err := observe(p)
 	require.NoError(t, err, where)

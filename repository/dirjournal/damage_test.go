@@ -14,11 +14,9 @@ import (
 
 // files returns what the journal's directory holds, by name.
 func (d *simDisk) files() map[string]string {
-	d.mu.Lock()
-	defer d.mu.Unlock()
 	all := map[string]string{}
-	for name, f := range d.names {
-		all[filepath.Base(name)] = string(f.data)
+	for name, data := range d.Files() {
+		all[filepath.Base(name)] = string(data)
 	}
 	return all
 }
@@ -26,11 +24,10 @@ func (d *simDisk) files() map[string]string {
 // restore returns a disk with a journal of these files.
 func restore(all map[string]string) *simDisk {
 	d := newSimDisk()
-	d.dirs["/journal"] = true
+	d.Put("/journal", nil)
 	for name, data := range all {
-		d.names["/journal/"+name] = &inode{data: []byte(data), synced: []byte(data)}
+		d.Put("/journal/"+name, []byte(data))
 	}
-	d.durable = maps.Clone(d.names)
 	return d
 }
 
@@ -223,7 +220,7 @@ func TestStrangeLines(t *testing.T) {
 	} {
 		d := restore(journalOf(t))
 		h := header{number: 3, first: 1, base: 1, synced: headerSize}
-		d.names["/journal/"+segmentName(3)] = &inode{data: h.appendFrame(h.encode(), frame{1, []byte(payload)})}
+		d.Put("/journal/"+segmentName(3), h.appendFrame(h.encode(), frame{1, []byte(payload)}))
 		before := d.files()
 		_, err := OpenFS(d, "/journal")
 		require.ErrorContains(t, err, "segment 000000000003.seg: offset 64, sequence 1: "+want, "%q", payload)

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/bindery-tuf/bindery/internal/crashfs"
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/stretchr/testify/require"
 )
@@ -27,19 +28,6 @@ func leaderOf(t *testing.T, j *Journal) repository.Leader {
 	_, err = leader.Load(t.Context())
 	require.NoError(t, err)
 	return leader
-}
-
-// next injects a fault into the n-th operation from now on.
-func (d *simDisk) next(n int, f fault) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	at := d.ops + n
-	d.fault = func(op int) fault {
-		if op == at {
-			return f
-		}
-		return none
-	}
 }
 
 // TestPoison: after one failure nothing more is written, and everybody is told.
@@ -67,14 +55,14 @@ func TestPoison(t *testing.T) {
 			return err
 		}},
 	} {
-		for _, f := range []fault{failed, worked} {
+		for _, f := range failures {
 			j, d := newJournal(t, defaults)
 			leader := leaderOf(t, j)
 			require.NoError(t, j.Enqueue(t.Context(), item("a")))
 			waiting := make(chan error)
 			go func() { waiting <- leader.Await(t.Context(), 100) }()
 
-			d.next(test.op, f)
+			d.InjectNext(test.op, f)
 			err := test.call(t, j, leader)
 			require.ErrorIs(t, err, repository.ErrUnknown, test.name)
 			require.ErrorIs(t, err, syscall.ENOSPC)
@@ -82,7 +70,7 @@ func TestPoison(t *testing.T) {
 			require.NotErrorIs(t, err, repository.ErrClosed)
 			require.ErrorIs(t, <-waiting, repository.ErrClosed)
 
-			ops := d.ops
+			ops := d.Ops()
 			_, statsErr := j.Stats(t.Context())
 			_, outcomeErr := j.Outcome(t.Context(), "a")
 			_, leadErr := j.Lead(t.Context())
@@ -95,7 +83,7 @@ func TestPoison(t *testing.T) {
 				require.ErrorIs(t, err, syscall.ENOSPC)
 				require.NotErrorIs(t, err, repository.ErrUnknown, "it was certainly not done")
 			}
-			require.Equal(t, ops, d.ops, "something was written after the failure")
+			require.Equal(t, ops, d.Ops(), "something was written after the failure")
 			require.NoError(t, leader.Release(t.Context()))
 		}
 	}
@@ -105,12 +93,12 @@ func TestPoison(t *testing.T) {
 func held(t *testing.T) (j *Journal, syncing chan string, release func()) {
 	j, d := newJournal(t, defaults)
 	syncing, gate := make(chan string, 100), make(chan struct{})
-	d.hold = func(op, name string) {
-		if op == "sync" {
-			syncing <- name
+	d.Observe(func(op crashfs.Op) {
+		if op.Kind == "sync" {
+			syncing <- op.Path
 			<-gate
 		}
-	}
+	})
 	return j, syncing, func() { close(gate) }
 }
 
@@ -162,12 +150,12 @@ func TestSharedSync(t *testing.T) {
 func testSharedSync(t *testing.T, callers int, fails bool) {
 	j, d := newJournal(t, defaults)
 	syncs, gate := make(chan string, 1), make(chan struct{})
-	d.hold = func(op, name string) {
-		if op == "sync" {
-			syncs <- name
+	d.Observe(func(op crashfs.Op) {
+		if op.Kind == "sync" {
+			syncs <- op.Path
 			<-gate
 		}
-	}
+	})
 	first, results := make(chan error), make(chan error, callers)
 	go func() { first <- j.Enqueue(t.Context(), item("first")) }()
 	<-syncs
@@ -176,7 +164,7 @@ func testSharedSync(t *testing.T, callers int, fails bool) {
 	}
 	synctest.Wait() // until they wait for the writer
 	if fails {
-		d.next(2+1, failed) // after this sync comes a write, and then a sync
+		d.InjectNext(2+1, crashfs.Fail) // after this sync comes a write, and then a sync
 	}
 	gate <- struct{}{}
 	require.NoError(t, <-first)
@@ -223,11 +211,11 @@ func TestAppendSeesThrough(t *testing.T) {
 	j, d := newJournal(t, defaults)
 	leader := leaderOf(t, j)
 	ctx, cancel := context.WithCancel(t.Context())
-	d.hold = func(op, _ string) {
-		if op == "sync" {
+	d.Observe(func(op crashfs.Op) {
+		if op.Kind == "sync" {
 			cancel()
 		}
-	}
+	})
 	require.NoError(t, leader.Append(ctx, repository.Record{Epoch: 1, Kind: intent}))
 	require.ErrorIs(t, leader.Append(ctx, repository.Record{Epoch: 1, Kind: intent}), context.Canceled)
 }
@@ -238,13 +226,13 @@ func TestRecordKeepsItsEncoding(t *testing.T) {
 	j, d := newJournal(t, defaults)
 	leader := leaderOf(t, j)
 	require.NoError(t, j.Enqueue(t.Context(), item("a")))
-	ops := d.ops
+	ops := d.Ops()
 	bad := repository.Record{Epoch: 1, Kind: seal, Outcomes: []repository.ItemOutcome{
 		{ID: "a", Outcome: repository.Outcome{State: repository.SetAside, Reason: "\xff"}},
 	}}
 	require.ErrorContains(t, leader.Append(t.Context(), bad), "its JSON is another once it was read")
 	bad.Outcomes, bad.Body = nil, []byte("{")
 	require.Error(t, leader.Append(t.Context(), bad))
-	require.Equal(t, ops, d.ops)
+	require.Equal(t, ops, d.Ops())
 	require.NoError(t, leader.Append(t.Context(), repository.Record{Epoch: 1, Kind: intent}))
 }

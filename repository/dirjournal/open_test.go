@@ -10,6 +10,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/bindery-tuf/bindery/internal/crashfs"
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/stretchr/testify/require"
 )
@@ -43,13 +44,13 @@ func TestOpenRefuses(t *testing.T) {
 			require.ErrorIs(t, err, test.is, test.name)
 		}
 		require.Equal(t, test.files, d.files(), test.name)
-		require.Empty(t, d.locks, test.name)
+		require.Zero(t, d.Locks(), test.name)
 	}
 
 	d := newSimDisk()
 	_, err := OpenFS(d, "/journal")
 	require.ErrorIs(t, err, fs.ErrNotExist)
-	require.Zero(t, d.ops)
+	require.Zero(t, d.Ops())
 }
 
 func TestOpenLocked(t *testing.T) {
@@ -121,13 +122,13 @@ func TestCreateRefuses(t *testing.T) {
 func TestCreateAgain(t *testing.T) {
 	for at := 1; ; at++ {
 		d := newSimDisk()
-		d.next(at, killed)
+		d.InjectNext(at, crashfs.KillBefore)
 		_, err := CreateFS(d, "/journal")
 		if err == nil {
 			require.Equal(t, 20, at, "a Create has 19 operations")
 			return
 		}
-		d.powerLoss(true, nil)
+		d.powerLoss(keepAll)
 		_, openErr := pending(t, d)
 		if openErr != nil {
 			require.ErrorIs(t, openErr, fs.ErrNotExist)

@@ -1,0 +1,222 @@
+// Package crashfs is a disk in memory that can lose its power. It does what
+// package disk says that a disk may do, and no less: every state that a real
+// file system may leave behind can come up.
+//
+//   - Bytes written and not synced are lost, or torn at any byte, or kept page by
+//     page (of 4 KiB) in any subset; what is missing of a file that got its new
+//     length reads as zeros.
+//   - Names that were made, replaced or removed, and whose directory was not
+//     synced since, are lost in any subset, or from any point in time on. The
+//     rename of a name within its directory is kept as a whole or not at all; one
+//     into another directory is two changes. With a directory's name goes what
+//     is in it.
+//   - What a killed process did can be read by the next one, and is as little
+//     durable as before.
+//   - After a sync that failed, each of the pages (or names) that it should have
+//     written is durable or never will be by a later sync, which succeeds; until
+//     the power is lost, reads show the new bytes of a page or the old ones.
+//   - Locks end with their process.
+//
+// A [Disk] is the machine's, and outlives its processes, each of which is a
+// [Process] and uses the disk as a disk.FS. All chance comes from the seed: the
+// same calls in the same order have the same results.
+package crashfs
+
+import (
+	"maps"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"sync"
+)
+
+// Disk is a disk with the directory "/". It is safe for concurrent use.
+type Disk struct {
+	mu      sync.Mutex
+	chance  *rand.PCG
+	names   map[string]*node // what is visible, by path
+	durable map[string]*node // which names survive whatever happens
+	changes []change         // of names, not durable yet, oldest first
+	locks   map[*node]*lock
+	process *Process // the newest
+	ops     int
+	boots   int // processes so far
+
+	before func(Op)       // without the lock
+	inject func(Op) Fault // with the lock
+}
+
+// New returns an empty disk.
+func New(seed uint64) *Disk {
+	root := &node{dir: true}
+	return &Disk{
+		chance: rand.NewPCG(seed, 0), locks: map[*node]*lock{},
+		names: map[string]*node{"/": root}, durable: map[string]*node{"/": root},
+	}
+}
+
+// Start begins a process. Those before must have ended.
+func (d *Disk) Start() *Process {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.process != nil && !d.process.dead {
+		panic("crashfs: another process lives")
+	}
+	d.boots++
+	d.process = &Process{disk: d}
+	return d.process
+}
+
+// Kill ends the process, if there is one: each of its calls from now on fails
+// with ErrKilled and does nothing. Its locks are free, and what it wrote can be
+// read. No more faults are injected.
+func (d *Disk) Kill() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.kill()
+	d.before, d.inject = nil, nil
+}
+
+func (d *Disk) kill() {
+	if d.process != nil {
+		d.process.dead = true
+	}
+	clear(d.locks)
+}
+
+// Clone returns a disk of its own in the same state, with the same chances to
+// come, and without a process.
+func (d *Disk) Clone(seed uint64) *Disk {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	nodes := make(map[*node]*node, len(d.names))
+	copied := func(n *node) *node {
+		if n == nil {
+			return nil
+		}
+		c := nodes[n]
+		if c == nil {
+			c = n.clone()
+			nodes[n] = c
+		}
+		return c
+	}
+	all := func(names map[string]*node) map[string]*node {
+		out := make(map[string]*node, len(names))
+		for name, n := range names {
+			out[name] = copied(n)
+		}
+		return out
+	}
+	out := &Disk{
+		chance: rand.NewPCG(seed, 1), locks: map[*node]*lock{}, ops: d.ops, boots: d.boots,
+		names: all(d.names), durable: all(d.durable), changes: slices.Clone(d.changes),
+	}
+	for i, c := range out.changes {
+		out.changes[i].node = copied(c.node)
+	}
+	return out
+}
+
+// Files returns the content of every file that can be read, by path.
+func (d *Disk) Files() map[string][]byte {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	files := map[string][]byte{}
+	for name, n := range d.names {
+		if !n.dir {
+			files[name] = slices.Clone(n.data)
+		}
+	}
+	return files
+}
+
+// Put makes a durable file, or a durable directory if data is nil. The directory
+// that it is in must exist.
+func (d *Disk) Put(name string, data []byte) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n := &node{dir: data == nil, data: slices.Clone(data), synced: slices.Clone(data)}
+	d.names[name], d.durable[name] = n, n
+}
+
+// Ops returns how many operations there were so far.
+func (d *Disk) Ops() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.ops
+}
+
+// Keep says what the loss of power leaves of changes that were not durable.
+type Keep int
+
+// What is left.
+const (
+	None   Keep = iota // nothing
+	All                // everything
+	Before             // what came before some moment: of a file, all bytes up to any one
+	Any                // any subset: of names, changes; of a file, pages, each torn anywhere
+)
+
+// Cut is a loss of power.
+type Cut struct{ Names, Data Keep }
+
+// AnyCut returns one of all kinds of cuts.
+func (d *Disk) AnyCut() Cut {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	r := rand.New(d.chance)
+	return Cut{Keep(r.IntN(4)), Keep(r.IntN(4))}
+}
+
+// PowerCut ends the process and leaves on the disk what survived. All that can be
+// read now is durable.
+func (d *Disk) PowerCut(c Cut) {
+	d.Kill()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	r := rand.New(d.chance)
+	// In the order in which they came, so that the seed decides alone.
+	kept := len(d.changes)
+	if c.Names == Before {
+		kept = r.IntN(len(d.changes) + 1)
+	}
+	for i, ch := range d.changes {
+		if c.Names == All || c.Names == Before && i < kept || c.Names == Any && r.IntN(2) == 0 {
+			ch.apply(d.durable)
+		}
+	}
+	d.changes = nil
+	for name := range d.durable {
+		if !d.reachable(name) {
+			delete(d.durable, name)
+		}
+	}
+	d.names = maps.Clone(d.durable)
+	seen := map[*node]bool{}
+	for _, name := range slices.Sorted(maps.Keys(d.names)) {
+		if n := d.names[name]; !n.dir && !seen[n] {
+			seen[n] = true
+			// A chance of its own for each file, as its name may be random.
+			n.survive(c.Data, r)
+		}
+	}
+}
+
+// reachable tells whether the directories that a durable name is in are durable.
+func (d *Disk) reachable(name string) bool {
+	for name != "/" {
+		name = filepath.Dir(name)
+		if n := d.durable[name]; n == nil || !n.dir {
+			return false
+		}
+	}
+	return true
+}
+
+// Locks returns how many locks are held.
+func (d *Disk) Locks() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.locks)
+}

@@ -1,0 +1,113 @@
+package crashfs
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"syscall"
+)
+
+// Op is an operation that changes something, durability included.
+type Op struct {
+	N    int    // counted from 1
+	Kind string // "create", "write", "sync", "close", "link", "rename", "remove", "mkdir", "syncdir"
+	Path string // the new name where there are two
+}
+
+// Fault says how an operation fails.
+type Fault int
+
+// The faults.
+const (
+	Healthy    Fault = iota
+	Fail             // it fails; a write did a part, and a sync lost something for ever
+	FailAfter        // it does its work and says that it failed
+	KillBefore       // the process is killed before it
+	KillAfter        // the process is killed after it, before it learns of it
+)
+
+var (
+	// ErrFault is what an operation with an injected fault fails with.
+	ErrFault error = syscall.ENOSPC
+
+	// ErrKilled is what all that a killed process tries fails with.
+	ErrKilled = errors.New("the process is dead")
+)
+
+// Inject has f decide about each operation from now on, nil about none. It must
+// not use the disk.
+func (d *Disk) Inject(f func(Op) Fault) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.inject = f
+}
+
+// InjectNext injects a fault into the n-th operation from now on, and into no
+// other.
+func (d *Disk) InjectNext(n int, fault Fault) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	at := d.ops + n
+	d.inject = func(op Op) Fault {
+		if op.N == at {
+			return fault
+		}
+		return Healthy
+	}
+}
+
+// Observe has f called before each operation from now on. It may use the disk,
+// and block.
+func (d *Disk) Observe(f func(Op)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.before = f
+}
+
+// do performs one operation of a process. If it fails, partly does what happens
+// all the same.
+func (p *Process) do(kind, path string, work func() error, partly func(*rand.Rand)) error {
+	d := p.disk
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if p.dead {
+		return ErrKilled
+	}
+	if before := d.before; before != nil {
+		op := Op{d.ops + 1, kind, path}
+		d.mu.Unlock()
+		before(op)
+		d.mu.Lock()
+		if p.dead {
+			return ErrKilled
+		}
+	}
+	d.ops++
+	fault := Healthy
+	if d.inject != nil {
+		fault = d.inject(Op{d.ops, kind, path})
+	}
+	failed := &fs.PathError{Op: kind, Path: path, Err: ErrFault}
+	switch fault {
+	case KillBefore:
+		d.kill()
+		return fmt.Errorf("%s %s: %w", kind, path, ErrKilled)
+	case Fail:
+		if partly != nil {
+			partly(rand.New(d.chance))
+		}
+		return failed
+	}
+	if err := work(); err != nil {
+		return &fs.PathError{Op: kind, Path: path, Err: err}
+	}
+	switch fault {
+	case FailAfter:
+		return failed
+	case KillAfter:
+		d.kill()
+		return fmt.Errorf("%s %s: %w", kind, path, ErrKilled)
+	}
+	return nil
+}
