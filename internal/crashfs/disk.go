@@ -77,6 +77,13 @@ func (d *Disk) Kill() {
 	d.before, d.inject = nil, nil
 }
 
+// End ends the process, if there is one, as Kill does, but faults go on.
+func (d *Disk) End() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.kill()
+}
+
 func (d *Disk) kill() {
 	if d.process != nil {
 		d.process.dead = true
@@ -219,4 +226,15 @@ func (d *Disk) Locks() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return len(d.locks)
+}
+
+// Read returns the content of a file that can be read.
+func (d *Disk) Read(name string) (data []byte, ok bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n := d.names[name]
+	if n == nil || n.dir {
+		return nil, false
+	}
+	return slices.Clone(n.data), true
 }

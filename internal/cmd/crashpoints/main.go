@@ -1,0 +1,65 @@
+// Command crashpoints takes the power away from a repository on a simulated disk,
+// after each operation, in many ways, and checks what is left. See package
+// internal/crashpoints.
+//
+// The last line that it prints is
+//
+//	points=N failures=0 seed=S
+//
+// and its exit status is 1 if there were failures. Each is printed with the command
+// that repeats it.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"runtime/debug"
+	"strings"
+
+	"github.com/bindery-tuf/bindery/internal/crashpoints"
+)
+
+func main() {
+	var o crashpoints.Options
+	flag.IntVar(&o.Points, "n", 10_000, "how many `points` to try at least")
+	flag.Uint64Var(&o.Seed, "seed", 1, "decides about all chance")
+	flag.StringVar(&o.History, "history", "", "with -op and -variant: try this one point only")
+	flag.IntVar(&o.Op, "op", 0, "the last operation before the crash")
+	flag.IntVar(&o.Variant, "variant", 0, "the way of crashing")
+	flag.Parse()
+	os.Exit(run(o))
+}
+
+// shown is how many failures are printed.
+const shown = 20
+
+func run(o crashpoints.Options) int {
+	debug.SetGCPercent(400) // much garbage, little memory
+	failures := 0
+	points, err := crashpoints.Run(broken{}, o, func(f crashpoints.Failure) {
+		failures++
+		if failures <= shown {
+			fmt.Printf("%v\n\trepeat it with: go run ./internal/cmd/crashpoints -seed %d -history %s -op %d -variant %d\n",
+				f, o.Seed, f.Moment.History.Name, f.Moment.Op, f.Variant)
+		}
+	})
+	if err != nil {
+		failures++
+		fmt.Println(err)
+	}
+	fmt.Printf("points=%d failures=%d seed=%d\n", points, failures, o.Seed)
+	if failures > 0 || points == 0 {
+		return 1
+	}
+	return 0
+}
+
+// broken ends the program where a history can't even be written.
+type broken struct{}
+
+func (broken) Errorf(format string, args ...any) {
+	fmt.Fprintln(os.Stderr, strings.TrimSpace(fmt.Sprintf(format, args...)))
+}
+
+func (broken) FailNow() { os.Exit(1) }

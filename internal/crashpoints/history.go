@@ -1,0 +1,147 @@
+package crashpoints
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/bindery-tuf/bindery/delegation"
+	"github.com/bindery-tuf/bindery/internal/repotest"
+	"github.com/bindery-tuf/bindery/keys"
+	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/roles"
+)
+
+// History is what an index does from the creation of a repository on.
+type History struct {
+	Name  string
+	Steps []Step
+
+	documents    repository.Documents
+	bins, online keys.Signer
+	checkpoint   int // bytes
+}
+
+// Step is one thing after the other: time passes, items are submitted, documents
+// are installed, the process ends and another one opens the repository, or all
+// that was accepted is published (or, if there is nothing, renewed).
+type Step struct {
+	Wait            time.Duration
+	Submit          []repository.Item
+	Install         repository.Documents
+	Reopen, Publish bool
+}
+
+// noon is when every history begins.
+var noon = time.Date(2026, 5, 17, 12, 0, 0, 0, time.UTC)
+
+// author writes a history.
+type author struct {
+	*History
+	ceremony *repotest.Ceremony
+	items    int
+}
+
+// bins is how many bins the repositories have.
+const bins = 2
+
+func newAuthor(t require.TestingT, name string, form delegation.Form, checkpoint int) *author {
+	layout, err := delegation.New("bins", bins, form)
+	require.NoError(t, err)
+	c := repotest.NewSeededCeremony(t, layout, noon, sha256.Sum256([]byte(name)))
+	return &author{&History{
+		Name: name, documents: c.Documents(), bins: c.Bins, online: c.Online, checkpoint: checkpoint,
+	}, c, 0}
+}
+
+func (a *author) step(s Step) { a.Steps = append(a.Steps, s) }
+
+// submit makes an item that no other one equals.
+func (a *author) submit(add, remove []string) repository.Item {
+	a.items++
+	it := repository.Item{ID: fmt.Sprintf("item-%04d", a.items), Remove: remove}
+	for _, path := range add {
+		it.Add = append(it.Add, target(path, it.ID))
+	}
+	return it
+}
+
+func target(path, content string) roles.Target {
+	sum := sha256.Sum256([]byte(content))
+	return roles.Target{Path: path, Length: int64(len(content)), Hashes: map[string]string{"sha256": hex.EncodeToString(sum[:])}}
+}
+
+func file(n int) string { return fmt.Sprintf("packages/p%d/file.whl", n) }
+
+func (a *author) add(paths ...int) repository.Item {
+	var all []string
+	for _, n := range paths {
+		all = append(all, file(n))
+	}
+	return a.submit(all, nil)
+}
+
+func (a *author) remove(n int) repository.Item { return a.submit(nil, []string{file(n)}) }
+
+// Scripted returns the histories that have everything in them that a repository
+// does: one for each form of bins and pace of checkpoints.
+func Scripted(t require.TestingT) []*History {
+	var all []*History
+	for _, form := range []delegation.Form{delegation.Succinct, delegation.Explicit} {
+		for _, checkpoint := range []int{1, 1 << 20} {
+			a := newAuthor(t, fmt.Sprintf("scripted-%v-%d", form, checkpoint), form, checkpoint)
+			a.step(Step{Submit: []repository.Item{a.add(1, 2), a.add(3)}, Publish: true})
+			a.step(Step{Submit: []repository.Item{a.add(1), a.add(1), a.add(4)}})                                             // replaced, twice
+			a.step(Step{Submit: []repository.Item{a.remove(3), a.add(5), a.remove(99)}, Publish: true})                       // two generations
+			a.step(Step{Wait: 5 * 24 * time.Hour, Publish: true})                                                             // renewal alone
+			a.step(Step{Install: repository.Documents{Roots: [][]byte{a.ceremony.NextRoot(nil)}}})                            // a commit of its own
+			a.step(Step{Submit: []repository.Item{a.add(6)}, Reopen: true})                                                   // pending over a restart
+			a.step(Step{Install: repository.Documents{Targets: a.ceremony.NextTargets(nil), Bins: a.ceremony.NextBins(nil)}}) // takes the pending one along
+			a.step(Step{Wait: 13 * time.Hour, Submit: []repository.Item{a.remove(6), a.add(3)}, Publish: true})
+			all = append(all, a.History)
+		}
+	}
+	return all
+}
+
+// Random returns a longer history from a seed.
+func Random(t require.TestingT, seed uint64, n int) *History {
+	r := rand.New(rand.NewPCG(seed, uint64(n)))
+	a := newAuthor(t, fmt.Sprintf("random-%d-%d", seed, n), delegation.Succinct, []int{1, 3000, 1 << 20}[r.IntN(3)])
+	for range 12 {
+		var s Step
+		for range r.IntN(6) {
+			switch r.IntN(4) {
+			case 0:
+				s.Submit = append(s.Submit, a.remove(r.IntN(8)))
+			case 1:
+				first := r.IntN(8)
+				s.Submit = append(s.Submit, a.add(first, (first+1+r.IntN(7))%8))
+			default:
+				s.Submit = append(s.Submit, a.add(r.IntN(8)))
+			}
+		}
+		switch r.IntN(8) {
+		case 0:
+			s.Reopen = true
+		case 1:
+			s.Install.Roots = [][]byte{a.ceremony.NextRoot(nil)}
+		case 2:
+			s.Install.Targets = a.ceremony.NextTargets(nil)
+		case 3:
+			s.Install.Bins = a.ceremony.NextBins(nil)
+		case 4: // stays pending
+		default:
+			s.Publish = len(s.Submit) > 0
+		}
+		if r.IntN(3) == 0 {
+			s.Wait = time.Duration(r.IntN(6*24)) * time.Hour
+		}
+		a.step(s)
+	}
+	return a.History
+}

@@ -1,0 +1,141 @@
+package crashpoints
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/roles"
+)
+
+// ledger is what the world outside the repository knows: what the index handed
+// over and was told, and what clients could see.
+type ledger struct {
+	mu  sync.Mutex
+	now time.Time
+
+	created bool     // Create returned
+	items   []*entry // in the order in which they were submitted
+
+	seen       map[string][]byte // every name that was ever in the store, but the timestamp
+	timestamps [][]byte          // that could ever be read, by version
+	broken     error             // the first rule that was seen broken
+}
+
+// entry is one item.
+type entry struct {
+	item     repository.Item
+	accepted bool                // Submit returned
+	told     *repository.Outcome // what a receipt said
+}
+
+func newLedger(now time.Time) *ledger { return &ledger{now: now, seen: map[string][]byte{}} }
+
+func (l *ledger) clone() *ledger {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c := &ledger{
+		now: l.now, created: l.created, seen: maps.Clone(l.seen), timestamps: slices.Clone(l.timestamps), broken: l.broken,
+	}
+	for _, e := range l.items {
+		copied := *e
+		c.items = append(c.items, &copied)
+	}
+	return c
+}
+
+func (l *ledger) clock() time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.now
+}
+
+func (l *ledger) set(f func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f()
+}
+
+// see notes what a name in the store shows.
+func (l *ledger) see(name string, data []byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.judge(name, data); err != nil && l.broken == nil {
+		l.broken = err
+	}
+}
+
+func (l *ledger) judge(name string, data []byte) error {
+	if name != timestampName {
+		if before, ok := l.seen[name]; ok && !bytes.Equal(before, data) {
+			return fmt.Errorf("%s has two contents", name)
+		}
+		l.seen[name] = data
+		return nil
+	}
+	version, err := timestampVersion(data)
+	if err != nil {
+		return err
+	}
+	last := int64(0)
+	if n := len(l.timestamps); n > 0 {
+		last, _ = timestampVersion(l.timestamps[n-1])
+		if version == last && !bytes.Equal(data, l.timestamps[n-1]) {
+			return fmt.Errorf("there are two timestamps of version %d", version)
+		}
+	}
+	if version < last {
+		return fmt.Errorf("the timestamp went down from version %d to %d", last, version)
+	}
+	if version > last {
+		l.timestamps = append(l.timestamps, data)
+	}
+	return nil
+}
+
+// survived holds what a crash left in the store against what was ever there.
+func (l *ledger) survived(files map[string][]byte) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for name, data := range files {
+		name, ok := published(name)
+		switch {
+		case !ok:
+		case name == timestampName:
+			if !slices.ContainsFunc(l.timestamps, func(b []byte) bool { return bytes.Equal(b, data) }) {
+				return fmt.Errorf("the crash left a timestamp that was never written: %.200q", data)
+			}
+		case l.seen[name] == nil || !bytes.Equal(l.seen[name], data):
+			return fmt.Errorf("the crash left %s with %d bytes, and %d were written", name, len(data), len(l.seen[name]))
+		}
+	}
+	return nil
+}
+
+const (
+	storeDir      = "/metadata"
+	journalDir    = "/journal"
+	timestampName = "timestamp.json"
+)
+
+// published returns the name in the store of a file on the disk.
+func published(file string) (string, bool) {
+	name, ok := strings.CutPrefix(path.Clean(file), storeDir+"/")
+	return name, ok && !strings.Contains(name, "/")
+}
+
+func timestampVersion(data []byte) (int64, error) {
+	t, err := roles.Parse[metadata.TimestampType](data)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", timestampName, err)
+	}
+	return t.Version(), nil
+}

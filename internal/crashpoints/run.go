@@ -1,0 +1,95 @@
+package crashpoints
+
+import (
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Options say which points Run tries.
+type Options struct {
+	Points int    // how many at least; zero: those of the scripted histories alone
+	Seed   uint64 // decides about all chance
+	Every  int    // of the points of a history, only each of so many; zero: all
+
+	// Only one point, if History isn't empty.
+	History     string
+	Op, Variant int
+}
+
+// Failure is a point at which something is wrong.
+type Failure struct {
+	Moment  *Moment
+	Variant int
+	Err     error
+}
+
+func (f Failure) Error() string {
+	return fmt.Sprintf("history %s, after operation %d (before %s), variant %d: %v",
+		f.Moment.History.Name, f.Moment.Op, f.Moment.next, f.Variant, f.Err)
+}
+
+// fullEvery is how often clients of all generations look, and not only one of the
+// newest: all that older ones need was checked with the history, and didn't change.
+const fullEvery = 50
+
+// Run tries the first variants at each moment of the scripted histories, and then
+// goes on with random ones until there were enough points. It returns how many
+// there were, and reports failures as they come. A history that fails without any
+// crash is an error.
+func Run(t require.TestingT, o Options, failed func(Failure)) (points int64, err error) {
+	run := func(h *History) error {
+		if o.History != "" && o.History != h.Name {
+			return nil
+		}
+		moments, err := Moments(h)
+		if err != nil {
+			return err
+		}
+		points += tryAll(moments, o, failed)
+		return nil
+	}
+	for _, h := range Scripted(t) {
+		if err := run(h); err != nil {
+			return points, err
+		}
+	}
+	for n := 0; points < int64(o.Points); n++ {
+		if err := run(Random(t, o.Seed, n)); err != nil {
+			return points, err
+		}
+	}
+	return points, nil
+}
+
+// tryAll tries every variant at every moment.
+func tryAll(moments []*Moment, o Options, failed func(Failure)) int64 {
+	var points, next atomic.Int64
+	var mu sync.Mutex // for failed
+	var all sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		all.Go(func() {
+			for {
+				n := int(next.Add(1)) - 1
+				if n >= len(moments)*Variants {
+					return
+				}
+				m, variant := moments[n/Variants], n%Variants
+				if o.Every > 1 && n%o.Every != 0 || o.History != "" && (m.Op != o.Op || variant != o.Variant) {
+					continue
+				}
+				points.Add(1)
+				if err := m.Point(o.Seed, variant, n%fullEvery == 0 || o.History != ""); err != nil {
+					mu.Lock()
+					failed(Failure{m, variant, err})
+					mu.Unlock()
+				}
+			}
+		})
+	}
+	all.Wait()
+	return points.Load()
+}

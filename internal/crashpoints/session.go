@@ -1,0 +1,206 @@
+package crashpoints
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"sync/atomic"
+	"time"
+
+	"github.com/bindery-tuf/bindery/internal/crashfs"
+	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/repository/dirjournal"
+	"github.com/bindery-tuf/bindery/repository/dirstore"
+)
+
+// session is one process: a repository open on the disk.
+type session struct {
+	history *History
+	disk    *crashfs.Disk
+	ledger  *ledger
+	ctx     context.Context // ends when a fault is met
+	cancel  context.CancelFunc
+	faults  atomic.Bool // one was met
+
+	journal *dirjournal.Journal
+	repo    *repository.Repository
+}
+
+func newSession(h *History, d *crashfs.Disk, l *ledger) *session {
+	s := &session{history: h, disk: d, ledger: l}
+	s.ctx, s.cancel = context.WithTimeout(context.Background(), hung)
+	return s
+}
+
+// open opens the repository as an index does when it starts: it creates what
+// isn't there, unless it was told that it is.
+func (s *session) open() error {
+	fsys := watch{Process: s.disk.Start(), disk: s.disk, ledger: s.ledger, failed: func() {
+		s.faults.Store(true)
+		s.cancel()
+	}}
+	store, err := dirstore.OpenFS(fsys, storeDir)
+	if err != nil && !s.ledger.created {
+		store, err = dirstore.CreateFS(fsys, storeDir)
+	}
+	if err != nil {
+		return err
+	}
+	s.journal, err = dirjournal.OpenFS(fsys, journalDir)
+	if errors.Is(err, fs.ErrNotExist) && !s.ledger.created {
+		s.journal, err = dirjournal.CreateFS(fsys, journalDir)
+	}
+	if err != nil {
+		return err
+	}
+	cfg := repository.Config{
+		Store: store, Journal: s.journal,
+		Bins: s.history.bins, Snapshot: s.history.online, Timestamp: s.history.online,
+		MaxDelay: -1, MaxBatch: 3, Workers: 1, CheckpointBytes: s.history.checkpoint, Now: s.ledger.clock,
+	}
+	s.repo, err = repository.Open(s.ctx, cfg)
+	if errors.Is(err, repository.ErrNotRepository) && !s.ledger.created {
+		s.repo, err = repository.Create(s.ctx, cfg, s.history.documents)
+	}
+	if err != nil {
+		return err
+	}
+	s.ledger.set(func() { s.ledger.created = true })
+	return nil
+}
+
+// close ends the process in peace, as far as it is alive.
+func (s *session) close() error {
+	defer s.cancel()
+	if s.repo != nil {
+		return s.repo.Close()
+	}
+	if s.journal != nil {
+		return s.journal.Close()
+	}
+	return nil
+}
+
+// do takes one step of a history.
+func (s *session) do(step Step) error {
+	s.ledger.set(func() { s.ledger.now = s.ledger.now.Add(step.Wait) })
+	s.repo.AcceptClock() // it does jump, by the machine's monotonic clock
+	for _, it := range step.Submit {
+		if err := s.submit(it); err != nil {
+			return err
+		}
+	}
+	if err := s.refused(); err != nil {
+		return err
+	}
+	if err := s.install(step.Install); err != nil {
+		return err
+	}
+	if step.Reopen {
+		if err := s.repo.Close(); err != nil {
+			return err
+		}
+		s.disk.End()
+		return s.open()
+	}
+	if step.Publish {
+		return s.publish(step.Wait > 0 && len(step.Submit) == 0)
+	}
+	return nil
+}
+
+func (s *session) install(d repository.Documents) error {
+	if len(d.Roots) == 0 && d.Targets == nil && d.Bins == nil {
+		return nil
+	}
+	return s.repo.Install(s.ctx, d)
+}
+
+// submit hands an item over.
+func (s *session) submit(it repository.Item) error {
+	e := &entry{item: it}
+	s.ledger.set(func() { s.ledger.items = append(s.ledger.items, e) })
+	return s.retry(e)
+}
+
+// retry hands an item over whose fate may be unknown.
+func (s *session) retry(e *entry) error {
+	_, err := s.repo.Submit(s.ctx, e.item)
+	if err == nil {
+		s.ledger.set(func() { e.accepted = true })
+	}
+	return err
+}
+
+// refused submits what must be refused, and so never be seen.
+func (s *session) refused() error {
+	bad := repository.Item{ID: "refused", Remove: []string{"../outside"}}
+	if _, err := s.repo.Submit(s.ctx, bad); err == nil {
+		return errors.New("a path that leaves the repository was accepted")
+	}
+	if len(s.ledger.items) == 0 || !s.ledger.items[0].accepted {
+		return nil
+	}
+	other := target("packages/refused", "never")
+	it := repository.Item{ID: s.ledger.items[0].item.ID}
+	it.Add = append(it.Add, other)
+	if _, err := s.repo.Submit(s.ctx, it); err == nil {
+		return errors.New("a second item under a used ID was accepted")
+	}
+	return nil
+}
+
+// publish runs the publisher until every accepted item is decided and, if renew,
+// one more generation is there; it tells the ledger what the receipts say.
+func (s *session) publish(renew bool) error {
+	before, err := s.repo.Status(s.ctx)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(s.ctx)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- s.repo.Run(ctx) }()
+	err = s.await(ctx, renew, before.Generation)
+	if err == nil {
+		s.repo.AcceptClock() // waits until the publisher is done with all that follows a commit
+	}
+	cancel()
+	return errors.Join(err, <-done)
+}
+
+func (s *session) await(ctx context.Context, renew bool, before int64) error {
+	for _, e := range s.ledger.items {
+		if !e.accepted || e.told != nil {
+			continue
+		}
+		// The journal remembers it, so this only makes a receipt.
+		r, err := s.repo.Submit(ctx, e.item)
+		if err != nil {
+			return err
+		}
+		o, err := r.Wait(ctx)
+		if err != nil {
+			return err
+		}
+		s.ledger.set(func() { e.told = &o })
+	}
+	for renew {
+		now, err := s.repo.Status(ctx)
+		if err != nil {
+			return err
+		}
+		if now.Generation > before {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("no renewal: %w", ctx.Err())
+		}
+		time.Sleep(20 * time.Microsecond)
+	}
+	return nil
+}
+
+// hung is when a call is given up that should have ended long before.
+const hung = time.Minute

@@ -1,0 +1,70 @@
+package crashpoints
+
+import (
+	"errors"
+	"io/fs"
+
+	"github.com/bindery-tuf/bindery/internal/crashfs"
+	"github.com/bindery-tuf/bindery/internal/disk"
+)
+
+// watch is a process's view of the disk. It shows the ledger what appears under
+// the store's names, and tells of faults.
+type watch struct {
+	*crashfs.Process
+	disk   *crashfs.Disk
+	ledger *ledger
+	failed func() // called when an injected fault was met
+}
+
+var _ disk.FS = watch{}
+
+func (w watch) Link(oldname, newname string) error {
+	return w.named(newname, w.Process.Link(oldname, newname))
+}
+
+func (w watch) Rename(oldname, newname string) error {
+	return w.named(newname, w.Process.Rename(oldname, newname))
+}
+
+// named looks at a name that may have changed, whatever the caller is told.
+func (w watch) named(name string, err error) error {
+	if short, ok := published(name); ok && !errors.Is(err, fs.ErrExist) {
+		if data, ok := w.disk.Read(name); ok {
+			w.ledger.see(short, data)
+		}
+	}
+	return w.met(err)
+}
+
+func (w watch) met(err error) error {
+	if errors.Is(err, crashfs.ErrFault) || errors.Is(err, crashfs.ErrKilled) {
+		w.failed()
+	}
+	return err
+}
+
+func (w watch) Create(name string, perm fs.FileMode) (disk.File, error) {
+	f, err := w.Process.Create(name, perm)
+	if err != nil {
+		return nil, w.met(err)
+	}
+	return watchedFile{f, w}, nil
+}
+
+func (w watch) Remove(name string) error                  { return w.met(w.Process.Remove(name)) }
+func (w watch) Mkdir(name string, perm fs.FileMode) error { return w.met(w.Process.Mkdir(name, perm)) }
+func (w watch) SyncDir(name string) error                 { return w.met(w.Process.SyncDir(name)) }
+
+type watchedFile struct {
+	disk.File
+	watch watch
+}
+
+func (f watchedFile) Write(p []byte) (int, error) {
+	n, err := f.File.Write(p)
+	return n, f.watch.met(err)
+}
+
+func (f watchedFile) Sync() error  { return f.watch.met(f.File.Sync()) }
+func (f watchedFile) Close() error { return f.watch.met(f.File.Close()) }
