@@ -143,7 +143,7 @@ func (d *Disk) Files() map[string][]byte {
 func (d *Disk) Put(name string, data []byte) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	n := &node{dir: data == nil, data: slices.Clone(data), synced: slices.Clone(data)}
+	n := &node{dir: data == nil, made: d.ops, data: slices.Clone(data), synced: slices.Clone(data)}
 	d.names[name], d.durable[name] = n, n
 }
 
@@ -200,13 +200,10 @@ func (d *Disk) PowerCut(c Cut) {
 		}
 	}
 	d.names = maps.Clone(d.durable)
-	seen := map[*node]bool{}
-	for _, name := range slices.Sorted(maps.Keys(d.names)) {
-		if n := d.names[name]; !n.dir && !seen[n] {
-			seen[n] = true
-			// A chance of its own for each file, as its name may be random.
-			n.survive(c.Data, r)
-		}
+	// In the order in which they were made, as names may be random.
+	files := slices.SortedFunc(maps.Values(d.names), func(a, b *node) int { return a.made - b.made })
+	for _, n := range slices.Compact(files) {
+		n.survive(c.Data, r)
 	}
 }
 

@@ -12,6 +12,7 @@ const pageSize = 4096
 type node struct {
 	dir    bool
 	boot   int          // the process that made it
+	made   int          // by which operation
 	data   []byte       // what is visible
 	synced []byte       // what survives; never changed in place
 	dirty  map[int]bool // pages that the next sync is to write
@@ -87,6 +88,9 @@ func (n *node) failSync(r *rand.Rand) {
 
 // survive leaves of the file what the loss of power does.
 func (n *node) survive(keep Keep, r *rand.Rand) {
+	if n.dir {
+		return
+	}
 	if n.pristine() {
 		n.data = n.synced // they differ in what a failed sync lost
 		return

@@ -83,7 +83,7 @@ func (p *Process) Create(name string, _ fs.FileMode) (disk.File, error) {
 	d := p.disk
 	n := &node{}
 	err := p.do("create", name, func() error {
-		n.boot = d.boots
+		n.boot, n.made = d.boots, d.ops
 		if err := d.vacant(name); err != nil {
 			return err
 		}
@@ -155,7 +155,7 @@ func (p *Process) Mkdir(name string, _ fs.FileMode) error {
 		if err := d.vacant(name); err != nil {
 			return err
 		}
-		d.change(change{name: name, node: &node{dir: true}})
+		d.change(change{name: name, node: &node{dir: true, made: d.ops}})
 		return nil
 	}, nil)
 }

@@ -64,6 +64,27 @@ func (l *ledger) set(f func()) {
 	f()
 }
 
+// unresolved returns the items of which no outcome was told.
+func (l *ledger) unresolved() []*entry {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(l.items), func(e *entry) bool { return !e.accepted || e.told != nil })
+}
+
+// tell notes the outcome of an item. What was published can be seen by now.
+func (l *ledger) tell(e *entry, o repository.Outcome) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	newest := int64(0)
+	if n := len(l.timestamps); n > 0 {
+		newest, _ = timestampVersion(l.timestamps[n-1])
+	}
+	if o.Generation > newest && l.broken == nil {
+		l.broken = fmt.Errorf("item %s was told generation %d, and %d is the newest that can be seen", e.item.ID, o.Generation, newest)
+	}
+	e.told = &o
+}
+
 // see notes what a name in the store shows.
 func (l *ledger) see(name string, data []byte) {
 	l.mu.Lock()

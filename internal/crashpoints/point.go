@@ -33,6 +33,9 @@ func Moments(h *History) ([]*Moment, error) {
 		if op.Kind == "close" {
 			return // what follows it does so from the same state
 		}
+		if s.repo != nil {
+			s.poll()
+		}
 		all = append(all, &Moment{h, op.N - 1, op.Kind + " " + op.Path, step, d.Clone(0), l.clone()})
 	})
 	err := s.open()
@@ -56,7 +59,7 @@ func Moments(h *History) ([]*Moment, error) {
 
 // Variants is how many ways of crashing are tried at each moment before those
 // that only the seed tells apart.
-const Variants = 6
+const Variants = 7
 
 // maxFaults is how often one point is hit again while it recovers.
 const maxFaults = 3
@@ -80,6 +83,8 @@ func (m *Moment) Point(seed uint64, variant int, full bool) (err error) {
 		d.PowerCut(d.AnyCut())
 	case 4:
 		faults = 1 // killed, and later without power
+	case 5:
+		faults = maxFaults // of syncs
 	default:
 		faults = 1 + r.IntN(maxFaults)
 		if r.IntN(2) == 0 {
@@ -90,7 +95,11 @@ func (m *Moment) Point(seed uint64, variant int, full bool) (err error) {
 		if err := l.survived(d.Files()); err != nil {
 			return err
 		}
-		if trial <= faults {
+		switch {
+		case trial > faults:
+		case variant == 5:
+			failSync(d, 1+r.IntN(15))
+		default:
 			d.InjectNext(1+r.IntN(60), []crashfs.Fault{crashfs.Fail, crashfs.FailAfter, crashfs.KillBefore, crashfs.KillAfter}[r.IntN(4)])
 		}
 		s := newSession(m.History, d, l)
@@ -108,7 +117,7 @@ func (m *Moment) Point(seed uint64, variant int, full bool) (err error) {
 		if trial > 20 {
 			return fmt.Errorf("recovery doesn't end: %w", err)
 		}
-		if d.Kill(); r.IntN(2) == 0 || variant == 4 {
+		if d.Kill(); variant != 5 && (r.IntN(2) == 0 || variant == 4) {
 			d.PowerCut(d.AnyCut())
 		}
 	}
@@ -118,6 +127,18 @@ func (m *Moment) Point(seed uint64, variant int, full bool) (err error) {
 		return err
 	}
 	return check(m.History, d, l, full)
+}
+
+// failSync lets the n-th sync from now on fail, of a file or a directory.
+func failSync(d *crashfs.Disk, n int) {
+	d.Inject(func(op crashfs.Op) crashfs.Fault {
+		if op.Kind == "sync" || op.Kind == "syncdir" {
+			if n--; n == 0 {
+				return crashfs.Fail
+			}
+		}
+		return crashfs.Healthy
+	})
 }
 
 // recover is what the index does after a restart: it asks what became of its

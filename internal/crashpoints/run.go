@@ -13,6 +13,7 @@ import (
 type Options struct {
 	Points int    // how many at least; zero: those of the scripted histories alone
 	Seed   uint64 // decides about all chance
+	First  bool   // stop after a failure
 	Every  int    // of the points of a history, only each of so many; zero: all
 
 	// Only one point, if History isn't empty.
@@ -41,6 +42,7 @@ const fullEvery = 50
 // there were, and reports failures as they come. A history that fails without any
 // crash is an error.
 func Run(t require.TestingT, o Options, failed func(Failure)) (points int64, err error) {
+	failures := 0
 	run := func(h *History) error {
 		if o.History != "" && o.History != h.Name {
 			return nil
@@ -49,15 +51,21 @@ func Run(t require.TestingT, o Options, failed func(Failure)) (points int64, err
 		if err != nil {
 			return err
 		}
-		points += tryAll(moments, o, failed)
+		points += tryAll(moments, o, func(f Failure) {
+			failures++
+			failed(f)
+		})
 		return nil
 	}
 	for _, h := range Scripted(t) {
+		if o.First && failures > 0 {
+			break
+		}
 		if err := run(h); err != nil {
 			return points, err
 		}
 	}
-	for n := 0; points < int64(o.Points); n++ {
+	for n := 0; points < int64(o.Points) && !(o.First && failures > 0); n++ {
 		if err := run(Random(t, o.Seed, n)); err != nil {
 			return points, err
 		}
@@ -69,12 +77,13 @@ func Run(t require.TestingT, o Options, failed func(Failure)) (points int64, err
 func tryAll(moments []*Moment, o Options, failed func(Failure)) int64 {
 	var points, next atomic.Int64
 	var mu sync.Mutex // for failed
+	var stop atomic.Bool
 	var all sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
 		all.Go(func() {
 			for {
 				n := int(next.Add(1)) - 1
-				if n >= len(moments)*Variants {
+				if n >= len(moments)*Variants || stop.Load() {
 					return
 				}
 				m, variant := moments[n/Variants], n%Variants
@@ -85,6 +94,7 @@ func tryAll(moments []*Moment, o Options, failed func(Failure)) int64 {
 				if err := m.Point(o.Seed, variant, n%fullEvery == 0 || o.History != ""); err != nil {
 					mu.Lock()
 					failed(Failure{m, variant, err})
+					stop.Store(o.First)
 					mu.Unlock()
 				}
 			}

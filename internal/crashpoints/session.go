@@ -117,6 +117,15 @@ func (s *session) install(d repository.Documents) error {
 	return s.repo.Install(s.ctx, d)
 }
 
+// poll asks for the outcomes that are still open, as anybody may at any time.
+func (s *session) poll() {
+	for _, e := range s.ledger.unresolved() {
+		if o, err := s.journal.Outcome(s.ctx, e.item.ID); err == nil && o.State != repository.Accepted {
+			s.ledger.tell(e, o)
+		}
+	}
+}
+
 // submit hands an item over.
 func (s *session) submit(it repository.Item) error {
 	e := &entry{item: it}
@@ -171,10 +180,7 @@ func (s *session) publish(renew bool) error {
 }
 
 func (s *session) await(ctx context.Context, renew bool, before int64) error {
-	for _, e := range s.ledger.items {
-		if !e.accepted || e.told != nil {
-			continue
-		}
+	for _, e := range s.ledger.unresolved() {
 		// The journal remembers it, so this only makes a receipt.
 		r, err := s.repo.Submit(ctx, e.item)
 		if err != nil {
@@ -184,7 +190,7 @@ func (s *session) await(ctx context.Context, renew bool, before int64) error {
 		if err != nil {
 			return err
 		}
-		s.ledger.set(func() { e.told = &o })
+		s.ledger.tell(e, o)
 	}
 	for renew {
 		now, err := s.repo.Status(ctx)

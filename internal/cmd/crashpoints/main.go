@@ -24,6 +24,7 @@ func main() {
 	var o crashpoints.Options
 	flag.IntVar(&o.Points, "n", 10_000, "how many `points` to try at least")
 	flag.Uint64Var(&o.Seed, "seed", 1, "decides about all chance")
+	flag.BoolVar(&o.First, "first", false, "stop after the first failure")
 	flag.StringVar(&o.History, "history", "", "with -op and -variant: try this one point only")
 	flag.IntVar(&o.Op, "op", 0, "the last operation before the crash")
 	flag.IntVar(&o.Variant, "variant", 0, "the way of crashing")

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// edit replaces the one place in a file where old is.
+type edit struct{ file, old, new string }
+
+// mutations are mistakes of the kind that this command is to notice. Each is
+// compiled in with an overlay; the tree isn't touched.
+var mutations = map[string][]edit{
+	"store: a file isn't synced": {
+		{"internal/disk/disk.go", "err = f.Sync()", "err = nil"},
+	},
+	"store: a new name isn't synced": {
+		{"repository/dirstore/store.go", "\t\treturn err\n\t}\n\treturn s.syncs.sync(s.dir, mark)\n}\n\n// Swap", "\t\treturn err\n\t}\n\t_ = mark\n\treturn nil\n}\n\n// Swap"},
+	},
+	"store: a swap isn't synced": {
+		{"repository/dirstore/store.go", "\t\treturn err\n\t}\n\treturn s.syncs.sync(s.dir, mark)\n}\n\n// List", "\t\treturn err\n\t}\n\t_ = mark\n\treturn nil\n}\n\n// List"},
+	},
+	"store: what is there already is taken for durable": {
+		{"repository/dirstore/store.go", "\tif !wanted(have, exists) {", "\tif exists && wanted(have, exists) && name != \"timestamp.json\" {\n\t\treturn nil\n\t}\n\tif !wanted(have, exists) {"},
+		{"repository/dirstore/store.go", "\t\treturn err\n\t}\n\treturn s.syncs.sync(s.dir, mark)\n}\n\n// Swap", "\t\treturn err\n\t}\n\tif errors.Is(linked, fs.ErrExist) {\n\t\treturn nil\n\t}\n\treturn s.syncs.sync(s.dir, mark)\n}\n\n// Swap"},
+		{"repository/dirstore/store.go", "\terr = s.fsys.Link(temp, s.path(name))\n", "\terr = s.fsys.Link(temp, s.path(name))\n\tlinked := err\n"},
+	},
+	"store: its own directory isn't synced": {
+		{"repository/dirstore/root.go", "if err := r.fsys.SyncDir(dir); err != nil {", "if err := error(nil); err != nil && dir != \"\" {"},
+	},
+	"journal: a frame isn't synced": {
+		{"repository/dirjournal/file.go", "err = s.file.Sync()", "err = nil"},
+	},
+	"journal: a segment's beginning isn't synced": {
+		{"repository/dirjournal/file.go", "err = file.Sync()", "err = nil"},
+	},
+	"journal: a segment's name isn't synced": {
+		{"repository/dirjournal/file.go", "err = fsys.SyncDir(dir)", "err = nil"},
+	},
+	"journal: the tail of a killed process is taken for durable": {
+		{"repository/dirjournal/open.go", "\tif e.doubtful != nil {", "\te.doubtful = nil\n\tif e.doubtful != nil {"},
+	},
+	"journal: an outcome shows before its commit": {
+		{"repository/dirjournal/journal.go", "case e.committed:", "case e.sealed > 0:"},
+	},
+	"engine: the timestamp is swapped before the snapshot is written": {
+		{"repository/generation.go", "if err := p.cfg.Store.Create(ctx, name, snapshotFile); err != nil {", "p.late, p.lateName = snapshotFile, name\n\tif err := error(nil); err != nil {"},
+		{"repository/publisher.go", "\trec, err := p.state.record(KindCommit,", "\tif p.late != nil {\n\t\tif err := p.cfg.Store.Create(ctx, p.lateName, p.late); err != nil {\n\t\t\treturn err\n\t\t}\n\t}\n\trec, err := p.state.record(KindCommit,"},
+		{"repository/publisher.go", "\tcfg     Config\n", "\tcfg     Config\n\tlate []byte\n\tlateName string\n"},
+	},
+	"engine: a burnt version is used again": {
+		{"repository/generation.go", "gen := p.state.planned + 1", "gen := p.state.generation + 1"},
+		{"repository/state.go", "r.Generation <= s.planned || s.sealed != nil", "s.sealed != nil"},
+	},
+	"engine: the commit is recorded before the swap": {
+		{"repository/publisher.go", "\tif err := p.cfg.Store.Swap(ctx, timestampName, p.state.timestamp, s.Timestamp); err != nil {", "\told := p.state.timestamp\n\tearly, err := p.state.record(KindCommit, s.generation, nil, nil)\n\tif err == nil {\n\t\terr = p.append(ctx, early)\n\t}\n\tif err != nil {\n\t\treturn err\n\t}\n\tif err := p.cfg.Store.Swap(ctx, timestampName, old, s.Timestamp); err != nil {"},
+		{"repository/publisher.go", "\trec, err := p.state.record(KindCommit, s.generation, nil, nil)\n\tif err != nil {\n\t\treturn fatal(err)\n\t}\n\tif err := p.append(ctx, rec); err != nil {\n\t\treturn fmt.Errorf(\"commit generation %d: %w\", s.generation, err)\n\t}\n", ""},
+	},
+	"engine: a sealed generation isn't finished": {
+		{"repository/open.go", "\t\tif err := p.finish(ctx); err != nil {\n\t\t\treturn err\n\t\t}\n", "\t\tp.state.sealed = nil\n"},
+	},
+	"engine: a document's name is not written again": {
+		{"repository/publisher.go", "\tfor _, f := range p.state.unwritten {\n", "\tfor _, f := range p.state.unwritten {\n\t\tif _, err := p.cfg.Store.Get(ctx, f.Name); err == nil {\n\t\t\tcontinue\n\t\t}\n"},
+	},
+}
+
+// TestMutations shows that the checks can fail: each mutation is noticed. It
+// compiles and runs the command for each, and so runs only where it is asked for.
+func TestMutations(t *testing.T) {
+	if os.Getenv("BINDERY_MUTATIONS") == "" {
+		t.Skip("BINDERY_MUTATIONS is not set")
+	}
+	root, err := filepath.Abs("../../..")
+	require.NoError(t, err)
+	for name, edits := range mutations {
+		t.Run(name, func(t *testing.T) {
+			program := filepath.Join(t.TempDir(), "crashpoints")
+			build := exec.CommandContext(t.Context(), "go", "build", "-overlay", overlay(t, root, edits), "-o", program, ".")
+			out, err := build.CombinedOutput()
+			require.NoError(t, err, string(out))
+			out, err = exec.CommandContext(t.Context(), program, "-n", "6000", "-first").CombinedOutput()
+			var exit *exec.ExitError
+			require.ErrorAs(t, err, &exit, "nobody noticed: %s", out)
+			require.Equal(t, 1, exit.ExitCode(), string(out))
+			t.Logf("%.400s", out)
+		})
+	}
+}
+
+// overlay writes the changed files and what go build wants to know of them.
+func overlay(t *testing.T, root string, edits []edit) string {
+	dir := t.TempDir()
+	changed := map[string]string{}
+	for _, e := range edits {
+		name := filepath.Join(root, filepath.FromSlash(e.file))
+		source, ok := changed[name]
+		if !ok {
+			data, err := os.ReadFile(name)
+			require.NoError(t, err)
+			source = string(data)
+		}
+		require.Equal(t, 1, strings.Count(source, e.old), "%s: %s", e.file, e.old)
+		changed[name] = strings.Replace(source, e.old, e.new, 1)
+	}
+	replace := map[string]string{}
+	for name, source := range changed {
+		to := filepath.Join(dir, strings.ReplaceAll(filepath.Base(name), ".go", "_mutated.go"))
+		require.NoError(t, os.WriteFile(to, []byte(source), 0o600))
+		replace[name] = to
+	}
+	data, err := json.Marshal(map[string]any{"Replace": replace})
+	require.NoError(t, err)
+	file := filepath.Join(dir, "overlay.json")
+	require.NoError(t, os.WriteFile(file, data, 0o600))
+	return file
+}
