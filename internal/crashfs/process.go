@@ -143,6 +143,11 @@ func (p *Process) Remove(name string) error {
 		if d.names[name] == nil {
 			return d.missing(name)
 		}
+		for other := range d.names {
+			if name == "/" || other != "/" && filepath.Dir(other) == name {
+				return syscall.ENOTEMPTY
+			}
+		}
 		d.change(change{name: name})
 		return nil
 	}, nil)

@@ -65,6 +65,15 @@ func Run(t require.TestingT, o Options, failed func(Failure)) (points int64, err
 			return points, err
 		}
 	}
+	if o.History != "" {
+		var seed uint64
+		var n int
+		if _, err := fmt.Sscanf(o.History, "random-%d-%d", &seed, &n); err == nil {
+			err = run(Random(t, seed, n))
+			return points, err
+		}
+		return points, nil
+	}
 	for n := 0; points < int64(o.Points) && !(o.First && failures > 0); n++ {
 		if err := run(Random(t, o.Seed, n)); err != nil {
 			return points, err

@@ -50,7 +50,7 @@ type FS interface {
 	// Rename moves oldname to newname, atomically replacing a file that was there.
 	Rename(oldname, newname string) error
 
-	// Remove removes a file.
+	// Remove removes a file, or a directory that is empty.
 	Remove(name string) error
 
 	// Mkdir makes a directory. If name exists, the error wraps fs.ErrExist.

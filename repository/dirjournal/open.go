@@ -63,8 +63,9 @@ func OpenFS(fsys disk.FS, dir string) (*Journal, error) {
 }
 
 func create(fsys disk.FS, dir string, lim limits) (*Journal, error) {
-	if err := fsys.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return nil, err
+	made := fsys.Mkdir(dir, 0o700)
+	if made != nil && !errors.Is(made, fs.ErrExist) {
+		return nil, made
 	}
 	if err := creatable(fsys, dir); err != nil {
 		return nil, err
@@ -80,6 +81,12 @@ func create(fsys disk.FS, dir string, lim limits) (*Journal, error) {
 		}
 		// The directory's own name and the lock's are durable before the journal's.
 		if err := errors.Join(fsys.SyncDir(filepath.Dir(dir)), fsys.SyncDir(dir)); err != nil {
+			// A failed sync may have lost the names for good: the next Create is to
+			// make them anew. A directory that isn't empty stays.
+			fsys.Remove(filepath.Join(dir, lockName))
+			if made == nil {
+				fsys.Remove(dir)
+			}
 			return nil, err
 		}
 		if err := begin(fsys, dir); err != nil {

@@ -73,12 +73,23 @@ func create(fsys disk.FS, dir string, k kind) (*root, error) {
 		err = r.writeFormat(k)
 	}
 	if err == nil {
-		err = r.settle(made)
+		if err = r.settle(made); err != nil {
+			r.undo()
+		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("create %s in %s: %w", k, dir, err)
 	}
 	return r, nil
+}
+
+// undo removes the names that a failed sync may have lost for good, although they
+// can be read and a later sync succeeds: they must be made anew. What isn't empty,
+// or somebody else's, stays.
+func (r *root) undo() {
+	r.fsys.Remove(filepath.Join(r.dir, ownDir, formatFile))
+	r.fsys.Remove(filepath.Join(r.dir, ownDir))
+	r.fsys.Remove(r.dir)
 }
 
 // vacant returns an error unless dir holds nothing, or no more than a create

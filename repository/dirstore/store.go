@@ -156,7 +156,9 @@ func (s *Store) List(ctx context.Context) iter.Seq2[repository.Info, error] {
 	}
 }
 
-// Delete implements repository.Store.
+// Delete implements repository.Store. After a Delete whose sync of the directory
+// failed, a second one can't remove the name anew: it may come back with a loss
+// of power, whatever the second one says.
 func (s *Store) Delete(ctx context.Context, name string) error {
 	return s.fail("delete", name, s.delete(ctx, name))
 }
