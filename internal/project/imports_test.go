@@ -21,7 +21,8 @@ const module = "github.com/bindery-tuf/bindery"
 // exception; one that must be is given a layer of its own. The first entry that
 // matches decides.
 var layers = [][]string{
-	{"internal/cjson", "internal/schema", "internal/disk", "internal/crashfs"},
+	{"internal/cjson", "internal/schema", "internal/disk"},
+	{"internal/crashfs"},
 	{"keys"},
 	{"keys/..."}, // each place where a key can live, and the suite for them
 	{"roles"},
@@ -29,6 +30,7 @@ var layers = [][]string{
 	{"repository"},
 	{"repository/..."},                       // stores, journals, and the suites for them
 	{"internal/faulty", "internal/repotest"}, // what tests are made of
+	{"internal/crashpoints"},
 	{"internal/..."},                         // tests of the whole, and commands
 	{"examples/..."},
 }
