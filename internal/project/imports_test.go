@@ -31,7 +31,7 @@ var layers = [][]string{
 	{"repository/..."},                       // stores, journals, and the suites for them
 	{"internal/faulty", "internal/repotest"}, // what tests are made of
 	{"internal/crashpoints"},
-	{"internal/..."},                         // tests of the whole, and commands
+	{"internal/..."}, // tests of the whole, and commands
 	{"examples/..."},
 }
 
