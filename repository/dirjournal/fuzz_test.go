@@ -61,6 +61,9 @@ func FuzzLines(f *testing.F) {
 		}
 	}
 	f.Add([]byte("o {\"id\":\"a\",\"digest\":\"d\",\"sealed\":1,\"state\":\"set aside\",\"reason\":\"é\"}\n"))
+	// Queued again after a writer that remembered fewer had forgotten it.
+	f.Add([]byte("o {\"id\":\"a\",\"digest\":\"d\",\"sealed\":1,\"committed\":true,\"state\":\"published\",\"generation\":1}\n" +
+		"i {\"id\":\"a\",\"remove\":[\"a.whl\"],\"accepted\":\"2026-05-17T12:00:00Z\"}\n"))
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		q := newQueue(3)
 		if lines(payload, q.read) != nil {

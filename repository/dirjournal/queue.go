@@ -105,9 +105,7 @@ func (q *queue) settle(e *entry) {
 	e.committed = true
 	q.final = append(q.final, e)
 	if len(q.final) > q.remember {
-		if oldest := q.final[0]; q.known[oldest.id] == oldest {
-			delete(q.known, oldest.id)
-		}
+		delete(q.known, q.final[0].id)
 		q.final[0] = nil
 		q.final = q.final[1:]
 	}
@@ -121,9 +119,12 @@ func (q *queue) read(kind byte, data []byte) error {
 		if err != nil {
 			return fmt.Errorf("item: %w", err)
 		}
-		// A committed one may have been forgotten by a writer that remembered fewer.
-		if e := q.known[it.ID]; it.ID == "" || e != nil && !e.committed {
+		old := q.known[it.ID]
+		if it.ID == "" || old != nil && !old.committed {
 			return fmt.Errorf("item %q: it is there twice, or has no ID", it.ID)
+		}
+		if old != nil { // a writer that remembered fewer had forgotten it
+			q.final = slices.DeleteFunc(q.final, func(e *entry) bool { return e == old })
 		}
 		// A clone, so that it doesn't keep the whole segment in memory.
 		e := &entry{id: it.ID, digest: it.Digest(), accepted: it.Accepted, data: bytes.Clone(data)}
