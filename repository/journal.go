@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"iter"
 	"time"
 )
 
@@ -68,6 +69,25 @@ type Leader interface {
 
 	// Release gives the lead up. It is idempotent.
 	Release(ctx context.Context) error
+}
+
+// Historian is a Journal that can read back all that it ever kept. It is asked
+// only when something must be made again that the store lost; a repository whose
+// Journal isn't one is published just the same.
+type Historian interface {
+	// History yields every item that was queued and every record that was
+	// appended, each once, in the order in which they took effect, from the
+	// journal's beginning to some moment during the call at which everything was
+	// there that was acknowledged before it. An error ends it: what was yielded
+	// then is a beginning of the history. The cost is that of reading it.
+	History(ctx context.Context) iter.Seq2[Entry, error]
+}
+
+// Entry is one step of a journal's history: an item that was queued, or a record
+// that was appended. The other is nil.
+type Entry struct {
+	Item   *Item
+	Record *Record
 }
 
 // Log is what a new leader finds.

@@ -193,6 +193,27 @@ func (j Journal) Lead(ctx context.Context) (l repository.Leader, err error) {
 	return leader{j.Injector, l}, nil
 }
 
+// History implements repository.Historian if Inner does. It fails before it yields
+// anything.
+func (j Journal) History(ctx context.Context) iter.Seq2[repository.Entry, error] {
+	return func(yield func(repository.Entry, error) bool) {
+		h, ok := j.Inner.(repository.Historian)
+		if !ok {
+			yield(repository.Entry{}, fmt.Errorf("history: %w", errors.ErrUnsupported))
+			return
+		}
+		if err := j.do(ctx, "journal.History", "", func() error { return nil }); err != nil {
+			yield(repository.Entry{}, err)
+			return
+		}
+		for e, err := range h.History(ctx) {
+			if !yield(e, err) {
+				return
+			}
+		}
+	}
+}
+
 // Close implements repository.Journal. It never fails, so that a test that gives up
 // a handle gives up its lead.
 func (j Journal) Close() error { return j.Inner.Close() }

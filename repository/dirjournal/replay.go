@@ -75,13 +75,9 @@ type end struct {
 // replay reads a journal from the segment on that its last one says to begin
 // with, and calls visit for each line, once. It changes nothing. An error names
 // segment, offset and sequence number of what is damaged.
-//
-// Numbers of segments may be missing as long as no frame is: a segment without
-// frames of its own may have been lost with its name.
 func replay(fsys disk.FS, dir string, segments []uint64, visit func(kind byte, data []byte) error) (end, error) {
 	slices.Sort(segments)
-	last := segments[len(segments)-1]
-	newest, err := readHeader(fsys, dir, last)
+	newest, err := readHeader(fsys, dir, segments[len(segments)-1])
 	if err != nil {
 		return end{}, err
 	}
@@ -89,10 +85,20 @@ func replay(fsys disk.FS, dir string, segments []uint64, visit func(kind byte, d
 	if !ok {
 		return end{}, place(newest.base, fmt.Errorf("it is missing: %w", fs.ErrNotExist))
 	}
+	return replayAll(fsys, dir, segments[first:], newest, visit)
+}
+
+// replayAll is replay of the segments given, in order, whose last one has the
+// header newest.
+//
+// Numbers of segments may be missing as long as no frame is: a segment without
+// frames of its own may have been lost with its name.
+func replayAll(fsys disk.FS, dir string, segments []uint64, newest header, visit func(kind byte, data []byte) error) (end, error) {
+	last := newest.number
 	e := end{header: newest, base: newest.base}
 	var before contents // the segment before
 	var latest []byte   // payload of the newest frame
-	for i, number := range segments[first:] {
+	for i, number := range segments {
 		c, data, err := readSegment(fsys, dir, number)
 		if err != nil {
 			return end{}, err

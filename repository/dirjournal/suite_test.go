@@ -9,18 +9,20 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestJournal(t *testing.T) {
-	storetest.TestJournal(t, func(t *testing.T) storetest.Place {
-		dir := t.TempDir()
-		j, err := dirjournal.Create(dir)
-		require.NoError(t, err)
-		require.NoError(t, j.Close())
-		return storetest.Place{Open: func() (repository.Journal, error) {
-			j, err := dirjournal.Open(dir)
-			if err != nil {
-				return nil, err
-			}
-			return j, nil
-		}}
-	})
+func TestJournal(t *testing.T) { storetest.TestJournal(t, place) }
+
+func TestHistorian(t *testing.T) { storetest.TestHistorian(t, place) }
+
+func place(t *testing.T) storetest.Place {
+	dir := t.TempDir()
+	j, err := dirjournal.Create(dir)
+	require.NoError(t, err)
+	require.NoError(t, j.Close())
+	return storetest.Place{Open: func() (repository.Journal, error) {
+		j, err := dirjournal.Open(dir)
+		if err != nil {
+			return nil, err
+		}
+		return j, nil
+	}}
 }

@@ -12,11 +12,13 @@ func TestMemStore(t *testing.T) {
 	storetest.TestStore(t, func(*testing.T) repository.Store { return storetest.NewStore() })
 }
 
-func TestMemJournal(t *testing.T) {
-	storetest.TestJournal(t, func(*testing.T) storetest.Place {
-		j := storetest.NewJournal()
-		return storetest.Place{Open: func() (repository.Journal, error) { return j.Handle(), nil }, Expire: j.Expire}
-	})
+func TestMemJournal(t *testing.T) { storetest.TestJournal(t, place) }
+
+func TestMemHistorian(t *testing.T) { storetest.TestHistorian(t, place) }
+
+func place(*testing.T) storetest.Place {
+	j := storetest.NewJournal()
+	return storetest.Place{Open: func() (repository.Journal, error) { return j.Handle(), nil }, Expire: j.Expire}
 }
 
 func TestMemReader(t *testing.T) {

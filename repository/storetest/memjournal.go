@@ -30,6 +30,7 @@ type ledger struct {
 	pending []*memItem // oldest first
 	sealed  []*memItem // decided by a seal that isn't committed yet
 	records [][]byte   // JSON
+	history []memEntry
 	epoch   int64
 	leader  *memLeader // whoever holds the lease, or nil
 }
@@ -109,6 +110,7 @@ func (j *MemJournal) Enqueue(ctx context.Context, items ...repository.Item) erro
 		if j.known[it.item.ID] == nil {
 			j.known[it.item.ID] = it
 			j.pending = append(j.pending, it)
+			j.history = append(j.history, memEntry{item: it.data})
 		}
 	}
 	j.announce()

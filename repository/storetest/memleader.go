@@ -122,6 +122,7 @@ func (m *memLeader) Append(ctx context.Context, records ...repository.Record) er
 	}
 	for i, r := range records {
 		m.handle.records = append(m.handle.records, encoded[i])
+		m.handle.history = append(m.handle.history, memEntry{record: encoded[i]})
 		m.handle.take(r)
 	}
 	return nil
