@@ -54,6 +54,15 @@ func (c *binCache) put(bin int, version int64, data []byte) {
 	}
 }
 
+// remove forgets a bin.
+func (c *binCache) remove(bin int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e := c.byBin[bin]; e != nil {
+		c.drop(e)
+	}
+}
+
 func (c *binCache) drop(e *list.Element) {
 	v := c.order.Remove(e).(cached)
 	delete(c.byBin, v.bin)

@@ -50,6 +50,13 @@ type Config struct {
 	// beside the cache.
 	Workers int
 
+	// Witness is a timestamp.json that clients have seen, fetched from a mirror or
+	// kept where no backup reaches it. Open refuses to go on from an older state,
+	// or another of that version: store and journal may have been restored from a
+	// backup together, which nothing else shows. It must be signed as the
+	// repository's timestamps are. Nil: not compared.
+	Witness []byte
+
 	// Now tells the time. Nil: time.Now.
 	Now func() time.Time
 	// Logger receives what an operator should see. Nil: nothing is logged.

@@ -61,12 +61,9 @@ func (p *publisher) generation(ctx context.Context) error {
 		return fmt.Errorf("journal: %w", err)
 	}
 	gen := p.state.planned + 1
-	bins := p.state.bins
-	if len(bins) == 0 {
-		bins = make([]binState, p.offline.layout.Len())
-	}
+	bins := p.table()
 	plan, err := planner{
-		layout: p.offline.layout, bins: bins, limit: min(targetsLimit, int64(signers.bins.MaxMessage())), blocked: p.quarantined,
+		layout: p.offline.layout, bins: bins, limit: binLimit(signers), blocked: p.quarantined,
 		load: func(i int) (*roles.Bin, error) {
 			bin, err := p.loadBin(ctx, i, bins[i])
 			p.noteQuarantine(i, err)
@@ -77,12 +74,8 @@ func (p *publisher) generation(ctx context.Context) error {
 		return fmt.Errorf("plan generation %d: %w", gen, err)
 	}
 	p.waiting = len(plan.waiting)
-	for _, i := range slices.Concat(p.mustRenew(bins),
-		p.binSchedule().dueBins(bins, now, p.cfg.MaxRenew, p.quarantined)) {
-		if _, ok := plan.edits[i]; !ok {
-			plan.edits[i] = nil
-		}
-	}
+	plan.renew(p.mustRenew(bins)...)
+	plan.renew(p.binSchedule().dueBins(bins, now, p.cfg.MaxRenew, p.quarantined)...)
 
 	intent, err := p.state.record(KindIntent, gen, nil, nil)
 	if err != nil {
@@ -117,11 +110,22 @@ func (p *publisher) generation(ctx context.Context) error {
 	return nil
 }
 
+// table is what is published of each bin: nothing, before the first generation.
+func (p *publisher) table() []binState {
+	if len(p.state.bins) == 0 {
+		return make([]binState, p.offline.layout.Len())
+	}
+	return p.state.bins
+}
+
+// binLimit is how many bytes of a bin clients accept and its key signs.
+func binLimit(s signers) int64 { return min(targetsLimit, int64(s.bins.MaxMessage())) }
+
 // build signs and writes everything of a generation but its timestamp, which it
 // returns in the seal.
 func (p *publisher) build(ctx context.Context, gen int64, now time.Time, bins []binState, plan plan, s signers) (*seal, error) {
 	out := &seal{
-		Signed: now.Unix(), Items: plan.digest(), Keys: p.state.keys,
+		Signed: now.Unix(), Items: digestOf(plan.items), Keys: p.state.keys,
 		Expires: expiry{now.Add(p.cfg.SnapshotLifetime).Unix(), now.Add(p.cfg.TimestampLifetime).Unix()},
 		Docs:    p.offline.docs(), Bins: make([]binChange, 0, len(plan.edits)),
 	}
@@ -207,6 +211,7 @@ func (p *publisher) buildBin(ctx context.Context, i int, old binState, gen int64
 		return nil, conflictIsFatal(fmt.Errorf("write %s: %w", name, err))
 	}
 	p.cache.put(i, gen, data)
+	p.rebuild.drop(i)
 	return data, nil
 }
 
@@ -214,6 +219,9 @@ func (p *publisher) buildBin(ctx context.Context, i int, old binState, gen int64
 func (p *publisher) loadBin(ctx context.Context, i int, b binState) (*roles.Bin, error) {
 	if b.Version == 0 {
 		return roles.NewBin(), nil
+	}
+	if p.rebuild.wants(i) {
+		return p.rebuild.bin(ctx, i)
 	}
 	data := p.cache.get(i, b.Version)
 	if data == nil {

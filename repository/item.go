@@ -94,15 +94,24 @@ func (it Item) size() int {
 	return n
 }
 
-// paths yields every path that the item names.
-func (it Item) paths(yield func(string) bool) {
-	for _, t := range it.Add {
-		if !yield(t.Path) {
+// edits yields what the item does to bins: one edit of each path that it names.
+func (it Item) edits(yield func(roles.TargetEdit) bool) {
+	for i := range it.Add {
+		if !yield(roles.TargetEdit{Path: it.Add[i].Path, Target: &it.Add[i]}) {
 			return
 		}
 	}
 	for _, path := range it.Remove {
-		if !yield(path) {
+		if !yield(roles.TargetEdit{Path: path}) {
+			return
+		}
+	}
+}
+
+// paths yields every path that the item names.
+func (it Item) paths(yield func(string) bool) {
+	for e := range it.edits {
+		if !yield(e.Path) {
 			return
 		}
 	}

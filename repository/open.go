@@ -123,13 +123,15 @@ func lead(ctx context.Context, cfg Config) (*publisher, Log, error) {
 	if err != nil {
 		return nil, Log{}, errors.Join(fmt.Errorf("journal: %w", err), release(leader))
 	}
-	return &publisher{
+	p := &publisher{
 		cfg: cfg, log: cfg.Logger, leader: leader,
 		clock:      newClock(cfg.Now, max(cfg.BinLifetime, cfg.SnapshotLifetime, cfg.TimestampLifetime)),
 		state:      &state{epoch: log.Epoch},
 		cache:      newBinCache(cfg.CacheBytes),
 		quarantine: map[int]error{}, patience: firstRecheck,
-	}, log, nil
+	}
+	p.rebuild = newRebuilder(p)
+	return p, log, nil
 }
 
 // release gives the lead up, also after the caller's context ended, but a journal
@@ -142,7 +144,7 @@ func release(l Leader) error {
 
 func (p *publisher) recover(ctx context.Context, log Log) error {
 	if len(log.Records) == 0 {
-		return fmt.Errorf("%w: the journal is empty", ErrNotRepository)
+		return fmt.Errorf("%w: the journal is empty: if it was lost, RestoreJournal makes a new one agree with what the store publishes", ErrNotRepository)
 	}
 	var err error
 	if p.state, err = load(log); err != nil {
@@ -153,9 +155,6 @@ func (p *publisher) recover(ctx context.Context, log Log) error {
 	}
 	if err := p.loadDocuments(ctx); err != nil {
 		return err
-	}
-	if n := p.offline.layout.Len(); p.state.generation > 0 && len(p.state.bins) != n {
-		return fmt.Errorf("%w: the journal knows %d bins, and the bins document has %d", ErrDiverged, len(p.state.bins), n)
 	}
 	if err := p.compare(ctx); err != nil {
 		return err
@@ -185,24 +184,48 @@ func (p *publisher) recover(ctx context.Context, log Log) error {
 	return nil
 }
 
-// compare holds the store's timestamp against what the journal says of it.
+// compare holds the store's timestamp against what the journal says of it, and that
+// against the witness.
 func (p *publisher) compare(ctx context.Context) error {
 	current, err := p.cfg.Store.Get(ctx, timestampName)
 	if err != nil && !errors.Is(err, ErrNotExist) {
 		return fmt.Errorf("store: %w", err)
 	}
 	if bytes.Equal(current, p.state.timestamp) || p.state.sealed != nil && bytes.Equal(current, p.state.sealed.Timestamp) {
-		return nil
+		return p.compareWitness()
 	}
-	found := "none"
-	if current != nil {
-		found = "one that is not valid metadata"
-		if t, err := roles.Parse[metadata.TimestampType](current); err == nil {
-			found = fmt.Sprintf("version %d, expiring %s", t.Version(), t.Expires().Format("2006-01-02 15:04:05Z"))
-		}
+	known := fmt.Sprintf("version %d", p.state.generation)
+	if s := p.state.sealed; s != nil {
+		known += fmt.Sprintf(" or %d", s.generation)
 	}
-	return fmt.Errorf("%w: by the journal the timestamp is version %d, and in the store there is %s; "+
-		"if one of the two was restored from a backup, restore the other to match it", ErrDiverged, p.state.generation, found)
+	return fmt.Errorf("%w: by the journal the timestamp is %s, and in the store there is %s", ErrDiverged, known, p.explain(current))
+}
+
+// explain says what a timestamp is that the journal doesn't know, how it may have
+// come there, and what can be done.
+func (p *publisher) explain(timestamp []byte) string {
+	const onFromJournal = "restore the newest store, or let RestoreStore publish what the journal says, above every version"
+	if timestamp == nil {
+		return "none: the store was lost, or is another one. Give the right one, or let RestoreStore make it again from the journal"
+	}
+	t, err := roles.Parse[metadata.TimestampType](timestamp)
+	if err != nil {
+		return fmt.Sprintf("one that is not valid metadata (%v): somebody else wrote it: %s", err, onFromJournal)
+	}
+	found := fmt.Sprintf("version %d, expiring %s", t.Version(), t.Expires().Format("2006-01-02 15:04:05Z"))
+	last := p.state.last()
+	switch err := p.offline.timestampKeys.Verify(t); {
+	case err != nil:
+		return fmt.Sprintf("%s, which isn't signed as root version %d demands (%v): somebody else wrote it, or the journal was restored "+
+			"from before a newer root: %s; if the store is right, RestoreJournal makes the journal agree with it", found, p.offline.root.Version(), err, onFromJournal)
+	case t.Version() > last:
+		return fmt.Sprintf("%s: the journal was restored from a backup, or cut: restore the newest journal, or let RestoreJournal "+
+			"make it agree with what is published; what was accepted and isn't published is lost with it", found)
+	case t.Version() == last || t.Version() == p.state.generation:
+		return fmt.Sprintf("%s, but another one: two publishers were at work: %s", found, onFromJournal)
+	default:
+		return fmt.Sprintf("%s: the store was restored from a backup: %s", found, onFromJournal)
+	}
 }
 
 // checkSealed makes sure that all the sealed generation newly names is there.
@@ -218,7 +241,8 @@ func (p *publisher) checkSealed(ctx context.Context) error {
 			err = errQuarantine
 		}
 		if err != nil {
-			return fmt.Errorf("%w: generation %d is sealed and can't be committed: %s: %w", ErrDiverged, s.generation, name, err)
+			return fmt.Errorf("%w: generation %d is sealed and can't be committed: %s: %w: put the file back, "+
+				"or let RestoreStore decide its items again", ErrDiverged, s.generation, name, err)
 		}
 	}
 	return nil
@@ -239,7 +263,13 @@ func (p *publisher) loadDocuments(ctx context.Context) error {
 		return err
 	}
 	p.offline = o
-	return o.derive()
+	if err := o.derive(); err != nil {
+		return err
+	}
+	if n := o.layout.Len(); p.state.generation > 0 && len(p.state.bins) != n {
+		return fmt.Errorf("%w: the journal knows %d bins, and the bins document has %d", ErrDiverged, len(p.state.bins), n)
+	}
+	return nil
 }
 
 func loadDocument[T roles.Type](ctx context.Context, p *publisher, role string, d doc, to **roles.Document[T]) error {
@@ -249,12 +279,18 @@ func loadDocument[T roles.Type](ctx context.Context, p *publisher, role string, 
 		data = p.state.unwritten[i].Data
 	} else {
 		var err error
-		if data, err = p.cfg.Store.Get(ctx, name); err != nil {
+		data, err = p.cfg.Store.Get(ctx, name)
+		if errors.Is(err, ErrNotExist) {
+			return fmt.Errorf("%w: %s was installed, and the store doesn't have it: %w: the store was lost, or restored from a backup: "+
+				"give the right one, or let RestoreStore make it again from the journal", ErrDiverged, name, err)
+		}
+		if err != nil {
 			return fmt.Errorf("read %s: %w", name, err)
 		}
 	}
 	if blobOf(data) != d.blob {
-		return fmt.Errorf("%w: %s isn't the document that was installed", ErrDiverged, name)
+		return fmt.Errorf("%w: %s isn't the document that was installed: move it away, and let RestoreStore write it again from the journal",
+			ErrDiverged, name)
 	}
 	parsed, err := roles.Parse[T](data)
 	if err != nil {

@@ -75,6 +75,15 @@ func (p planner) plan(items []Item, generation int64) (plan, error) {
 	return out, nil
 }
 
+// renew adds bins that are signed again, changed or not.
+func (p plan) renew(bins ...int) {
+	for _, i := range bins {
+		if _, ok := p.edits[i]; !ok {
+			p.edits[i] = nil
+		}
+	}
+}
+
 func (p planner) waits(it Item, held map[string]bool) bool {
 	for path := range it.paths {
 		if held[path] || p.blocked(p.layout.Find(path)) {
@@ -93,10 +102,10 @@ func supersededBy(it Item, i int, last map[string]int) bool {
 	return true
 }
 
-// digest is what a seal says of the items it decides.
-func (p plan) digest() string {
+// digestOf is what a seal says of the items it decides.
+func digestOf(items []Item) string {
 	h := sha256.New()
-	for _, it := range p.items {
+	for _, it := range items {
 		io.WriteString(h, it.ID+"\n"+it.Digest()+"\n")
 	}
 	return hex.EncodeToString(h.Sum(nil))
@@ -143,13 +152,9 @@ func (p planner) fits(it Item, taken map[int][]roles.TargetEdit, grown map[int]i
 // edits are the item's edits by bin.
 func (p planner) edits(it Item) map[int][]roles.TargetEdit {
 	edits := map[int][]roles.TargetEdit{}
-	for i := range it.Add {
-		bin := p.layout.Find(it.Add[i].Path)
-		edits[bin] = append(edits[bin], roles.TargetEdit{Path: it.Add[i].Path, Target: &it.Add[i]})
-	}
-	for _, path := range it.Remove {
-		bin := p.layout.Find(path)
-		edits[bin] = append(edits[bin], roles.TargetEdit{Path: path})
+	for e := range it.edits {
+		bin := p.layout.Find(e.Path)
+		edits[bin] = append(edits[bin], e)
 	}
 	return edits
 }

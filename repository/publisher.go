@@ -24,6 +24,7 @@ type publisher struct {
 	snapshot *roles.Snapshot // of the committed generation, kept to be edited
 	next     *roles.Snapshot // of the sealed one
 
+	rebuild    *rebuilder    // of bins that the store lost
 	quarantine map[int]error // bins whose stored bytes aren't what the journal says
 	patience   time.Duration // until they are looked at again
 	waiting    int           // pending items that touch them
@@ -109,6 +110,9 @@ func (p *publisher) finish(ctx context.Context) error {
 		return fmt.Errorf("commit generation %d: %w", s.generation, err)
 	}
 	p.snapshot, p.next = p.next, nil
+	for _, b := range s.Bins {
+		p.rebuild.forget(b.Index)
+	}
 	return nil
 }
 
@@ -141,8 +145,8 @@ func (p *publisher) binSchedule() schedule {
 func (p *publisher) quarantined(bin int) bool { return p.quarantine[bin] != nil }
 
 // mustRenew lists the bins that clients would refuse whatever their age: those
-// never published, and those signed by a key that the bins document in force
-// doesn't name.
+// never published, those whose files the store lost, and those signed by a key that
+// the bins document in force doesn't name.
 func (p *publisher) mustRenew(bins []binState) []int {
 	trusted := make([]bool, len(p.state.keys))
 	for i, name := range p.state.keys {
@@ -152,7 +156,7 @@ func (p *publisher) mustRenew(bins []binState) []int {
 	}
 	var must []int
 	for i, b := range bins {
-		if (b.Version == 0 || !trusted[b.Key]) && !p.quarantined(i) {
+		if (b.Version == 0 || !trusted[b.Key] || p.rebuild.wants(i)) && !p.quarantined(i) {
 			must = append(must, i)
 		}
 	}

@@ -34,6 +34,14 @@ type state struct {
 	bins []binState
 }
 
+// last is the highest generation that clients may see.
+func (s *state) last() int64 {
+	if s.sealed != nil {
+		return s.sealed.generation
+	}
+	return s.generation
+}
+
 // maxBins is the most that delegation knows.
 const maxBins = 65_536
 

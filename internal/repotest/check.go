@@ -29,6 +29,8 @@ import (
 // Published is what a test knows of a repository.
 type Published struct {
 	Store repository.Store
+	// Then is what the clients of earlier generations fetched from. Nil: Store.
+	Then repository.Store
 	// Timestamps are all that were ever committed, oldest first. The last one
 	// must be what the store holds.
 	Timestamps [][]byte
@@ -45,7 +47,7 @@ type Published struct {
 //   - one that stopped at each earlier generation, with all its bins, updates to
 //     the newest, fetches every bin and finds every wanted target;
 //   - one that had fetched the timestamp of an earlier generation and then paused
-//     still finds the snapshot and every bin of that generation.
+//     still finds the snapshot and every bin of that generation, if the store was not lost since.
 func CheckRepository(t testing.TB, p Published) {
 	t.Helper()
 	require.NotEmpty(t, p.Timestamps, "no generation was ever committed")
@@ -54,6 +56,9 @@ func CheckRepository(t testing.TB, p Published) {
 	require.Equal(t, string(p.Timestamps[len(p.Timestamps)-1]), string(current), "the last timestamp is not the current one")
 
 	checkClient(t, p, t.TempDir(), "client from root 1")
+	if p.Then == nil {
+		p.Then = p.Store
+	}
 	for i, timestamp := range p.Timestamps[:len(p.Timestamps)-1] {
 		who := fmt.Sprintf("client of generation %d of %d", i+1, len(p.Timestamps))
 		dir := t.TempDir()
@@ -86,21 +91,21 @@ func checkClient(t testing.TB, p Published, dir, who string) {
 }
 
 // checkPaused lets a client refresh while timestamp was the current one, and then
-// fetch what it names from the store as it is now. Its metadata stays in dir.
+// fetch what it names from the store as it is now (or as Then is). Its metadata stays in dir.
 func checkPaused(t testing.TB, p Published, timestamp []byte, dir, who string) {
 	t.Helper()
 	ts, err := metadata.Timestamp().FromBytes(timestamp)
 	require.NoErrorf(t, err, "%s: timestamp", who)
 	// It saw the roots there were then: the newest under which the timestamp
 	// verifies is as good as any.
-	for newest := newestRoot(t, p.Store); newest >= 1; newest-- {
-		client := newClient(t, fetcher{store: p.Store, timestamp: timestamp, newestRoot: newest}, dir)
+	for newest := newestRoot(t, p.Then); newest >= 1; newest-- {
+		client := newClient(t, fetcher{store: p.Then, timestamp: timestamp, newestRoot: newest}, dir)
 		client.UnsafeSetRefTime(ts.Signed.Expires.Add(-time.Second))
 		if err = client.Refresh(); err != nil {
 			continue
 		}
 		client.UnsafeSetRefTime(time.Time{}) // bins of then may have expired by any later time
-		fetchBins(t, p.Store, client, who)
+		fetchBins(t, p.Then, client, who)
 		return
 	}
 	require.NoErrorf(t, err, "%s: refresh", who)

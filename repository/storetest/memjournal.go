@@ -54,6 +54,29 @@ func NewJournal() *MemJournal {
 // same one after it was started again.
 func (j *MemJournal) Handle() *MemJournal { return &MemJournal{ledger: j.ledger} }
 
+// Clone returns the first handle on a copy of the journal as it is now, as a backup
+// has it: nobody leads.
+func (j *MemJournal) Clone() *MemJournal {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	c := &ledger{
+		changed: make(chan struct{}), known: make(map[string]*memItem, len(j.known)),
+		records: slices.Clone(j.records), history: slices.Clone(j.history), epoch: j.epoch,
+	}
+	for id, it := range j.known {
+		same := *it
+		c.known[id] = &same
+	}
+	of := func(items []*memItem) (out []*memItem) {
+		for _, it := range items {
+			out = append(out, c.known[it.item.ID])
+		}
+		return out
+	}
+	c.pending, c.sealed = of(j.pending), of(j.sealed)
+	return &MemJournal{ledger: c}
+}
+
 // Expire ends the lease of whoever leads. It goes on unless another handle takes
 // the lead, as a publisher does that was paused; from then on it is fenced.
 func (j *MemJournal) Expire() {

@@ -25,6 +25,19 @@ func NewStore() *MemStore {
 	return &MemStore{content: map[string][]byte{}, history: map[string][][]byte{}}
 }
 
+// Clone returns a copy of the store as it is now, as a backup has it: what names
+// held before is not in it.
+func (s *MemStore) Clone() *MemStore {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := NewStore()
+	for name, data := range s.content {
+		c.content[name] = data // never changed
+		c.history[name] = [][]byte{data}
+	}
+	return c
+}
+
 // History returns every content that name ever had, oldest first, whether it was
 // deleted or replaced since. Writing the same bytes again adds nothing.
 func (s *MemStore) History(name string) [][]byte {
