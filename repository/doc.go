@@ -40,7 +40,8 @@
 // One call of Submit is one [Item]. It is published, or set aside, as a whole in
 // one generation; items that name the same path are published in order. An item
 // whose bin was altered in the store waits, and so do later items that name one of
-// its paths; everything else is published. See [State] for what can become of it.
+// its paths; everything else is published. [Repository.Rebuild] makes such a bin
+// again. See [State] for what can become of an item.
 //
 // # The log
 //
@@ -58,6 +59,27 @@
 //
 // [Audit] checks all that clients can come to, whoever published it, and changes
 // nothing. It needs no journal, and may run beside the publisher.
+//
+// # Backups
+//
+// A backup of a running repository is a copy of the store and then, once that is
+// complete, a copy of the journal. Plain copies of the files will do, one after the
+// other while they are written: a temporary file that vanishes meanwhile is
+// none of it. In this order the journal knows all that the store has, and nothing
+// is lost that was accepted before the journal was copied. Keep the newest
+// timestamp.json somewhere else too: it is the witness of what clients have seen.
+//
+// Clients refuse versions that go down, so a backup is never just put back:
+//
+//   - The store was lost, or is older than the journal: [RestoreStore] makes what is
+//     missing again from the journal. Nothing is lost.
+//   - The journal was lost, or is older than the store: [RestoreJournal] makes it agree
+//     with what is published. What was accepted and not published is lost.
+//   - Both are of one backup: nothing shows it from inside. Give Config.Witness, and
+//     [RestoreStore] publishes the backup's content above all that clients have seen.
+//
+// Open notices each of these, the last one with a witness, says which it is, and
+// changes nothing: it never goes back by itself.
 //
 // # Growth
 //

@@ -76,6 +76,9 @@ func (p *publisher) generation(ctx context.Context) error {
 	p.waiting = len(plan.waiting)
 	plan.renew(p.mustRenew(bins)...)
 	plan.renew(p.binSchedule().dueBins(bins, now, p.cfg.MaxRenew, p.quarantined)...)
+	if len(plan.items) == 0 && len(plan.edits) == 0 && p.dueAt(now).After(now) {
+		return nil // all that arrived waits for quarantined bins
+	}
 
 	intent, err := p.state.record(KindIntent, gen, nil, nil)
 	if err != nil {

@@ -50,6 +50,14 @@ func (s *MemStore) History(name string) [][]byte {
 	return all
 }
 
+// Forget reduces the history of a name to what it holds now, for a test that
+// altered it and put it right again.
+func (s *MemStore) Forget(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.history[name] = [][]byte{s.content[name]}
+}
+
 // Names returns every name that ever had a content, sorted.
 func (s *MemStore) Names() []string {
 	s.mu.Lock()
