@@ -242,7 +242,6 @@ func (p *publisher) restart(ctx context.Context, first []Record, gen int64, now 
 		recs = append(recs, rec)
 		return err
 	}
-	p.state.planned = gen - 1
 	if err := add(p.state.checkpoint()); err != nil {
 		return err
 	}
