@@ -72,12 +72,6 @@ func (m *Moment) Point(seed uint64, variant int, full bool) (err error) {
 	r := rand.New(rand.NewPCG(seed, name.Sum64()))
 	d, l := m.disk.Clone(r.Uint64()), m.ledger.clone()
 	faults := 0
-	// A gap: a store whose creation was killed has names that no sync ever wrote.
-	// If then the first sync fails, nothing makes them anew.
-	harmful := crashfs.Fail
-	if !l.created {
-		harmful = crashfs.FailAfter
-	}
 	switch variant {
 	case 0:
 		d.PowerCut(crashfs.Cut{})
@@ -104,9 +98,9 @@ func (m *Moment) Point(seed uint64, variant int, full bool) (err error) {
 		switch {
 		case trial > faults:
 		case variant == 5:
-			failSync(d, 1+r.IntN(15), harmful)
+			failSync(d, 1+r.IntN(15))
 		default:
-			d.InjectNext(1+r.IntN(60), []crashfs.Fault{harmful, crashfs.FailAfter, crashfs.KillBefore, crashfs.KillAfter}[r.IntN(4)])
+			d.InjectNext(1+r.IntN(60), []crashfs.Fault{crashfs.Fail, crashfs.FailAfter, crashfs.KillBefore, crashfs.KillAfter}[r.IntN(4)])
 		}
 		s := newSession(m.History, d, l)
 		err := s.recover(m.step, r)
@@ -136,11 +130,11 @@ func (m *Moment) Point(seed uint64, variant int, full bool) (err error) {
 }
 
 // failSync lets the n-th sync from now on fail, of a file or a directory.
-func failSync(d *crashfs.Disk, n int, fault crashfs.Fault) {
+func failSync(d *crashfs.Disk, n int) {
 	d.Inject(func(op crashfs.Op) crashfs.Fault {
 		if op.Kind == "sync" || op.Kind == "syncdir" {
 			if n--; n == 0 {
-				return fault
+				return crashfs.Fail
 			}
 		}
 		return crashfs.Healthy

@@ -1,6 +1,7 @@
 package crashpoints
 
 import (
+	"bytes"
 	"errors"
 	"io/fs"
 
@@ -20,19 +21,24 @@ type watch struct {
 var _ disk.FS = watch{}
 
 func (w watch) Link(oldname, newname string) error {
-	return w.named(newname, w.Process.Link(oldname, newname))
+	return w.naming(newname, func() error { return w.Process.Link(oldname, newname) })
 }
 
 func (w watch) Rename(oldname, newname string) error {
-	return w.named(newname, w.Process.Rename(oldname, newname))
+	return w.naming(newname, func() error { return w.Process.Rename(oldname, newname) })
 }
 
-// named looks at a name that may have changed, whatever the caller is told.
-func (w watch) named(name string, err error) error {
-	if short, ok := published(name); ok && !errors.Is(err, fs.ErrExist) {
-		if data, ok := w.disk.Read(name); ok {
-			w.ledger.see(short, data)
-		}
+// naming looks at a name that work may have changed, whatever it says. What a loss
+// of power brought back, and work left alone, is no news.
+func (w watch) naming(name string, work func() error) error {
+	short, ok := published(name)
+	if !ok {
+		return w.met(work())
+	}
+	before, _ := w.disk.Read(name)
+	err := work()
+	if data, ok := w.disk.Read(name); ok && (err == nil || !bytes.Equal(data, before)) {
+		w.ledger.see(short, data)
 	}
 	return w.met(err)
 }

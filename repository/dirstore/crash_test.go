@@ -89,3 +89,44 @@ func TestCrash(t *testing.T) {
 		}
 	}
 }
+
+// A process is killed while it creates the store, and a sync of the next one
+// fails, each at every place. What the third one does is durable.
+func TestSyncFailsAfterKill(t *testing.T) {
+	recoveries := 0
+	for _, fault := range []crashfs.Fault{crashfs.KillBefore, crashfs.KillAfter} {
+		for seed := range uint64(8) {
+			for at := 1; ; at++ {
+				d := crashfs.New(seed)
+				d.InjectNext(at, fault)
+				if s, err := onDisk(d.Start()); err == nil && s.Create(ctx, "1", []byte("one")) == nil && d.Ops() < at {
+					break
+				}
+				d.Kill()
+				for failing := 1; ; failing++ {
+					where := fmt.Sprintf("fault %d at operation %d, then at %d, seed %d", fault, at, failing, seed)
+					d := d.Clone(seed)
+					before := d.Ops()
+					d.InjectNext(failing, crashfs.Fail)
+					s, err := onDisk(d.Start())
+					if err == nil {
+						err = s.Create(ctx, "1", []byte("one"))
+					}
+					if err == nil && d.Ops()-before < failing {
+						break
+					}
+					d.Kill()
+					s, err = onDisk(d.Start())
+					require.NoError(t, err, where)
+					require.NoError(t, s.Create(ctx, "1", []byte("one")), where)
+					d.PowerCut(crashfs.Cut{})
+					s, err = dirstore.OpenFS(d.Start(), "/store")
+					require.NoError(t, err, where)
+					require.Equal(t, [3]string{"one"}, state(t, s), where)
+					recoveries++
+				}
+			}
+		}
+	}
+	require.Greater(t, recoveries, 1000)
+}

@@ -56,40 +56,51 @@ const (
 
 // create makes dir a new, empty store, durably. An existing dir must be empty
 // but for what an interrupted create left.
+//
+// The names of dir and of the directory in it are durable before the format file
+// has its name. So whoever finds that file can rely on them, and has only its own
+// name to make durable, see settle.
 func create(fsys disk.FS, dir string, k kind) (*root, error) {
-	err := fsys.Mkdir(dir, dirPerm)
-	made := err == nil
-	if errors.Is(err, fs.ErrExist) {
-		err = vacant(fsys, dir)
-	}
-	if err == nil {
-		err = fsys.Mkdir(filepath.Join(dir, ownDir), dirPerm)
-		if errors.Is(err, fs.ErrExist) {
-			err = nil
-		}
-	}
-	r := newRoot(fsys, dir)
-	if err == nil {
-		err = r.writeFormat(k)
-	}
-	if err == nil {
-		if err = r.settle(made); err != nil {
-			r.undo()
-		}
-	}
-	if err != nil {
+	r := newRoot(fsys, dir, k)
+	if err := r.create(); err != nil {
 		return nil, fmt.Errorf("create %s in %s: %w", k, dir, err)
 	}
 	return r, nil
 }
 
-// undo removes the names that a failed sync may have lost for good, although they
-// can be read and a later sync succeeds: they must be made anew. What isn't empty,
-// or somebody else's, stays.
-func (r *root) undo() {
-	r.fsys.Remove(filepath.Join(r.dir, ownDir, formatFile))
-	r.fsys.Remove(filepath.Join(r.dir, ownDir))
-	r.fsys.Remove(r.dir)
+func (r *root) create() error {
+	err := r.fsys.Mkdir(r.dir, dirPerm)
+	made := err == nil
+	if errors.Is(err, fs.ErrExist) {
+		err = vacant(r.fsys, r.dir)
+	}
+	if err != nil {
+		return err
+	}
+	own := filepath.Join(r.dir, ownDir)
+	if err := r.fsys.Mkdir(own, dirPerm); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	if err := r.syncAround(made); err != nil {
+		// It may have lost the names for good, although they can be read and a
+		// later sync succeeds: the next create is to make them anew. What isn't
+		// empty, or somebody else's, stays. (Killed right here, it leaves names
+		// that the next create takes for good: two faults in a row.)
+		r.fsys.Remove(own)
+		r.fsys.Remove(r.dir)
+		return err
+	}
+	format := filepath.Join(own, formatFile)
+	// Of several creates at the same time one wins.
+	if err := r.writeFormat(r.fsys.Link); err != nil {
+		return err
+	}
+	if err := r.fsys.SyncDir(own); err != nil {
+		r.fsys.Remove(format)
+		return err
+	}
+	r.settled = true
+	return nil
 }
 
 // vacant returns an error unless dir holds nothing, or no more than a create
@@ -123,14 +134,14 @@ func vacant(fsys disk.FS, dir string) error {
 	return nil
 }
 
-// writeFormat links the format file into place. Of several at the same time one wins.
-func (r *root) writeFormat(k kind) error {
-	temp, err := r.writeTemp([]byte(formatLine(k)))
+// writeFormat writes the format file and has put, a link or a rename, give it its name.
+func (r *root) writeFormat(put func(oldname, newname string) error) error {
+	temp, err := r.writeTemp([]byte(formatLine(r.kind)))
 	if err != nil {
 		return err
 	}
 	defer r.fsys.Remove(temp)
-	return r.fsys.Link(temp, filepath.Join(r.dir, ownDir, formatFile))
+	return put(temp, filepath.Join(r.dir, ownDir, formatFile))
 }
 
 // open checks that dir is a store of this kind and changes nothing.
@@ -149,7 +160,7 @@ func open(fsys disk.FS, dir string, k kind) (*root, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open %s %s: %w", k, dir, err)
 	}
-	return newRoot(fsys, dir), nil
+	return newRoot(fsys, dir, k), nil
 }
 
 // explainMissing says why there is no format file: cause is returned where the

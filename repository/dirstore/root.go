@@ -17,37 +17,53 @@ import (
 type root struct {
 	fsys  disk.FS
 	dir   string
+	kind  kind
 	syncs dirSyncs
 
 	mu      sync.Mutex // guards settled
 	settled bool
 }
 
-func newRoot(fsys disk.FS, dir string) *root {
-	return &root{fsys: fsys, dir: dir, syncs: dirSyncs{fsys: fsys}}
+func newRoot(fsys disk.FS, dir string, k kind) *root {
+	return &root{fsys: fsys, dir: dir, kind: k, syncs: dirSyncs{fsys: fsys}}
 }
 
-// settle makes the store's own directories durable: a process that was killed
-// while it created them left them readable and no more. With made, dir was made
-// just now, and its parent must be synced; otherwise a parent that may not be
-// read is somebody else's, who made dir before.
-func (r *root) settle(made bool) error {
+// settle makes durable that this is a store, before anything is written to it. A
+// process that was killed while it created the store, or whose sync failed, may
+// have left a format file that can be read and that no later sync makes durable;
+// so it is written anew, each time that this is tried.
+func (r *root) settle() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.settled {
 		return nil
 	}
-	for _, dir := range []string{filepath.Join(r.dir, ownDir), r.dir} {
-		if err := r.fsys.SyncDir(dir); err != nil {
-			return err
-		}
+	if err := r.writeFormat(r.fsys.Rename); err != nil {
+		return err
+	}
+	if err := r.fsys.SyncDir(filepath.Join(r.dir, ownDir)); err != nil {
+		return err
+	}
+	// Who created the store did this; who copied it here perhaps didn't.
+	if err := r.syncAround(false); err != nil {
+		return err
+	}
+	r.sweep()
+	r.settled = true
+	return nil
+}
+
+// syncAround makes the names of the store's directories durable. With made, dir
+// was made just now; otherwise a parent that may not be read is somebody else's,
+// who made dir before.
+func (r *root) syncAround(made bool) error {
+	if err := r.fsys.SyncDir(r.dir); err != nil {
+		return err
 	}
 	err := r.fsys.SyncDir(filepath.Join(r.dir, ".."))
 	if err != nil && (made || !errors.Is(err, fs.ErrPermission)) {
 		return err
 	}
-	r.sweep()
-	r.settled = true
 	return nil
 }
 

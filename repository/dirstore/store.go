@@ -156,9 +156,11 @@ func (s *Store) List(ctx context.Context) iter.Seq2[repository.Info, error] {
 	}
 }
 
-// Delete implements repository.Store. After a Delete whose sync of the directory
-// failed, a second one can't remove the name anew: it may come back with a loss
-// of power, whatever the second one says.
+// Delete implements repository.Store, but for one case: after a Delete whose sync
+// of the directory failed, the name is gone, and a second Delete, which finds
+// nothing to remove, can't make that durable: a loss of power may bring the name
+// back, with the bytes that it had. A Delete after that removes it. Since nothing
+// refers to the name, all that it costs is space.
 func (s *Store) Delete(ctx context.Context, name string) error {
 	return s.fail("delete", name, s.delete(ctx, name))
 }
@@ -166,7 +168,7 @@ func (s *Store) Delete(ctx context.Context, name string) error {
 func (s *Store) delete(ctx context.Context, name string) error {
 	err := check(ctx, name)
 	if err == nil {
-		err = s.settle(false)
+		err = s.settle()
 	}
 	if err != nil {
 		return err
@@ -190,7 +192,7 @@ func (s *Store) stage(ctx context.Context, name string, data []byte) (string, er
 	if len(data) > maxSize {
 		return "", fmt.Errorf("%d bytes: %w (the limit is %d)", len(data), disk.ErrTooLarge, maxSize)
 	}
-	if err := s.settle(false); err != nil {
+	if err := s.settle(); err != nil {
 		return "", err
 	}
 	return s.writeTemp(data)

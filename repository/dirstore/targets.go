@@ -101,7 +101,7 @@ func (t *Targets) put(ctx context.Context, path string, content io.Reader, algor
 		}
 		hashes[name] = construct()
 	}
-	if err := t.root.settle(false); err != nil {
+	if err := t.root.settle(); err != nil {
 		return roles.Target{}, err
 	}
 	temp := t.root.tempName()
