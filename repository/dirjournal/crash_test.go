@@ -86,7 +86,8 @@ var workload = []step{
 	enqueue("a"), enqueue("b", "c"), lead, record(intent, 1), record(seal, 1, "a", "b"), enqueue("d"), enqueue("a", "e"),
 	record(commit, 1), reopen, enqueue("f"), reopen, lead, record(intent, 2), record(seal, 2, "c"),
 	record(checkpoint, 1), record(commit, 2), record(checkpoint, 2), reopen, enqueue("g"), lead, enqueue("h", "i", "j"),
-	enqueue("k"), record(seal, 3, "g"), record(commit, 3), reopen, lead, record(checkpoint, 3), enqueue("l"),
+	enqueue("k"), record(seal, 3, "g"), record(commit, 3), reopen, lead, record(checkpoint, 3),
+	reopen, reopen, lead, reopen, lead, enqueue("l"), reopen, reopen, lead,
 }
 
 var tiny = limits{remember: 1000, segment: 400}

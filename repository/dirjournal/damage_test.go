@@ -104,7 +104,9 @@ func TestTornTail(t *testing.T) {
 				require.NoError(t, err, "cut at %d", cut)
 				require.Equal(t, want, got, "cut at %d", cut)
 			}
-			require.Equal(t, all[second], d.files()[second], "segments are never changed")
+			if cut+rest > headerSize { // with nothing in it, it may be replaced
+				require.Equal(t, all[second], d.files()[second], "segments are never changed")
+			}
 		}
 	}
 	for cut := range headerSize {

@@ -7,7 +7,7 @@
 // The directory holds segments, named by their number: 000000000001.seg,
 // 000000000002.seg, and so on. Beside them there is lock, an empty file that the
 // process locks that has the journal open, and perhaps next.tmp, a segment on its
-// way to its name. Segments are never changed or removed, so that all of the
+// way to its name. No frame is ever changed or removed, so that all of the
 // repository can be made from them again.
 //
 // A segment is a header of 64 bytes and then frames. Numbers are big-endian.
@@ -71,6 +71,11 @@
 //     all that is remembered ("o") and all that is pending ("i") at the time, and
 //     reading begins with it from then on. What opening costs doesn't grow with the
 //     history.
+//
+// Where the last segment has no more than its beginning, and isn't the first, a
+// process that opens the journal replaces it by one of the same number that begins
+// with the same frame, and so does a leader if there is no frame in it. So a program
+// that fails to start all night leaves no more behind than one that fails once.
 //
 // # Reading
 //

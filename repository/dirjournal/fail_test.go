@@ -37,13 +37,13 @@ func TestPoison(t *testing.T) {
 		name string
 		call func(t *testing.T, j *Journal, l repository.Leader) error
 	}{
-		{1, "write /journal/000000000003.seg", func(t *testing.T, j *Journal, _ repository.Leader) error {
+		{1, "write /journal/000000000002.seg", func(t *testing.T, j *Journal, _ repository.Leader) error {
 			return j.Enqueue(t.Context(), item("b"))
 		}},
-		{2, "sync /journal/000000000003.seg", func(t *testing.T, j *Journal, _ repository.Leader) error {
+		{2, "sync /journal/000000000002.seg", func(t *testing.T, j *Journal, _ repository.Leader) error {
 			return j.Enqueue(t.Context(), item("b"))
 		}},
-		{1, "write /journal/000000000003.seg", func(t *testing.T, _ *Journal, l repository.Leader) error {
+		{1, "write /journal/000000000002.seg", func(t *testing.T, _ *Journal, l repository.Leader) error {
 			return l.Append(t.Context(), repository.Record{Epoch: 1, Kind: intent})
 		}},
 		{1, "create /journal/next.tmp", func(t *testing.T, _ *Journal, l repository.Leader) error {

@@ -29,7 +29,7 @@ type segmentFile struct {
 // newSegment begins the segment that h describes, with f as its first frame
 // unless it is nil, and returns once segment and name are durable. The segment
 // gets its name when its beginning is durable, so no reader and no crash ever
-// finds half a beginning.
+// finds half a beginning. A segment of that number is replaced.
 func newSegment(fsys disk.FS, dir string, h header, f *frame) (*segmentFile, error) {
 	rand.Read(h.id[:])
 	h.synced = headerSize
@@ -62,6 +62,12 @@ func newSegment(fsys disk.FS, dir string, h header, f *frame) (*segmentFile, err
 	}
 	return &segmentFile{header: h, name: name, file: file, size: h.synced}, nil
 }
+
+// replaceable tells whether a segment that has no more than its beginning may be
+// replaced by one that begins with the same, so that no number of attempts to open
+// a journal leaves more than one behind. The first may not: alone, and without
+// frames, it is what a Create that was killed leaves.
+func replaceable(h header) bool { return h.number > 1 }
 
 // append returns once the frame is durable. After an error the segment must not
 // be used again.

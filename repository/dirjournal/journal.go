@@ -125,7 +125,11 @@ func (j *Journal) lead() (*leader, error) {
 	if leads {
 		return nil, fmt.Errorf("%w: this process leads already, in epoch %d", repository.ErrLocked, j.epoch)
 	}
-	if err := j.begin(j.epoch+1, j.segment.base, nil); err != nil {
+	number := j.segment.number + 1
+	if j.segment.size == headerSize && replaceable(j.segment.header) {
+		number = j.segment.number
+	}
+	if err := j.begin(header{number: number, epoch: j.epoch + 1, base: j.segment.base}, nil); err != nil {
 		return nil, err
 	}
 	j.mu.Lock()

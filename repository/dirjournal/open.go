@@ -194,6 +194,9 @@ func openLocked(fsys disk.FS, dir string, lim limits, lock io.Closer) (*Journal,
 	if e.doubtful != nil {
 		h.first = e.doubtful.seq
 	}
+	if e.bare && replaceable(e.header) {
+		h.number, h.base = e.number, e.header.base
+	}
 	s, err := newSegment(fsys, dir, h, e.doubtful)
 	if err != nil {
 		return nil, err

@@ -12,7 +12,8 @@ import (
 
 // Reader is a repository.Reader of the journal in a directory. Any number of them
 // read beside the process that has the journal open, without its lock: segments are
-// only ever appended to, and a frame that is being written is not there yet. It
+// only ever appended to (or replaced as a whole by one with the same frames), and a
+// frame that is being written is not there yet. It
 // needs no permission to write, holds nothing open, and is safe for concurrent use.
 type Reader struct {
 	fsys disk.FS

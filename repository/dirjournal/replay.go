@@ -70,6 +70,8 @@ type end struct {
 	// than its beginning may have a name that isn't durable.
 	doubtful *frame
 	base     uint64 // where reading must begin if doubtful is written again
+
+	bare bool // whether the last segment has no more than its beginning
 }
 
 // replay reads a journal from the segment on that its last one says to begin
@@ -132,6 +134,7 @@ func replayAll(fsys disk.FS, dir string, segments []uint64, newest header, visit
 			e.base = last + 1 // the copy of what made the last segment a base
 		}
 	}
+	e.bare = !before.torn && uint64(before.bad) == before.synced
 	return e, nil
 }
 

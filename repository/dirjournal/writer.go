@@ -156,13 +156,15 @@ func (j *Journal) serve(g group) error {
 // segment, and reading begins with it from then on.
 func (j *Journal) frame(checkpoint bool) error {
 	f := frame{j.next, j.payload}
+	next := header{number: j.segment.number + 1, epoch: j.segment.epoch, base: j.segment.base}
 	switch {
 	case checkpoint:
-		if err := j.begin(j.segment.epoch, j.segment.number+1, &f); err != nil {
+		next.base = next.number
+		if err := j.begin(next, &f); err != nil {
 			return err
 		}
 	case j.segment.appended()+len(f.payload) > j.limits.segment:
-		if err := j.begin(j.segment.epoch, j.segment.base, &f); err != nil {
+		if err := j.begin(next, &f); err != nil {
 			return err
 		}
 	default:
@@ -175,9 +177,9 @@ func (j *Journal) frame(checkpoint bool) error {
 	return nil
 }
 
-// begin goes on in a new segment.
-func (j *Journal) begin(epoch int64, base uint64, f *frame) error {
-	h := header{number: j.segment.number + 1, epoch: epoch, first: j.next, base: base}
+// begin goes on in a new segment, with the next frame.
+func (j *Journal) begin(h header, f *frame) error {
+	h.first = j.next
 	s, err := newSegment(j.fsys, j.dir, h, f)
 	if err == nil {
 		err = j.segment.file.Close()
