@@ -57,6 +57,19 @@ var (
 	// ErrPassphrase is wrapped by ReadFile when the passphrase is not the one
 	// that the file was written with.
 	ErrPassphrase = errors.New("wrong passphrase")
+
+	// ErrUnavailable is wrapped by Signer.Sign when the place where the key is
+	// could not be reached, did not answer in time or had too many calls: the same
+	// call may succeed later without anyone doing anything.
+	ErrUnavailable = errors.New("key unavailable for now")
+
+	// ErrUnusable is wrapped when the key is not there, or is disabled or about to
+	// be deleted: someone has to mend that, or another key has to take its place.
+	ErrUnusable = errors.New("key unusable")
+
+	// ErrDenied is wrapped when credentials are missing, expired or wrong, or do
+	// not permit to use the key.
+	ErrDenied = errors.New("use of the key denied")
 )
 
 // The values of keytype and scheme in metadata.
