@@ -46,13 +46,13 @@ type Caller struct {
 func NewCaller(l Limits) (*Caller, error) {
 	switch {
 	case l.Concurrent < 0:
-		return nil, fmt.Errorf("Concurrent is %d", l.Concurrent)
+		return nil, fmt.Errorf("limit Concurrent is %d", l.Concurrent)
 	case !(l.PerSecond > 0):
-		return nil, fmt.Errorf("PerSecond is %v", l.PerSecond)
+		return nil, fmt.Errorf("limit PerSecond is %v", l.PerSecond)
 	case l.CallTimeout < 0:
-		return nil, fmt.Errorf("CallTimeout is %v", l.CallTimeout)
+		return nil, fmt.Errorf("limit CallTimeout is %v", l.CallTimeout)
 	case l.Attempts < 0:
-		return nil, fmt.Errorf("Attempts is %d", l.Attempts)
+		return nil, fmt.Errorf("limit Attempts is %d", l.Attempts)
 	}
 	if l.Concurrent == 0 {
 		l.Concurrent = 16
