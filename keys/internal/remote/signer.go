@@ -74,8 +74,8 @@ func (s *signer) sign(ctx context.Context, message []byte) ([]byte, error) {
 	}
 	// A service that mixed up keys, or a name that now means another key, must
 	// not get as far as to what clients see.
-	if err := s.key.Public.Verify(message, signature); err != nil {
-		return nil, fmt.Errorf("what the service returned does not verify; is this the name of another key? %w", err)
+	if s.key.Public.Verify(message, signature) != nil {
+		return nil, fmt.Errorf("%w: what the service returned does not verify: is this the name of another key?", keys.ErrSignature)
 	}
 	return signature, nil
 }
