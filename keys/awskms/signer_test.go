@@ -1,0 +1,131 @@
+package awskms_test
+
+import (
+	"bytes"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/service/kms/types"
+	"github.com/stretchr/testify/require"
+
+	"github.com/bindery-tuf/bindery/internal/fakekms"
+	"github.com/bindery-tuf/bindery/keys"
+	"github.com/bindery-tuf/bindery/keys/awskms"
+	"github.com/bindery-tuf/bindery/keys/keystest"
+)
+
+// The whole suite passes with the permission to sign and no other.
+func TestSigner(t *testing.T) {
+	s := newService(t)
+	for _, spec := range []types.KeySpec{
+		types.KeySpecEccNistP256, types.KeySpecRsa2048, types.KeySpecRsa3072, types.KeySpecEccNistEdwards25519,
+	} {
+		t.Run(string(spec), func(t *testing.T) {
+			_, signer := s.newSigner(t, spec, awskms.Config{})
+			keystest.TestSigner(t, func(*testing.T) keys.Signer { return signer })
+		})
+	}
+}
+
+// Opening makes no call, a signature one, a message that is too large none.
+func TestCalls(t *testing.T) {
+	s := newService(t)
+	_, signer := s.newSigner(t, types.KeySpecEccNistEdwards25519, awskms.Config{})
+	require.Equal(t, 4096, signer.MaxMessage())
+	_, err := signer.Sign(t.Context(), make([]byte, 4097))
+	require.ErrorIs(t, err, keys.ErrTooLarge)
+	require.Zero(t, s.Calls("Sign"))
+	for n := range 3 {
+		_, err := signer.Sign(t.Context(), make([]byte, 4096))
+		require.NoError(t, err)
+		require.Equal(t, n+1, s.Calls("Sign"))
+	}
+	require.Equal(t, 1, s.Calls("DescribeKey"))
+	require.Equal(t, 1, s.Calls("GetPublicKey"))
+}
+
+func TestSignerRefuses(t *testing.T) {
+	s := newService(t)
+	arn, signer := s.newSigner(t, types.KeySpecEccNistP256, awskms.Config{})
+	c := newClient(t, awskms.Config{AWS: account(s.url, publisher)})
+	for name, want := range map[string]string{
+		"":              "not the ARN of a key, arn:aws:kms:REGION:ACCOUNT:key/ID, which Import returns",
+		"alias/publish": "not the ARN of a key, arn:aws:kms:REGION:ACCOUNT:key/ID, which Import returns",
+		"arn:aws:kms:eu-central-1:111122223333:alias/publish": "an alias may come to mean another key: use the ARN of the key itself, which Import returns",
+		"arn:aws:s3:eu-central-1:111122223333:key/1":          `the ARN is of service "s3", want kms`,
+		"arn:aws:kms:eu-central-1:111122223333:grant/1":       `the ARN is of "grant/1", want key/ID`,
+		"arn:aws:kms:eu-central-1:111122223333:key/":          `the ARN is of "key/", want key/ID`,
+		"arn:aws:kms:eu-central-1:111122223333:key/1/2":       `the ARN is of "key/1/2", want key/ID`,
+		"arn:aws:kms::111122223333:key/1":                     "the ARN has no region",
+	} {
+		_, err := c.Signer(name, signer.Public())
+		require.EqualError(t, err, `AWS KMS key "`+name+`": `+want)
+	}
+	_, err := c.Signer(arn, nil)
+	require.EqualError(t, err, `AWS KMS key "`+arn+`": its public key is missing: Import returns it`)
+}
+
+// A public key read from metadata made by others may bear ecdsa's old name.
+func TestOldKeytype(t *testing.T) {
+	s := newService(t)
+	arn, signer := s.newSigner(t, types.KeySpecEccNistP256, awskms.Config{})
+	old, err := keys.ParsePublicKey("any", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp256", signer.Public().Value())
+	require.NoError(t, err)
+	signer, err = newClient(t, awskms.Config{AWS: account(s.url, publisher)}).Signer(arn, old)
+	require.NoError(t, err)
+	_, err = signer.Sign(t.Context(), make([]byte, 100_000))
+	require.NoError(t, err)
+}
+
+func TestNewRefuses(t *testing.T) {
+	_, err := awskms.New(awskms.Config{})
+	require.EqualError(t, err, "awskms: config: AWS has no credentials: aws-sdk-go-v2/config.LoadDefaultConfig finds them")
+	for want, cfg := range map[string]awskms.Config{
+		"awskms: config: limit Concurrent is -1":    {Concurrent: -1},
+		"awskms: config: limit PerSecond is -1":     {PerSecond: -1},
+		"awskms: config: limit CallTimeout is -1ns": {CallTimeout: -1},
+		"awskms: config: limit Attempts is -1":      {Attempts: -1},
+	} {
+		cfg.AWS = account("http://localhost", operator)
+		_, err := awskms.New(cfg)
+		require.EqualError(t, err, want)
+	}
+}
+
+// KMS throttles and recovers: the caller sees a signature, the log which key it
+// was, and KMS one call for each attempt, none by the SDK behind our back.
+func TestThrottledForAWhile(t *testing.T) {
+	s := newService(t)
+	var log bytes.Buffer
+	arn, signer := s.newSigner(t, types.KeySpecEccNistP256, awskms.Config{Logger: logTo(&log), Attempts: 3})
+	s.Before(func(*http.Request, string) *fakekms.Error {
+		if s.Calls("Sign") < 3 {
+			return throttled
+		}
+		return nil
+	})
+	_, err := signer.Sign(t.Context(), []byte("message"))
+	require.NoError(t, err)
+	require.Equal(t, 3, s.Calls("Sign"))
+	require.Equal(t, 2, strings.Count(log.String(), "KMS call failed, trying again"))
+	require.Equal(t, 2, strings.Count(log.String(), "key="+arn))
+	require.Equal(t, 2, strings.Count(log.String(), "ThrottlingException"))
+}
+
+func TestConcurrencyIsBounded(t *testing.T) {
+	s := newService(t)
+	_, signer := s.newSigner(t, types.KeySpecEccNistP256, awskms.Config{Concurrent: 1})
+	errs := make(chan error)
+	for range 8 {
+		go func() {
+			_, err := signer.Sign(t.Context(), []byte("message"))
+			errs <- err
+		}()
+	}
+	for range 8 {
+		require.NoError(t, <-errs)
+	}
+	require.Equal(t, 8, s.Calls("Sign"))
+	require.Equal(t, 1, s.MostAtOnce())
+}
