@@ -31,7 +31,7 @@ type refusals struct{ altered, older, rollback string }
 var clients = map[string]func(t *testing.T) client{
 	"python-tuf": func(t *testing.T) client {
 		return client{
-			command: []string{installPython(t), "-I", script(t, "python/client.py")},
+			command: []string{installPython(t, "python"), "-I", script(t, "python/client.py")},
 			refusals: refusals{
 				altered:  "UnsignedMetadataError: BIN was signed by 0/1 keys",
 				older:    "BadVersionNumberError: Expected BIN vWANT, got vGOT.",

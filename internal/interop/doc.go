@@ -1,11 +1,13 @@
 // Package interop has TUF clients in other languages judge what Bindery
 // publishes: python-tuf and tuf-js, at the versions and hashes that
 // python/requirements.txt and js/package-lock.json give. It holds only tests.
-// (go-tuf judges it in every test of the engine, see internal/repotest.)
+// (go-tuf judges it in every test of the engine, see internal/repotest.) And it has
+// keys/awskms and examples/kms use moto, an emulator of AWS that others wrote, as
+// moto/requirements.txt pins it.
 //
-// With BINDERY_INTEROP=1 in the environment the tests install the clients below
-// the user's cache directory and fail if they can't. Without it they use what is
+// With BINDERY_INTEROP=1 in the environment the tests install all these below the
+// user's cache directory and fail if they can't. Without it they use what is
 // installed there, and are skipped where nothing is. They need python3 with its
-// venv module, and node with npm; the clients talk to a server on the loopback
+// venv module, and node with npm; they talk to servers on the loopback
 // interface.
 package interop

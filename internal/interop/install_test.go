@@ -16,12 +16,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// installPython returns the interpreter that has python-tuf. Its environment
-// belongs to the python3 it was made by.
-func installPython(t *testing.T) string {
+// installPython returns the interpreter that has what requirements.txt in a
+// directory lists. Its environment belongs to the python3 it was made by.
+func installPython(t *testing.T, name string) string {
 	python := tool(t, "python3")
 	identity := run(t, "", python, "-I", "-c", "import sys; print(sys.version, sys.base_prefix)")
-	dir := install(t, "python", identity, []string{"requirements.txt"}, func(dir string) {
+	dir := install(t, name, identity, []string{"requirements.txt"}, func(dir string) {
 		run(t, dir, python, "-I", "-m", "venv", ".")
 		run(t, dir, filepath.Join(dir, "bin", "python"), "-I", "-m", "pip", "install", "--quiet",
 			"--disable-pip-version-check", "--only-binary=:all:", "--require-hashes", "-r", "requirements.txt")
@@ -60,7 +60,7 @@ func install(t *testing.T, name string, identity []byte, locks []string, build f
 		return dir
 	}
 	if !required() {
-		unavailable(t, name+" client: not installed")
+		unavailable(t, name+": not installed")
 	}
 
 	require.NoError(t, os.MkdirAll(cache, 0o700))
@@ -85,14 +85,14 @@ func tool(t *testing.T, name string) string {
 	return path
 }
 
-// required tells whether a missing client is a failure.
+// required tells whether a missing program is a failure.
 func required() bool { return os.Getenv("BINDERY_INTEROP") == "1" }
 
 func unavailable(t *testing.T, reason string) {
 	if required() {
 		t.Fatal(reason)
 	}
-	t.Skip(reason + "; BINDERY_INTEROP=1 installs the clients")
+	t.Skip(reason + "; BINDERY_INTEROP=1 installs what is missing")
 }
 
 // run returns what a command prints, or fails the test.
