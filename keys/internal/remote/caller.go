@@ -86,7 +86,7 @@ func (c *Caller) Do(ctx context.Context, key string, call func(context.Context) 
 			return nil
 		case ctx.Err() != nil:
 			return ended(ctx, last)
-		case !errors.Is(err, keys.ErrUnavailable):
+		case !errors.Is(err, keys.ErrUnavailable) || c.limits.Attempts == 1:
 			return err
 		case attempt == c.limits.Attempts:
 			return fmt.Errorf("after %d attempts: %w", attempt, err)

@@ -192,6 +192,15 @@ func TestAttempts(t *testing.T) {
 	}
 }
 
+// With one attempt, nothing is said of attempts.
+func TestOneAttempt(t *testing.T) {
+	c := newCaller(t, Limits{PerSecond: 1, Attempts: 1})
+	calls := 0
+	err := c.Do(t.Context(), "k", func(context.Context) error { calls++; return keys.ErrUnavailable })
+	require.Equal(t, keys.ErrUnavailable, err)
+	require.Equal(t, 1, calls)
+}
+
 func TestBackoff(t *testing.T) {
 	for attempt, longest := range map[int]time.Duration{
 		1: 250 * time.Millisecond, 2: 500 * time.Millisecond, 3: time.Second, 6: 8 * time.Second,
