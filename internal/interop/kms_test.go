@@ -2,6 +2,7 @@ package interop
 
 import (
 	"bufio"
+	"bytes"
 	"io"
 	"os"
 	"os/exec"
@@ -120,4 +121,22 @@ func TestMotoKeysRefused(t *testing.T) {
 	_, err = signer.Sign(t.Context(), []byte("message"))
 	require.ErrorIs(t, err, keys.ErrUnusable)
 	require.ErrorContains(t, err, *gone.Arn)
+}
+
+// The example publishes with a key that moto has, as it would in an account.
+func TestMotoPublishes(t *testing.T) {
+	cmd := exec.CommandContext(t.Context(), tool(t, "go"), "run", "../../examples/kms", "-aws")
+	cmd.Env = append(os.Environ(), "AWS_ENDPOINT_URL_KMS="+startMoto(t), "AWS_REGION=us-west-2",
+		"AWS_ACCESS_KEY_ID=AKIAEXAMPLE", "AWS_SECRET_ACCESS_KEY=secret", "NO_PROXY=127.0.0.1", "no_proxy=127.0.0.1")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	require.NoError(t, err, stderr.String())
+	require.Empty(t, stderr.String())
+	for _, line := range []string{
+		"Generation 2 cost 2 calls of KMS.", "Generation 3 cost 2 calls of KMS.", "Generation 4 cost 2 calls of KMS.",
+		"verified all 4 files, up to root version 3.",
+	} {
+		require.Contains(t, string(out), "   "+line+"\n")
+	}
 }
