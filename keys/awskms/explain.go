@@ -81,7 +81,7 @@ func explain(err error) error {
 	}
 	var unsent *smithyhttp.RequestSendError
 	var garbled *smithy.DeserializationError
-	if errors.As(err, &unsent) || errors.As(err, &garbled) || retryable.IsErrorRetryable(err) == aws.TrueTernary {
+	if errors.As(err, &unsent) || errors.As(err, &garbled) {
 		return fmt.Errorf("%w: KMS could not be reached: %w", keys.ErrUnavailable, err)
 	}
 	return err

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -66,6 +68,8 @@ func TestFailures(t *testing.T) {
 		{"key unavailable", always(&fakekms.Error{Status: 500, Code: "KeyUnavailableException"}), 2, keys.ErrUnavailable, "KMS failed inside"},
 		{"dependency", always(&fakekms.Error{Status: 503, Code: "DependencyTimeoutException"}), 2, keys.ErrUnavailable, "KMS failed inside"},
 		{"bad gateway", always(&fakekms.Error{Status: 502}), 2, keys.ErrUnavailable, "KMS failed inside"},
+		{"a proxy's error", always(&fakekms.Error{Status: 520}), 2, keys.ErrUnavailable, "KMS failed inside"},
+		{"request timed out", always(&fakekms.Error{Code: "RequestTimeoutException"}), 2, keys.ErrUnavailable, "KMS failed inside"},
 		{"never answers", func(t *testing.T, s *service, arn string) {
 			s.Before(func(r *http.Request, _ string) *fakekms.Error { <-r.Context().Done(); return throttled })
 		}, 2, keys.ErrUnavailable, "no answer within 200ms"},
@@ -141,6 +145,38 @@ func TestUnreachable(t *testing.T) {
 	require.ErrorContains(t, err, "after 2 attempts: key unavailable for now: KMS could not be reached: ")
 	require.ErrorContains(t, err, "connection refused")
 }
+
+// The connection breaks in the middle of the answer.
+func TestAnswerIsCutOff(t *testing.T) {
+	var calls atomic.Int32
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		calls.Add(1)
+		w.Header().Set("Content-Length", "1000")
+		w.Write([]byte(`{"KeyId": "`))
+	}))
+	defer server.Close()
+	_, signer := newService(t).newSigner(t, types.KeySpecEccNistP256, awskms.Config{AWS: account(server.URL, publisher), Attempts: 2})
+	_, err := signer.Sign(t.Context(), []byte("message"))
+	require.ErrorIs(t, err, keys.ErrUnavailable)
+	require.Equal(t, int32(2), calls.Load())
+}
+
+// A name that can't be resolved may be so for a moment only.
+func TestNoSuchHost(t *testing.T) {
+	cfg := account("http://kms.invalid", publisher)
+	cfg.HTTPClient = doer(func(*http.Request) (*http.Response, error) {
+		return nil, &net.DNSError{Err: "no such host", Name: "kms.invalid", IsNotFound: true}
+	})
+	_, signer := newService(t).newSigner(t, types.KeySpecEccNistP256, awskms.Config{AWS: cfg, Attempts: 1})
+	_, err := signer.Sign(t.Context(), []byte("message"))
+	require.ErrorIs(t, err, keys.ErrUnavailable)
+	require.ErrorContains(t, err, "KMS could not be reached: ")
+	require.ErrorContains(t, err, "no such host")
+}
+
+type doer func(*http.Request) (*http.Response, error)
+
+func (d doer) Do(r *http.Request) (*http.Response, error) { return d(r) }
 
 // There are no credentials, or their source fails: KMS is not even asked.
 func TestNoCredentials(t *testing.T) {

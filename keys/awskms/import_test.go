@@ -3,13 +3,16 @@ package awskms_test
 import (
 	"encoding/base64"
 	"fmt"
+	"net/http"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/bindery-tuf/bindery/internal/fakekms"
 	"github.com/bindery-tuf/bindery/keys"
 	"github.com/bindery-tuf/bindery/keys/awskms"
 )
@@ -58,6 +61,31 @@ func TestImportFromOtherRegion(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, arn, got)
 	signer, err := newClient(t, awskms.Config{AWS: elsewhere}).Signer(arn, public)
+	require.NoError(t, err)
+	_, err = signer.Sign(t.Context(), []byte("message"))
+	require.NoError(t, err)
+}
+
+// An alias that moves while a key is imported does not mix up two keys.
+func TestAliasMoves(t *testing.T) {
+	s := newService(t)
+	first := s.newKey(t, types.KeySpecEccNistP256, types.KeyUsageTypeSignVerify)
+	second := s.newKey(t, types.KeySpecEccNistP256, types.KeyUsageTypeSignVerify)
+	alias := aws.String("alias/online")
+	_, err := s.admin.CreateAlias(t.Context(), &kms.CreateAliasInput{AliasName: alias, TargetKeyId: &first})
+	require.NoError(t, err)
+	client := newClient(t, awskms.Config{AWS: account(s.url, operator)})
+	s.Before(func(r *http.Request, operation string) *fakekms.Error {
+		if operation == "GetPublicKey" {
+			_, err := s.admin.UpdateAlias(r.Context(), &kms.UpdateAliasInput{AliasName: alias, TargetKeyId: &second})
+			assert.NoError(t, err)
+		}
+		return nil
+	})
+	arn, public, err := client.Import(t.Context(), *alias)
+	require.NoError(t, err)
+	require.Equal(t, first, arn)
+	signer, err := client.Signer(arn, public)
 	require.NoError(t, err)
 	_, err = signer.Sign(t.Context(), []byte("message"))
 	require.NoError(t, err)
@@ -146,7 +174,7 @@ func TestImportNonsense(t *testing.T) {
 	}{
 		{"no description", map[string]string{describe: `{}`}, nil, "KMS returned no description of the key"},
 		{"another service", map[string]string{describe: metadata("arn:aws:s3:::b", "ECC_NIST_P256", "ECDSA_SHA_256")}, nil,
-			`KMS says it is "arn:aws:s3:::b": the ARN is of service "s3", want kms`},
+			`KMS says it is "arn:aws:s3:::b": not the ARN of a key`},
 		{"only ED25519_PH", map[string]string{describe: metadata(arn, "ECC_NIST_EDWARDS25519", "ED25519_PH_SHA_512")}, keys.ErrUnsupported,
 			`it does not sign with ED25519_SHA_512, which TUF clients verify, but with ["ED25519_PH_SHA_512"] only`},
 		{"being made", map[string]string{describe: `{"KeyMetadata":{"KeyId":"1","KeyState":"Creating"}}`}, keys.ErrUnusable,

@@ -2,6 +2,7 @@ package awskms_test
 
 import (
 	"bytes"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -49,18 +50,31 @@ func TestSignerRefuses(t *testing.T) {
 	s := newService(t)
 	arn, signer := s.newSigner(t, types.KeySpecEccNistP256, awskms.Config{})
 	c := newClient(t, awskms.Config{AWS: account(s.url, publisher)})
+	const noARN = "not the ARN of a key, arn:aws:kms:REGION:ACCOUNT:key/ID, which Import returns"
+	const isAlias = "an alias may come to mean another key: use the ARN of the key itself, which Import returns"
 	for name, want := range map[string]string{
-		"":              "not the ARN of a key, arn:aws:kms:REGION:ACCOUNT:key/ID, which Import returns",
-		"alias/publish": "not the ARN of a key, arn:aws:kms:REGION:ACCOUNT:key/ID, which Import returns",
-		"arn:aws:kms:eu-central-1:111122223333:alias/publish": "an alias may come to mean another key: use the ARN of the key itself, which Import returns",
-		"arn:aws:s3:eu-central-1:111122223333:key/1":          `the ARN is of service "s3", want kms`,
-		"arn:aws:kms:eu-central-1:111122223333:grant/1":       `the ARN is of "grant/1", want key/ID`,
-		"arn:aws:kms:eu-central-1:111122223333:key/":          `the ARN is of "key/", want key/ID`,
-		"arn:aws:kms:eu-central-1:111122223333:key/1/2":       `the ARN is of "key/1/2", want key/ID`,
-		"arn:aws:kms::111122223333:key/1":                     "the ARN has no region",
+		"":              noARN,
+		"alias/publish": isAlias,
+		"arn:aws:kms:eu-central-1:111122223333:alias/publish": isAlias,
+		"1234abcd-12ab-34cd-56ef-1234567890ab":                noARN,
+		"arn:aws:s3:eu-central-1:111122223333:key/1":          noARN,
+		"arn:aws:kms:eu-central-1:111122223333:grant/1":       noARN,
+		"arn:aws:kms:eu-central-1:111122223333:key/":          noARN,
+		"arn:aws:kms:eu-central-1:111122223333:key/1/2":       noARN,
+		"arn:aws:kms:eu-central-1:111122223333:key/1\n":       noARN,
+		"arn:aws:kms:eu-central-1:1111:key/1":                 noARN,
+		"arn:aws:kms:elsewhere.example:111122223333:key/1":    noARN,
+		"arn:aws:kms::111122223333:key/1":                     noARN,
 	} {
 		_, err := c.Signer(name, signer.Public())
-		require.EqualError(t, err, `AWS KMS key "`+name+`": `+want)
+		require.EqualError(t, err, fmt.Sprintf("AWS KMS key %q: %s", name, want))
+	}
+	for _, name := range []string{
+		"arn:aws-us-gov:kms:us-gov-west-1:111122223333:key/mrk-1234abcd12ab34cd56ef1234567890ab",
+		"arn:aws-cn:kms:cn-north-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab",
+	} {
+		_, err := c.Signer(name, signer.Public())
+		require.NoError(t, err)
 	}
 	_, err := c.Signer(arn, nil)
 	require.EqualError(t, err, `AWS KMS key "`+arn+`": its public key is missing: Import returns it`)
@@ -91,6 +105,21 @@ func TestNewRefuses(t *testing.T) {
 		_, err := awskms.New(cfg)
 		require.EqualError(t, err, want)
 	}
+}
+
+// The zero values of the limits let a publisher work.
+func TestDefaultLimits(t *testing.T) {
+	s := newService(t)
+	arn, signer := s.newSigner(t, types.KeySpecEccNistP256, awskms.Config{})
+	client, err := awskms.New(awskms.Config{AWS: account(s.url, publisher)})
+	require.NoError(t, err)
+	signer, err = client.Signer(arn, signer.Public())
+	require.NoError(t, err)
+	for range 20 { // the first 16 would be a burst in any case
+		_, err := signer.Sign(t.Context(), []byte("message"))
+		require.NoError(t, err)
+	}
+	require.Equal(t, 20, s.Calls("Sign"))
 }
 
 // KMS throttles and recovers: the caller sees a signature, the log which key it

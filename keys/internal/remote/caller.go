@@ -121,7 +121,7 @@ func (c *Caller) attempt(ctx context.Context, call func(context.Context) error) 
 	limited, cancel := context.WithTimeout(ctx, c.limits.CallTimeout)
 	defer cancel()
 	err := call(limited)
-	if err != nil && limited.Err() != nil && ctx.Err() == nil {
+	if err != nil && limited.Err() != nil {
 		return fmt.Errorf("%w: no answer within %v", keys.ErrUnavailable, c.limits.CallTimeout)
 	}
 	return err

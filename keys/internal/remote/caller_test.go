@@ -156,6 +156,25 @@ func TestCallTimeout(t *testing.T) {
 	})
 }
 
+// A context that ends during a call decides what the error is, whatever the call
+// made of it, and what the service said before is kept.
+func TestContextDuringCall(t *testing.T) {
+	c := newCaller(t, Limits{PerSecond: 1e9})
+	ctx, cancel := context.WithCancel(t.Context())
+	calls := 0
+	err := c.Do(ctx, "k", func(context.Context) error {
+		if calls++; calls == 2 {
+			cancel()
+			return errors.New("connection closed")
+		}
+		return fmt.Errorf("%w: throttled", keys.ErrUnavailable)
+	})
+	require.ErrorIs(t, err, context.Canceled)
+	require.ErrorIs(t, err, keys.ErrUnavailable)
+	require.EqualError(t, err, "context canceled, while trying again after: key unavailable for now: throttled")
+	require.Equal(t, 2, calls)
+}
+
 func TestAttempts(t *testing.T) {
 	final := errors.New("no such key")
 	for _, test := range []struct {
