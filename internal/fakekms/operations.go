@@ -38,10 +38,6 @@ var operations = map[string]operation{
 		f.state = "PendingDeletion"
 		return map[string]any{"KeyId": f.arn, "KeyState": f.state}, nil
 	}),
-	"CancelKeyDeletion": onKey(func(f *key) (any, *Error) {
-		f.state = "Disabled"
-		return map[string]any{"KeyId": f.arn}, nil
-	}),
 }
 
 func onKey(do func(*key) (any, *Error)) operation {

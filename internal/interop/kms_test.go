@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -125,6 +126,11 @@ func TestMotoKeysRefused(t *testing.T) {
 
 // The example publishes with a key that moto has, as it would in an account.
 func TestMotoPublishes(t *testing.T) {
+	sources, err := filepath.Glob("../../examples/kms/*.go")
+	require.NoError(t, err)
+	for _, name := range sources {
+		script(t, name)
+	}
 	cmd := exec.CommandContext(t.Context(), tool(t, "go"), "run", "../../examples/kms", "-aws")
 	cmd.Env = append(os.Environ(), "AWS_ENDPOINT_URL_KMS="+startMoto(t), "AWS_REGION=us-west-2",
 		"AWS_ACCESS_KEY_ID=AKIAEXAMPLE", "AWS_SECRET_ACCESS_KEY=secret", "NO_PROXY=127.0.0.1", "no_proxy=127.0.0.1")
