@@ -1,0 +1,49 @@
+package gcpkms
+
+import (
+	"fmt"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/bindery-tuf/bindery/keys"
+)
+
+// meaning is what an error of the service comes down to: whose turn it is, and the
+// way on.
+type meaning struct {
+	kind   error
+	advice string
+}
+
+const inside = "the service could not be reached or failed inside"
+
+var meanings = map[codes.Code]meaning{
+	codes.ResourceExhausted: {keys.ErrUnavailable, "throttled: make fewer calls a second (Config.PerSecond), or have the project's quota raised"},
+	codes.Unavailable:       {keys.ErrUnavailable, inside},
+	codes.DeadlineExceeded:  {keys.ErrUnavailable, inside},
+	codes.Aborted:           {keys.ErrUnavailable, inside},
+	codes.Internal:          {keys.ErrUnavailable, inside},
+	codes.Unknown:           {keys.ErrUnavailable, inside}, // a proxy's HTTP status
+
+	codes.NotFound:           {keys.ErrUnusable, "there is no such key: is the name right? Or put another key into the root"},
+	codes.FailedPrecondition: {keys.ErrUnusable, "only an enabled version signs: enable or restore it, or put another key into the root"},
+	codes.InvalidArgument:    {keys.ErrUnusable, "it does not sign, or is of another kind than the public key it was opened with: import it again"},
+
+	codes.PermissionDenied: {keys.ErrDenied, "a role must permit the call: cloudkms.cryptoKeyVersions.useToSign to publish, cloudkms.cryptoKeyVersions.viewPublicKey to import"},
+	codes.Unauthenticated:  {keys.ErrDenied, "the credentials are missing, expired or wrong: renew them"},
+}
+
+// explain returns an error of the SDK's as one of this package's: with its kind,
+// the way on, and what the service said.
+func explain(err error) error {
+	said, ok := status.FromError(err)
+	if !ok {
+		return err
+	}
+	err = said.Err() // as one line: the SDK's text has the details on lines of their own
+	if m, ok := meanings[said.Code()]; ok {
+		return fmt.Errorf("%w: %s (%w)", m.kind, m.advice, err)
+	}
+	return err
+}
