@@ -15,16 +15,17 @@ import (
 // Config says how the service is reached, and how much of it is used. All keys of
 // a Client share the limits, because they share the project's quota.
 type Config struct {
-	// KMS makes the calls and has the credentials. It is required, and stays the
-	// caller's to close. Its own repetitions are not used.
+	// KMS has the credentials, and says how the service is reached. It is required,
+	// is made by kms.NewKeyManagementClient, which uses gRPC, and stays the
+	// caller's to close. Its own repetitions, which would pass by the limits and leave
+	// out what was throttled, are not used.
 	KMS *kms.KeyManagementClient
 
 	// Concurrent is how many calls may be under way at a time; others wait. Zero: 16.
 	Concurrent int
 	// PerSecond is how many calls may begin in a second, after a burst of
-	// Concurrent ones. Repetitions count. Zero: 50. (That is the quota of a project
-	// for asymmetric keys in HSMs unless it was changed; the one for keys in software is
-	// 1,000. Other programs of the project share it.)
+	// Concurrent ones. Repetitions count. Zero: 50. (Quotas are those of a project in a
+	// region, which its other programs share, and smallest for keys in HSMs.)
 	PerSecond float64
 	// CallTimeout is how long one call may take before it is given up and made
 	// again. Zero: 10 seconds.
@@ -47,6 +48,10 @@ type Client struct {
 func New(cfg Config) (*Client, error) {
 	if cfg.KMS == nil {
 		return nil, errors.New("gcpkms: config: KMS is missing: kms.NewKeyManagementClient makes one, with the credentials it finds")
+	}
+	//lint:ignore SA1019 nothing else tells gRPC from REST, whose errors explain would not understand
+	if cfg.KMS.Connection() == nil {
+		return nil, errors.New("gcpkms: config: KMS uses REST: kms.NewKeyManagementClient makes one that uses gRPC")
 	}
 	if cfg.PerSecond == 0 {
 		cfg.PerSecond = 50

@@ -9,29 +9,34 @@ import (
 	"github.com/bindery-tuf/bindery/keys"
 )
 
-// meaning is what an error of the service comes down to: whose turn it is, and the
-// way on.
-type meaning struct {
+// The ways on.
+const (
+	fewerCalls = "throttled: make fewer calls a second (Config.PerSecond), or have the project's quota raised"
+	inside     = "the service could not be reached or failed inside"
+	findIt     = "there is no such key: is the name right? Or put another key into the root"
+	enableIt   = "only an enabled version signs: wait until it is made, enable or restore it, or put another key into the root"
+	otherKind  = "it does not sign, or is of another kind than the public key it was opened with: import it again"
+	permit     = "a role must permit the call: cloudkms.cryptoKeyVersions.useToSign to publish, " +
+		"cloudkms.cryptoKeyVersions.viewPublicKey to import"
+	renew = "the credentials are missing, expired or wrong: renew them"
+)
+
+// meanings are what an answer of the service comes down to.
+var meanings = map[codes.Code]struct {
 	kind   error
 	advice string
-}
-
-const inside = "the service could not be reached or failed inside"
-
-var meanings = map[codes.Code]meaning{
-	codes.ResourceExhausted: {keys.ErrUnavailable, "throttled: make fewer calls a second (Config.PerSecond), or have the project's quota raised"},
-	codes.Unavailable:       {keys.ErrUnavailable, inside},
-	codes.DeadlineExceeded:  {keys.ErrUnavailable, inside},
-	codes.Aborted:           {keys.ErrUnavailable, inside},
-	codes.Internal:          {keys.ErrUnavailable, inside},
-	codes.Unknown:           {keys.ErrUnavailable, inside}, // a proxy's HTTP status
-
-	codes.NotFound:           {keys.ErrUnusable, "there is no such key: is the name right? Or put another key into the root"},
-	codes.FailedPrecondition: {keys.ErrUnusable, "only an enabled version signs: enable or restore it, or put another key into the root"},
-	codes.InvalidArgument:    {keys.ErrUnusable, "it does not sign, or is of another kind than the public key it was opened with: import it again"},
-
-	codes.PermissionDenied: {keys.ErrDenied, "a role must permit the call: cloudkms.cryptoKeyVersions.useToSign to publish, cloudkms.cryptoKeyVersions.viewPublicKey to import"},
-	codes.Unauthenticated:  {keys.ErrDenied, "the credentials are missing, expired or wrong: renew them"},
+}{
+	codes.ResourceExhausted:  {keys.ErrUnavailable, fewerCalls},
+	codes.Unavailable:        {keys.ErrUnavailable, inside},
+	codes.DeadlineExceeded:   {keys.ErrUnavailable, inside},
+	codes.Aborted:            {keys.ErrUnavailable, inside},
+	codes.Internal:           {keys.ErrUnavailable, inside},
+	codes.Unknown:            {keys.ErrUnavailable, inside}, // a proxy's HTTP status
+	codes.NotFound:           {keys.ErrUnusable, findIt},
+	codes.FailedPrecondition: {keys.ErrUnusable, enableIt},
+	codes.InvalidArgument:    {keys.ErrUnusable, otherKind},
+	codes.PermissionDenied:   {keys.ErrDenied, permit},
+	codes.Unauthenticated:    {keys.ErrDenied, renew},
 }
 
 // explain returns an error of the SDK's as one of this package's: with its kind,

@@ -32,9 +32,9 @@ import (
 // maxData is the documented limit of AsymmetricSignRequest.data.
 const maxData = 64 << 10
 
-// fakeKMS is Google's key management service as its documentation has it, of
-// which two methods are here: all others are UNIMPLEMENTED. Its errors have the codes, texts and
-// details of the real one where those are public.
+// fakeKMS is two methods of the service as its documentation has them; all others
+// are UNIMPLEMENTED. Its errors have the codes, texts and details of the real ones
+// where those are public.
 type fakeKMS struct {
 	kmspb.UnimplementedKeyManagementServiceServer
 
@@ -217,9 +217,9 @@ func (f *fakeKMS) AsymmetricSign(ctx context.Context, req *kmspb.AsymmetricSignR
 	return out, nil
 }
 
-// sign enforces what the documentation says of a request: a digest or data and
-// not both, a digest by the hash of the key's algorithm, none for Ed25519, at most 64 KiB of
-// data, and checksums that are right if they are given.
+// sign enforces what the documentation says of a request: a digest or data and not
+// both, a digest by the hash of the key's algorithm, none for Ed25519, at most 64 KiB
+// of data, and checksums that are right if they are given.
 func (k fakeKey) sign(req *kmspb.AsymmetricSignRequest) ([]byte, error) {
 	refuse := func(format string, args ...any) ([]byte, error) {
 		return nil, status.Errorf(codes.InvalidArgument, format, args...)

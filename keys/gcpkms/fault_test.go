@@ -46,7 +46,7 @@ var faults = map[string]struct {
 	calls int
 }{
 	"deleted":   {func(f *fakeKMS) { delete(f.keys, name) }, keys.ErrUnusable, "there is no such key: is the name right?", 1},
-	"disabled":  {inState(kmspb.CryptoKeyVersion_DISABLED), keys.ErrUnusable, "only an enabled version signs: enable or restore it", 1},
+	"disabled":  {inState(kmspb.CryptoKeyVersion_DISABLED), keys.ErrUnusable, "only an enabled version signs: ", 1},
 	"scheduled": {inState(kmspb.CryptoKeyVersion_DESTROY_SCHEDULED), keys.ErrUnusable, "current state is: DESTROY_SCHEDULED", 1},
 	"destroyed": {inState(kmspb.CryptoKeyVersion_DESTROYED), keys.ErrUnusable, "current state is: DESTROYED", 1},
 

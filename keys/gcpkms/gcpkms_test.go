@@ -11,8 +11,10 @@ import (
 	"sync"
 	"testing"
 
+	kms "cloud.google.com/go/kms/apiv1"
 	"cloud.google.com/go/kms/apiv1/kmspb"
 	"github.com/stretchr/testify/require"
+	"google.golang.org/api/option"
 
 	"github.com/bindery-tuf/bindery/keys"
 	"github.com/bindery-tuf/bindery/keys/gcpkms"
@@ -132,10 +134,13 @@ func TestMaxMessage(t *testing.T) {
 
 func TestNewRefuses(t *testing.T) {
 	client := newFake().client(t)
+	rest, err := kms.NewKeyManagementRESTClient(t.Context(), option.WithoutAuthentication())
+	require.NoError(t, err)
 	for want, cfg := range map[string]gcpkms.Config{
 		"gcpkms: config: KMS is missing: kms.NewKeyManagementClient makes one, with the credentials it finds": {},
-		"gcpkms: config: limit PerSecond is -1":  {KMS: client, PerSecond: -1},
-		"gcpkms: config: limit Concurrent is -1": {KMS: client, Concurrent: -1},
+		"gcpkms: config: KMS uses REST: kms.NewKeyManagementClient makes one that uses gRPC":                  {KMS: rest},
+		"gcpkms: config: limit PerSecond is -1":                                                               {KMS: client, PerSecond: -1},
+		"gcpkms: config: limit Concurrent is -1":                                                              {KMS: client, Concurrent: -1},
 	} {
 		c, err := gcpkms.New(cfg)
 		require.EqualError(t, err, want)

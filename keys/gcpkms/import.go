@@ -70,7 +70,6 @@ var refusals = []struct{ prefix, reason string }{
 	{"RSA_SIGN_PSS", "TUF clients agree on RSA-PSS with SHA-256 only"},
 	{"RSA_SIGN", "TUF clients verify RSA with PSS only"},
 	{"RSA_DECRYPT", "it decrypts, and can't sign"},
-	{"", "TUF clients agree on ECDSA with P-256, RSA-PSS and Ed25519 only"},
 }
 
 // typeOf returns the keytype in metadata of keys of an algorithm.
@@ -85,10 +84,12 @@ func typeOf(algorithm kmspb.CryptoKeyVersion_CryptoKeyVersionAlgorithm) (string,
 	case kmspb.CryptoKeyVersion_EC_SIGN_ED25519:
 		return typeEd25519, nil
 	}
+	reason := "TUF clients agree on ECDSA with P-256, RSA-PSS and Ed25519 only"
 	for _, r := range refusals {
 		if strings.HasPrefix(algorithm.String(), r.prefix) {
-			return "", fmt.Errorf("%w: its algorithm is %s: %s: make a key of EC_SIGN_P256_SHA256", keys.ErrUnsupported, algorithm, r.reason)
+			reason = r.reason
+			break
 		}
 	}
-	panic("unreachable: the last prefix is empty")
+	return "", fmt.Errorf("%w: its algorithm is %s: %s: make a key of EC_SIGN_P256_SHA256", keys.ErrUnsupported, algorithm, reason)
 }

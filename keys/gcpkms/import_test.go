@@ -127,7 +127,7 @@ func TestImportRefusesStates(t *testing.T) {
 			_, err := c.Import(t.Context(), name)
 			require.ErrorIs(t, err, keys.ErrUnusable)
 			require.EqualError(t, err, `import GCP KMS key "`+name+`": key unusable: only an enabled version signs: `+
-				`enable or restore it, or put another key into the root (rpc error: code = FailedPrecondition desc = `+
+				`wait until it is made, enable or restore it, or put another key into the root (rpc error: code = FailedPrecondition desc = `+
 				name+` is not enabled, current state is: `+state+`.)`)
 			require.Equal(t, []string{"GetPublicKey"}, fake.took(), "not tried again")
 		})

@@ -29,7 +29,11 @@ func checkSigned(in *kmspb.AsymmetricSignRequest, out *kmspb.AsymmetricSignRespo
 	if err := checkAnswered(in.Name, out.Name); err != nil {
 		return err
 	}
-	if in.DigestCrc32C != nil && !out.VerifiedDigestCrc32C || in.DataCrc32C != nil && !out.VerifiedDataCrc32C {
+	compared := out.VerifiedDigestCrc32C
+	if in.Digest == nil {
+		compared = out.VerifiedDataCrc32C
+	}
+	if !compared {
 		return fmt.Errorf("%w: the service did not compare the checksum of what it was to sign", keys.ErrUnavailable)
 	}
 	return checkReceived("signature", out.Signature, out.SignatureCrc32C)
