@@ -55,6 +55,8 @@ var meanings = map[string]meaning{
 	"OptInRequired":                       {keys.ErrDenied, "the account is not subscribed to KMS", false},
 	"ExpiredTokenException":               {keys.ErrDenied, "the credentials have expired: " + renew, false},
 	"ExpiredToken":                        {keys.ErrDenied, "the credentials have expired: " + renew, false},
+	"AuthFailure":                         {keys.ErrDenied, "AWS does not know the credentials: " + renew, false},
+	"RequestTimeTooSkewed":                {keys.ErrDenied, checkSecret, true},
 	"RequestExpired":                      {keys.ErrDenied, checkSecret, true},
 	"UnrecognizedClientException":         {keys.ErrDenied, "AWS does not know the credentials: " + renew, false},
 	"InvalidClientTokenId":                {keys.ErrDenied, "AWS does not know the credentials: " + renew, false},

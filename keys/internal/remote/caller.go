@@ -122,7 +122,8 @@ func (c *Caller) attempt(ctx context.Context, call func(context.Context) error) 
 	defer cancel()
 	err := call(limited)
 	if err != nil && limited.Err() != nil {
-		return fmt.Errorf("%w: no answer within %v", keys.ErrUnavailable, c.limits.CallTimeout)
+		// The text only: a caller must not take it for the end of its own context.
+		return fmt.Errorf("%w: no answer within %v (%v)", keys.ErrUnavailable, c.limits.CallTimeout, err)
 	}
 	return err
 }

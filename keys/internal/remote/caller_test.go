@@ -145,7 +145,7 @@ func TestCallTimeout(t *testing.T) {
 		err := c.Do(t.Context(), "k", hang)
 		require.ErrorIs(t, err, keys.ErrUnavailable)
 		require.NotErrorIs(t, err, context.DeadlineExceeded)
-		require.EqualError(t, err, "after 2 attempts: key unavailable for now: no answer within 3s")
+		require.EqualError(t, err, "after 2 attempts: key unavailable for now: no answer within 3s (context deadline exceeded)")
 		require.InDelta(t, 6.2, time.Since(start).Seconds(), 0.1)
 
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
