@@ -1,0 +1,66 @@
+package keys
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"strings"
+	"unicode"
+)
+
+// FileOpener opens key files, as ReadFile does, for a Resolver. The place is an
+// absolute path, which an empty authority may precede (RFC 8089, 2):
+//
+//	file:/etc/bindery/online.key
+//	file:///etc/bindery/online.key
+//
+// The passphrase is what ask returns, which is called with a prompt that names the
+// file, once the file is known to exist. Package passphrase has functions for
+// ask; any other will do.
+func FileOpener(ask func(ctx context.Context, prompt string) ([]byte, error)) Opener {
+	return func(ctx context.Context, place string, _ *PublicKey) (Signer, error) {
+		name, err := filePath(place)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := os.Stat(name); err != nil {
+			return nil, err
+		}
+		passphrase, err := ask(ctx, "Passphrase of key file "+name)
+		if err != nil {
+			return nil, fmt.Errorf("passphrase of key file %s: %w", name, err)
+		}
+		s, err := ReadFile(name, passphrase)
+		if err != nil {
+			return nil, err
+		}
+		return s, nil
+	}
+}
+
+func filePath(place string) (string, error) {
+	if authority, found := strings.CutPrefix(place, "//"); found {
+		if !strings.HasPrefix(authority, "/") {
+			return "", errors.New(`behind "file://" a third "/" must follow: files of other hosts can't be opened`)
+		}
+		place = authority
+	}
+	switch {
+	case strings.HasPrefix(place, "//"):
+		return "", errors.New(`the path begins with "//"`)
+	case !strings.HasPrefix(place, "/"):
+		return "", errors.New("the path must be absolute: what a relative one names depends on where the program was started")
+	case strings.Contains(place, "?"):
+		return "", errors.New(`a "?" in the path of a file must be written as %3F`)
+	}
+	name, err := url.PathUnescape(place)
+	switch {
+	case err != nil:
+		return "", err
+	case strings.ContainsFunc(name, unicode.IsControl):
+		return "", errors.New("a control character in the path") // which a prompt would show
+	}
+	return name, nil
+}

@@ -1,0 +1,90 @@
+package keys
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+const (
+	maxURI = 2048
+
+	// Beside letters and digits (RFC 3986, 2.2 and 2.3), without what only a fragment
+	// or an IPv6 address needs.
+	uriPunctuation = "-._~" + ":/?@" + "!$&'()*+,;="
+)
+
+// secrets are the names under which people put secrets into URIs; pin-value is
+// that of RFC 7512.
+var secrets = []string{"pin", "pin-value", "password", "passwd", "passphrase", "secret"}
+
+// splitURI returns the scheme of a URI and what follows the colon. No error
+// shows more of the URI than the scheme or the name of an attribute: the rest may
+// be a secret.
+func splitURI(uri string) (scheme, place string, err error) {
+	if len(uri) > maxURI {
+		return "", "", fmt.Errorf("%d bytes, at most %d are allowed", len(uri), maxURI)
+	}
+	for i := range len(uri) {
+		switch c := uri[i]; {
+		case c == '%':
+			if i+2 >= len(uri) || !isHex(uri[i+1]) || !isHex(uri[i+2]) {
+				return "", "", fmt.Errorf("byte %d: a %% that two hexadecimal digits don't follow", i)
+			}
+		case !isAlphanumeric(c) && strings.IndexByte(uriPunctuation, c) < 0:
+			return "", "", fmt.Errorf("byte %d: %q must be percent-encoded here", i, c)
+		}
+	}
+	scheme, place, found := strings.Cut(uri, ":")
+	switch {
+	case !found:
+		return "", "", errors.New(`it has no scheme: a key file, for one, is named by "file:" and its absolute path`)
+	case !isScheme(scheme):
+		return "", "", errors.New(`a scheme is a lower-case letter, and then letters, digits or any of "+-." may follow`)
+	}
+	if err := refuseSecrets(place); err != nil {
+		return "", "", fmt.Errorf("scheme %q: %w", scheme, err)
+	}
+	return scheme, place, nil
+}
+
+func refuseSecrets(place string) error {
+	if authority, found := strings.CutPrefix(place, "//"); found {
+		if end := strings.IndexAny(authority, "/?"); end >= 0 {
+			authority = authority[:end]
+		}
+		if strings.Contains(authority, "@") {
+			return errors.New("it has a user name or a password, which don't belong into a URI")
+		}
+	}
+	for _, attribute := range strings.FieldsFunc(place, func(r rune) bool { return strings.ContainsRune("?&;", r) }) {
+		name, _, found := strings.Cut(attribute, "=")
+		if !found {
+			continue
+		}
+		name, err := url.PathUnescape(name)
+		if err != nil {
+			return err
+		}
+		if slices.Contains(secrets, strings.ToLower(name)) {
+			return fmt.Errorf("attribute %q: a secret does not belong into a URI, where logs and process lists show it", name)
+		}
+	}
+	return nil
+}
+
+func isScheme(s string) bool {
+	return s != "" && s[0] >= 'a' && s[0] <= 'z' && !strings.ContainsFunc(s, func(r rune) bool {
+		return !isAlphanumeric(byte(r)) && !strings.ContainsRune("+-.", r) || r >= 'A' && r <= 'Z'
+	})
+}
+
+func isAlphanumeric(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+}
+
+func isHex(c byte) bool {
+	return c >= '0' && c <= '9' || c >= 'a' && c <= 'f' || c >= 'A' && c <= 'F'
+}
