@@ -16,8 +16,8 @@ import (
 var fingerprintForm = regexp.MustCompile(`^SHA256:[A-Za-z0-9+/]{43}$`)
 
 // Opener opens keys of an agent for a keys.Resolver: see the package comment for
-// the URIs. What a URI says goes before cfg's Socket and Fingerprint; cfg.Public
-// is that of Resolver.Open.
+// the URIs. The socket of a URI goes before cfg.Socket; cfg.Fingerprint is that of the
+// URI, and cfg.Public that of Resolver.Open.
 func Opener(cfg Config) keys.Opener {
 	return func(ctx context.Context, place string, public *keys.PublicKey) (keys.Signer, error) {
 		socket, fingerprint, err := parse(place)
@@ -25,12 +25,9 @@ func Opener(cfg Config) keys.Opener {
 			return nil, err
 		}
 		cfg := cfg
-		cfg.Public = public
+		cfg.Fingerprint, cfg.Public = fingerprint, public
 		if socket != "" {
 			cfg.Socket = socket
-		}
-		if fingerprint != "" {
-			cfg.Fingerprint = fingerprint
 		}
 		return Open(ctx, cfg)
 	}
