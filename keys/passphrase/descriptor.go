@@ -1,0 +1,93 @@
+package passphrase
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+)
+
+// Descriptor returns a Source that reads from an open file descriptor of the
+// process, which is the Source's from then on:
+//
+//	yours -passphrase-fd 3 3< <(pass show tuf/online)
+//
+// Each call takes one line, without its line feed, or the carriage return
+// and line feed, at the end; the last line may lack it. So several passphrases can
+// come in the order in which they are asked for. Prompts are not shown.
+//
+// After a call that failed or did not end before its context, all others fail: it
+// may have read what they ask for.
+func Descriptor(fd int) (Source, error) {
+	f := os.NewFile(uintptr(fd), fmt.Sprintf("file descriptor %d", fd))
+	if f == nil {
+		return nil, fmt.Errorf("passphrase: there is no file descriptor %d", fd)
+	}
+	if _, err := f.Stat(); err != nil {
+		return nil, fmt.Errorf("passphrase: %w", err)
+	}
+	return lines(f, f.Name()), nil
+}
+
+// lines returns a Source of the lines of r.
+func lines(r io.Reader, name string) Source {
+	turn := make(chan struct{}, 1)
+	var broken error // after it the place in r isn't known; belongs to who has the turn
+	return func(ctx context.Context, _ string) ([]byte, error) {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		select {
+		case turn <- struct{}{}:
+			defer func() { <-turn }()
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		if broken != nil {
+			return nil, fmt.Errorf("read the passphrase from %s: an earlier read failed: %w", name, broken)
+		}
+		type result struct {
+			line []byte
+			err  error
+		}
+		done := make(chan result, 1)
+		go func() {
+			line, err := readLine(r)
+			done <- result{line, err}
+		}()
+		select {
+		case got := <-done:
+			broken = got.err
+			if got.err == nil {
+				return got.line, nil
+			}
+		case <-ctx.Done():
+			broken = ctx.Err()
+		}
+		return nil, fmt.Errorf("read the passphrase from %s: %w", name, broken)
+	}
+}
+
+// readLine reads one line and nothing after it.
+func readLine(r io.Reader) ([]byte, error) {
+	var line []byte
+	for one := make([]byte, 1); ; {
+		_, err := io.ReadFull(r, one)
+		switch {
+		case errors.Is(err, io.EOF) && len(line) == 0:
+			return nil, errors.New("there is none, or no further one: each takes one line")
+		case errors.Is(err, io.EOF):
+			return line, check(line)
+		case err != nil:
+			return nil, err
+		case one[0] == '\n':
+			line = bytes.TrimSuffix(line, []byte("\r"))
+			return line, check(line)
+		case len(line) > maxLength+1: // room for the carriage return
+			return nil, check(line)
+		}
+		line = append(line, one[0])
+	}
+}
