@@ -33,18 +33,8 @@ func Descriptor(fd int) (Source, error) {
 
 // lines returns a Source of the lines of r.
 func lines(r io.Reader, name string) Source {
-	turn := make(chan struct{}, 1)
-	var broken error // after it the place in r isn't known; belongs to who has the turn
-	return func(ctx context.Context, _ string) ([]byte, error) {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		select {
-		case turn <- struct{}{}:
-			defer func() { <-turn }()
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
+	var broken error // after it the place in r isn't known
+	return inTurn(func(ctx context.Context, _ string) ([]byte, error) {
 		if broken != nil {
 			return nil, fmt.Errorf("read the passphrase from %s: an earlier read failed: %w", name, broken)
 		}
@@ -67,7 +57,7 @@ func lines(r io.Reader, name string) Source {
 			broken = ctx.Err()
 		}
 		return nil, fmt.Errorf("read the passphrase from %s: %w", name, broken)
-	}
+	})
 }
 
 // readLine reads one line and nothing after it.

@@ -47,6 +47,23 @@ func Confirmed(ask Source) Source {
 	}
 }
 
+// inTurn has concurrent calls wait for each other, and fail once ctx has ended.
+func inTurn(ask Source) Source {
+	turn := make(chan struct{}, 1)
+	return func(ctx context.Context, prompt string) ([]byte, error) {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		select {
+		case turn <- struct{}{}:
+			defer func() { <-turn }()
+			return ask(ctx, prompt)
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
 func check(answer []byte) error {
 	switch {
 	case len(answer) == 0:

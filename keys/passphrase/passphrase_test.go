@@ -138,6 +138,31 @@ func TestLinesGivenUp(t *testing.T) {
 	require.NoError(t, w.Close())
 }
 
+// A question waits for the one before it, no longer than its context.
+func TestInTurn(t *testing.T) {
+	asked, answered := make(chan struct{}), make(chan struct{})
+	s := inTurn(func(context.Context, string) ([]byte, error) {
+		asked <- struct{}{}
+		<-answered
+		return []byte("x"), nil
+	})
+	done := make(chan error)
+	go func() {
+		_, err := s(t.Context(), prompt)
+		done <- err
+	}()
+	<-asked
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		_, err := s(ctx, prompt)
+		done <- err
+	}()
+	cancel()
+	require.ErrorIs(t, <-done, context.Canceled)
+	close(answered)
+	require.NoError(t, <-done)
+}
+
 func FuzzLines(f *testing.F) {
 	for _, input := range []string{"", "one\ntwo", "one\r\n", "\n", "\r", "a\x00b\n", strings.Repeat("x", 1030)} {
 		f.Add(input)

@@ -19,23 +19,13 @@ import (
 func Terminal() Source { return terminal("/dev/tty") }
 
 func terminal(name string) Source {
-	turn := make(chan struct{}, 1)
-	return func(ctx context.Context, prompt string) ([]byte, error) {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		select {
-		case turn <- struct{}{}:
-			defer func() { <-turn }()
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
+	return inTurn(func(ctx context.Context, prompt string) ([]byte, error) {
 		line, err := ask(ctx, name, prompt)
 		if err != nil {
 			return nil, fmt.Errorf("ask for the passphrase at the terminal: %w", err)
 		}
 		return line, nil
-	}
+	})
 }
 
 func ask(ctx context.Context, name, prompt string) (line []byte, err error) {
