@@ -26,6 +26,34 @@ var signers = []struct {
 	{scheme: "file", name: "passphrase", opener: `keys.FileOpener(passphrase.Terminal())`},
 	{scheme: "sshagent", name: "sshagent", opener: `sshagent.Opener(sshagent.Config{})`},
 	{scheme: "pkcs11", name: "pkcs11", opener: `pkcs11.Opener(pkcs11.Config{})`, tags: "pkcs11"},
+	{
+		scheme: "awskms", name: "awskms", imports: []string{"github.com/aws/aws-sdk-go-v2/config"},
+		opener: `func(ctx context.Context, place string, public *keys.PublicKey) (keys.Signer, error) {
+			found, err := config.LoadDefaultConfig(ctx)
+			if err != nil {
+				return nil, err
+			}
+			client, err := awskms.New(awskms.Config{AWS: found})
+			if err != nil {
+				return nil, err
+			}
+			return client.Open(ctx, place, public)
+		}`,
+	},
+	{
+		scheme: "gcpkms", name: "gcpkms", imports: []string{"cloud.google.com/go/kms/apiv1"},
+		opener: `func(ctx context.Context, place string, public *keys.PublicKey) (keys.Signer, error) {
+			found, err := kms.NewKeyManagementClient(ctx)
+			if err != nil {
+				return nil, err
+			}
+			client, err := gcpkms.New(gcpkms.Config{KMS: found})
+			if err != nil {
+				return nil, err
+			}
+			return client.Open(ctx, place, public)
+		}`,
+	},
 }
 
 const (
