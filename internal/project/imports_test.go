@@ -27,7 +27,8 @@ var layers = [][]string{
 	{"keys/internal/..."}, // what some of those share
 	{"keys/..."},          // each place where a key can live, and the suite for them
 	{"roles"},
-	{"delegation", "roles/ceremony"},
+	{"delegation"},
+	{"roles/ceremony"},
 	{"repository"},
 	{"repository/..."},                       // stores, journals, and the suites for them
 	{"internal/faulty", "internal/repotest"}, // what tests are made of

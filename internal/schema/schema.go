@@ -95,6 +95,22 @@ func notFolded(name string, known ...Members) error {
 	return nil
 }
 
+// Closed is an Object that has no other members.
+func Closed(required, optional Members) Rule {
+	open := Object(required, optional)
+	return func(v any) error {
+		if err := open(v); err != nil {
+			return err
+		}
+		for _, name := range slices.Sorted(maps.Keys(v.(map[string]any))) {
+			if required[name] == nil && optional[name] == nil {
+				return within("["+strconv.Quote(name)+"]", errors.New("unknown"))
+			}
+		}
+		return nil
+	}
+}
+
 // Dictionary is an object whose names are data.
 func Dictionary(each Rule) Rule {
 	return func(v any) error {

@@ -47,6 +47,14 @@ func TestRules(t *testing.T) {
 	}
 }
 
+func TestClosed(t *testing.T) {
+	rule := schema.Dictionary(schema.Closed(schema.Members{"a": schema.Text}, schema.Members{"b": schema.Text}))
+	require.NoError(t, rule(map[string]any{"p": map[string]any{"a": "1", "b": "2"}}))
+	require.EqualError(t, rule(map[string]any{"p": map[string]any{"b": "2"}}), `["p"].a: missing`)
+	require.EqualError(t, rule(map[string]any{"p": map[string]any{"a": "1", "c": "2"}}), `["p"]["c"]: unknown`)
+	require.EqualError(t, rule(map[string]any{"p": map[string]any{"a": "1", "A": "2"}}), `["p"].A: some clients take it for "a"`)
+}
+
 func nonEmptyList(v any) error {
 	if len(v.([]any)) == 0 {
 		return errEmpty{}

@@ -1,0 +1,106 @@
+package ceremony
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+
+	"github.com/bindery-tuf/bindery/internal/cjson"
+	"github.com/bindery-tuf/bindery/internal/schema"
+	"github.com/bindery-tuf/bindery/keys"
+	"github.com/bindery-tuf/bindery/roles"
+)
+
+// Holder is somebody who holds a key.
+type Holder struct {
+	Name string
+	Key  *keys.PublicKey
+}
+
+// card is the file. Without its proof, it is what the proof is a signature over; no
+// TUF metadata has that form.
+type card struct {
+	Format string `json:"format"`
+	Name   string `json:"name"`
+	Key    struct {
+		Type   string `json:"keytype"`
+		Scheme string `json:"scheme"`
+		Value  struct {
+			Public string `json:"public"`
+		} `json:"keyval"`
+	} `json:"key"`
+	Proof string `json:"proof,omitempty"`
+}
+
+var cardMembers = schema.Members{
+	"name": nameRule,
+	"key": schema.Closed(schema.Members{
+		"keytype": schema.Text,
+		"scheme":  schema.Text,
+		"keyval":  schema.Closed(schema.Members{"public": schema.Text}, nil),
+	}, nil),
+	"proof": schema.Hex,
+}
+
+// NewCard returns the card (a file) of the holder of signer. It refuses a name that
+// is empty, longer than 80 bytes, or that would look on a screen like another
+// or like several lines.
+func NewCard(ctx context.Context, signer keys.Signer, name string) ([]byte, error) {
+	if err := checkText("the name", name, nameLimit); err != nil {
+		return nil, fmt.Errorf("card: %w", err)
+	}
+	c := card{Format: cardKind.format(), Name: name}
+	c.Key.Type, c.Key.Scheme, c.Key.Value.Public = signer.Public().Type(), signer.Public().Scheme(), signer.Public().Value()
+	message, err := cjson.Canonicalize(encode(c))
+	if err != nil {
+		return nil, fmt.Errorf("card: %w", err)
+	}
+	proof, err := roles.Sign(ctx, signer, message)
+	if err != nil {
+		return nil, fmt.Errorf("card: %w", err)
+	}
+	c.Proof = hex.EncodeToString(proof.Sig)
+	return append(encode(c), '\n'), nil
+}
+
+// ParseCard reads a card and verifies its proof. The key has the ID that the
+// specification defines.
+func ParseCard(file []byte) (Holder, error) {
+	var c card
+	if err := cardKind.decode(file, &c); err != nil {
+		return Holder{}, err
+	}
+	h := Holder{Name: c.Name}
+	canonicalKey, err := canonical(c.Key)
+	if err != nil {
+		return Holder{}, fmt.Errorf("card of %s: %w", c.Name, err)
+	}
+	id := sha256.Sum256(canonicalKey)
+	h.Key, err = keys.ParsePublicKey(hex.EncodeToString(id[:]), c.Key.Type, c.Key.Scheme, c.Key.Value.Public)
+	if err != nil {
+		return Holder{}, fmt.Errorf("card of %s: %w", c.Name, err)
+	}
+	proof, err := hex.DecodeString(c.Proof)
+	if err != nil {
+		return Holder{}, fmt.Errorf("card of %s: proof: %w", c.Name, err)
+	}
+	c.Proof = ""
+	message, err := canonical(c)
+	if err == nil {
+		err = h.Key.Verify(message, proof)
+	}
+	if err != nil {
+		return Holder{}, fmt.Errorf("card of %s: the proof that its author has the private key: %w", c.Name, err)
+	}
+	return h, nil
+}
+
+func canonical(v any) ([]byte, error) {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	return cjson.Canonicalize(data)
+}

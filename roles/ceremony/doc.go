@@ -1,0 +1,86 @@
+// Package ceremony is how people who hold offline keys sign TUF metadata: at
+// different times, on machines that have no network (PEP 458, "Offline keys").
+//
+// Whoever prepares a ceremony makes the new documents and a Request that holds
+// them, one file on a USB stick. Each holder checks it against the root that he or
+// she trusts, reads what it would change (Request.Steps), compares its Digest with a copy
+// on paper, and signs: a Response, another file. Request.Merge puts responses together in any
+// order, says who is still missing, and gives out a document once it is complete.
+// Nothing in this package reads or writes a file, or asks what time it is.
+//
+// Names of people and the places of keys never get into metadata, where they would
+// change key IDs. The files of a ceremony carry them.
+//
+// # Files
+//
+// All four kinds are one JSON object each, whose member "format" says which kind and
+// which version of the format it is. They are read strictly: duplicate or unknown members,
+// trailing data or anything of another type is an error that names the place.
+// What a file is called means nothing.
+//
+// A request, of at most 8 MB:
+//
+//		{
+//		  "format": "bindery-ceremony-request/1",
+//		  "reason": "Bob leaves, Dora joins",
+//		  "names": {"1f0c…": "Ada", "9d42…": "Bob", "77aa…": "Dora", "c01d…": "online, awskms:alias/tuf"},
+//		  "declares": {"compromise": false, "lowers": []},
+//		  "destroyed": [],
+//		  "current": {"roots": [{"signatures": […], "signed": {…}}], "targets": {…}, "bins": {…}},
+//		  "documents": [
+//		    {"role": "root", "digest": "5b1c…", "file": {"signatures": [], "signed": {…}}}
+//		  ]
+//		}
+//
+//	  - names: what to call a key, by key ID. They are what the author of the request
+//	    says, and are shown with the key IDs.
+//	  - declares: compromise allows a change under which clients would refuse what is
+//	    published now; lowers are the roles ("root", "targets", "snapshot",
+//	    "timestamp", "bins", "each bin") whose threshold goes down.
+//	  - destroyed: the one-time keys that signed documents of this request and that
+//	    exist no more, as {"role": "targets", "keyids": ["…"], "at": "2030-01-31T12:00:00Z"}.
+//	  - current: what is published now. roots are consecutive and complete, and the last
+//	    is in force; a holder who trusts any of them can follow. All three members
+//	    are left out for a new repository; targets and bins may be left out if no
+//	    document depends on them.
+//	  - documents: what shall be published, in this order: "root", "targets" or "bins".
+//	    digest is the SHA-256 of the canonical form of "signed". A document has no
+//	    signatures, or, signed by one-time keys, all that it needs.
+//
+// A response, of at most 64 kB:
+//
+//	{
+//	  "format": "bindery-ceremony-response/1",
+//	  "signatures": [
+//	    {"role": "root", "version": 2, "digest": "5b1c…", "keyid": "1f0c…", "sig": "…"}
+//	  ]
+//	}
+//
+// A card, by which somebody who shall become a holder gives a public key, with a
+// proof of having the private one: a signature over the canonical form of the card
+// without "proof".
+//
+//	{
+//	  "format": "bindery-ceremony-card/1",
+//	  "name": "Dora",
+//	  "key": {"keytype": "ed25519", "scheme": "ed25519", "keyval": {"public": "…"}},
+//	  "proof": "…"
+//	}
+//
+// A notebook, which a holder keeps with the key: the root that he or she trusts, and
+// what the key has signed, so that it never signs two documents of one version.
+//
+//	{
+//	  "format": "bindery-ceremony-notebook/1",
+//	  "trusted": {"role": "root", "version": 1, "digest": "5b1c…"},
+//	  "signed": [{"role": "root", "version": 2, "digest": "81d0…"}]
+//	}
+//
+// # What is refused
+//
+// No Request can be made or read whose documents a client could not follow, or would
+// understand differently than another: a version left out or used before, a root without the
+// signatures of the last one's holders, one key under two IDs, a key of an unknown kind,
+// a threshold that goes down without a declaration. ErrLocksOut is wrapped when clients would refuse
+// what is published now; only a declared compromise allows that.
+package ceremony

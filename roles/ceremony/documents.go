@@ -1,0 +1,106 @@
+package ceremony
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"github.com/bindery-tuf/bindery/delegation"
+	"github.com/bindery-tuf/bindery/roles"
+)
+
+// Documents are complete offline documents, as files.
+type Documents struct {
+	Roots   [][]byte // consecutive, oldest first
+	Targets []byte   // or nil
+	Bins    []byte   // or nil: the role "bins"
+}
+
+// Verify returns nil if a client that trusts any of the roots would come to the last
+// one, and takes targets and bins under it, expiry apart. The first root is verified by
+// itself: it is for the caller to trust it.
+func (d Documents) Verify() error {
+	if len(d.Roots) == 0 {
+		return errors.New("no root")
+	}
+	_, _, err := d.parse()
+	return err
+}
+
+// The roles of documents.
+const (
+	roleRoot    = metadata.ROOT
+	roleTargets = metadata.TARGETS
+	roleBins    = delegation.Role
+)
+
+type (
+	rootDoc    = *roles.Document[metadata.RootType]
+	targetsDoc = *roles.Document[metadata.TargetsType]
+)
+
+// state is what is in force at one moment; nil for what isn't there.
+type state struct {
+	root          rootDoc
+	targets, bins targetsDoc
+}
+
+// parse parses and verifies the documents, and returns all roots too.
+func (d Documents) parse() (s state, chain []rootDoc, err error) {
+	for i, file := range d.Roots {
+		root, err := roles.Parse[metadata.RootType](file)
+		if err != nil {
+			return s, nil, fmt.Errorf("root %d of %d: %w", i+1, len(d.Roots), err)
+		}
+		if s.root != nil {
+			err = roles.VerifyRootUpdate(s.root, root)
+		} else {
+			err = verify(roles.RootAuthority(root, roleRoot))(root)
+		}
+		if err != nil {
+			return s, nil, fmt.Errorf("root version %d: %w", root.Version(), err)
+		}
+		s.root = root
+		chain = append(chain, root)
+	}
+	if d.Targets != nil {
+		if s.root == nil {
+			return s, nil, errors.New("targets without a root")
+		}
+		if s.targets, err = roles.Parse[metadata.TargetsType](d.Targets); err != nil {
+			return s, nil, err
+		}
+		if err := verify(roles.RootAuthority(s.root, roleTargets))(s.targets); err != nil {
+			return s, nil, fmt.Errorf("targets version %d under root version %d: %w", s.targets.Version(), s.root.Version(), err)
+		}
+	}
+	if d.Bins != nil {
+		if s.targets == nil {
+			return s, nil, errors.New("bins without targets")
+		}
+		if s.bins, err = roles.Parse[metadata.TargetsType](d.Bins); err != nil {
+			return s, nil, fmt.Errorf("bins: %w", err)
+		}
+		if err := verify(roles.DelegatedAuthority(s.targets, roleBins))(s.bins); err != nil {
+			return s, nil, fmt.Errorf("bins version %d under targets version %d: %w", s.bins.Version(), s.targets.Version(), err)
+		}
+	}
+	return s, chain, nil
+}
+
+// signedDoc is what a signature can be checked of.
+type signedDoc interface {
+	Canonical() []byte
+	Signatures() []roles.Signature
+}
+
+// verify returns what verifies a document under an authority that was looked up.
+func verify(a roles.Authority, err error) func(signedDoc) error {
+	return func(d signedDoc) error {
+		if err != nil {
+			return err
+		}
+		return a.Verify(d)
+	}
+}

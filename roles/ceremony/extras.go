@@ -1,0 +1,81 @@
+package ceremony
+
+import (
+	"bytes"
+	"encoding/json"
+	"maps"
+	"slices"
+	"strconv"
+
+	"github.com/bindery-tuf/bindery/internal/cjson"
+)
+
+// shape are the members of a document that Steps has words for. "" stands for the
+// names of a dictionary and the elements of an array; nil is a value of any form.
+type shape map[string]shape
+
+var (
+	keyShape = shape{"keytype": nil, "scheme": nil, "keyval": {"public": nil}}
+	byWhom   = shape{"keyids": nil, "threshold": nil}
+
+	rootShape = shape{
+		"_type": nil, "version": nil, "expires": nil, "spec_version": nil, "consistent_snapshot": nil,
+		"keys": {"": keyShape},
+		"roles": {
+			"root": byWhom, "targets": byWhom, "snapshot": byWhom, "timestamp": byWhom,
+		},
+	}
+	targetsShape = shape{
+		"_type": nil, "version": nil, "expires": nil, "spec_version": nil, "targets": {},
+		"delegations": {
+			"keys": {"": keyShape},
+			"roles": {"": {
+				"keyids": nil, "threshold": nil, "name": nil, "terminating": nil, "path_hash_prefixes": nil,
+			}},
+			"succinct_roles": {"keyids": nil, "threshold": nil, "bit_length": nil, "name_prefix": nil},
+		},
+	}
+)
+
+// extras are the members of a signed part that are outside its shape, with their
+// values: what Steps has no words for is shown as it is.
+func extras(canonical []byte, known shape) map[string]string {
+	var tree any
+	decoder := json.NewDecoder(bytes.NewReader(cjson.AppendJSON(nil, canonical)))
+	decoder.UseNumber()
+	if err := decoder.Decode(&tree); err != nil {
+		return map[string]string{"document": string(canonical)} // can't be: it was parsed
+	}
+	found := map[string]string{}
+	collect(found, "", tree, known)
+	return found
+}
+
+func collect(found map[string]string, place string, v any, known shape) {
+	step := func(name, inside string, v any) {
+		inner, ok := known[name]
+		if !ok {
+			inner, ok = known[""]
+		}
+		switch {
+		case !ok:
+			found[inside] = string(encode(v))
+		case inner != nil:
+			collect(found, inside, v, inner)
+		}
+	}
+	switch v := v.(type) {
+	case map[string]any:
+		for _, name := range slices.Sorted(maps.Keys(v)) {
+			inside := strconv.Quote(name)
+			if place != "" {
+				inside = place + "." + inside
+			}
+			step(name, inside, v[name])
+		}
+	case []any:
+		for i, e := range v {
+			step("", place+"["+strconv.Itoa(i)+"]", e)
+		}
+	}
+}

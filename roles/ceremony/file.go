@@ -1,0 +1,144 @@
+package ceremony
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
+
+	"github.com/bindery-tuf/bindery/internal/cjson"
+	"github.com/bindery-tuf/bindery/internal/schema"
+)
+
+// kind is one of the files that the package comment describes.
+type kind struct {
+	name   string // as in the member "format", before the version
+	a      string // in a sentence
+	limit  int    // bytes
+	others schema.Members
+}
+
+const formatVersion = "/1"
+
+func (k kind) format() string { return k.name + formatVersion }
+
+var (
+	requestKind  = kind{"bindery-ceremony-request", "a request", 8_000_000, requestMembers}
+	responseKind = kind{"bindery-ceremony-response", "a response", 64_000, responseMembers}
+	cardKind     = kind{"bindery-ceremony-card", "a card", 64_000, cardMembers}
+	notebookKind = kind{"bindery-ceremony-notebook", "a notebook", 1_000_000, notebookMembers}
+)
+
+// decode reads a file of this kind into v, a pointer to a struct.
+func (k kind) decode(file []byte, v any) error {
+	if err := k.check(file); err != nil {
+		return fmt.Errorf("%s: %w", strings.TrimPrefix(k.a, "a "), err)
+	}
+	return json.Unmarshal(file, v)
+}
+
+func (k kind) check(file []byte) error {
+	if len(file) > k.limit {
+		return fmt.Errorf("%d bytes, and %s has at most %d", len(file), k.a, k.limit)
+	}
+	if _, err := cjson.Canonicalize(file); err != nil {
+		return fmt.Errorf("damaged, or another kind of file: %w", err)
+	}
+	var tree any
+	decoder := json.NewDecoder(bytes.NewReader(file))
+	decoder.UseNumber()
+	if err := decoder.Decode(&tree); err != nil {
+		return err
+	}
+	// What kind of file it is comes first: somebody took the wrong one.
+	if err := k.checkFormat(tree); err != nil {
+		return err
+	}
+	members := schema.Members{"format": schema.Text}
+	for name, rule := range k.others {
+		members[name] = rule
+	}
+	optional := schema.Members{}
+	if k.name == notebookKind.name {
+		optional["trusted"] = members["trusted"]
+		delete(members, "trusted")
+	}
+	return schema.Closed(members, optional)(tree)
+}
+
+func (k kind) checkFormat(tree any) error {
+	object, _ := tree.(map[string]any)
+	format, _ := object["format"].(string)
+	if format == k.format() {
+		return nil
+	}
+	for _, other := range []kind{requestKind, responseKind, cardKind, notebookKind} {
+		if strings.HasPrefix(format, other.name+"/") {
+			if other.name == k.name {
+				return fmt.Errorf("its format is %q, and this program knows %q", format, k.format())
+			}
+			return fmt.Errorf("this file is %s, and %s is wanted", other.a, k.a)
+		}
+	}
+	if _, ok := object["signed"]; ok {
+		return fmt.Errorf("this file is TUF metadata, and %s is wanted", k.a)
+	}
+	return fmt.Errorf("no member \"format\" that says %q: not %s", k.format(), k.a)
+}
+
+// checkText refuses what would look on a screen like something else: several lines,
+// text that runs backwards, spaces that don't show.
+func checkText(what, s string, limit int) error {
+	switch {
+	case s == "":
+		return fmt.Errorf("%s is empty", what)
+	case len(s) > limit:
+		return fmt.Errorf("%s has %d bytes, at most %d", what, len(s), limit)
+	case !utf8.ValidString(s):
+		return fmt.Errorf("%s is not valid UTF-8", what)
+	case !norm.NFC.IsNormalString(s):
+		return fmt.Errorf("%s %q is not in NFC", what, s)
+	case strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }):
+		return fmt.Errorf("%s %q has characters that can't be printed", what, s)
+	case s != strings.Join(strings.Fields(s), " "):
+		return fmt.Errorf("%s %q has spaces at an end, or several together", what, s)
+	}
+	return nil
+}
+
+const nameLimit, reasonLimit = 80, 500
+
+// nameRule is for the name of a person or a key.
+func nameRule(v any) error {
+	if err := schema.Text(v); err != nil {
+		return err
+	}
+	return checkText("the name", v.(string), nameLimit)
+}
+
+// sha256Rule is 64 digits of lower-case hexadecimal.
+func sha256Rule(v any) error {
+	if err := schema.LowerHex(v); err != nil {
+		return err
+	}
+	if len(v.(string)) != 2*len(Digest{}) {
+		return errors.New("not the 64 digits of a SHA-256")
+	}
+	return nil
+}
+
+// encode writes v as a line of JSON; what it is given can't fail.
+func encode(v any) []byte {
+	var buf bytes.Buffer
+	encoder := json.NewEncoder(&buf)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(v); err != nil {
+		panic(err)
+	}
+	return bytes.TrimSuffix(buf.Bytes(), []byte("\n"))
+}

@@ -1,0 +1,269 @@
+package ceremony
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"github.com/bindery-tuf/bindery/delegation"
+	"github.com/bindery-tuf/bindery/keys"
+	"github.com/bindery-tuf/bindery/roles"
+)
+
+// part is a document of a request with what it takes to sign it.
+type part struct {
+	Mark
+	doc     document
+	before  state    // what is in force when it is published
+	after   state    // and once it is
+	quorums []quorum // all must be met
+	signed  bool     // by one-time keys, already
+}
+
+// document is what root and targets documents have in common.
+type document interface {
+	signedDoc
+	Version() int64
+	Expires() time.Time
+	Digest() [sha256.Size]byte
+	Bytes() []byte
+}
+
+// quorum is whose signatures count.
+type quorum struct {
+	of string
+	roles.Authority
+}
+
+// judge follows what clients trust through the documents of a request.
+type judge struct {
+	state
+	proposal Proposal
+	lowered  map[string]bool
+}
+
+// next takes the next document into force. Role is that of the one behind it, or "".
+func (j *judge) next(d Document, role string) (part, error) {
+	p := part{before: j.state}
+	var err error
+	switch d.Role {
+	case roleRoot:
+		err = j.root(&p, d.File)
+	case roleTargets:
+		err = j.targets(&p, d.File, role == roleBins)
+	case roleBins:
+		err = j.bins(&p, d.File)
+	default:
+		err = fmt.Errorf("a document of the role %q: only root, targets and bins are signed by people", d.Role)
+	}
+	if err != nil {
+		return part{}, err
+	}
+	p.after = j.state
+	if p.Role != roleRoot && len(p.doc.Signatures()) > 0 {
+		if err := p.quorums[0].Verify(p.doc); err != nil {
+			return part{}, fmt.Errorf("%s version %d: it must have all signatures or none: %w", p.Role, p.Version, err)
+		}
+		p.signed = true
+	}
+	return p, nil
+}
+
+// follows makes sure that a document is the next of its role.
+func follows(role string, d document, before int64) error {
+	switch v := d.Version(); {
+	case v == before+1:
+		return nil
+	case before == 0:
+		return fmt.Errorf("%s version %d: there is none before it, so it must be version 1", role, v)
+	case v <= before:
+		return fmt.Errorf("%s version %d: version %d is in force already", role, v, before)
+	default:
+		return fmt.Errorf("%s version %d: it skips a version: the one before it is %d", role, v, before)
+	}
+}
+
+func (j *judge) root(p *part, file []byte) error {
+	root, err := roles.Parse[metadata.RootType](file)
+	if err != nil {
+		return err
+	}
+	p.set(roleRoot, root)
+	old := j.state.root
+	before := int64(0)
+	if old != nil {
+		before = old.Version()
+	}
+	if err := follows(roleRoot, root, before); err != nil {
+		return err
+	}
+	if err := j.judgeRoot(p, old, root); err != nil {
+		return fmt.Errorf("root version %d: %w", root.Version(), err)
+	}
+	j.state.root = root
+	return nil
+}
+
+func (j *judge) judgeRoot(p *part, old, root rootDoc) error {
+	if len(root.Signatures()) > 0 {
+		return errors.New("it has signatures already: a request asks for all of them")
+	}
+	if !root.Signed().ConsistentSnapshot {
+		return errors.New("it has no consistent snapshots, without which nothing here can be published")
+	}
+	for _, role := range metadata.TOP_LEVEL_ROLE_NAMES {
+		is, err := rootAuthority(root, role)
+		if err != nil {
+			return fmt.Errorf("role %s: %w", role, err)
+		}
+		if role == roleRoot {
+			p.quorums = append(p.quorums, quorum{fmt.Sprintf("root %d", root.Version()), is})
+		}
+		if old == nil {
+			continue
+		}
+		was, err := roles.RootAuthority(old, role)
+		if err != nil {
+			return err
+		}
+		if role == roleRoot {
+			p.quorums = slices.Insert(p.quorums, 0, quorum{fmt.Sprintf("root %d", old.Version()), was})
+		}
+		if err := j.lowers(role, was, is); err != nil {
+			return err
+		}
+		if err := j.keeps(role, was, is); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lowers refuses a threshold that goes down without a declaration.
+func (j *judge) lowers(role string, was, is roles.Authority) error {
+	if is.Threshold >= was.Threshold {
+		return nil
+	}
+	if !slices.Contains(j.proposal.Lowers, role) {
+		return fmt.Errorf("role %s: its threshold goes from %d down to %d, which the request doesn't declare", role, was.Threshold, is.Threshold)
+	}
+	j.lowered[role] = true
+	return nil
+}
+
+// keeps refuses a root under which what is published of a role wouldn't verify.
+func (j *judge) keeps(role string, was, is roles.Authority) error {
+	switch {
+	case role == roleRoot || j.proposal.Compromise:
+		return nil
+	case role != roleTargets:
+		return overlaps(role, was, is)
+	case j.state.targets == nil && !covers(was, is):
+		return errors.New("it changes who signs targets, and the request doesn't hold the targets that are published now")
+	case j.state.targets == nil:
+		return nil
+	}
+	return holds(roleTargets, j.state.targets, was, is)
+}
+
+// holds makes sure that d, valid under one authority, is valid under another.
+func holds(role string, d targetsDoc, was, is roles.Authority) error {
+	err := is.Verify(d)
+	if len(d.Signatures()) == 0 { // it is still to be signed
+		if err = nil; !covers(was, is) {
+			err = errors.New("it may be signed by keys that are dropped")
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %s version %d: %w", ErrLocksOut, role, d.Version(), err)
+	}
+	return nil
+}
+
+// covers tells whether whatever is valid under one authority is under the other.
+func covers(was, is roles.Authority) bool {
+	gone := len(was.Keys) - common(was, is)
+	return was.Threshold-gone >= is.Threshold
+}
+
+// common is how many keys two authorities share.
+func common(a, b roles.Authority) int {
+	n := 0
+	for _, k := range a.Keys {
+		if slices.ContainsFunc(b.Keys, k.Same) {
+			n++
+		}
+	}
+	return n
+}
+
+// overlaps makes sure that something can be signed that both authorities accept. An
+// online role is signed by one key; that it is one that stays, the publisher checks.
+func overlaps(role string, was, is roles.Authority) error {
+	stay := common(is, was)
+	if stay >= is.Threshold {
+		return nil
+	}
+	return fmt.Errorf("%w: role %s: %d of the keys before stay, and its threshold is %d: list old and new keys together first, and drop the old ones in the version behind that",
+		ErrLocksOut, role, stay, is.Threshold)
+}
+
+func (p *part) set(role string, d document) {
+	p.doc = d
+	p.Mark = Mark{Role: role, Version: d.Version(), Digest: Digest(d.Digest())}
+}
+
+// rootAuthority is roles.RootAuthority for a root that is to be published: every
+// client must understand every key.
+func rootAuthority(root rootDoc, role string) (roles.Authority, error) {
+	a, err := roles.RootAuthority(root, role)
+	if err != nil {
+		return a, err
+	}
+	return a, sound(a, root.Signed().Keys, root.Signed().Roles[role].KeyIDs)
+}
+
+// sound makes sure that all keys of an authority count with all clients, once each.
+func sound(a roles.Authority, listed map[string]*metadata.Key, ids []string) error {
+	for _, id := range ids {
+		key, ok := listed[id]
+		if !ok {
+			return fmt.Errorf("key %s is not listed", id)
+		}
+		if _, err := keys.ParsePublicKey(id, key.Type, key.Scheme, key.Value.PublicKey); err != nil {
+			return err
+		}
+	}
+	_, _, err := a.Metadata()
+	return err
+}
+
+// delegated is rootAuthority for what a targets document delegates to.
+func delegated(d targetsDoc, role string) (roles.Authority, error) {
+	a, err := roles.DelegatedAuthority(d, role)
+	if err != nil {
+		return a, err
+	}
+	del := d.Signed().Delegations
+	var ids []string
+	if del.SuccinctRoles != nil {
+		ids = del.SuccinctRoles.KeyIDs
+	} else {
+		ids = del.Roles[0].KeyIDs // of "bins", or of the first bin like all others
+	}
+	return a, sound(a, del.Keys, ids)
+}
+
+// layoutOf is delegation.Parse with who signs each bin.
+func layoutOf(bins targetsDoc) (delegation.Bins, roles.Authority, error) {
+	layout, err := delegation.Parse(bins)
+	if err != nil {
+		return layout, roles.Authority{}, err
+	}
+	a, err := delegated(bins, layout.Name(0))
+	return layout, a, err
+}

@@ -1,0 +1,199 @@
+package ceremony
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/bindery-tuf/bindery/keys"
+	"github.com/bindery-tuf/bindery/roles"
+)
+
+// Progress is how far a request has come.
+type Progress struct {
+	Documents []DocumentProgress `json:"documents"`
+}
+
+// DocumentProgress is how far one document has come.
+type DocumentProgress struct {
+	Mark
+	// Quorums are those that must all be met: of a root, that of the root before
+	// it and its own.
+	Quorums []Quorum `json:"quorums"`
+
+	file []byte // complete, or nil
+}
+
+// Quorum is a set of keys, so many of which must sign.
+type Quorum struct {
+	Of        string `json:"of"` // whose keys, such as "root 2"
+	Threshold int    `json:"threshold"`
+	Signed    []Who  `json:"signed"`
+	Missing   []Who  `json:"missing"` // those who could still sign
+}
+
+// Who is a key and whoever holds it.
+type Who struct {
+	Name  string `json:"name,omitempty"` // "" if the request has no name for the key
+	KeyID string `json:"keyid"`
+}
+
+// String is the name with the beginning of the key ID.
+func (w Who) String() string {
+	id := printable(w.KeyID[:min(groupLen, len(w.KeyID))])
+	if w.Name == "" {
+		return "key " + id
+	}
+	return w.Name + " (" + id + ")"
+}
+
+// byName is the order in which people are listed.
+func byName(a, b Who) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.KeyID, b.KeyID)) }
+
+// Needed is how many more must sign.
+func (q Quorum) Needed() int { return max(0, q.Threshold-len(q.Signed)) }
+
+// Complete tells whether the document has all signatures that it needs.
+func (d DocumentProgress) Complete() bool { return d.file != nil }
+
+// Merge verifies the responses, which come in any order and any number of times,
+// and says how far that brings the request. It refuses a response to another
+// document, by a key that has no say, or whose signature isn't the key's over the very
+// bytes; the error names the number of the response, from 1.
+func (r *Request) Merge(responses ...*Response) (Progress, error) {
+	signatures := make([][]roles.Signature, len(r.parts))
+	for n, response := range responses {
+		for _, s := range response.signatures {
+			i, err := r.accept(s)
+			if err != nil {
+				return Progress{}, fmt.Errorf("response %d of %d: %w", n+1, len(responses), err)
+			}
+			signatures[i] = append(signatures[i], roles.Signature{KeyID: s.KeyID, Sig: s.Sig})
+		}
+	}
+	var progress Progress
+	for i, p := range r.parts {
+		d, err := r.progress(p, signatures[i])
+		if err != nil {
+			return Progress{}, fmt.Errorf("%s version %d: %w", p.Role, p.Version, err)
+		}
+		progress.Documents = append(progress.Documents, d)
+	}
+	return progress, nil
+}
+
+// accept verifies a signature and returns the document that it is over.
+func (r *Request) accept(s signature) (int, error) {
+	i := slices.IndexFunc(r.parts, func(p part) bool { return p.Role == s.Role && p.Version == s.Version })
+	if i < 0 {
+		return 0, fmt.Errorf("it signs %s version %d, and the request asks for %s", s.Role, s.Version, r.asks())
+	}
+	p := r.parts[i]
+	if s.Digest != p.Digest {
+		return 0, fmt.Errorf("it signs another %s version %d, with the digest\n  %s; that of the request has\n  %s", s.Role, s.Version, s.Digest, p.Digest)
+	}
+	key := p.key(s.KeyID)
+	if key == nil {
+		return 0, r.noSay(s.KeyID)
+	}
+	if err := key.Verify(p.doc.Canonical(), s.Sig); err != nil {
+		return 0, fmt.Errorf("%s version %d: by %s: %w", s.Role, s.Version, r.who(s.KeyID), err)
+	}
+	return i, nil
+}
+
+// asks lists the documents of the request.
+func (r *Request) asks() string {
+	var all []string
+	for _, p := range r.parts {
+		all = append(all, fmt.Sprintf("%s version %d", p.Role, p.Version))
+	}
+	return strings.Join(all, ", ")
+}
+
+// key is that of a quorum with this ID, or nil.
+func (p part) key(id string) *keys.PublicKey {
+	for _, q := range p.quorums {
+		for _, k := range q.Keys {
+			if k.ID() == id {
+				return k
+			}
+		}
+	}
+	return nil
+}
+
+func (r *Request) progress(p part, signatures []roles.Signature) (DocumentProgress, error) {
+	d := DocumentProgress{Mark: p.Mark}
+	complete, err := p.with(signatures)
+	if err != nil {
+		return d, err
+	}
+	all := true
+	for _, q := range p.quorums {
+		d.Quorums = append(d.Quorums, r.quorumProgress(q, complete))
+		// What counts is what a client would say.
+		all = all && q.Verify(complete) == nil
+	}
+	if all {
+		d.file = complete.Bytes()
+	}
+	return d, nil
+}
+
+func (r *Request) quorumProgress(q quorum, d document) Quorum {
+	out := Quorum{Of: q.of, Threshold: q.Threshold, Signed: []Who{}, Missing: []Who{}}
+	for _, k := range q.Keys {
+		one := roles.Authority{Keys: []*keys.PublicKey{k}, Threshold: 1}
+		if one.Verify(d) == nil {
+			out.Signed = append(out.Signed, r.who(k.ID()))
+		} else {
+			out.Missing = append(out.Missing, r.who(k.ID()))
+		}
+	}
+	slices.SortFunc(out.Signed, byName)
+	slices.SortFunc(out.Missing, byName)
+	return out
+}
+
+// with is the document with the signatures.
+func (p part) with(signatures []roles.Signature) (document, error) {
+	switch d := p.doc.(type) {
+	case rootDoc:
+		return addAll(d, signatures)
+	case targetsDoc:
+		return addAll(d, signatures)
+	default:
+		return nil, fmt.Errorf("%T", d)
+	}
+}
+
+func addAll[T roles.Type](d *roles.Document[T], signatures []roles.Signature) (*roles.Document[T], error) {
+	var err error
+	for _, s := range signatures {
+		if d, err = d.AddSignature(s); err != nil {
+			return nil, err
+		}
+	}
+	return d, nil
+}
+
+// Complete tells whether all documents are complete.
+func (p Progress) Complete() bool {
+	return !slices.ContainsFunc(p.Documents, func(d DocumentProgress) bool { return !d.Complete() })
+}
+
+// Files returns the documents that can be published: those before the first
+// one that is incomplete. They are signed by all who did, which may be more than
+// the threshold.
+func (p Progress) Files() []Document {
+	var files []Document
+	for _, d := range p.Documents {
+		if !d.Complete() {
+			break
+		}
+		files = append(files, Document{d.Role, d.file})
+	}
+	return files
+}

@@ -1,0 +1,150 @@
+package ceremony
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+)
+
+// ErrLocksOut is wrapped for a change under which clients would refuse what is
+// published now, if it isn't declared to follow a compromise.
+var ErrLocksOut = errors.New("clients would refuse what is published now")
+
+// Proposal is what holders are asked to sign, and why.
+type Proposal struct {
+	// Reason is shown to the holders: one line, that must not be empty.
+	Reason string
+
+	// Names are what to call keys, by key ID. A key without one is shown by its ID.
+	Names map[string]string
+
+	// Compromise declares that a key is in wrong hands, so that what it signed need
+	// not verify any longer.
+	Compromise bool
+
+	// Lowers are the roles whose threshold is to go down, as the package comment
+	// names them. One that doesn't is refused as well.
+	Lowers []string
+
+	// Destroyed are the one-time keys that signed some of New.
+	Destroyed []Destroyed
+
+	// Current is what is published now; the zero value for a new repository.
+	Current Documents
+
+	// New are the documents in the order in which they shall be published.
+	New []Document
+}
+
+// Document is one document of a request.
+type Document struct {
+	Role string // "root", "targets" or "bins"
+	File []byte
+}
+
+// Request asks holders to sign documents. It never changes.
+type Request struct {
+	file     []byte
+	proposal Proposal
+	chain    []rootDoc // of Current
+	parts    []part    // of New
+	digest   Digest
+}
+
+// NewRequest returns the request for p. It refuses what the package comment says.
+func NewRequest(p Proposal) (*Request, error) {
+	r := &Request{proposal: p}
+	if err := r.judge(); err != nil {
+		return nil, fmt.Errorf("request: %w", err)
+	}
+	r.file = r.encode()
+	// What is read back is what holders will see, whatever the caller does to p.
+	return ParseRequest(r.file)
+}
+
+// ParseRequest reads a request, and refuses what NewRequest refuses.
+func ParseRequest(file []byte) (*Request, error) {
+	var wire requestFile
+	if err := requestKind.decode(file, &wire); err != nil {
+		return nil, err
+	}
+	p, digests := wire.proposal()
+	r := &Request{file: slices.Clone(file), proposal: p}
+	if err := r.judge(); err != nil {
+		return nil, fmt.Errorf("request: %w", err)
+	}
+	for i, part := range r.parts {
+		if part.Digest != digests[i] {
+			return nil, fmt.Errorf("request: documents[%d]: %s version %d has the digest\n  %s, and the request says\n  %s",
+				i, part.Role, part.Version, part.Digest, digests[i])
+		}
+	}
+	return r, nil
+}
+
+// Bytes returns the file.
+func (r *Request) Bytes() []byte { return r.file }
+
+// Proposal returns what the request asks for, to be read and not written to.
+func (r *Request) Proposal() Proposal { return r.proposal }
+
+// Digest is what holders compare with paper: the SHA-256 of the lines
+// "ROLE VERSION DIGEST\n" of all documents, in their order. It stays the same for
+// whatever else the request says.
+func (r *Request) Digest() Digest { return r.digest }
+
+// Marks name the documents in their order.
+func (r *Request) Marks() []Mark {
+	var marks []Mark
+	for _, part := range r.parts {
+		marks = append(marks, part.Mark)
+	}
+	return marks
+}
+
+// who names a key as this request does.
+func (r *Request) who(id string) Who { return Who{Name: r.proposal.Names[id], KeyID: id} }
+
+// judge checks the proposal and fills in the rest.
+func (r *Request) judge() error {
+	p := r.proposal
+	if err := checkText("the reason", p.Reason, reasonLimit); err != nil {
+		return err
+	}
+	for _, id := range slices.Sorted(maps.Keys(p.Names)) {
+		if err := checkText("the name of key "+id, p.Names[id], nameLimit); err != nil {
+			return err
+		}
+	}
+	s, chain, err := p.Current.parse()
+	if err != nil {
+		return fmt.Errorf("current: %w", err)
+	}
+	r.chain = chain
+	if len(p.New) == 0 {
+		return errors.New("it asks for no document")
+	}
+	j := judge{state: s, proposal: p, lowered: map[string]bool{}}
+	for i, d := range p.New {
+		next := ""
+		if i+1 < len(p.New) {
+			next = p.New[i+1].Role
+		}
+		part, err := j.next(d, next)
+		if err != nil {
+			return fmt.Errorf("documents[%d]: %w", i, err)
+		}
+		r.parts = append(r.parts, part)
+	}
+	for _, role := range p.Lowers {
+		if !j.lowered[role] {
+			return fmt.Errorf("it declares a lower threshold of %s, and that doesn't go down", role)
+		}
+	}
+	if err := checkDestroyed(p.Destroyed, r.parts); err != nil {
+		return err
+	}
+	r.digest = digestOf(r.parts)
+	return nil
+}

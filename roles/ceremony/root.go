@@ -1,0 +1,139 @@
+package ceremony
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"github.com/bindery-tuf/bindery/internal/cjson"
+	"github.com/bindery-tuf/bindery/roles"
+)
+
+// RootSpec returns what root says, so that the next one can say something else.
+// Keys of kinds that clients can't all verify are left out.
+func RootSpec(root *roles.Document[metadata.RootType]) (roles.RootSpec, error) {
+	spec := roles.RootSpec{Version: root.Version(), Expires: root.Expires().Truncate(time.Second)}
+	for _, r := range authoritiesOf(&spec) {
+		a, err := roles.RootAuthority(root, r.role)
+		if err != nil {
+			return roles.RootSpec{}, err
+		}
+		*r.authority = a
+	}
+	return spec, nil
+}
+
+type namedAuthority struct {
+	role      string
+	authority *roles.Authority
+}
+
+func authoritiesOf(spec *roles.RootSpec) []namedAuthority {
+	return []namedAuthority{
+		{roleRoot, &spec.Root},
+		{roleTargets, &spec.Targets},
+		{metadata.SNAPSHOT, &spec.Snapshot},
+		{metadata.TIMESTAMP, &spec.Timestamp},
+	}
+}
+
+// NextRoot returns the root after last, unsigned, that says what spec does; the
+// version of spec is ignored. What Bindery doesn't know of in last stays: members of
+// the signed part, of the four roles, and of the keys that stay, under the IDs they
+// have. It refuses what roles.NewRoot refuses.
+func NextRoot(last *roles.Document[metadata.RootType], spec roles.RootSpec) (*roles.Document[metadata.RootType], error) {
+	spec.Version = last.Version() + 1
+	fresh, err := roles.NewRoot(spec)
+	if err != nil {
+		return nil, err
+	}
+	signed, err := graft(last.Canonical(), fresh.Canonical())
+	if err != nil {
+		return nil, fmt.Errorf("root %d: %w", spec.Version, err)
+	}
+	return roles.Parse[metadata.RootType](slices.Concat([]byte(`{"signatures":[],"signed":`), cjson.AppendJSON(nil, signed), []byte("}")))
+}
+
+// graft returns the old signed part of a root with what the fresh one says.
+func graft(old, fresh []byte) ([]byte, error) {
+	was, err := membersOf(old)
+	if err != nil {
+		return nil, err
+	}
+	is, err := membersOf(fresh)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := eachMember(was["keys"], is["keys"], keepKey)
+	if err != nil {
+		return nil, err
+	}
+	listed, err := eachMember(was["roles"], is["roles"], overlay)
+	if err != nil {
+		return nil, err
+	}
+	is["keys"], is["roles"] = keys, listed
+	return splice(old, is)
+}
+
+// eachMember returns fresh, in which a member that old has too is what both gives.
+func eachMember(old, fresh []byte, both func(old, fresh []byte) ([]byte, error)) ([]byte, error) {
+	was, err := membersOf(old)
+	if err != nil {
+		return nil, err
+	}
+	is, err := membersOf(fresh)
+	if err != nil {
+		return nil, err
+	}
+	for name, value := range is {
+		if before, ok := was[name]; ok {
+			if is[name], err = both(before, value); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return splice(fresh, is)
+}
+
+// keepKey returns the old entry of a key, with all its members, unless the fresh one
+// is another key under the same ID.
+func keepKey(old, fresh []byte) ([]byte, error) {
+	kept, err := overlay(old, fresh)
+	if err != nil || !bytes.Equal(kept, old) {
+		return fresh, err
+	}
+	return old, nil
+}
+
+// overlay returns old with the members of fresh in it.
+func overlay(old, fresh []byte) ([]byte, error) {
+	is, err := membersOf(fresh)
+	if err != nil {
+		return nil, err
+	}
+	return splice(old, is)
+}
+
+func splice(object []byte, members map[string][]byte) ([]byte, error) {
+	var edits []cjson.Edit
+	for name, value := range members {
+		edits = append(edits, cjson.Edit{Key: name, Value: value})
+	}
+	slices.SortFunc(edits, func(a, b cjson.Edit) int { return slices.Compare([]byte(a.Key), []byte(b.Key)) })
+	return cjson.Splice(nil, object, edits)
+}
+
+func membersOf(object []byte) (map[string][]byte, error) {
+	members := make(map[string][]byte)
+	for m, err := range cjson.Members(object) {
+		if err != nil {
+			return nil, err
+		}
+		members[cjson.DecodeString(m.Key)] = m.Value
+	}
+	return members, nil
+}

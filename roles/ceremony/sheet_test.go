@@ -1,0 +1,51 @@
+package ceremony_test
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/bindery-tuf/bindery/roles"
+	"github.com/bindery-tuf/bindery/roles/ceremony"
+)
+
+func TestSheet(t *testing.T) {
+	w := newWorld(t, "Ada", "Bob", "Cleo <b>")
+	w.publish(w.request(w.first(2)), w.people[0], w.people[1])
+	p := w.next(func(s *roles.RootSpec) { s.Root = of(1, w.people[0].key, w.people[2].key) })
+	p.Reason, p.Lowers, p.Compromise = "Bob's key was stolen & <sold>", []string{"root"}, true
+	r := w.request(p)
+	progress, err := r.Merge(w.sign(r, w.people[0])...)
+	require.NoError(t, err)
+	sheet := ceremony.Sheet{Request: r, Made: now, Progress: progress}
+
+	var text, page bytes.Buffer
+	require.NoError(t, sheet.WriteText(&text))
+	require.NoError(t, sheet.WriteHTML(&page))
+	for _, line := range strings.Split(text.String(), "\n") {
+		require.LessOrEqual(t, len(line), 78, line)
+	}
+	id := func(i int) string { return w.people[i].key.Public().ID() }
+	for _, want := range []string{
+		"Record of a key ceremony: root version 2\n",
+		"Made    2030-01-31 12:00 UTC\nReason  Bob's key was stolen & <sold>\n",
+		"!! A COMPROMISE IS DECLARED",
+		"BASED ON ROOT VERSION 1\n",
+		"expires 2031-01-31 12:00 UTC; root 1: 1 of 2 signed; root 2: 1 of 1 signed\n",
+		"   root        key removed: Bob (" + id(1)[:8] + ")\n   root        threshold: 1 of 2 (was 2 of 3) [!]\n",
+		"   [signed] Ada\n            " + id(0) + "\n",
+		"   [      ] Bob\n            " + id(1) + "\n",
+		"Beware:  any one holder of a root key can change everything alone\n",
+	} {
+		require.Contains(t, text.String(), want)
+	}
+	for _, g := range r.Digest().Groups() {
+		require.Equal(t, 1, strings.Count(text.String(), g))
+		require.Equal(t, 1, strings.Count(page.String(), g))
+	}
+	require.NotContains(t, page.String(), "<sold>")
+	require.NotContains(t, page.String(), "Cleo <b>")
+	require.Contains(t, page.String(), "Bob&#39;s key was stolen &amp; &lt;sold&gt;")
+}

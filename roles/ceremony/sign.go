@@ -1,0 +1,140 @@
+package ceremony
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/bindery-tuf/bindery/keys"
+	"github.com/bindery-tuf/bindery/roles"
+)
+
+// Check returns nil if a holder with this notebook can sign the request now. It refuses
+// documents that expired before now, a request whose Current doesn't follow from
+// the trusted root or is older than that (ErrUntrusted), and versions signed with
+// other contents (ErrSigned).
+func (r *Request) Check(n Notebook, now time.Time) error {
+	if err := r.checkTrust(n.Trusted); err != nil {
+		return err
+	}
+	for _, p := range r.parts {
+		for _, m := range n.Signed {
+			if m.Role == p.Role && m.Version == p.Version && m.Digest != p.Digest {
+				return fmt.Errorf("%s version %d: %w: it had the digest\n  %s, and this one has\n  %s", p.Role, p.Version, ErrSigned, m.Digest, p.Digest)
+			}
+		}
+		if !p.doc.Expires().After(now) {
+			return fmt.Errorf("%s version %d expired at %s, and now it is %s",
+				p.Role, p.Version, p.doc.Expires().Format(time.RFC3339), now.UTC().Format(time.RFC3339))
+		}
+	}
+	return nil
+}
+
+// roots are those of Current and those of New, in the order of their versions.
+func (r *Request) roots() []Mark {
+	var marks []Mark
+	for _, root := range r.chain {
+		marks = append(marks, Mark{roleRoot, root.Version(), Digest(root.Digest())})
+	}
+	for _, p := range r.parts {
+		if p.Role == roleRoot {
+			marks = append(marks, p.Mark)
+		}
+	}
+	return marks
+}
+
+func (r *Request) checkTrust(trusted *Mark) error {
+	roots := r.roots()
+	if trusted == nil {
+		if len(r.chain) > 0 {
+			return fmt.Errorf("%w: you trust none yet, and it goes on from root version %d: say which root you trust", ErrUntrusted, r.chain[len(r.chain)-1].Version())
+		}
+		return nil
+	}
+	first, last := roots[0], roots[len(roots)-1]
+	switch {
+	case trusted.Version > last.Version:
+		return fmt.Errorf("%w: it ends at root version %d, and you trust version %d: it is an old request, or one of another repository", ErrUntrusted, last.Version, trusted.Version)
+	case trusted.Version < first.Version:
+		return fmt.Errorf("%w: it begins with root version %d, and you trust version %d: ask for a request that holds all roots from there", ErrUntrusted, first.Version, trusted.Version)
+	}
+	// The versions are consecutive, and each root is signed by the holders of the one
+	// before it: equal at one place is enough.
+	if same := roots[trusted.Version-first.Version]; same.Digest != trusted.Digest {
+		return fmt.Errorf("%w: your root version %d has the digest\n  %s, and that of the request has\n  %s", ErrUntrusted, trusted.Version, trusted.Digest, same.Digest)
+	}
+	return nil
+}
+
+// Sign has signer sign every document that its key has a say in and that isn't signed
+// yet, after Check. The notebook it returns knows of that, and trusts the last root of
+// Current, or the first root of a new repository: make it durable before the response
+// leaves. The error is also for a key that has no say in anything.
+func (r *Request) Sign(ctx context.Context, signer keys.Signer, n Notebook, now time.Time) (*Response, Notebook, error) {
+	if err := r.Check(n, now); err != nil {
+		return nil, n, err
+	}
+	var signatures []signature
+	var marks []Mark
+	for _, p := range r.parts {
+		ids := p.idsOf(signer.Public())
+		if len(ids) == 0 || p.signed {
+			continue
+		}
+		s, err := roles.Sign(ctx, signer, p.doc.Canonical())
+		if err != nil {
+			return nil, n, fmt.Errorf("%s version %d: %w", p.Role, p.Version, err)
+		}
+		for _, id := range ids {
+			signatures = append(signatures, signature{p.Mark, id, s.Sig})
+		}
+		marks = append(marks, p.Mark)
+	}
+	if len(signatures) == 0 {
+		return nil, n, r.noSay(signer.Public().ID())
+	}
+	return newResponse(signatures), n.with(r.trustedAfter(n), marks), nil
+}
+
+// trustedAfter is the root that a holder trusts who has signed the request.
+func (r *Request) trustedAfter(n Notebook) Mark {
+	roots := r.roots()
+	next := roots[max(0, len(r.chain)-1)]
+	if n.Trusted != nil && n.Trusted.Version > next.Version {
+		return *n.Trusted
+	}
+	return next
+}
+
+// idsOf are the IDs under which the key counts for this document. Two roots may list
+// it under different ones.
+func (p part) idsOf(key *keys.PublicKey) []string {
+	var ids []string
+	for _, q := range p.quorums {
+		for _, k := range q.Keys {
+			if k.Same(key) && !slices.Contains(ids, k.ID()) {
+				ids = append(ids, k.ID())
+			}
+		}
+	}
+	return ids
+}
+
+// noSay is the error for a key that nobody asked.
+func (r *Request) noSay(id string) error {
+	var asked []string
+	for _, p := range r.parts {
+		for _, q := range p.quorums {
+			for _, k := range q.Keys {
+				if who := r.who(k.ID()).String(); !p.signed && !slices.Contains(asked, who) {
+					asked = append(asked, who)
+				}
+			}
+		}
+	}
+	return fmt.Errorf("key %s is asked for nothing: the request asks %s", id, strings.Join(asked, ", "))
+}

@@ -1,0 +1,272 @@
+package ceremony
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"github.com/bindery-tuf/bindery/delegation"
+	"github.com/bindery-tuf/bindery/roles"
+)
+
+// Step is one document of a request, in words.
+type Step struct {
+	Mark
+	Expires time.Time `json:"expires"`
+
+	// Signed tells that one-time keys signed it already.
+	Signed bool `json:"signed"`
+
+	// Changes are against the document of this role before it. Without one
+	// before it, all of it is a change.
+	Changes []Change `json:"changes"`
+
+	// Signers are who can sign each role once the document is published.
+	Signers []Signers `json:"signers"`
+
+	// Warnings are what can go wrong and doesn't have to.
+	Warnings []string `json:"warnings,omitempty"`
+}
+
+// Change is one line of a Step.
+type Change struct {
+	// Role is whose keys, threshold or expiry change.
+	Role string `json:"role"`
+	// What changes: "expires", "key added", "key removed", "threshold",
+	// "delegates to", or "other content" for all that Bindery has no words for.
+	What string `json:"what"`
+	// Was is what it was before, if it was there; Is is what it is then, if it stays.
+	Was string `json:"was,omitempty"`
+	Is  string `json:"is,omitempty"`
+	// Grave tells that less than before has to be stolen to deceive clients, or that
+	// Bindery doesn't know what it means.
+	Grave bool `json:"grave,omitempty"`
+}
+
+// Signers are who signs a role, and how many of them must.
+type Signers struct {
+	Role      string `json:"role"`
+	Threshold int    `json:"threshold"`
+	Keys      []Who  `json:"keys"`
+}
+
+// Steps says what each document of the request changes, in words.
+func (r *Request) Steps() []Step {
+	var steps []Step
+	for _, p := range r.parts {
+		w := words{r: r, step: Step{Mark: p.Mark, Expires: p.doc.Expires(), Signed: p.signed}}
+		before, known := p.before.document(p.Role), targetsShape
+		w.expiry(p, before)
+		switch p.Role {
+		case roleRoot:
+			known = rootShape
+			w.root(p)
+		case roleTargets:
+			w.targets(p)
+		case roleBins:
+			w.bins(p)
+		}
+		w.others(p.doc, before, known)
+		steps = append(steps, w.step)
+	}
+	return steps
+}
+
+// document is that of a role in force, or nil.
+func (s state) document(role string) document {
+	switch {
+	case role == roleRoot && s.root != nil:
+		return s.root
+	case role == roleTargets && s.targets != nil:
+		return s.targets
+	case role == roleBins && s.bins != nil:
+		return s.bins
+	}
+	return nil
+}
+
+// words puts one document into words.
+type words struct {
+	r    *Request
+	step Step
+}
+
+func (w *words) change(c Change) { w.step.Changes = append(w.step.Changes, c) }
+
+func (w *words) warn(format string, args ...any) {
+	w.step.Warnings = append(w.step.Warnings, fmt.Sprintf(format, args...))
+}
+
+func (w *words) expiry(p part, before document) {
+	c := Change{Role: p.Role, What: "expires", Is: dateOf(p.doc.Expires())}
+	if before != nil {
+		c.Was = dateOf(before.Expires())
+	}
+	if c.Was != c.Is {
+		w.change(c)
+	}
+}
+
+func dateOf(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
+
+// authority says what changes in who signs a role. Was has no keys for a new role.
+func (w *words) authority(role string, was, is roles.Authority) {
+	signers := Signers{Role: role, Threshold: is.Threshold, Keys: []Who{}}
+	for _, k := range is.Keys {
+		signers.Keys = append(signers.Keys, w.r.who(k.ID()))
+	}
+	slices.SortFunc(signers.Keys, byName)
+	w.step.Signers = append(w.step.Signers, signers)
+	for _, who := range w.r.without(is, was) {
+		w.change(Change{Role: role, What: "key added", Is: who.String()})
+	}
+	for _, who := range w.r.without(was, is) {
+		w.change(Change{Role: role, What: "key removed", Was: who.String()})
+	}
+	c := Change{Role: role, What: "threshold", Is: ofKeys(is), Grave: is.Threshold < was.Threshold}
+	if len(was.Keys) > 0 {
+		c.Was = ofKeys(was)
+	}
+	if c.Was != c.Is {
+		w.change(c)
+	}
+}
+
+// without are the keys of a that b doesn't have.
+func (r *Request) without(a, b roles.Authority) []Who {
+	var rest []Who
+	for _, k := range a.Keys {
+		if !slices.ContainsFunc(b.Keys, k.Same) {
+			rest = append(rest, r.who(k.ID()))
+		}
+	}
+	slices.SortFunc(rest, byName)
+	return rest
+}
+
+func ofKeys(a roles.Authority) string { return fmt.Sprintf("%d of %d", a.Threshold, len(a.Keys)) }
+
+func (w *words) root(p part) {
+	for _, role := range []string{roleRoot, roleTargets, metadata.SNAPSHOT, metadata.TIMESTAMP} {
+		var was roles.Authority
+		if p.before.root != nil {
+			was, _ = roles.RootAuthority(p.before.root, role) // none: all its keys are new
+		}
+		is, _ := roles.RootAuthority(p.after.root, role) // judged
+		w.authority(role, was, is)
+		if role != roleRoot && role != roleTargets && len(was.Keys) > common(was, is) {
+			w.warn("role %s: before this root is published, a generation must be published that a key signed which stays; the repository makes sure of that", role)
+		}
+		if role == roleRoot {
+			w.warnOfHolders(is)
+		}
+	}
+	w.warnOfShared(p.after.root)
+}
+
+// warnOfHolders says what a person can do alone, or can make impossible.
+func (w *words) warnOfHolders(root roles.Authority) {
+	switch {
+	case root.Threshold == 1:
+		w.warn("any one holder of a root key can change everything alone")
+	case root.Threshold == len(root.Keys):
+		w.warn("when one root key is lost, there can never be another root: all %d must sign", root.Threshold)
+	}
+	seen := map[string]bool{}
+	for _, k := range root.Keys {
+		if name := w.r.proposal.Names[k.ID()]; name != "" && seen[name] {
+			w.warn("%s has more than one of the root keys, and counts more than once", name)
+		} else {
+			seen[name] = true
+		}
+	}
+}
+
+// warnOfShared says which online keys could sign what only people should.
+func (w *words) warnOfShared(root rootDoc) {
+	for _, offline := range []string{roleRoot, roleTargets} {
+		people, _ := roles.RootAuthority(root, offline)
+		for _, online := range []string{metadata.SNAPSHOT, metadata.TIMESTAMP} {
+			machine, _ := roles.RootAuthority(root, online)
+			for _, k := range machine.Keys {
+				if slices.ContainsFunc(people.Keys, k.Same) {
+					w.warn("%s signs both %s and %s, which is signed online", w.r.who(k.ID()), offline, online)
+				}
+			}
+		}
+	}
+}
+
+func (w *words) targets(p part) {
+	var was roles.Authority
+	if p.before.targets != nil {
+		was, _ = roles.DelegatedAuthority(p.before.targets, roleBins)
+	}
+	is, _ := roles.DelegatedAuthority(p.after.targets, roleBins)
+	if p.before.targets == nil || delegation.CheckTargets(p.before.targets) != nil {
+		w.change(Change{Role: roleTargets, What: "delegates to", Is: "bins: every path"})
+	}
+	w.authority(roleBins, was, is)
+}
+
+func (w *words) bins(p part) {
+	c := Change{Role: roleBins, What: "delegates to"}
+	var was roles.Authority
+	if p.before.bins != nil {
+		if layout, a, err := layoutOf(p.before.bins); err == nil {
+			c.Was, was = layoutWords(layout), a
+		}
+	}
+	layout, is, _ := layoutOf(p.after.bins) // judged
+	if c.Is = layoutWords(layout); c.Was != c.Is {
+		w.change(c)
+	}
+	w.authority(eachBin, was, is)
+	if len(was.Keys) > common(was, is) {
+		w.warn("before this document is published, every bin must be signed by a key that stays")
+	}
+}
+
+func layoutWords(b delegation.Bins) string {
+	return fmt.Sprintf("%d bins, %s to %s (%s)", b.Len(), b.Name(0), b.Name(b.Len()-1), b.Form())
+}
+
+// others says what is left: whatever is signed is shown.
+func (w *words) others(d, before document, known shape) {
+	is, was := extras(d.Canonical(), known), map[string]string{}
+	if before != nil {
+		was = extras(before.Canonical(), known)
+	}
+	all := maps.Clone(is)
+	maps.Copy(all, was)
+	for _, place := range slices.Sorted(maps.Keys(all)) {
+		if was[place] != is[place] {
+			w.change(Change{Role: w.step.Role, What: "other content", Was: named(place, was), Is: named(place, is), Grave: true})
+		}
+	}
+}
+
+func named(place string, values map[string]string) string {
+	if v, ok := values[place]; ok {
+		return place + ": " + printable(v)
+	}
+	return ""
+}
+
+// printable escapes what would move a cursor or hide itself.
+func printable(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		if unicode.IsPrint(r) {
+			b.WriteRune(r)
+		} else {
+			fmt.Fprintf(&b, "\\u%04x", r)
+		}
+	}
+	return b.String()
+}
