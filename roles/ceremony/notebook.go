@@ -2,6 +2,7 @@ package ceremony
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/bindery-tuf/bindery/internal/schema"
@@ -72,3 +73,6 @@ func (n Notebook) with(trusted Mark, signed []Mark) Notebook {
 	}
 	return out
 }
+
+// String is such as "root version 2".
+func (m Mark) String() string { return fmt.Sprintf("%s version %d", m.Role, m.Version) }

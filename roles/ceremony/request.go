@@ -148,3 +148,12 @@ func (r *Request) judge() error {
 	r.digest = digestOf(r.parts)
 	return nil
 }
+
+// Based names the root that the request goes on from, or nil for a new repository.
+func (r *Request) Based() *Mark {
+	if len(r.chain) == 0 {
+		return nil
+	}
+	last := r.chain[len(r.chain)-1]
+	return &Mark{roleRoot, last.Version(), Digest(last.Digest())}
+}

@@ -88,3 +88,14 @@ func (b *hexBytes) UnmarshalText(text []byte) (err error) {
 	}
 	return nil
 }
+
+// Marks name the documents that are signed, as the response says.
+func (r *Response) Marks() []Mark {
+	var marks []Mark
+	for _, s := range r.signatures {
+		if !slices.Contains(marks, s.Mark) {
+			marks = append(marks, s.Mark)
+		}
+	}
+	return marks
+}

@@ -1,0 +1,139 @@
+package main
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/bindery-tuf/bindery/keys"
+	"github.com/bindery-tuf/bindery/roles/ceremony"
+)
+
+// card is what is shown of a holder.
+type card struct {
+	Name   string `json:"name"`
+	KeyID  string `json:"keyid"`
+	Scheme string `json:"scheme"`
+	File   string `json:"file,omitempty"`
+}
+
+func cardOf(h ceremony.Holder, file string) card {
+	return card{h.Name, h.Key.ID(), h.Key.Scheme(), file}
+}
+
+func (a *app) showCard(c card) {
+	rows := [][]string{{"name", c.Name}, {"key", c.Scheme}}
+	rows = append(rows, keyRows("key ID", c.KeyID)...)
+	a.table(append(rows, []string{"file", c.File})...)
+}
+
+// keyRows are rows with a key ID, eight by eight if it is a digest.
+func keyRows(first, id string) [][]string {
+	d, err := ceremony.ParseDigest(id)
+	if err != nil {
+		return [][]string{{first, id}}
+	}
+	return digestRows(first, d)
+}
+
+func keygen(ctx context.Context, a *app, flags *flag.FlagSet, args []string) (any, error) {
+	name := flags.String("name", "", "the holder's `name`, as all will see it")
+	kind := flags.String("type", "ed25519", "the `kind` of key: ed25519, p256 or rsa")
+	cardName := flags.String("card", "", "the `file` for the card; \"\" for KEYFILE with .card.json behind it")
+	pass := passphraseFlag(flags)
+	if err := flags.Parse(args); err != nil {
+		return nil, err
+	}
+	if flags.NArg() != 1 {
+		return nil, errors.New("name one file for the key")
+	}
+	keyFile := flags.Arg(0)
+	if *cardName == "" {
+		*cardName = keyFile + ".card.json"
+	}
+	for _, file := range []string{keyFile, *cardName} {
+		if _, err := os.Lstat(file); err == nil {
+			return nil, fmt.Errorf("%s exists already", file)
+		}
+	}
+	generate, ok := map[string]func() (*keys.MemorySigner, error){
+		"ed25519": keys.GenerateEd25519, "p256": keys.GenerateP256, "rsa": keys.GenerateRSA,
+	}[*kind]
+	if !ok {
+		return nil, fmt.Errorf("-type %q: it can be ed25519, p256 or rsa", *kind)
+	}
+	key, err := generate()
+	if err != nil {
+		return nil, err
+	}
+	file, err := ceremony.NewCard(ctx, key, *name)
+	if err != nil {
+		return nil, fmt.Errorf("-name: %w", err)
+	}
+	secret, err := pass.get(ctx, a, "the new key", true)
+	if err != nil {
+		return nil, fmt.Errorf("no key was made: %w", err)
+	}
+	if err := keys.WriteFile(keyFile, key, secret); err != nil {
+		return nil, err
+	}
+	if err := writeNew(*cardName, file); err != nil {
+		return nil, errors.Join(err, os.Remove(keyFile))
+	}
+	c := cardOf(ceremony.Holder{Name: *name, Key: key.Public()}, *cardName)
+	a.title("A new key")
+	a.showCard(c)
+	a.say("\n  The key is in %s, encrypted. Keep a copy of it in a second place, and the", keyFile)
+	a.say("  passphrase in neither. Give %s to whoever prepares the", *cardName)
+	a.say("  ceremony, and read the key ID aloud to the others from this screen.")
+	return c, nil
+}
+
+func passphraseFlag(flags *flag.FlagSet) *passphrases {
+	p := &passphrases{}
+	flags.IntVar(&p.fd, "passphrase-fd", -1, "read the passphrase from this file `descriptor` instead of asking")
+	return p
+}
+
+// readCard reads a card, or a public key as "NAME=FILE.pem", which has no proof: for
+// keys in a KMS.
+func readCard(arg string) (ceremony.Holder, error) {
+	if name, file, ok := strings.Cut(arg, "="); ok && filepath.Ext(file) == ".pem" {
+		key, err := readAs(file, parsePEM)
+		return ceremony.Holder{Name: name, Key: key}, err
+	}
+	return readAs(arg, ceremony.ParseCard)
+}
+
+func parsePEM(data []byte) (*keys.PublicKey, error) {
+	block, rest := pem.Decode(data)
+	if block == nil || block.Type != "PUBLIC KEY" || len(strings.TrimSpace(string(rest))) > 0 {
+		return nil, errors.New("not one PEM block \"PUBLIC KEY\"")
+	}
+	public, err := x509.ParsePKIXPublicKey(block.Bytes)
+	if err != nil {
+		return nil, err
+	}
+	return keys.NewPublicKey(public)
+}
+
+// readNames reads what to call the keys.
+func readNames(file string) (map[string]string, error) {
+	return readAs(file, func(data []byte) (map[string]string, error) {
+		names := map[string]string{}
+		err := json.Unmarshal(data, &names)
+		return names, err
+	})
+}
+
+func encodeNames(names map[string]string) []byte {
+	data, _ := json.MarshalIndent(names, "", "  ") // strings can't fail
+	return append(data, '\n')
+}

@@ -1,0 +1,109 @@
+// Ceremony is the program with which people sign TUF metadata by offline keys: it
+// prepares what shall be signed, shows it in words, signs it on a machine that has no
+// network, and puts the signatures together. The runbook is README.md.
+//
+//	go run ./examples/ceremony COMMAND [flags] [files]
+//
+// The exit status is 0 if it is done, 1 if it was refused or didn't work, and 2 if
+// nothing is wrong but signatures are still missing. A script answers every prompt
+// with a flag; with -json the result is one JSON object on the standard output.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+// The exit statuses.
+const (
+	done       = 0
+	refused    = 1
+	incomplete = 2
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	a := &app{in: os.Stdin, out: os.Stdout, err: os.Stderr, clock: time.Now}
+	status := a.run(ctx, os.Args[1:])
+	stop()
+	os.Exit(status)
+}
+
+// errIncomplete says that signatures are missing.
+var errIncomplete = errors.New("not complete yet")
+
+// command is one of the program's.
+type command struct {
+	name, args, about string
+	run               func(ctx context.Context, a *app, flags *flag.FlagSet, args []string) (any, error)
+}
+
+// commands in the order in which people meet them.
+var commands = []command{
+	{"keygen", "-name NAME KEYFILE", "make a key and the card by which others know it", keygen},
+	{"init", "-dir DIR -holder CARD... -online CARD", "begin a repository, or take over one (-from)", start},
+	{"request", "-dir DIR -reason TEXT [changes]", "prepare the next root", request},
+	{"inspect", "FILE...", "show in words what is in a file", inspect},
+	{"sign", "-key KEYFILE REQUEST", "check a request, and sign it", sign},
+	{"merge", "-dir DIR RESPONSE...", "take the holders' responses", merge},
+	{"status", "-dir DIR", "say who is missing, and what expires", status},
+	{"verify", "-dir DIR", "check the finished documents, or cards", verify},
+	{"sheet", "-dir DIR", "print the record of the ceremony", sheet},
+}
+
+func (a *app) run(ctx context.Context, args []string) int {
+	name := ""
+	if len(args) > 0 {
+		name = args[0]
+	}
+	for _, c := range commands {
+		if c.name == name {
+			return a.runCommand(ctx, c, args[1:])
+		}
+	}
+	fmt.Fprint(a.err, "usage: ceremony COMMAND [flags] [files]\n\n")
+	for _, c := range commands {
+		fmt.Fprintf(a.err, "  %-8s %s\n", c.name, c.about)
+	}
+	fmt.Fprint(a.err, "\n\"ceremony COMMAND -h\" lists the flags of a command.\n")
+	if name == "help" || name == "-h" || name == "-help" || name == "--help" {
+		return done
+	}
+	return refused
+}
+
+func (a *app) runCommand(ctx context.Context, c command, args []string) int {
+	flags := flag.NewFlagSet("ceremony "+c.name, flag.ContinueOnError)
+	flags.SetOutput(a.err)
+	flags.Usage = func() {
+		fmt.Fprintf(a.err, "usage: ceremony %s %s\n\n%s.\n\n", c.name, c.args, c.about)
+		flags.PrintDefaults()
+	}
+	flags.BoolVar(&a.json, "json", false, "print the result as one JSON object")
+	flags.Func("now", "the `time`, such as 2030-01-31T12:00:00Z, where the clock is wrong", a.setClock)
+	answer, err := c.run(ctx, a, flags, args)
+	if errors.Is(err, flag.ErrHelp) {
+		return done
+	}
+	if ctx.Err() != nil && err != nil {
+		err = fmt.Errorf("interrupted: %w", err)
+	}
+	code := refused
+	switch {
+	case err == nil:
+		code = done
+	case errors.Is(err, errIncomplete):
+		code = incomplete
+	}
+	if perr := a.finish(code, answer, err); perr != nil {
+		fmt.Fprintln(a.err, "ceremony:", perr)
+		return refused
+	}
+	return code
+}

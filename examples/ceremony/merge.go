@@ -1,0 +1,190 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/bindery-tuf/bindery/roles/ceremony"
+)
+
+// merged is the result of merge and status for scripts.
+type merged struct {
+	Request   string            `json:"request,omitempty"`
+	Progress  ceremony.Progress `json:"progress"`
+	Refused   []string          `json:"refused,omitempty"`
+	Documents []string          `json:"documents,omitempty"` // files, in the order of their publishing
+}
+
+func merge(_ context.Context, a *app, flags *flag.FlagSet, args []string) (any, error) {
+	dir := flags.String("dir", "", "the `folder` of the ceremonies")
+	if err := flags.Parse(args); err != nil {
+		return nil, err
+	}
+	f, err := openFolder(*dir)
+	if err != nil {
+		return nil, err
+	}
+	if f.open == nil {
+		return nil, errors.New("no request is open: all responses that were needed are merged")
+	}
+	result := merged{Request: f.path("open", "request.json")}
+	for _, name := range flags.Args() {
+		if err := f.take(name); err != nil {
+			result.Refused = append(result.Refused, err.Error())
+		}
+	}
+	if f, err = openFolder(*dir); err != nil {
+		return nil, err
+	}
+	result.Progress = f.open.progress
+	a.showProgress(result.Progress)
+	for _, why := range result.Refused {
+		a.say("\nREFUSED: %s", why)
+	}
+	if result.Progress.Complete() {
+		if result.Documents, err = f.finish(); err != nil {
+			return result, err
+		}
+		a.showFinished(result.Documents)
+	}
+	switch {
+	case len(result.Refused) > 0:
+		return result, fmt.Errorf("%d of %d files were refused; the others are merged", len(result.Refused), flags.NArg())
+	case !result.Progress.Complete():
+		return result, errIncomplete
+	}
+	return result, nil
+}
+
+// take verifies a response and keeps it.
+func (f *folder) take(name string) error {
+	response, err := readResponse(name)
+	if err == nil {
+		_, err = f.open.request.Merge(response)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	// By content, so that the same again is the same, and others don't collide.
+	digest := ceremony.Digest(sum(response.Bytes()))
+	return writeNew(f.path("open", "responses", digest.Groups()[0]+digest.Groups()[1]+".json"), response.Bytes())
+}
+
+// finish writes the documents of an open request that is complete, and closes it.
+func (f *folder) finish() ([]string, error) {
+	names, err := f.writeDocuments(f.open.progress.Files(), f.open.request.Marks())
+	if err != nil {
+		return nil, err
+	}
+	_, err = f.closeOpen("done")
+	return names, err
+}
+
+func (a *app) showFinished(files []string) {
+	a.title("All documents are complete")
+	a.say("  Publish them in this order, with Repository.Install:")
+	for i, name := range files {
+		a.say("  %d. %s", i+1, name)
+	}
+	a.say("\n  Check them first:  ceremony verify; and print the sheet once more, for the files.")
+}
+
+func status(_ context.Context, a *app, flags *flag.FlagSet, args []string) (any, error) {
+	dir := flags.String("dir", "", "the `folder` of the ceremonies")
+	soon := flags.Int("soon", 60, "warn so many `days` before a document expires")
+	if err := flags.Parse(args); err != nil {
+		return nil, err
+	}
+	f, err := openFolder(*dir)
+	if err != nil {
+		return nil, err
+	}
+	headers, err := newest(f.docs)
+	if err != nil {
+		return nil, err
+	}
+	a.title("In force")
+	var rows [][]string
+	for _, h := range headers {
+		warning := ""
+		if h.Expires.Before(a.now().AddDate(0, 0, *soon)) {
+			warning = "PREPARE THE NEXT ONE"
+		}
+		rows = append(rows, []string{h.Role, fmt.Sprintf("version %d", h.Version), "good " + a.until(h.Expires), warning})
+	}
+	if len(rows) == 0 {
+		rows = append(rows, []string{"nothing: the first root is not complete"})
+	}
+	a.table(rows...)
+	if f.open == nil {
+		a.say("\nNo request is open.")
+		return map[string]any{"documents": headers}, nil
+	}
+	a.showProgress(f.open.progress)
+	result := map[string]any{"documents": headers, "open": merged{Request: f.path("open", "request.json"), Progress: f.open.progress}}
+	if f.open.progress.Complete() {
+		return result, errors.New("all signatures are there, and something went wrong when the documents were written: run ceremony merge once more, without files")
+	}
+	return result, errIncomplete
+}
+
+// inForce is a document and how long it is good.
+type inForce struct {
+	ceremony.Mark
+	Expires time.Time `json:"expires"`
+}
+
+func sheet(_ context.Context, a *app, flags *flag.FlagSet, args []string) (any, error) {
+	dir := flags.String("dir", "", "the `folder` of the ceremonies: of the open request")
+	done := flags.String("done", "", "the `folder` of a ceremony that is complete, below DIR/done")
+	html := flags.Bool("html", false, "make an HTML page")
+	out := flags.String("out", "", "the new `file` for the sheet; \"\" for the standard output")
+	if err := flags.Parse(args); err != nil {
+		return nil, err
+	}
+	open, err := sheetOf(*dir, *done)
+	if err != nil {
+		return nil, err
+	}
+	s := ceremony.Sheet{Request: open.request, Made: a.now(), Progress: open.progress}
+	var b strings.Builder
+	write := s.WriteText
+	if *html {
+		write = s.WriteHTML
+	}
+	if err := write(&b); err != nil {
+		return nil, err
+	}
+	if *out != "" {
+		if err := writeNew(*out, []byte(b.String())); err != nil {
+			return nil, err
+		}
+		a.say("The sheet is in %s.", *out)
+		return map[string]string{"sheet": *out}, nil
+	}
+	if a.json {
+		return map[string]string{"text": b.String()}, nil
+	}
+	_, err = fmt.Fprint(a.out, b.String())
+	return nil, err
+}
+
+func sheetOf(dir, done string) (*openRequest, error) {
+	if done != "" {
+		return readOpen(done)
+	}
+	f, err := openFolder(dir)
+	if err != nil {
+		return nil, err
+	}
+	if f.open == nil {
+		entries, _ := os.ReadDir(f.path("done"))
+		return nil, fmt.Errorf("no request is open; name one of the %d ceremonies in %s with -done", len(entries), f.path("done"))
+	}
+	return f.open, nil
+}

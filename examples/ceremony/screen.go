@@ -1,0 +1,165 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/bindery-tuf/bindery/roles/ceremony"
+)
+
+// requestView is a request for scripts.
+type requestView struct {
+	File      string          `json:"file,omitempty"`
+	Reason    string          `json:"reason"`
+	Digest    ceremony.Digest `json:"digest"`
+	Documents []ceremony.Step `json:"documents"`
+}
+
+func viewRequest(r *ceremony.Request, file string) requestView {
+	return requestView{file, r.Proposal().Reason, r.Digest(), r.Steps()}
+}
+
+// showOptions say what else the screen of a request has.
+type showOptions struct {
+	trusted *ceremony.Mark // what the holder trusts
+	hide    int            // the group of the digest that has to be typed, or 0
+}
+
+// showRequest shows a request in words.
+func (a *app) showRequest(r *ceremony.Request, o showOptions) {
+	p := r.Proposal()
+	if p.Compromise {
+		a.say("\n%s", strings.Repeat("!", 78))
+		a.say("!!  A COMPROMISE IS DECLARED. Sign only if you know of it from the people")
+		a.say("!!  themselves: what removed keys signed need not verify any longer.")
+		a.say("%s", strings.Repeat("!", 78))
+	}
+	a.title("What shall be signed")
+	rows := [][]string{{"why", p.Reason}}
+	if based := r.Based(); based != nil {
+		rows = append(rows, []string{"based on", based.String()})
+		rows = append(rows, digestRows("", based.Digest)...)
+	} else {
+		rows = append(rows, []string{"based on", "nothing: this is the first root"})
+	}
+	if o.trusted != nil {
+		rows = append(rows, []string{"you trust", fmt.Sprintf("root version %d, and this follows from it", o.trusted.Version)})
+	}
+	a.table(rows...)
+	for i, step := range r.Steps() {
+		a.showStep(i+1, step)
+	}
+	a.showDigest(r.Digest(), o.hide)
+}
+
+func (a *app) showStep(n int, step ceremony.Step) {
+	a.title(fmt.Sprintf("%d. %s version %d", n, step.Role, step.Version))
+	days := int(step.Expires.Sub(a.now()).Hours() / 24)
+	a.say("  good until %s, %d days from now", step.Expires.Format("2006-01-02 15:04 UTC"), days)
+	if step.Signed {
+		a.say("  signed already by one-time keys, which are destroyed: you only see it here")
+	}
+	a.say("")
+	var rows [][]string
+	for _, c := range step.Changes {
+		mark := ""
+		if c.Grave {
+			mark = "!!"
+		}
+		rows = append(rows, []string{mark, c.Role, c.What, values(c)})
+	}
+	if len(rows) == 0 {
+		rows = append(rows, []string{"", "nothing changes but the version"})
+	}
+	a.table(rows...)
+	a.say("\n  who can sign from then on")
+	rows = nil
+	for _, s := range step.Signers {
+		for i, k := range s.Keys {
+			if i == 0 {
+				rows = append(rows, []string{"", s.Role, fmt.Sprintf("any %d of %d", s.Threshold, len(s.Keys)), k.String()})
+			} else {
+				rows = append(rows, []string{"", "", "", k.String()})
+			}
+		}
+	}
+	a.table(rows...)
+	for _, w := range step.Warnings {
+		a.say("\n  BEWARE: %s", w)
+	}
+}
+
+// values says what is there then and what was before.
+func values(c ceremony.Change) string {
+	switch {
+	case c.Is == "":
+		return c.Was
+	case c.Was == "":
+		return c.Is
+	}
+	return c.Is + ", was " + c.Was
+}
+
+// digestRows are two rows of a table with a digest.
+func digestRows(first string, d ceremony.Digest) [][]string {
+	groups := d.Groups()
+	return [][]string{{first, strings.Join(groups[:4], " ")}, {"", strings.Join(groups[4:], " ")}}
+}
+
+// showDigest shows the digest in groups. The hidden one has to come from paper.
+func (a *app) showDigest(d ceremony.Digest, hide int) {
+	a.title("The digest, to compare with your paper copy")
+	groups := d.Groups()
+	for row := range 2 {
+		var line strings.Builder
+		for i := 4 * row; i < 4*row+4; i++ {
+			g := groups[i]
+			if i+1 == hide {
+				g = "________"
+			}
+			fmt.Fprintf(&line, "   %d: %s", i+1, g)
+		}
+		a.say("%s", line.String())
+	}
+}
+
+// showProgress shows who signed and who is missing.
+func (a *app) showProgress(p ceremony.Progress) {
+	for _, d := range p.Documents {
+		if len(d.Quorums) == 0 {
+			continue
+		}
+		state := "incomplete"
+		if d.Complete() {
+			state = "complete"
+		}
+		a.title(fmt.Sprintf("%s version %d: %s", d.Role, d.Version, state))
+		var rows [][]string
+		for _, q := range d.Quorums {
+			need := "enough"
+			if n := q.Needed(); n > 0 {
+				need = fmt.Sprintf("%d more needed", n)
+			}
+			rows = append(rows, []string{"for " + q.Of, fmt.Sprintf("%d of %d", len(q.Signed), q.Threshold), need})
+			for _, w := range q.Signed {
+				rows = append(rows, []string{"", "signed", w.String()})
+			}
+			if q.Needed() > 0 {
+				for _, w := range q.Missing {
+					rows = append(rows, []string{"", "can sign", w.String()})
+				}
+			}
+		}
+		a.table(rows...)
+	}
+}
+
+// until says how long something is good.
+func (a *app) until(t time.Time) string {
+	left := t.Sub(a.now())
+	if left <= 0 {
+		return "EXPIRED " + t.Format("2006-01-02 15:04 UTC")
+	}
+	return fmt.Sprintf("until %s, %d days", t.Format("2006-01-02 15:04 UTC"), int(left.Hours()/24))
+}

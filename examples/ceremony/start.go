@@ -1,0 +1,214 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"github.com/bindery-tuf/bindery/delegation"
+	"github.com/bindery-tuf/bindery/roles"
+	"github.com/bindery-tuf/bindery/roles/ceremony"
+)
+
+// startOptions are the flags of init.
+type startOptions struct {
+	dir, from, reason       string
+	holders, online, perBin list
+	threshold, days         int
+	bins, oneTime           int
+	prefix, form            string
+}
+
+func start(ctx context.Context, a *app, flags *flag.FlagSet, args []string) (any, error) {
+	var o startOptions
+	flags.StringVar(&o.dir, "dir", "", "the new `folder`")
+	flags.Var(&o.holders, "holder", "the `card` of a holder of a root key; once for each")
+	flags.Var(&o.online, "online", "the `card` of the key that signs snapshot and timestamp, or NAME=KEY.pem")
+	flags.Var(&o.perBin, "online-bins", "the same for the key that signs the bins; that of -online if not given")
+	flags.IntVar(&o.threshold, "threshold", 0, "how many holders must sign; more than half if not given")
+	flags.IntVar(&o.days, "days", 365, "for how many `days` the documents are good")
+	flags.IntVar(&o.bins, "bins", 16384, "how many bins, a power of two")
+	flags.StringVar(&o.prefix, "prefix", "bins", "what the names of the bins begin with")
+	flags.StringVar(&o.form, "form", "succinct", "how bins are described: succinct or explicit")
+	flags.IntVar(&o.oneTime, "one-time", 2, "how many one-time keys sign targets, and how many bins")
+	flags.StringVar(&o.reason, "reason", "The first root of a new repository.", "what holders are told")
+	flags.StringVar(&o.from, "from", "", "take over the repository whose metadata is in this `folder`; -holder then names keys that it has")
+	if err := flags.Parse(args); err != nil {
+		return nil, err
+	}
+	switch {
+	case o.dir == "":
+		return nil, errors.New("say which folder with -dir")
+	case flags.NArg() > 0:
+		return nil, fmt.Errorf("%q is too much: every card stands behind its flag", flags.Arg(0))
+	case o.from != "":
+		return a.takeOver(o)
+	}
+	return a.begin(ctx, o)
+}
+
+// begin starts a new repository: one-time keys sign targets and bins, and the root
+// that names them is what the holders are asked to sign.
+func (a *app) begin(ctx context.Context, o startOptions) (any, error) {
+	p := &people{names: map[string]string{}}
+	root, err := p.authority(o.holders, o.threshold)
+	if err != nil {
+		return nil, fmt.Errorf("-holder: %w", err)
+	}
+	online, err := p.authority(o.online, 1)
+	if err != nil {
+		return nil, fmt.Errorf("-online: %w", err)
+	}
+	perBin := online
+	if len(o.perBin) > 0 {
+		if perBin, err = p.authority(o.perBin, 1); err != nil {
+			return nil, fmt.Errorf("-online-bins: %w", err)
+		}
+	}
+	layout, err := layoutOf(o)
+	if err != nil {
+		return nil, err
+	}
+	if o.days < 1 {
+		return nil, errors.New("-days must be at least 1")
+	}
+	expires := a.now().AddDate(0, 0, o.days)
+	offline, err := signOnce(ctx, p.names, once{
+		n: o.oneTime, expires: expires, now: a.now(), targets: 1, bins: []binsVersion{{1, perBin}}, layout: layout,
+	})
+	if err != nil {
+		return nil, err
+	}
+	doc, err := roles.NewRoot(roles.RootSpec{
+		Version: 1, Expires: expires,
+		Root: root, Targets: offline.authority, Snapshot: online, Timestamp: online,
+	})
+	if err != nil {
+		return nil, err
+	}
+	r, err := ceremony.NewRequest(ceremony.Proposal{
+		Reason: o.reason, Names: p.names, Destroyed: offline.destroyed,
+		New: append([]ceremony.Document{{Role: metadata.ROOT, File: doc.Bytes()}}, offline.docs...),
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = makeDir(o.dir, func(dir string) error {
+		if err := os.Mkdir(filepath.Join(dir, "documents"), 0o755); err != nil {
+			return err
+		}
+		if err := writeNew(filepath.Join(dir, "names.json"), encodeNames(p.names)); err != nil {
+			return err
+		}
+		return writeOpen(filepath.Join(dir, "open"), r)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return a.prepared(o.dir, r)
+}
+
+func layoutOf(o startOptions) (delegation.Bins, error) {
+	form := delegation.Succinct
+	if o.form == delegation.Explicit.String() {
+		form = delegation.Explicit
+	} else if o.form != form.String() {
+		return delegation.Bins{}, fmt.Errorf("-form %q: it can be succinct or explicit", o.form)
+	}
+	return delegation.New(o.prefix, o.bins, form)
+}
+
+// prepared shows a request that was just made, and says how it goes on.
+func (a *app) prepared(dir string, r *ceremony.Request) (any, error) {
+	a.showRequest(r, showOptions{})
+	file := filepath.Join(dir, "open", "request.json")
+	a.title("What now")
+	a.say("  1. Print the record sheet:       ceremony sheet -dir %s", dir)
+	a.say("  2. Give each holder a copy, and  %s", file)
+	a.say("  3. Each holder runs:             ceremony sign -key KEYFILE request.json")
+	a.say("  4. Bring back the responses:     ceremony merge -dir %s RESPONSE...", dir)
+	return viewRequest(r, file), nil
+}
+
+// takeOver makes a folder from the metadata of a repository that exists.
+func (a *app) takeOver(o startOptions) (any, error) {
+	docs, err := readDocuments(o.from)
+	if err == nil {
+		err = docs.Verify()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("-from %s: %w", o.from, err)
+	}
+	root, err := roles.Parse[metadata.RootType](docs.Roots[len(docs.Roots)-1])
+	if err != nil {
+		return nil, err
+	}
+	names := map[string]string{}
+	for _, arg := range append(append(o.holders, o.online...), o.perBin...) {
+		h, err := readCard(arg)
+		if err != nil {
+			return nil, err
+		}
+		if err := nameKeys(names, h, docs); err != nil {
+			return nil, err
+		}
+	}
+	err = makeDir(o.dir, func(dir string) error {
+		if err := os.Mkdir(filepath.Join(dir, "documents"), 0o755); err != nil {
+			return err
+		}
+		if err := writeNew(filepath.Join(dir, "names.json"), encodeNames(names)); err != nil {
+			return err
+		}
+		return copyDocuments(filepath.Join(dir, "documents"), docs)
+	})
+	if err != nil {
+		return nil, err
+	}
+	a.say("%s holds the %d roots, targets and bins of %s. The root in force is", o.dir, len(docs.Roots), o.from)
+	a.say("version %d, and expires %s.", root.Version(), root.Expires().Format(time.DateOnly))
+	return map[string]any{"dir": o.dir, "root": root.Version()}, nil
+}
+
+func copyDocuments(dir string, docs ceremony.Documents) error {
+	for i, files := range [][][]byte{docs.Roots, {docs.Targets}, {docs.Bins}} {
+		for _, file := range files {
+			if file == nil {
+				continue
+			}
+			h, err := roles.Peek(file)
+			if err != nil {
+				return err
+			}
+			role := []string{metadata.ROOT, metadata.TARGETS, delegation.Role}[i]
+			if err := writeNew(filepath.Join(dir, versioned(h.Version, role)), file); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// nameKeys gives a name to every key of the documents that is the holder's.
+func nameKeys(names map[string]string, h ceremony.Holder, docs ceremony.Documents) error {
+	found := false
+	all, err := authorities(docs)
+	for _, authority := range all {
+		for _, k := range authority.Keys {
+			if k.Same(h.Key) {
+				names[k.ID()], found = h.Name, true
+			}
+		}
+	}
+	if err == nil && !found {
+		err = fmt.Errorf("%s has none of the keys of this repository", strings.TrimSpace(h.Name))
+	}
+	return err
+}

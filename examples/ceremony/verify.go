@@ -1,0 +1,113 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+	"github.com/theupdateframework/go-tuf/v2/metadata/trustedmetadata"
+
+	"github.com/bindery-tuf/bindery/delegation"
+	"github.com/bindery-tuf/bindery/roles"
+	"github.com/bindery-tuf/bindery/roles/ceremony"
+)
+
+func verify(_ context.Context, a *app, flags *flag.FlagSet, args []string) (any, error) {
+	dir := flags.String("dir", "", "the `folder` of the ceremonies, whose finished documents are verified")
+	if err := flags.Parse(args); err != nil {
+		return nil, err
+	}
+	if *dir == "" && flags.NArg() == 0 {
+		return nil, errors.New("name a folder with -dir, or cards")
+	}
+	result := map[string]any{}
+	if *dir != "" {
+		f, err := openFolder(*dir)
+		if err != nil {
+			return nil, err
+		}
+		if len(f.docs.Roots) == 0 {
+			return nil, errIncomplete
+		}
+		documents, err := a.verifyDocuments(f)
+		if err != nil {
+			return nil, err
+		}
+		result["documents"] = documents
+	}
+	var cards []card
+	for _, name := range flags.Args() {
+		h, err := readAs(name, ceremony.ParseCard)
+		if err != nil {
+			return nil, err
+		}
+		a.title("The author of this card has the private key")
+		a.showCard(cardOf(h, name))
+		cards = append(cards, cardOf(h, name))
+	}
+	if cards != nil {
+		result["cards"] = cards
+	}
+	return result, nil
+}
+
+// verifyDocuments verifies by this project's code, and by that of go-tuf's client
+// beginning at each root.
+func (a *app) verifyDocuments(f *folder) ([]inForce, error) {
+	if err := f.docs.Verify(); err != nil {
+		return nil, err
+	}
+	for i := range f.docs.Roots {
+		if err := judge(f.docs, i); err != nil {
+			return nil, fmt.Errorf("go-tuf's client, from root %d of %d: %w", i+1, len(f.docs.Roots), err)
+		}
+	}
+	all, err := newest(f.docs)
+	if err != nil {
+		return nil, err
+	}
+	a.title("Verified")
+	a.say("  A client that trusts any of the %d roots comes to these documents, by Bindery's", len(f.docs.Roots))
+	a.say("  own code and by go-tuf's:\n")
+	var rows [][]string
+	for _, d := range all {
+		rows = append(rows, []string{d.String(), "good " + a.until(d.Expires)})
+		rows = append(rows, digestRows("", d.Digest)...)
+	}
+	a.table(rows...)
+	return all, nil
+}
+
+// judge has go-tuf follow the roots from one on, and verify targets and bins under
+// the last. Expiry plays no part: that of the online roles decides with clients too.
+func judge(d ceremony.Documents, from int) error {
+	trusted, err := trustedmetadata.New(d.Roots[from])
+	if err != nil {
+		return err
+	}
+	for _, file := range d.Roots[from+1:] {
+		if _, err := trusted.UpdateRoot(file); err != nil {
+			return err
+		}
+	}
+	if d.Targets == nil {
+		return nil
+	}
+	targets, err := metadata.Targets().FromBytes(d.Targets)
+	if err == nil {
+		err = trusted.Root.VerifyDelegate(metadata.TARGETS, targets)
+	}
+	if err != nil || d.Bins == nil {
+		return err
+	}
+	if _, err := roles.Parse[metadata.TargetsType](d.Bins); err != nil {
+		return err
+	}
+	bins, err := metadata.Targets().FromBytes(d.Bins)
+	if err != nil {
+		return err
+	}
+	return targets.VerifyDelegate(delegation.Role, bins)
+}
