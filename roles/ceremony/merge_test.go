@@ -2,6 +2,7 @@ package ceremony_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -63,11 +64,9 @@ func TestFirstCeremony(t *testing.T) {
 func TestBothThresholds(t *testing.T) {
 	w := newWorld(t, "Ada", "Bob", "Cleo")
 	w.publish(w.request(w.first(2)), w.people[0], w.people[1])
-	ada, bob, cleo := w.people[0], w.people[1], w.people[2]
+	ada, bob := w.people[0], w.people[1]
 	dora, emil := w.newPerson("Dora"), w.newPerson("Emil")
-	for _, p := range []*person{dora, emil, cleo} {
-		p.notebook = bob.notebook
-	}
+	dora.notebook, emil.notebook = bob.notebook, bob.notebook
 	r := w.request(w.next(func(s *roles.RootSpec) { s.Root = of(2, ada.key, dora.key, emil.key) }))
 	answers := w.sign(r, ada, bob, dora, emil)
 
@@ -95,7 +94,6 @@ func TestBothThresholds(t *testing.T) {
 		require.Equal(t, c.new, quorums[1].Needed(), "%v", c.people)
 		require.Equal(t, c.old+c.new == 0, progress.Complete())
 	}
-	_ = cleo
 }
 
 // Two roots in one ceremony: the first trusts old and new one-time keys, the second
@@ -117,4 +115,98 @@ func TestOneTimeKeysReplaced(t *testing.T) {
 	o = w.signOnce(3, of(1, w.bins))
 	_, err := ceremony.NewRequest(w.next(func(s *roles.RootSpec) { s.Targets = o.authority }))
 	require.ErrorIs(t, err, ceremony.ErrLocksOut)
+}
+
+// Responses that must not count.
+func TestMergeRefuses(t *testing.T) {
+	w := begun(t)
+	ada, bob := w.people[0], w.people[1]
+	r := w.request(w.next(nil))
+	good := w.sign(r, ada)[0]
+	digest, err := r.Marks()[0].Digest.MarshalText()
+	require.NoError(t, err)
+
+	// Another root 2, of the same holders.
+	ada.notebook.Signed, bob.notebook.Signed = nil, nil
+	twin := w.request(w.next(func(s *roles.RootSpec) { s.Expires = expires.AddDate(0, 1, 0) }))
+	otherDocument := w.sign(twin, ada)[0]
+	// The same version and digest, and the signature is over the twin.
+	otherBytes := edit(t, otherDocument, twin.Marks()[0].Digest, r.Marks()[0].Digest)
+
+	// Somebody who is no holder of this repository.
+	stranger := begun(t)
+	strangers := stranger.sign(stranger.request(stranger.next(nil)), stranger.people[0])[0]
+
+	// Ada's signature under Bob's ID.
+	bobs := parse(t, strings.ReplaceAll(string(good.Bytes()), ada.key.Public().ID(), bob.key.Public().ID()))
+
+	later := parse(t, strings.ReplaceAll(string(good.Bytes()), `"version":2`, `"version":3`))
+	nobody := parse(t, strings.ReplaceAll(string(good.Bytes()), ada.key.Public().ID(), strings.Repeat("ab", 32)))
+	for name, c := range map[string]struct {
+		response *ceremony.Response
+		want     string
+	}{
+		"another document":     {otherDocument, "it signs another root version 2, with the digest\n  " + twin.Marks()[0].Digest.String() + "; that of the request has\n  " + r.Marks()[0].Digest.String()},
+		"over other bytes":     {otherBytes, "root version 2: by Ada (" + ada.key.Public().ID()[:8] + "): key " + ada.key.Public().ID() + ": invalid signature"},
+		"another repository":   {strangers, "it signs another root version 2"},
+		"another version":      {later, "it signs root version 3, and the request asks for root version 2"},
+		"nobody":               {nobody, "key " + strings.Repeat("ab", 32) + " is asked for nothing: the request asks Ada ("},
+		"under another's name": {bobs, "root version 2: by Bob ("},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := r.Merge(good, c.response)
+			require.ErrorContains(t, err, "response 2 of 2: "+c.want)
+		})
+	}
+	require.Contains(t, string(good.Bytes()), string(digest))
+
+	// Replayed: the response that made root 2 doesn't count for root 3.
+	ada.notebook.Signed, bob.notebook.Signed = nil, nil
+	w.publish(r, ada, bob)
+	_, err = w.request(w.next(nil)).Merge(good)
+	require.EqualError(t, err, "response 1 of 1: it signs root version 2, and the request asks for root version 3")
+}
+
+// edit puts one digest in the place of another.
+func edit(t *testing.T, r *ceremony.Response, old, new ceremony.Digest) *ceremony.Response {
+	t.Helper()
+	was, err := old.MarshalText()
+	require.NoError(t, err)
+	is, err := new.MarshalText()
+	require.NoError(t, err)
+	return parse(t, strings.ReplaceAll(string(r.Bytes()), string(was), string(is)))
+}
+
+func parse(t *testing.T, file string) *ceremony.Response {
+	t.Helper()
+	r, err := ceremony.ParseResponse([]byte(file))
+	require.NoError(t, err)
+	return r
+}
+
+func TestResponseFilesThatAreRefused(t *testing.T) {
+	w := begun(t)
+	r := w.request(w.next(nil))
+	file := string(w.sign(r, w.people[0])[0].Bytes())
+	_, err := ceremony.ParseResponse([]byte(file))
+	require.NoError(t, err)
+	for name, c := range map[string]struct{ file, want string }{
+		"truncated":       {file[:len(file)-3], "response: damaged, or another kind of file"},
+		"trailing data":   {file + "null", "response: damaged, or another kind of file"},
+		"a request":       {string(r.Bytes()), "response: this file is a request, and a response is wanted"},
+		"unknown member":  {strings.Replace(file, `"keyid"`, `"by":"x","keyid"`, 1), `response: signatures[0]["by"]: unknown`},
+		"no signature":    {`{"format":"bindery-ceremony-response/1","signatures":[]}`, "response: signatures: none"},
+		"no hex":          {strings.Replace(file, `"sig":"`, `"sig":"x`, 1), "response: signatures[0].sig: encoding/hex"},
+		"a timestamp":     {strings.Replace(file, `"role":"root"`, `"role":"timestamp"`, 1), `response: signatures[0].role: "timestamp" instead of "root" or "targets" or "bins"`},
+		"version zero":    {strings.Replace(file, `"version":2`, `"version":0`, 1), "response: signatures[0].version: 0 is not an integer from 1"},
+		"a short digest":  {strings.Replace(file, `"digest":"`+file[strings.Index(file, `"digest":"`)+10:][:2], `"digest":"`, 1), "response: signatures[0].digest: not the 64 digits of a SHA-256"},
+		"oversized":       {file + strings.Repeat(" ", 64_000), "and a response has at most 64000"},
+		"no JSON at all":  {"\x00\x01", "response: damaged, or another kind of file"},
+		"another program": {`{"format":"x"}`, `response: no member "format" that says "bindery-ceremony-response/1": not a response`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := ceremony.ParseResponse([]byte(c.file))
+			require.ErrorContains(t, err, c.want)
+		})
+	}
 }

@@ -136,5 +136,6 @@ func (r *Request) noSay(id string) error {
 			}
 		}
 	}
+	slices.Sort(asked)
 	return fmt.Errorf("key %s is asked for nothing: the request asks %s", id, strings.Join(asked, ", "))
 }
