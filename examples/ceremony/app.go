@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"github.com/bindery-tuf/bindery/keys"
 )
 
 // app is the program's surroundings.
@@ -15,6 +17,7 @@ type app struct {
 	out, err io.Writer
 	clock    func() time.Time
 	clockSet bool // by -now: nobody needs to ask
+	readKey  func(file string, passphrase []byte) (*keys.MemorySigner, error)
 	json     bool
 }
 

@@ -129,18 +129,13 @@ func (a *app) propose(ctx context.Context, f *folder, c changes) (ceremony.Propo
 		return proposal, nil, err
 	}
 	proposal.New = append(proposal.New, ceremony.Document{Role: metadata.ROOT, File: root.Bytes()})
-	docs := offline.docs
-	if len(docs) > 0 {
-		proposal.New = append(proposal.New, docs[:2]...) // targets, and bins with it
-		docs = docs[2:]
-	}
+	proposal.New = append(proposal.New, offline.docs...)
 	if !sameKeys(first, final) {
 		if root, err = ceremony.NextRoot(root, final); err != nil {
 			return proposal, nil, err
 		}
 		proposal.New = append(proposal.New, ceremony.Document{Role: metadata.ROOT, File: root.Bytes()})
 	}
-	proposal.New = append(proposal.New, docs...)
 	return proposal, p.names, nil
 }
 
@@ -200,8 +195,8 @@ func (p *people) change(a *roles.Authority, add, drop []string) error {
 	return nil
 }
 
-// replaceOnce has new one-time keys sign new targets and bins. Where a key of the
-// bins is replaced there are two bins: with the old and the new key, and without the old one.
+// replaceOnce has new one-time keys sign new targets and bins. Keys of the bins need
+// no overlap: all bins are signed again in the generation that publishes the two.
 func (a *app) replaceOnce(ctx context.Context, f *folder, p *people, c changes) (signedOnce, error) {
 	if f.docs.Targets == nil || f.docs.Bins == nil {
 		return signedOnce{}, fmt.Errorf("%s has no targets and bins to replace", f.path("documents"))
@@ -214,25 +209,16 @@ func (a *app) replaceOnce(ctx context.Context, f *folder, p *people, c changes) 
 	if err != nil {
 		return signedOnce{}, err
 	}
-	layout, before, err := parseBins(f.docs.Bins)
+	layout, perBin, err := parseBins(f.docs.Bins)
 	if err != nil {
 		return signedOnce{}, err
 	}
-	final := before
-	if err := p.change(&final, c.addBins, c.dropBins); err != nil {
+	if err := p.change(&perBin, c.addBins, c.dropBins); err != nil {
 		return signedOnce{}, fmt.Errorf("-add-online-bins, -drop-online-bins: %w", err)
-	}
-	first := together(before, final)
-	if c.compromise || len(c.addBins) == 0 {
-		first = final
-	}
-	versions := []binsVersion{{bins.Version() + 1, first}}
-	if !sameAuthority(first, final) {
-		versions = append(versions, binsVersion{bins.Version() + 2, final})
 	}
 	return signOnce(ctx, p.names, once{
 		n: c.oneTime, expires: a.now().AddDate(0, 0, c.days), now: a.now(),
-		targets: targets.Version() + 1, bins: versions, layout: layout,
+		targets: targets.Version() + 1, bins: bins.Version() + 1, layout: layout, perBin: perBin,
 	})
 }
 

@@ -18,6 +18,8 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"github.com/bindery-tuf/bindery/keys"
 )
 
 // The exit statuses.
@@ -29,7 +31,7 @@ const (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	a := &app{in: os.Stdin, out: os.Stdout, err: os.Stderr, clock: time.Now}
+	a := &app{in: os.Stdin, out: os.Stdout, err: os.Stderr, clock: time.Now, readKey: keys.ReadFile}
 	status := a.run(ctx, os.Args[1:])
 	stop()
 	os.Exit(status)

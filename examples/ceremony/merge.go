@@ -6,18 +6,23 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
+
+	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"github.com/bindery-tuf/bindery/roles/ceremony"
 )
 
 // merged is the result of merge and status for scripts.
 type merged struct {
-	Request   string            `json:"request,omitempty"`
-	Progress  ceremony.Progress `json:"progress"`
-	Refused   []string          `json:"refused,omitempty"`
-	Documents []string          `json:"documents,omitempty"` // files, in the order of their publishing
+	Request  string            `json:"request,omitempty"`
+	Progress ceremony.Progress `json:"progress"`
+	Refused  []string          `json:"refused,omitempty"`
+	// Publish are the files of the finished documents, in the order of their
+	// publishing: those of one step belong together.
+	Publish [][]string `json:"publish,omitempty"`
 }
 
 func merge(_ context.Context, a *app, flags *flag.FlagSet, args []string) (any, error) {
@@ -47,10 +52,14 @@ func merge(_ context.Context, a *app, flags *flag.FlagSet, args []string) (any, 
 		a.say("\nREFUSED: %s", why)
 	}
 	if result.Progress.Complete() {
-		if result.Documents, err = f.finish(); err != nil {
+		how, together := howToPublish(f.open.request)
+		if result.Publish, err = f.finish(); err != nil {
 			return result, err
 		}
-		a.showFinished(result.Documents)
+		if together {
+			result.Publish = [][]string{slices.Concat(result.Publish...)}
+		}
+		a.showFinished(how, result.Publish)
 	}
 	switch {
 	case len(result.Refused) > 0:
@@ -76,22 +85,51 @@ func (f *folder) take(name string) error {
 }
 
 // finish writes the documents of an open request that is complete, and closes it.
-func (f *folder) finish() ([]string, error) {
-	names, err := f.writeDocuments(f.open.progress.Files(), f.open.request.Marks())
+func (f *folder) finish() ([][]string, error) {
+	docs := f.open.progress.Files()
+	names, err := f.writeDocuments(docs, f.open.request.Marks())
 	if err != nil {
 		return nil, err
 	}
+	var publish [][]string
+	for i, d := range docs {
+		// A root is published on its own; targets and bins are in one generation.
+		if i > 0 && d.Role != metadata.ROOT && docs[i-1].Role != metadata.ROOT {
+			last := &publish[len(publish)-1]
+			*last = append(*last, names[i])
+		} else {
+			publish = append(publish, []string{names[i]})
+		}
+	}
 	_, err = f.closeOpen("done")
-	return names, err
+	return publish, err
 }
 
-func (a *app) showFinished(files []string) {
-	a.title("All documents are complete")
-	a.say("  Publish them in this order, with Repository.Install:")
-	for i, name := range files {
-		a.say("  %d. %s", i+1, name)
+// howToPublish names the function of package repository that takes the documents,
+// and tells whether it takes all of them at once.
+func howToPublish(r *ceremony.Request) (function string, together bool) {
+	switch {
+	case r.Based() == nil:
+		return "Create", true
+	case r.Proposal().Compromise:
+		return "InstallAfterCompromise", true
 	}
-	a.say("\n  Check them first:  ceremony verify; and print the sheet once more, for the files.")
+	return "Install", false
+}
+
+// showFinished says how to publish.
+func (a *app) showFinished(how string, publish [][]string) {
+	a.title("All documents are complete")
+	for i, step := range publish {
+		a.say("  %d. %s of", i+1, how)
+		for _, name := range step {
+			a.say("        %s", name)
+		}
+	}
+	if len(publish) > 1 {
+		a.say("\n  In this order. Wait between two steps for as long as a client may take to update.")
+	}
+	a.say("\n  Before: ceremony verify. And print the sheet once more, for the files.")
 }
 
 func status(_ context.Context, a *app, flags *flag.FlagSet, args []string) (any, error) {

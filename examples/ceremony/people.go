@@ -126,18 +126,13 @@ func parseBins(file []byte) (delegation.Bins, roles.Authority, error) {
 	return layout, a, err
 }
 
-// once is what one-time keys shall sign: a targets document, and versions of bins.
+// once is what one-time keys shall sign: targets and bins of these versions.
 type once struct {
-	n            int // keys of each role
-	expires, now time.Time
-	targets      int64
-	bins         []binsVersion
-	layout       delegation.Bins
-}
-
-type binsVersion struct {
-	version int64
-	online  roles.Authority
+	n             int // keys of each role
+	expires, now  time.Time
+	targets, bins int64
+	layout        delegation.Bins
+	perBin        roles.Authority
 }
 
 // signedOnce is what they signed.
@@ -172,17 +167,14 @@ func signOnce(ctx context.Context, names map[string]string, o once) (signedOnce,
 	if err != nil {
 		return out, err
 	}
-	out.docs = []ceremony.Document{{Role: metadata.TARGETS, File: targets.Bytes()}}
-	for _, b := range o.bins {
-		bins, err := o.layout.NewRole(b.version, o.expires, b.online)
-		if err == nil {
-			bins, err = binsKeys.Sign(ctx, bins)
-		}
-		if err != nil {
-			return out, err
-		}
-		out.docs = append(out.docs, ceremony.Document{Role: delegation.Role, File: bins.Bytes()})
+	bins, err := o.layout.NewRole(o.bins, o.expires, o.perBin)
+	if err == nil {
+		bins, err = binsKeys.Sign(ctx, bins)
 	}
+	if err != nil {
+		return out, err
+	}
+	out.docs = []ceremony.Document{{Role: metadata.TARGETS, File: targets.Bytes()}, {Role: delegation.Role, File: bins.Bytes()}}
 	out.authority = targetsKeys.Authority()
 	out.destroyed = []ceremony.Destroyed{targetsKeys.Destroy(o.now), binsKeys.Destroy(o.now)}
 	return out, nil

@@ -75,7 +75,15 @@ type passphrases struct{ fd int }
 // get reads a passphrase: the first line of the file descriptor, or what is typed.
 // With twice, it is typed twice.
 func (p passphrases) get(ctx context.Context, a *app, what string, twice bool) ([]byte, error) {
-	if p.fd >= 0 {
+	if p.fd == 0 {
+		// Prompts read the same input: take no more than a line of it.
+		line, err := await(ctx, func() ([]byte, error) { return readLine(a.in) })
+		if err == nil && len(line) == 0 {
+			err = errors.New("it is empty")
+		}
+		return line, err
+	}
+	if p.fd > 0 {
 		return p.fromFD(ctx, what)
 	}
 	first, err := a.askSecret(ctx, "Passphrase of "+what+":")
@@ -94,6 +102,7 @@ func (p passphrases) fromFD(ctx context.Context, what string) ([]byte, error) {
 	if f == nil {
 		return nil, fmt.Errorf("-passphrase-fd %d is no file descriptor", p.fd)
 	}
+	defer f.Close()
 	line, err := await(ctx, func() ([]byte, error) {
 		line, err := bufio.NewReader(io.LimitReader(f, 4096)).ReadBytes('\n')
 		if err == io.EOF {

@@ -98,7 +98,7 @@ func (a *app) sign(ctx context.Context, o signOptions) (any, error) {
 	if err != nil {
 		return nil, fmt.Errorf("nothing was signed: %w", err)
 	}
-	key, err := keys.ReadFile(o.key, secret)
+	key, err := a.readKey(o.key, secret)
 	if err != nil {
 		return nil, fmt.Errorf("nothing was signed: %w", err)
 	}
@@ -133,7 +133,7 @@ func writeResponse(name string, response *ceremony.Response) error {
 	return replace(name, response.Bytes())
 }
 
-func (a *app) showSigned(r *ceremony.Request, response *ceremony.Response, key *keys.MemorySigner, out string) signed {
+func (a *app) showSigned(r *ceremony.Request, response *ceremony.Response, key keys.Signer, out string) signed {
 	s := signed{Response: out, KeyID: key.Public().ID(), Digest: r.Digest(), Signed: response.Marks()}
 	a.title("Signed")
 	rows := [][]string{}

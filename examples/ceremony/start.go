@@ -81,7 +81,7 @@ func (a *app) begin(ctx context.Context, o startOptions) (any, error) {
 	}
 	expires := a.now().AddDate(0, 0, o.days)
 	offline, err := signOnce(ctx, p.names, once{
-		n: o.oneTime, expires: expires, now: a.now(), targets: 1, bins: []binsVersion{{1, perBin}}, layout: layout,
+		n: o.oneTime, expires: expires, now: a.now(), targets: 1, bins: 1, layout: layout, perBin: perBin,
 	})
 	if err != nil {
 		return nil, err

@@ -228,7 +228,7 @@ func (w *words) bins(p part) {
 	}
 	w.authority(eachBin, was, is)
 	if len(was.Keys) > common(was, is) {
-		w.warn("before this document is published, every bin must be signed by a key that stays")
+		w.warn("the publisher must have a key that stays before this document is published; all bins are then signed again at once")
 	}
 }
 

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/bindery-tuf/bindery/keys"
+	"github.com/bindery-tuf/bindery/roles/ceremony"
+)
+
+var testNow = time.Date(2030, 1, 31, 12, 0, 0, 0, time.UTC)
+
+// stage is a folder in which people run the program.
+type stage struct {
+	t    *testing.T
+	dir  string
+	now  time.Time
+	read map[string]*keys.MemorySigner
+}
+
+func newStage(t *testing.T) *stage {
+	return &stage{t, t.TempDir(), testNow, map[string]*keys.MemorySigner{}}
+}
+
+// readKey is keys.ReadFile, whose cost is on purpose, at most once for each file.
+func (s *stage) readKey(file string, passphrase []byte) (*keys.MemorySigner, error) {
+	id := file + "\x00" + string(passphrase)
+	if key, ok := s.read[id]; ok {
+		return key, nil
+	}
+	key, err := keys.ReadFile(file, passphrase)
+	if err == nil {
+		s.read[id] = key
+	}
+	return key, err
+}
+
+func (s *stage) path(name string) string { return filepath.Join(s.dir, name) }
+
+// run runs the program as if typed were typed, and returns what it shows. It fails the
+// test if the exit status is another than want.
+func (s *stage) run(want int, typed string, args ...string) (screen, errors string) {
+	s.t.Helper()
+	var out, errs bytes.Buffer
+	a := &app{in: strings.NewReader(typed), out: &out, err: &errs, clock: func() time.Time { return s.now }, readKey: s.readKey}
+	status := a.run(s.t.Context(), args)
+	require.Equalf(s.t, want, status, "%v\n%s%s", args, out.String(), errs.String())
+	return out.String(), errs.String()
+}
+
+// keygen makes keys, whose passphrase is the holder's name.
+func (s *stage) keygen(names ...string) {
+	s.t.Helper()
+	for _, name := range names {
+		s.run(done, name+"\n", "keygen", "-name", name, "-passphrase-fd", "0", s.path(name+".key"))
+	}
+}
+
+func (s *stage) card(name string) string { return s.path(name + ".key.card.json") }
+
+func (s *stage) request() string { return s.path("repo/open/request.json") }
+
+// init begins a ceremony with these holders and the online keys web and bins.
+func (s *stage) init(threshold string, holders ...string) {
+	s.t.Helper()
+	args := []string{"init", "-dir", s.path("repo"), "-threshold", threshold, "-bins", "4",
+		"-online", s.card("web"), "-online-bins", s.card("bins")}
+	for _, h := range holders {
+		args = append(args, "-holder", s.card(h))
+	}
+	s.run(done, "", args...)
+}
+
+// digest is that of the open request.
+func (s *stage) digest() ceremony.Digest {
+	s.t.Helper()
+	r, err := readRequest(s.request())
+	require.NoError(s.t, err)
+	return r.Digest()
+}
+
+// sign has a holder sign the open request, and returns the response and the screen.
+func (s *stage) sign(name string, more ...string) (response, screen string) {
+	s.t.Helper()
+	response = s.path(name + ".response.json")
+	_ = os.Remove(response)
+	args := append([]string{"sign", "-key", s.path(name + ".key"), "-out", response,
+		"-confirm", s.digest().Groups()[6], "-passphrase-fd", "0"}, more...)
+	screen, _ = s.run(done, name+"\n", append(args, s.request())...)
+	return response, screen
+}
+
+// merge merges what holders sign one after the other; the last one completes it.
+func (s *stage) merge(names ...string) merged {
+	s.t.Helper()
+	var result struct{ Result merged }
+	for i, name := range names {
+		want := incomplete
+		if i == len(names)-1 {
+			want = done
+		}
+		response, _ := s.sign(name)
+		out, _ := s.run(want, "", "merge", "-json", "-dir", s.path("repo"), response)
+		result.Result = merged{}
+		require.NoError(s.t, json.Unmarshal([]byte(out), &result))
+	}
+	return result.Result
+}
