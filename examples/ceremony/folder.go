@@ -80,10 +80,10 @@ func readOpen(dir string) (*openRequest, error) {
 		}
 		name := filepath.Join(dir, "responses", e.Name())
 		response, err := readResponse(name)
-		if err == nil {
-			_, err = request.Merge(response)
-		}
 		if err != nil {
+			return nil, err
+		}
+		if _, err := request.Merge(response); err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 		o.responses = append(o.responses, response)

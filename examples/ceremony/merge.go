@@ -73,10 +73,10 @@ func merge(_ context.Context, a *app, flags *flag.FlagSet, args []string) (any, 
 // take verifies a response and keeps it.
 func (f *folder) take(name string) error {
 	response, err := readResponse(name)
-	if err == nil {
-		_, err = f.open.request.Merge(response)
-	}
 	if err != nil {
+		return err
+	}
+	if _, err := f.open.request.Merge(response); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	// By content, so that the same again is the same, and others don't collide.

@@ -19,28 +19,37 @@ var testNow = time.Date(2030, 1, 31, 12, 0, 0, 0, time.UTC)
 
 // stage is a folder in which people run the program.
 type stage struct {
-	t    *testing.T
-	dir  string
-	now  time.Time
-	read map[string]*keys.MemorySigner
+	t   *testing.T
+	dir string
+	now time.Time
 }
 
-func newStage(t *testing.T) *stage {
-	return &stage{t, t.TempDir(), testNow, map[string]*keys.MemorySigner{}}
-}
+func newStage(t *testing.T) *stage { return &stage{t, t.TempDir(), testNow} }
 
-// readKey is keys.ReadFile, whose cost is on purpose, at most once for each file.
-func (s *stage) readKey(file string, passphrase []byte) (*keys.MemorySigner, error) {
-	id := file + "\x00" + string(passphrase)
-	if key, ok := s.read[id]; ok {
+// What encrypting a key costs, on purpose, is paid once for each name and not in
+// every test: these are the files that the program made, and what it read from them.
+var (
+	madeKeys = map[string][2][]byte{}
+	readKeys = map[string]*keys.MemorySigner{}
+)
+
+func readKey(file string, passphrase []byte) (*keys.MemorySigner, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	id := string(data) + "\x00" + string(passphrase)
+	if key, ok := readKeys[id]; ok {
 		return key, nil
 	}
 	key, err := keys.ReadFile(file, passphrase)
 	if err == nil {
-		s.read[id] = key
+		readKeys[id] = key
 	}
 	return key, err
 }
+
+func (s *stage) clock() time.Time { return s.now }
 
 func (s *stage) path(name string) string { return filepath.Join(s.dir, name) }
 
@@ -49,7 +58,7 @@ func (s *stage) path(name string) string { return filepath.Join(s.dir, name) }
 func (s *stage) run(want int, typed string, args ...string) (screen, errors string) {
 	s.t.Helper()
 	var out, errs bytes.Buffer
-	a := &app{in: strings.NewReader(typed), out: &out, err: &errs, clock: func() time.Time { return s.now }, readKey: s.readKey}
+	a := &app{in: strings.NewReader(typed), out: &out, err: &errs, clock: s.clock, readKey: readKey}
 	status := a.run(s.t.Context(), args)
 	require.Equalf(s.t, want, status, "%v\n%s%s", args, out.String(), errs.String())
 	return out.String(), errs.String()
@@ -59,7 +68,17 @@ func (s *stage) run(want int, typed string, args ...string) (screen, errors stri
 func (s *stage) keygen(names ...string) {
 	s.t.Helper()
 	for _, name := range names {
+		if made, ok := madeKeys[name]; ok {
+			s.write(name+".key", string(made[0]))
+			s.write(name+".key.card.json", string(made[1]))
+			continue
+		}
 		s.run(done, name+"\n", "keygen", "-name", name, "-passphrase-fd", "0", s.path(name+".key"))
+		key, err := os.ReadFile(s.path(name + ".key"))
+		require.NoError(s.t, err)
+		card, err := os.ReadFile(s.card(name))
+		require.NoError(s.t, err)
+		madeKeys[name] = [2][]byte{key, card}
 	}
 }
 

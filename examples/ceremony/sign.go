@@ -106,31 +106,34 @@ func (a *app) sign(ctx context.Context, o signOptions) (any, error) {
 	if err != nil {
 		return nil, o.explain(err)
 	}
-	// The notebook first: a signature that got out must be in it.
-	if err := replace(o.notebook, notebook.Bytes()); err != nil {
-		return nil, fmt.Errorf("the notebook: %w", err)
-	}
 	out := o.out
 	if out == "" {
 		out = strings.TrimSuffix(o.request, ".json") + "." + key.Public().ID()[:8] + ".response.json"
 	}
-	if err := writeResponse(out, response); err != nil {
-		return nil, err
+	if err := isFree(out, response); err != nil {
+		return nil, fmt.Errorf("nothing was signed: %w", err)
+	}
+	// The notebook first: a signature that got out must be in it.
+	if err := replace(o.notebook, notebook.Bytes()); err != nil {
+		return nil, fmt.Errorf("nothing was signed: the notebook: %w", err)
+	}
+	if err := replace(out, response.Bytes()); err != nil {
+		return nil, fmt.Errorf("the response: %w; sign once more", err)
 	}
 	return a.showSigned(r, response, key, out), nil
 }
 
-// writeResponse writes a response where there is none, or another to the same
-// request: some keys never make the same signature twice.
-func writeResponse(name string, response *ceremony.Response) error {
+// isFree makes sure that a file isn't there, or is another response by the same
+// key: some keys never make the same signature twice.
+func isFree(name string, response *ceremony.Response) error {
 	if _, err := os.Lstat(name); errors.Is(err, fs.ErrNotExist) {
-		return writeNew(name, response.Bytes())
+		return nil
 	}
 	there, err := readResponse(name)
 	if err != nil || !slices.Equal(there.KeyIDs(), response.KeyIDs()) {
 		return fmt.Errorf("%s exists already, and is not a response by this key: name another file with -out", name)
 	}
-	return replace(name, response.Bytes())
+	return nil
 }
 
 func (a *app) showSigned(r *ceremony.Request, response *ceremony.Response, key keys.Signer, out string) signed {
