@@ -106,7 +106,10 @@ func (a *app) propose(ctx context.Context, f *folder, c changes) (ceremony.Propo
 		return proposal, nil, err
 	}
 	var offline signedOnce
-	if c.oneTime > 0 {
+	if c.oneTime == 0 {
+		// Who signs targets stays, so the request can be small.
+		proposal.Current.Targets, proposal.Current.Bins = nil, nil
+	} else {
 		if offline, err = a.replaceOnce(ctx, f, p, c); err != nil {
 			return proposal, nil, err
 		}

@@ -63,14 +63,37 @@ func (j *judge) next(d Document, role string) (part, error) {
 	if err != nil {
 		return part{}, err
 	}
+	if err := checkExpires(p.doc); err != nil {
+		return part{}, fmt.Errorf("%s: %w", p.Mark, err)
+	}
 	p.after = j.state
 	if p.Role != roleRoot && len(p.doc.Signatures()) > 0 {
 		if err := p.quorums[0].Verify(p.doc); err != nil {
-			return part{}, fmt.Errorf("%s version %d: it must have all signatures or none: %w", p.Role, p.Version, err)
+			return part{}, fmt.Errorf("%s: it must have all signatures or none: %w", p.Mark, err)
 		}
 		p.signed = true
 	}
 	return p, nil
+}
+
+// checkExpires makes sure that all clients can read when a document expires.
+func checkExpires(d document) error {
+	members, err := membersOf(d.Canonical())
+	if err != nil {
+		return err
+	}
+	if want := d.Expires().Format(`"2006-01-02T15:04:05Z"`); string(members["expires"]) != want {
+		return fmt.Errorf("it expires at %s: not all clients read that: it must be %s, in whole seconds", members["expires"], want)
+	}
+	return nil
+}
+
+// checkOnline makes sure that a role that is signed online is signed by one key.
+func checkOnline(role string, a roles.Authority) error {
+	if a.Threshold != 1 {
+		return fmt.Errorf("role %s: its threshold is %d, and what is signed online is signed by one key", role, a.Threshold)
+	}
+	return nil
 }
 
 // follows makes sure that a document is the next of its role.
@@ -119,6 +142,11 @@ func (j *judge) judgeRoot(p *part, old, root rootDoc) error {
 		is, err := rootAuthority(root, role)
 		if err != nil {
 			return fmt.Errorf("role %s: %w", role, err)
+		}
+		if role == metadata.SNAPSHOT || role == metadata.TIMESTAMP {
+			if err := checkOnline(role, is); err != nil {
+				return err
+			}
 		}
 		if role == roleRoot {
 			p.quorums = append(p.quorums, quorum{fmt.Sprintf("root %d", root.Version()), is})

@@ -103,6 +103,9 @@ func (j *judge) judgeBins(p *part, d targetsDoc) error {
 	if err != nil {
 		return err
 	}
+	if err := checkOnline(eachBin, is); err != nil {
+		return err
+	}
 	if j.state.bins == nil {
 		return nil
 	}
