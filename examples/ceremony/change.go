@@ -24,6 +24,7 @@ type changes struct {
 	addBins, dropBins        list
 	lower                    list
 	compromise, giveUp       bool
+	clockIsRight             bool
 }
 
 func request(ctx context.Context, a *app, flags *flag.FlagSet, args []string) (any, error) {
@@ -42,6 +43,7 @@ func request(ctx context.Context, a *app, flags *flag.FlagSet, args []string) (a
 	flags.Var(&c.dropBins, "drop-online-bins", "a `key` for the bins to drop; needs -new-one-time")
 	flags.Var(&c.lower, "lower", "declare that the threshold of this `role` goes down")
 	flags.BoolVar(&c.compromise, "compromise", false, "a key is in wrong hands: drop keys without an overlap")
+	flags.BoolVar(&c.clockIsRight, "clock-is-right", false, "don't ask about a clock that looks wrong")
 	flags.BoolVar(&c.giveUp, "give-up", false, "give up the request that is open now")
 	if err := flags.Parse(args); err != nil {
 		return nil, err
@@ -68,6 +70,9 @@ func request(ctx context.Context, a *app, flags *flag.FlagSet, args []string) (a
 	}
 	r, err := ceremony.NewRequest(p)
 	if err != nil {
+		return nil, err
+	}
+	if err := a.checkClock(ctx, r, c.clockIsRight); err != nil {
 		return nil, err
 	}
 	if err := replace(f.path("names.json"), encodeNames(names)); err != nil {
@@ -120,12 +125,7 @@ func (a *app) propose(ctx context.Context, f *folder, c changes) (ceremony.Propo
 	// next, and the second root drops the old ones.
 	first := final
 	if !c.compromise {
-		first.Targets = together(before.Targets, final.Targets)
-		first.Snapshot = together(before.Snapshot, final.Snapshot)
-		first.Timestamp = together(before.Timestamp, final.Timestamp)
-		if c.oneTime == 0 && len(c.addOnline) == 0 {
-			first = final // keys only go: those that stay are in use
-		}
+		first = ceremony.Overlap(before, final)
 	}
 	root, err := ceremony.NextRoot(last, first)
 	if err != nil {
@@ -223,17 +223,6 @@ func (a *app) replaceOnce(ctx context.Context, f *folder, p *people, c changes) 
 		n: c.oneTime, expires: a.now().AddDate(0, 0, c.days), now: a.now(),
 		targets: targets.Version() + 1, bins: bins.Version() + 1, layout: layout, perBin: perBin,
 	})
-}
-
-// together is who may sign while old and new keys are both trusted.
-func together(old, new roles.Authority) roles.Authority {
-	both := roles.Authority{Keys: slices.Clone(old.Keys), Threshold: min(old.Threshold, new.Threshold)}
-	for _, k := range new.Keys {
-		if !slices.ContainsFunc(both.Keys, k.Same) {
-			both.Keys = append(both.Keys, k)
-		}
-	}
-	return both
 }
 
 func sameKeys(a, b roles.RootSpec) bool {

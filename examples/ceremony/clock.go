@@ -60,7 +60,7 @@ func (a *app) checkClock(ctx context.Context, r *ceremony.Request, right bool) e
 	}
 	answer, err := a.ask(ctx, "Is this clock right? Type yes, or anything else to stop:")
 	if err == nil && strings.TrimSpace(answer) != "yes" {
-		err = errors.New("the clock is wrong: set it, or give the time with -now; nothing was signed")
+		err = errors.New("the clock is wrong: set it, or give the time with -now; nothing was written")
 	}
 	if err != nil {
 		return fmt.Errorf("the clock (-clock-is-right answers this): %w", err)

@@ -129,7 +129,7 @@ func (a *app) showFinished(how string, publish [][]string) {
 	if len(publish) > 1 {
 		a.say("\n  In this order. Wait between two steps for as long as a client may take to update.")
 	}
-	a.say("\n  Before: ceremony verify. And print the sheet once more, for the files.")
+	a.say("\n  Before: ceremony verify. And print the sheet once more, for the record.")
 }
 
 func status(_ context.Context, a *app, flags *flag.FlagSet, args []string) (any, error) {

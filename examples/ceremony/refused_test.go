@@ -282,7 +282,7 @@ func TestClock(t *testing.T) {
 		return append(append([]string{"sign", "-key", s.path("Ada.key"), "-confirm", s.digest().Groups()[0], "-passphrase-fd", "0"}, more...), s.request())
 	}
 	s.now = testNow.AddDate(0, 0, -1)
-	s.refuse("the clock is wrong: set it, or give the time with -now; nothing was signed", "no\n", sign()...)
+	s.refuse("the clock is wrong: set it, or give the time with -now; nothing was written", "no\n", sign()...)
 	s.refuse("the clock (-clock-is-right answers this): nobody answered", "", sign()...)
 	screen, _ := s.run(done, "yes\nAda\n", sign("-out", s.path("1"))...)
 	require.Contains(t, screen, "  Wednesday, 30 January 2030, 12:00 UTC\n\n  It looks wrong: it is earlier than when the one-time keys were destroyed: 2030-01-31T12:00:00Z.")
@@ -292,6 +292,11 @@ func TestClock(t *testing.T) {
 	require.NotContains(t, screen, "looks wrong")
 	s.now = testNow.AddDate(1, 0, 1)
 	s.refuse("root version 1 expired at 2031-01-31T12:00:00Z, and now it is 2031-02-01T12:00:00Z", "Ada\n", sign("-out", s.path("4"))...)
+	// So it is where documents are made, whose expiry depends on it.
+	s.now = testNow.AddDate(-4, 0, 0)
+	start := []string{"init", "-dir", s.path("new"), "-bins", "4", "-holder", s.card("Ada"), "-online", s.card("web")}
+	s.refuse("the clock is wrong", "no\n", start...)
+	s.run(done, "", append(start, "-clock-is-right")...)
 	s.now = testNow
 	s.refuse(`"tomorrow" is not a time such as 2030-01-31T12:00:00Z`, "", sign("-now", "tomorrow")...)
 }

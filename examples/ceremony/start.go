@@ -24,6 +24,7 @@ type startOptions struct {
 	threshold, days         int
 	bins, oneTime           int
 	prefix, form            string
+	clockIsRight            bool
 }
 
 func start(ctx context.Context, a *app, flags *flag.FlagSet, args []string) (any, error) {
@@ -39,6 +40,7 @@ func start(ctx context.Context, a *app, flags *flag.FlagSet, args []string) (any
 	flags.StringVar(&o.form, "form", "succinct", "how bins are described: succinct or explicit")
 	flags.IntVar(&o.oneTime, "one-time", 2, "how many one-time keys sign targets, and how many bins")
 	flags.StringVar(&o.reason, "reason", "The first root of a new repository.", "what holders are told")
+	flags.BoolVar(&o.clockIsRight, "clock-is-right", false, "don't ask about a clock that looks wrong")
 	flags.StringVar(&o.from, "from", "", "take over the repository whose metadata is in this `folder`; -holder then names keys that it has")
 	if err := flags.Parse(args); err != nil {
 		return nil, err
@@ -98,6 +100,9 @@ func (a *app) begin(ctx context.Context, o startOptions) (any, error) {
 		New: append([]ceremony.Document{{Role: metadata.ROOT, File: doc.Bytes()}}, offline.docs...),
 	})
 	if err != nil {
+		return nil, err
+	}
+	if err := a.checkClock(ctx, r, o.clockIsRight); err != nil {
 		return nil, err
 	}
 	err = makeDir(o.dir, func(dir string) error {

@@ -102,8 +102,12 @@ func TestOneTimeKeysReplaced(t *testing.T) {
 	w := newWorld(t, "Ada", "Bob", "Cleo")
 	w.publish(w.request(w.first(2)), w.people[0], w.people[1])
 	o := w.signOnce(2, of(1, w.bins))
-	both := nextRoot(t, w.root(), func(s *roles.RootSpec) { s.Targets.Keys = append(s.Targets.Keys, o.authority.Keys...) })
-	drop := nextRoot(t, both, func(s *roles.RootSpec) { s.Targets = o.authority })
+	before, err := ceremony.RootSpec(w.root())
+	require.NoError(t, err)
+	after := before
+	after.Targets = o.authority
+	both := nextRoot(t, w.root(), func(s *roles.RootSpec) { *s = ceremony.Overlap(before, after) })
+	drop := nextRoot(t, both, func(s *roles.RootSpec) { *s = after })
 	r := w.request(ceremony.Proposal{
 		Reason: "new one-time keys", Names: w.names, Current: w.current, Destroyed: o.destroyed,
 		New: []ceremony.Document{{Role: "root", File: both.Bytes()}, o.docs[0], o.docs[1], {Role: "root", File: drop.Bytes()}},
@@ -113,7 +117,7 @@ func TestOneTimeKeysReplaced(t *testing.T) {
 
 	// Without the overlap, or with the old targets still in force, clients would fail.
 	o = w.signOnce(3, of(1, w.bins))
-	_, err := ceremony.NewRequest(w.next(func(s *roles.RootSpec) { s.Targets = o.authority }))
+	_, err = ceremony.NewRequest(w.next(func(s *roles.RootSpec) { s.Targets = o.authority }))
 	require.ErrorIs(t, err, ceremony.ErrLocksOut)
 }
 
@@ -209,4 +213,20 @@ func TestResponseFilesThatAreRefused(t *testing.T) {
 			require.ErrorContains(t, err, c.want)
 		})
 	}
+}
+
+func TestOverlap(t *testing.T) {
+	a, b, c, d := newKey(t), newKey(t), newKey(t), newKey(t)
+	before := roles.RootSpec{Root: of(2, a, b, c), Targets: of(2, a, b), Snapshot: of(1, c), Timestamp: of(1, c, d)}
+	after := roles.RootSpec{Version: 7, Expires: expires, Root: of(1, d), Targets: of(1, c), Snapshot: of(1, c, d), Timestamp: of(1, d)}
+	between := ceremony.Overlap(before, after)
+	require.Equal(t, roles.RootSpec{
+		Version: 7, Expires: expires,
+		Root:      of(1, d),
+		Targets:   of(1, a, b, c), // what two of a and b signed, and what c will
+		Snapshot:  of(1, c, d),
+		Timestamp: of(1, d), // c only goes
+	}, between)
+	require.Equal(t, of(2, a, b), before.Targets, "nothing is shared")
+	require.Equal(t, of(1, c), after.Targets)
 }

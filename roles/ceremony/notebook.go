@@ -26,14 +26,13 @@ type Mark struct {
 // Notebook is what a holder remembers from one ceremony to the next. The zero value
 // is that of a holder who trusts no root yet, and can sign the first one only.
 type Notebook struct {
-	Trusted *Mark  // a root, or nil
-	Signed  []Mark // what the key has signed
+	Trusted *Mark  `json:"trusted,omitempty"` // a root, or nil
+	Signed  []Mark `json:"signed"`            // by the key
 }
 
 type notebookFile struct {
-	Format  string `json:"format"`
-	Trusted *Mark  `json:"trusted,omitempty"`
-	Signed  []Mark `json:"signed"`
+	Format string `json:"format"`
+	Notebook
 }
 
 var notebookMembers = schema.Members{
@@ -51,12 +50,12 @@ func ParseNotebook(file []byte) (Notebook, error) {
 	if err := notebookKind.decode(file, &wire); err != nil {
 		return Notebook{}, err
 	}
-	return Notebook{wire.Trusted, wire.Signed}, nil
+	return wire.Notebook, nil
 }
 
 // Bytes returns the notebook as a file.
 func (n Notebook) Bytes() []byte {
-	wire := notebookFile{notebookKind.format(), n.Trusted, n.Signed}
+	wire := notebookFile{notebookKind.format(), n}
 	if wire.Signed == nil {
 		wire.Signed = []Mark{}
 	}

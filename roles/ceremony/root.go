@@ -40,6 +40,29 @@ func authoritiesOf(spec *roles.RootSpec) []namedAuthority {
 	}
 }
 
+// Overlap returns the root to publish between before and after, where after lists
+// other keys for targets, snapshot or timestamp: it says what after says, but what
+// the keys of either sign verifies under it. So no client fails at any moment if it is
+// published first, then what the new keys sign, and then after. Where nothing is to be
+// published between the two, because keys only go, it equals after.
+func Overlap(before, after roles.RootSpec) roles.RootSpec {
+	between := after
+	for i, r := range authoritiesOf(&between) {
+		was := authoritiesOf(&before)[i].authority
+		if r.role == roleRoot || common(*r.authority, *was) == len(r.authority.Keys) {
+			continue // root's own holders overlap by both thresholds
+		}
+		both := roles.Authority{Keys: slices.Clone(was.Keys), Threshold: min(was.Threshold, r.authority.Threshold)}
+		for _, k := range r.authority.Keys {
+			if !slices.ContainsFunc(both.Keys, k.Same) {
+				both.Keys = append(both.Keys, k)
+			}
+		}
+		*r.authority = both
+	}
+	return between
+}
+
 // NextRoot returns the root after last, unsigned, that says what spec does; the
 // version of spec is ignored. What Bindery doesn't know of in last stays: members of
 // the signed part, of the four roles, and of the keys that stay, under the IDs they
