@@ -1,51 +1,54 @@
 // Package ceremony is how people who hold offline keys sign TUF metadata: at
 // different times, on machines that have no network (PEP 458, "Offline keys").
 //
-// Whoever prepares a ceremony makes the new documents and a Request that holds
-// them, one file on a USB stick. Each holder checks it against the root that he or
-// she trusts, reads what it would change (Request.Steps), compares its Digest with a copy
-// on paper, and signs: a Response, another file. Request.Merge puts responses together in any
-// order, says who is still missing, and gives out a document once it is complete.
-// Nothing in this package reads or writes a file, or asks what time it is.
+// Whoever prepares a ceremony makes the new documents and a Request that holds them,
+// one file on a USB stick. Each holder checks it against the root that he or she
+// trusts, reads what it changes (Request.Steps), compares its Digest with a copy on
+// paper, and signs: a Response, another file. Request.Merge puts responses together
+// in any order, says who is still missing, and gives out documents once they are
+// complete. Nothing in this package reads or writes a file, or asks what time it is.
 //
 // Names of people and the places of keys never get into metadata, where they would
 // change key IDs. The files of a ceremony carry them.
 //
 // # Files
 //
-// All four kinds are one JSON object each, whose member "format" says which kind and
-// which version of the format it is. They are read strictly: duplicate or unknown members,
-// trailing data or anything of another type is an error that names the place.
+// There are four kinds, each one JSON object whose member "format" says which it is,
+// and which version of the format. They are read strictly: duplicate or unknown
+// members, trailing data or a value of another type are errors that name the place.
 // What a file is called means nothing.
 //
 // A request, of at most 8 MB:
 //
-//		{
-//		  "format": "bindery-ceremony-request/1",
-//		  "reason": "Bob leaves, Dora joins",
-//		  "names": {"1f0c…": "Ada", "9d42…": "Bob", "77aa…": "Dora", "c01d…": "online, awskms:alias/tuf"},
-//		  "declares": {"compromise": false, "lowers": []},
-//		  "destroyed": [],
-//		  "current": {"roots": [{"signatures": […], "signed": {…}}], "targets": {…}, "bins": {…}},
-//		  "documents": [
-//		    {"role": "root", "digest": "5b1c…", "file": {"signatures": [], "signed": {…}}}
-//		  ]
-//		}
+//	{
+//	  "format": "bindery-ceremony-request/1",
+//	  "reason": "Bob leaves, Dora joins",
+//	  "names": {"1f0c…": "Ada", "9d42…": "Bob", "77aa…": "Dora", "c01d…": "online, awskms:alias/tuf"},
+//	  "declares": {"compromise": false, "lowers": []},
+//	  "destroyed": [],
+//	  "current": {"roots": [{"signatures": […], "signed": {…}}], "targets": {…}, "bins": {…}},
+//	  "documents": [
+//	    {"role": "root", "digest": "5b1c…", "file": {"signatures": [], "signed": {…}}}
+//	  ]
+//	}
 //
-//	  - names: what to call a key, by key ID. They are what the author of the request
-//	    says, and are shown with the key IDs.
-//	  - declares: compromise allows a change under which clients would refuse what is
-//	    published now; lowers are the roles ("root", "targets", "snapshot",
-//	    "timestamp", "bins", "each bin") whose threshold goes down.
-//	  - destroyed: the one-time keys that signed documents of this request and that
-//	    exist no more, as {"role": "targets", "keyids": ["…"], "at": "2030-01-31T12:00:00Z"}.
-//	  - current: what is published now. roots are consecutive and complete, and the last
-//	    is in force; a holder who trusts any of them can follow. All three members
-//	    are left out for a new repository; targets and bins may be left out if no
-//	    document depends on them.
-//	  - documents: what shall be published, in this order: "root", "targets" or "bins".
-//	    digest is the SHA-256 of the canonical form of "signed". A document has no
-//	    signatures, or, signed by one-time keys, all that it needs.
+// Of its members,
+//
+//   - names are what to call a key, by key ID: what the author of the request says,
+//     and shown together with the key IDs;
+//   - declares: compromise allows a change under which clients would refuse what is
+//     published now; lowers are the roles whose threshold goes down: "root",
+//     "targets", "snapshot", "timestamp", "bins", or "each bin";
+//   - destroyed are the one-time keys that signed documents of this request and that
+//     exist no more, as {"role": "targets", "keyids": ["…"], "at": "2030-01-31T12:00:00Z"};
+//   - current is what is published now, and empty for a new repository. roots are
+//     consecutive and complete, and the last is in force; a holder who trusts any of
+//     them can follow. targets and bins may be left out where no document follows
+//     them and none changes who signs them;
+//   - documents are what shall be published, in this order: "root", "targets" or
+//     "bins". digest is the SHA-256 of the canonical form of "signed". A document
+//     has no signatures, or, signed by one-time keys, all that it needs. Documents
+//     stay byte for byte as they were, but for white space around them.
 //
 // A response, of at most 64 kB:
 //
@@ -78,9 +81,14 @@
 //
 // # What is refused
 //
-// No Request can be made or read whose documents a client could not follow, or would
-// understand differently than another: a version left out or used before, a root without the
-// signatures of the last one's holders, one key under two IDs, a key of an unknown kind,
-// a threshold that goes down without a declaration. ErrLocksOut is wrapped when clients would refuse
-// what is published now; only a declared compromise allows that.
+// No Request can be made or read whose documents a client could not follow, or that
+// one client would understand differently than another: a version that is left out or
+// in force already, a key of an unknown kind, one key under two IDs, a threshold that
+// no keys can meet, an expiry in parts of seconds, an online role that more than one
+// key must sign. Nor one whose threshold of a role goes down without a declaration.
+//
+// ErrLocksOut is wrapped when clients would refuse what is published now, which only a
+// declared compromise allows. Overlap makes the root that avoids it. Whether a key
+// that is dropped signs online to this day is not known here: repository.Install
+// finds out.
 package ceremony
