@@ -78,6 +78,7 @@ func TestSignRefuses(t *testing.T) {
 	s.refuse("this file is a card, and a request is wanted", "Ada\n", sign(s.card("Ada"))...)
 	s.refuse("has the digest\n", "Ada\n", sign(s.write("flipped.json", strings.Replace(string(request), `"threshold":2`, `"threshold":1`, 1)))...)
 	s.refuse("this file is a request, and a notebook is wanted", "Ada\n", sign("-notebook", s.request(), s.request())...)
+	s.refuse("nothing was signed: the notebook: ", "Ada\n", sign("-notebook", s.path("no/notebook"), s.request())...)
 	s.refuse("exists already, and is not a response by this key", "Ada\n", sign("-notebook", s.path("n1"), "-out", s.card("Ada"), s.request())...)
 }
 
