@@ -3,6 +3,7 @@ package repository_test
 import (
 	"context"
 	"fmt"
+	"iter"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -123,6 +124,16 @@ func TestRebuildRefuses(t *testing.T) {
 		s, err = e.repo.Status(t.Context())
 		require.NoError(t, err)
 		require.Len(t, s.Quarantined, 1, "found on the way")
+		e.put(name, data)
+		before := len(e.inject.Calls())
+		e.run(func() { time.Sleep(2 * time.Minute) })
+		for _, c := range e.inject.Calls()[before:] {
+			require.NotEqual(t, "journal.History", c.Op, "what can't be rebuilt is looked for in the store again")
+		}
+		s, err = e.repo.Status(t.Context())
+		require.NoError(t, err)
+		require.Empty(t, s.Quarantined)
+		e.put(name, []byte("{}"))
 		ended, cancel := context.WithCancel(t.Context())
 		cancel()
 		require.ErrorIs(t, e.repo.Rebuild(ended, "bins-1"), context.Canceled)
@@ -254,5 +265,41 @@ func TestRebuildWithoutHistory(t *testing.T) {
 		require.EqualValues(t, 51, s.Generation)
 		e.check()
 		require.Len(t, slices.Collect(maps.Keys(e.want)), 10)
+	})
+}
+
+// forged is a journal in whose history an item was exchanged.
+type forged struct{ *storetest.MemJournal }
+
+func (j forged) History(ctx context.Context) iter.Seq2[repository.Entry, error] {
+	return func(yield func(repository.Entry, error) bool) {
+		for e, err := range j.MemJournal.History(ctx) {
+			if e.Item != nil {
+				e.Item.Add[0].Length++
+			}
+			if !yield(e, err) {
+				return
+			}
+		}
+	}
+}
+
+// The seals say which items they decided: no others are published by a rebuild.
+func TestRebuildNoticesAForgedHistory(t *testing.T) {
+	inBubble(t, 2, delegation.Succinct, func(t *testing.T, e *env) {
+		e.publish(files("x", 10)...)
+		e.close()
+		cfg := e.config()
+		cfg.Journal = forged{e.journal}
+		var err error
+		e.repo, err = repository.Open(t.Context(), cfg)
+		require.NoError(t, err)
+		name, original := e.newest("bins-0")
+		e.put(name, []byte("{}"))
+		require.ErrorContains(t, e.repo.Rebuild(t.Context(), "bins-0"),
+			"seal of generation 2: its items in the history aren't those that it decided")
+		e.put(name, original)
+		e.altered = name
+		e.check()
 	})
 }

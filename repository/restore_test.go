@@ -246,6 +246,17 @@ func TestRestoreStoreGivesASealUp(t *testing.T) {
 		d.refuses("is sealed and can't be committed: " + sealed)
 		require.NoError(t, d.restoreStore(repository.Restoration{}))
 		d.wait(d.again(d.never), repository.Published)
+
+		// The history with its seal that never was is one from which bins can be made.
+		for i := range 8 {
+			bin := layout(t).Name(i)
+			name, original := d.newest(bin)
+			d.put(name, []byte("{}"))
+			require.NoError(t, d.repo.Rebuild(t.Context(), bin))
+			_, rebuilt := d.newest(bin)
+			require.Equal(t, targetsOf(t, original), targetsOf(t, rebuilt))
+			d.put(name, original)
+		}
 		d.checkRestored(with(d.after, file("never published", "1")))
 	})
 }
@@ -298,4 +309,39 @@ func TestRestoreUnderFaults(t *testing.T) {
 			})
 		})
 	}
+}
+
+// An older journal ends with a seal: its generation was committed before those that
+// the store has beyond it.
+func TestRestoreJournalThatEndsWithASeal(t *testing.T) {
+	inBubble(t, 4, delegation.Succinct, func(t *testing.T, e *env) {
+		e.publish(files("x", 10)...)
+		e.inject.Plan(func(c faulty.Call) faulty.Fault {
+			if c.Op == "store.Swap" {
+				return faulty.Before
+			}
+			return faulty.None
+		})
+		sealed := e.add(file("sealed", "1"))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		require.NoError(t, e.repo.Run(ctx))
+		e.inject.Plan(nil)
+		old := e.journal.Clone()
+		e.run(func() { require.EqualValues(t, 3, e.wait(sealed, repository.Published)) })
+		e.publish(file("later", "1"))
+		e.close()
+
+		e.journal = old
+		_, err := repository.Open(t.Context(), e.config())
+		require.ErrorIs(t, err, repository.ErrDiverged)
+		require.ErrorContains(t, err, "by the journal the timestamp is version 2 or 3, and in the store there is version 4")
+		e.repo, err = repository.RestoreJournal(t.Context(), e.config(), repository.Restoration{})
+		require.NoError(t, err)
+		o, err := e.repo.Outcome(t.Context(), sealed.ID())
+		require.NoError(t, err)
+		require.Equal(t, repository.Outcome{State: repository.Published, Generation: 3}, o)
+		e.publish(file("goes on", "1"))
+		e.check()
+	})
 }
