@@ -69,6 +69,9 @@ func (l *ledger) published(store frozen) (map[string]roles.Target, error) {
 		}
 		last := map[string]*entry{}
 		for _, e := range decided[generation] {
+			if strings.HasSuffix(e.item.ID, asideSuffix) {
+				continue
+			}
 			for _, t := range e.item.Add {
 				content[t.Path], last[t.Path] = t, e
 			}
@@ -79,6 +82,9 @@ func (l *ledger) published(store frozen) (map[string]roles.Target, error) {
 		}
 		for _, e := range decided[generation] {
 			want := repository.Superseded
+			if strings.HasSuffix(e.item.ID, asideSuffix) {
+				want = repository.SetAside
+			}
 			for _, winner := range last {
 				if winner == e {
 					want = repository.Published
@@ -171,18 +177,37 @@ func binTargets(data []byte) (map[string]string, error) {
 	return all, nil
 }
 
+// roots keeps the newest root that go-tuf came to, by all roots.
+var roots sync.Map // of *metadata.Metadata[metadata.RootType] by content
+
+// newestRoot has go-tuf follow the roots from the first one.
+func newestRoot(store frozen) (*metadata.Metadata[metadata.RootType], error) {
+	var chain []byte
+	n := 1
+	for ; store[fmt.Sprintf("%d.root.json", n)] != nil; n++ {
+		chain = append(chain, store[fmt.Sprintf("%d.root.json", n)]...)
+	}
+	if root, ok := roots.Load(string(chain)); ok {
+		return root.(*metadata.Metadata[metadata.RootType]), nil
+	}
+	trusted, err := trustedmetadata.New(store["1.root.json"])
+	for i := 2; err == nil && i < n; i++ {
+		_, err = trusted.UpdateRoot(store[fmt.Sprintf("%d.root.json", i)])
+	}
+	if err != nil {
+		return nil, err
+	}
+	roots.Store(string(chain), trusted.Root)
+	return trusted.Root, nil
+}
+
 // client has go-tuf verify all that is published now, from root 1 on.
 func client(store frozen, l *ledger) error {
-	trusted, err := trustedmetadata.New(store["1.root.json"])
+	root, err := newestRoot(store)
 	if err != nil {
 		return err
 	}
-	for n := 2; err == nil && store[fmt.Sprintf("%d.root.json", n)] != nil; n++ {
-		_, err = trusted.UpdateRoot(store[fmt.Sprintf("%d.root.json", n)])
-	}
-	if err != nil {
-		return err
-	}
+	trusted := trustedmetadata.TrustedMetadata{Root: root, Targets: map[string]*metadata.Metadata[metadata.TargetsType]{}}
 	trusted.RefTime = l.now
 	if _, err := trusted.UpdateTimestamp(store[timestampName]); err != nil {
 		return err

@@ -9,6 +9,10 @@
 // hit again by a fault at any of its operations and opened once more, and goes on
 // until all is published. In the end the power is lost with all that isn't durable.
 //
+// In some histories a bin is full, some items can't be published, and the file of a
+// bin is altered while publishing goes on: all else is then published first, and
+// the rest once the file is put back or the bin rebuilt.
+//
 // What must hold, see check.go: names in the store never had two contents, also
 // those that a crash took away; versions of the timestamp never went down; each
 // accepted item is published once, in its order, in the generation that its outcome

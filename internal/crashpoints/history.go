@@ -22,15 +22,20 @@ type History struct {
 	Steps []Step
 
 	documents    repository.Documents
+	layout       delegation.Bins
 	bins, online keys.Signer
-	checkpoint   int // bytes
+	checkpoint   int   // bytes
+	cache        int64 // bytes; negative: none
 }
 
-// Step is one thing after the other: time passes, items are submitted, documents
-// are installed, the process ends and another one opens the repository, or all
-// that was accepted is published (or, if there is nothing, renewed).
+// Step is one thing after the other: time passes, the file of the bin of some path is
+// altered, or made good, items are submitted, documents are installed, the process
+// ends and another one opens the repository, or all that was accepted is published
+// (or, if there is nothing, renewed), unless its bin is altered.
 type Step struct {
 	Wait            time.Duration
+	Alter           string
+	Heal            healing
 	Submit          []repository.Item
 	Install         repository.Documents
 	Reopen, Publish bool
@@ -54,7 +59,7 @@ func newAuthor(t require.TestingT, name string, form delegation.Form, checkpoint
 	require.NoError(t, err)
 	c := repotest.NewSeededCeremony(t, layout, noon, sha256.Sum256([]byte(name)))
 	return &author{&History{
-		Name: name, documents: c.Documents(), bins: c.Bins, online: c.Online, checkpoint: checkpoint,
+		Name: name, documents: c.Documents(), layout: layout, bins: c.Bins, online: c.Online, checkpoint: checkpoint,
 	}, c, 0}
 }
 
@@ -88,7 +93,7 @@ func (a *author) add(paths ...int) repository.Item {
 func (a *author) remove(n int) repository.Item { return a.submit(nil, []string{file(n)}) }
 
 // Scripted returns the histories that have everything in them that a repository
-// does: one for each form of bins and pace of checkpoints.
+// does: one for each form of bins and pace of checkpoints, and those with trouble.
 func Scripted(t require.TestingT) []*History {
 	var all []*History
 	for _, form := range []delegation.Form{delegation.Succinct, delegation.Explicit} {
@@ -105,7 +110,7 @@ func Scripted(t require.TestingT) []*History {
 			all = append(all, a.History)
 		}
 	}
-	return all
+	return append(all, troubled(t, "troubled-replaced", 1<<20, replaced), troubled(t, "troubled-rebuilt", 1, rebuilt))
 }
 
 // Random returns a longer history from a seed.

@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 
 	"github.com/bindery-tuf/bindery/internal/crashfs"
-	"github.com/bindery-tuf/bindery/repository"
 )
 
 // Moment is a state of disk and world between two operations on the disk.
@@ -57,16 +56,21 @@ func Moments(h *History) ([]*Moment, error) {
 	return all, nil
 }
 
-// Variants is how many ways of crashing are tried at each moment before those
-// that only the seed tells apart.
-const Variants = 7
+// Variants is how many ways of crashing are tried at each moment, beside the failing
+// syncs: variant FailingSync+N kills the process, and then the N-th sync fails of
+// the next one, as long as that opens the repository.
+const (
+	Variants    = 7
+	FailingSync = 100
+)
 
 // maxFaults is how often one point is hit again while it recovers.
 const maxFaults = 3
 
 // Point crashes at a moment, in one of endlessly many variants, recovers and goes
-// on, and returns the first thing that is wrong. full has more clients look.
-func (m *Moment) Point(seed uint64, variant int, full bool) (err error) {
+// on, and returns the first thing that is wrong. full has more clients look. Of a
+// failing sync that there isn't, it tells that nothing was tried.
+func (m *Moment) Point(seed uint64, variant int, full bool) (tried bool, err error) {
 	name := fnv.New64a()
 	fmt.Fprint(name, m.History.Name, m.Op, variant)
 	r := rand.New(rand.NewPCG(seed, name.Sum64()))
@@ -86,6 +90,10 @@ func (m *Moment) Point(seed uint64, variant int, full bool) (err error) {
 	case 5:
 		faults = maxFaults // of syncs
 	default:
+		if variant > FailingSync {
+			faults = 1
+			break
+		}
 		faults = 1 + r.IntN(maxFaults)
 		if r.IntN(2) == 0 {
 			d.PowerCut(d.AnyCut())
@@ -93,40 +101,46 @@ func (m *Moment) Point(seed uint64, variant int, full bool) (err error) {
 	}
 	for trial := 1; ; trial++ {
 		if err := l.survived(d.Files()); err != nil {
-			return err
+			return true, err
 		}
+		s := newSession(m.History, d, l)
 		switch {
 		case trial > faults:
+		case variant > FailingSync:
+			failSync(d, variant-FailingSync)
+			s.opened = s.onlyIfMet
 		case variant == 5:
 			failSync(d, 1+r.IntN(15))
 		default:
 			d.InjectNext(1+r.IntN(60), []crashfs.Fault{crashfs.Fail, crashfs.FailAfter, crashfs.KillBefore, crashfs.KillAfter}[r.IntN(4)])
 		}
-		s := newSession(m.History, d, l)
 		err := s.recover(m.step, r)
 		err = errors.Join(err, s.close())
 		if l.broken != nil {
-			return l.broken
+			return true, l.broken
 		}
 		if err == nil {
 			break
 		}
+		if errors.Is(err, errNotMet) {
+			return false, nil
+		}
 		if _, rule := errors.AsType[brokenRule](err); rule || !s.faults.Load() {
-			return fmt.Errorf("recovery: %w", err)
+			return true, fmt.Errorf("recovery: %w", err)
 		}
 		if trial > 20 {
-			return fmt.Errorf("recovery doesn't end: %w", err)
+			return true, fmt.Errorf("recovery doesn't end: %w", err)
 		}
-		if d.Kill(); variant != 5 && (r.IntN(2) == 0 || variant == 4) {
+		if d.Kill(); variant < 5 || variant == 6 && r.IntN(2) == 0 {
 			d.PowerCut(d.AnyCut())
 		}
 	}
 	// Whatever was told by now is durable.
 	d.PowerCut(crashfs.Cut{})
 	if err := l.survived(d.Files()); err != nil {
-		return err
+		return true, err
 	}
-	return check(m.History, d, l, full)
+	return true, check(m.History, d, l, full)
 }
 
 // failSync lets the n-th sync from now on fail, of a file or a directory.
@@ -141,75 +155,14 @@ func failSync(d *crashfs.Disk, n int) {
 	})
 }
 
-// recover is what the index does after a restart: it asks what became of its
-// items, repeats what was under way or not, goes on, and publishes everything.
-func (s *session) recover(step int, r *rand.Rand) error {
-	if err := s.open(); err != nil {
-		return err
-	}
-	for _, e := range s.ledger.items {
-		o, err := s.repo.Outcome(s.ctx, e.item.ID)
-		switch {
-		case errors.Is(err, repository.ErrUnknownItem) && e.accepted:
-			return broken("item %s was accepted and is lost", e.item.ID)
-		case errors.Is(err, repository.ErrUnknownItem):
-			if r.IntN(2) == 0 {
-				err = s.retry(e)
-			} else {
-				err = nil
-			}
-			if err != nil {
-				return err
-			}
-		case err != nil:
-			return err
-		default:
-			if e.told != nil && *e.told != o {
-				return broken("item %s was told %+v, and later %+v", e.item.ID, *e.told, o)
-			}
-			s.ledger.set(func() { e.accepted = true }) // it is there, so it counts
-		}
-	}
-	if step >= 0 && r.IntN(2) == 0 {
-		if err := s.install(s.history.Steps[step].Install); err != nil {
-			return err
-		}
-	}
-	return s.finish()
-}
+var errNotMet = errors.New("the repository was opened before the fault was met")
 
-// finish publishes all that is accepted, and one item more.
-func (s *session) finish() error {
-	id := "finish"
-	var e *entry
-	for _, known := range s.ledger.items {
-		if known.item.ID == id {
-			e = known
-		}
-	}
-	if e != nil {
-		if err := s.retry(e); err != nil {
-			return err
-		}
-	} else {
-		it := repository.Item{ID: id}
-		it.Add = append(it.Add, target("packages/finish", id))
-		if err := s.submit(it); err != nil {
-			return err
-		}
-	}
-	if err := s.publish(false); err != nil {
-		return err
-	}
-	for _, e := range s.ledger.items {
-		o, err := s.repo.Outcome(s.ctx, e.item.ID)
-		switch {
-		case errors.Is(err, repository.ErrUnknownItem) && !e.accepted:
-		case err != nil:
-			return err
-		case e.told == nil || *e.told != o:
-			return broken("item %s was told %+v, and is %+v", e.item.ID, e.told, o)
-		}
+// onlyIfMet is an error if the repository was opened without meeting a fault, and
+// injects no more.
+func (s *session) onlyIfMet() error {
+	s.disk.Inject(nil)
+	if !s.faults.Load() {
+		return errNotMet
 	}
 	return nil
 }

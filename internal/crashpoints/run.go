@@ -15,6 +15,7 @@ type Options struct {
 	Seed   uint64 // decides about all chance
 	First  bool   // stop after a failure
 	Every  int    // of the points of a history, only each of so many; zero: all
+	Syncs  int    // of the failing syncs, only each of so many; zero: syncSample
 
 	// Only one point, if History isn't empty.
 	History     string
@@ -33,11 +34,16 @@ func (f Failure) Error() string {
 		f.Moment.History.Name, f.Moment.Op, f.Moment.next, f.Variant, f.Err)
 }
 
+// syncSample is of how many syncs that can fail, while the repository is opened again
+// at some moment, one is tried: another one at the next moment, so that all come
+// up in each part of a history.
+const syncSample = 10
+
 // fullEvery is how often clients of all generations look, and not only one of the
 // newest: all that older ones need was checked with the history, and didn't change.
-const fullEvery = 50
+const fullEvery = 199
 
-// Run tries the first variants at each moment of the scripted histories, and then
+// Run tries every variant at each moment of the scripted histories, and then
 // goes on with random ones until there were enough points. It returns how many
 // there were, and reports failures as they come. A history that fails without any
 // crash is an error.
@@ -82,29 +88,49 @@ func Run(t require.TestingT, o Options, failed func(Failure)) (points int64, err
 	return points, nil
 }
 
-// tryAll tries every variant at every moment.
+// tryAll tries every variant at every moment, and every failing sync.
 func tryAll(moments []*Moment, o Options, failed func(Failure)) int64 {
 	var points, next atomic.Int64
 	var mu sync.Mutex // for failed
 	var stop atomic.Bool
 	var all sync.WaitGroup
+	try := func(m *Moment, variant int, full bool) (tried bool) {
+		tried, err := m.Point(o.Seed, variant, full)
+		if tried {
+			points.Add(1)
+		}
+		if err != nil {
+			mu.Lock()
+			defer mu.Unlock()
+			failed(Failure{m, variant, err})
+			stop.Store(o.First)
+		}
+		return tried
+	}
+	syncs := o.Syncs
+	if syncs == 0 {
+		syncs = syncSample
+	}
+	const each = Variants + 1 // the last one stands for the failing syncs
 	for range runtime.GOMAXPROCS(0) {
 		all.Go(func() {
 			for {
 				n := int(next.Add(1)) - 1
-				if n >= len(moments)*Variants || stop.Load() {
+				if n >= len(moments)*each || stop.Load() {
 					return
 				}
-				m, variant := moments[n/Variants], n%Variants
-				if o.Every > 1 && n%o.Every != 0 || o.History != "" && (m.Op != o.Op || variant != o.Variant) {
-					continue
-				}
-				points.Add(1)
-				if err := m.Point(o.Seed, variant, n%fullEvery == 0 || o.History != ""); err != nil {
-					mu.Lock()
-					failed(Failure{m, variant, err})
-					stop.Store(o.First)
-					mu.Unlock()
+				m, variant := moments[n/each], n%each
+				switch {
+				case o.Every > 1 && n%o.Every != 0:
+				case o.History != "":
+					if m.Op == o.Op && variant == 0 {
+						try(m, o.Variant, true)
+					}
+				case variant < Variants:
+					try(m, variant, n%fullEvery == 0)
+				default:
+					for sync := 1 + n/each%syncs; try(m, FailingSync+sync, false) && !stop.Load(); sync += syncs {
+					}
 				}
 			}
 		})

@@ -21,7 +21,8 @@ type session struct {
 	ledger  *ledger
 	ctx     context.Context // ends when a fault is met
 	cancel  context.CancelFunc
-	faults  atomic.Bool // one was met
+	faults  atomic.Bool  // one was met
+	opened  func() error // called by recover once the repository is open, unless nil
 
 	journal *dirjournal.Journal
 	repo    *repository.Repository
@@ -57,7 +58,8 @@ func (s *session) open() error {
 	cfg := repository.Config{
 		Store: store, Journal: s.journal,
 		Bins: s.history.bins, Snapshot: s.history.online, Timestamp: s.history.online,
-		MaxDelay: -1, MaxBatch: 3, Workers: 1, CheckpointBytes: s.history.checkpoint, Now: s.ledger.clock,
+		MaxDelay: -1, MaxBatch: 3, Workers: 1, CheckpointBytes: s.history.checkpoint, CacheBytes: s.history.cache,
+		Now: s.ledger.clock,
 	}
 	s.repo, err = repository.Open(s.ctx, cfg)
 	if errors.Is(err, repository.ErrNotRepository) && !s.ledger.created {
@@ -86,6 +88,14 @@ func (s *session) close() error {
 func (s *session) do(step Step) error {
 	s.ledger.set(func() { s.ledger.now = s.ledger.now.Add(step.Wait) })
 	s.repo.AcceptClock() // it does jump, by the machine's monotonic clock
+	if step.Alter != "" {
+		if err := s.alter(step.Alter); err != nil {
+			return err
+		}
+	}
+	if err := s.heal(step.Heal); err != nil {
+		return err
+	}
 	for _, it := range step.Submit {
 		if err := s.submit(it); err != nil {
 			return err
@@ -134,8 +144,12 @@ func (s *session) submit(it repository.Item) error {
 }
 
 // retry hands an item over whose fate may be unknown.
-func (s *session) retry(e *entry) error {
-	_, err := s.repo.Submit(s.ctx, e.item)
+func (s *session) retry(e *entry) (err error) {
+	if e.poisonous() {
+		err = s.journal.Enqueue(s.ctx, e.item)
+	} else {
+		_, err = s.repo.Submit(s.ctx, e.item)
+	}
 	if err == nil {
 		s.ledger.set(func() { e.accepted = true })
 	}
@@ -160,8 +174,9 @@ func (s *session) refused() error {
 	return nil
 }
 
-// publish runs the publisher until every accepted item is decided and, if renew,
-// one more generation is there; it tells the ledger what the receipts say.
+// publish runs the publisher until every accepted item is decided, unless its bin is
+// altered, and, if renew, one more generation is there; it tells the ledger what the
+// receipts say.
 func (s *session) publish(renew bool) error {
 	before, err := s.repo.Status(s.ctx)
 	if err != nil {
@@ -175,18 +190,20 @@ func (s *session) publish(renew bool) error {
 	if err == nil {
 		s.repo.AcceptClock() // waits until the publisher is done with all that follows a commit
 	}
+	if err == nil {
+		err = s.patient()
+	}
 	cancel()
 	return errors.Join(err, <-done)
 }
 
 func (s *session) await(ctx context.Context, renew bool, before int64) error {
+	waiting := s.waiting()
 	for _, e := range s.ledger.unresolved() {
-		// The journal remembers it, so this only makes a receipt.
-		r, err := s.repo.Submit(ctx, e.item)
-		if err != nil {
-			return err
+		if waiting[e] {
+			continue
 		}
-		o, err := r.Wait(ctx)
+		o, err := s.receive(ctx, e)
 		if err != nil {
 			return err
 		}
@@ -206,6 +223,27 @@ func (s *session) await(ctx context.Context, renew bool, before int64) error {
 		time.Sleep(20 * time.Microsecond)
 	}
 	return nil
+}
+
+// receive waits until an accepted item is decided.
+func (s *session) receive(ctx context.Context, e *entry) (repository.Outcome, error) {
+	for e.poisonous() { // nobody has a receipt
+		o, err := s.journal.Outcome(ctx, e.item.ID)
+		if err != nil || o.State != repository.Accepted {
+			return o, err
+		}
+		time.Sleep(20 * time.Microsecond)
+	}
+	// The journal remembers it, so this only makes a receipt.
+	r, err := s.repo.Submit(ctx, e.item)
+	if err != nil {
+		return repository.Outcome{}, err
+	}
+	o, err := r.Wait(ctx)
+	if errors.Is(err, repository.ErrSetAside) {
+		return o, nil
+	}
+	return o, err
 }
 
 // hung is when a call is given up that should have ended long before.

@@ -2,6 +2,12 @@
 // after each operation, in many ways, and checks what is left. See package
 // internal/crashpoints.
 //
+//	crashpoints [-n POINTS] [-seed S] [-syncs 1] [-first]
+//
+// The histories that are scripted are tried in any case, and then random ones. With
+// -syncs 1 every sync that can fail during a recovery does, at every moment of every
+// history; otherwise a sample: all take four times as long.
+//
 // The last line that it prints is
 //
 //	points=N failures=0 seed=S
@@ -22,8 +28,9 @@ import (
 
 func main() {
 	var o crashpoints.Options
-	flag.IntVar(&o.Points, "n", 10_000, "how many `points` to try at least")
+	flag.IntVar(&o.Points, "n", 22_000, "how many `points` to try at least; the scripted histories have 20,000")
 	flag.Uint64Var(&o.Seed, "seed", 1, "decides about all chance")
+	flag.IntVar(&o.Syncs, "syncs", 0, "of the syncs that can fail in a recovery, try one of `so many`; 1: all (default 10)")
 	flag.BoolVar(&o.First, "first", false, "stop after the first failure")
 	flag.StringVar(&o.History, "history", "", "with -op and -variant: try this one point only")
 	flag.IntVar(&o.Op, "op", 0, "the last operation before the crash")

@@ -1,0 +1,128 @@
+package crashpoints
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+
+	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/roles"
+)
+
+// healing is how a bin's file is made good.
+type healing int
+
+const (
+	_        healing = iota
+	replaced         // by a copy of what it was
+	rebuilt          // from the journal, in a new generation
+	healings         // their number
+)
+
+// alteration is what somebody did to a bin's file.
+type alteration struct {
+	bin          int
+	name         string
+	right, wrong []byte
+}
+
+// alter changes, in the file of the bin in which path is, what it says of path.
+func (s *session) alter(path string) error {
+	a := &alteration{bin: s.history.layout.Find(path)}
+	var err error
+	if a.name, err = s.current(a.bin); err != nil {
+		return err
+	}
+	a.right = s.read(a.name)
+	at := bytes.Index(a.right, []byte(path))
+	if at < 0 {
+		return fmt.Errorf("%s has no %s", a.name, path)
+	}
+	const key = `"sha256":"`
+	at += bytes.Index(a.right[at:], []byte(key)) + len(key)
+	a.wrong = bytes.Clone(a.right)
+	a.wrong[at] ^= 1 // another digit
+	s.ledger.set(func() { s.ledger.altered = a })
+	s.disk.Put(storeDir+"/"+a.name, a.wrong)
+	return nil
+}
+
+// current returns the name of a bin's file in the newest generation.
+func (s *session) current(bin int) (string, error) {
+	snapshot, err := roles.ParseSnapshot(s.read(fmt.Sprintf("%d.snapshot.json", s.ledger.generation())))
+	if err != nil {
+		return "", err
+	}
+	for meta, err := range snapshot.Meta() {
+		if err != nil {
+			return "", err
+		}
+		if meta.Role == s.history.layout.Name(bin) {
+			return fmt.Sprintf("%d.%s.json", meta.Version, meta.Role), nil
+		}
+	}
+	return "", nil
+}
+
+func (s *session) read(name string) []byte {
+	data, _ := s.disk.Read(storeDir + "/" + name)
+	return data
+}
+
+// heal makes the altered file good, or the bin.
+func (s *session) heal(how healing) error {
+	a := s.ledger.altered
+	if a == nil || how == 0 {
+		return nil
+	}
+	if how == rebuilt {
+		if err := s.repo.Rebuild(s.ctx, s.history.layout.Name(a.bin)); err != nil {
+			return err
+		}
+	}
+	// Clients of old generations need it, too.
+	s.disk.Put(storeDir+"/"+a.name, a.right)
+	s.ledger.set(func() { s.ledger.altered = nil })
+	return nil
+}
+
+// waiting returns the items that can't be published while a bin's file is altered and
+// the bin was not rebuilt: those that touch it, and what is queued for their paths
+// behind them.
+func (s *session) waiting() map[*entry]bool {
+	a := s.ledger.altered
+	if a == nil {
+		return nil
+	}
+	if name, err := s.current(a.bin); err == nil && name != a.name {
+		return nil
+	}
+	held := map[string]bool{}
+	waiting := map[*entry]bool{}
+	for _, e := range s.ledger.unresolved() {
+		var paths []string
+		for _, t := range e.item.Add {
+			paths = append(paths, t.Path)
+		}
+		paths = append(paths, e.item.Remove...)
+		for _, path := range paths {
+			if held[path] || s.history.layout.Find(path) == a.bin {
+				waiting[e] = true
+			}
+		}
+		for _, path := range paths {
+			held[path] = held[path] || waiting[e]
+		}
+	}
+	return waiting
+}
+
+// patient requires that what must wait does.
+func (s *session) patient() error {
+	for e := range s.waiting() {
+		if o, err := s.journal.Outcome(s.ctx, e.item.ID); err != nil || o.State != repository.Accepted {
+			return errors.Join(err, broken("item %s is %s, and its bin was altered", e.item.ID, o.State))
+		}
+	}
+	return nil
+}

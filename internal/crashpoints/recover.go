@@ -1,0 +1,104 @@
+package crashpoints
+
+import (
+	"errors"
+	"math/rand/v2"
+
+	"github.com/bindery-tuf/bindery/repository"
+)
+
+// recover is what the index does after a restart: it asks what became of its
+// items, repeats what was under way or not, goes on, and publishes everything.
+func (s *session) recover(step int, r *rand.Rand) error {
+	if err := s.open(); err != nil {
+		return err
+	}
+	if s.opened != nil {
+		if err := s.opened(); err != nil {
+			return err
+		}
+	}
+	for _, e := range s.ledger.items {
+		o, err := s.repo.Outcome(s.ctx, e.item.ID)
+		switch {
+		case errors.Is(err, repository.ErrUnknownItem) && e.accepted:
+			return broken("item %s was accepted and is lost", e.item.ID)
+		case errors.Is(err, repository.ErrUnknownItem):
+			if r.IntN(2) == 0 {
+				err = s.retry(e)
+			} else {
+				err = nil
+			}
+			if err != nil {
+				return err
+			}
+		case err != nil:
+			return err
+		default:
+			if e.told != nil && *e.told != o {
+				return broken("item %s was told %+v, and later %+v", e.item.ID, *e.told, o)
+			}
+			s.ledger.set(func() { e.accepted = true }) // it is there, so it counts
+		}
+	}
+	if step >= 0 && r.IntN(2) == 0 {
+		if err := s.install(s.history.Steps[step].Install); err != nil {
+			return err
+		}
+	}
+	if err := s.finish(); err != nil || s.ledger.altered == nil {
+		return err
+	}
+	// Nothing else was held up. Now the rest.
+	if err := s.heal(1 + healing(r.IntN(int(healings)-1))); err != nil {
+		return err
+	}
+	if err := s.repo.Close(); err != nil {
+		return err
+	}
+	s.disk.End()
+	if err := s.open(); err != nil {
+		return err
+	}
+	return s.finish()
+}
+
+// finishPath is published last.
+const finishPath = "packages/finish"
+
+// finish publishes all that is accepted, and one item more.
+func (s *session) finish() error {
+	id := "finish"
+	var e *entry
+	for _, known := range s.ledger.items {
+		if known.item.ID == id {
+			e = known
+		}
+	}
+	if e != nil {
+		if err := s.retry(e); err != nil {
+			return err
+		}
+	} else {
+		it := repository.Item{ID: id}
+		it.Add = append(it.Add, target(finishPath, id))
+		if err := s.submit(it); err != nil {
+			return err
+		}
+	}
+	if err := s.publish(false); err != nil {
+		return err
+	}
+	waiting := s.waiting()
+	for _, e := range s.ledger.items {
+		o, err := s.repo.Outcome(s.ctx, e.item.ID)
+		switch {
+		case errors.Is(err, repository.ErrUnknownItem) && !e.accepted, waiting[e]:
+		case err != nil:
+			return err
+		case e.told == nil || *e.told != o:
+			return broken("item %s was told %+v, and is %+v", e.item.ID, e.told, o)
+		}
+	}
+	return nil
+}
