@@ -17,6 +17,7 @@ import (
 
 	"github.com/bindery-tuf/bindery/delegation"
 	"github.com/bindery-tuf/bindery/internal/faulty"
+	"github.com/bindery-tuf/bindery/internal/repotest"
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/repository/dirjournal"
 )
@@ -24,7 +25,7 @@ import (
 // A publisher runs, is stopped, goes on, and is killed. A second one is told that
 // there is another, until that one is dead; the status can be read all the time.
 func TestSecondProcess(t *testing.T) {
-	dir, store := createDir(t)
+	dir, store := newSite(t)
 	child := exec.Command(os.Args[0], "-test.run=^$")
 	child.Env = append(os.Environ(), killChildDir+"="+dir)
 	in, err := child.StdinPipe()
@@ -41,7 +42,7 @@ func TestSecondProcess(t *testing.T) {
 
 	locked := func() {
 		t.Helper()
-		_, err := dirjournal.Open(filepath.Join(dir, "journal"))
+		_, err := dirjournal.Open(filepath.Join(dir, repotest.SiteJournal))
 		require.ErrorIs(t, err, repository.ErrLocked)
 	}
 	reader, err := dirjournal.OpenReader(filepath.Join(dir, "journal"))
@@ -85,7 +86,7 @@ func TestSecondProcess(t *testing.T) {
 	_, err = child.Process.Wait()
 	require.NoError(t, err)
 	dead := status()
-	repo, err := openDir(dir)
+	repo, err := openSite(dir)
 	require.NoError(t, err, "its lock ended with it")
 	require.GreaterOrEqual(t, status().Generation, dead.Generation)
 	require.NoError(t, repo.Close())

@@ -23,7 +23,6 @@ import (
 
 	"github.com/bindery-tuf/bindery/delegation"
 	"github.com/bindery-tuf/bindery/internal/repotest"
-	"github.com/bindery-tuf/bindery/keys"
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/repository/dirjournal"
 	"github.com/bindery-tuf/bindery/repository/dirstore"
@@ -48,7 +47,7 @@ func TestMain(m *testing.M) {
 // numbered from what its standard input says, prints the number of each that was
 // accepted, and publishes until it is killed.
 func killChild(dir string) error {
-	repo, err := openDir(dir)
+	repo, err := openSite(dir)
 	if err != nil {
 		return err
 	}
@@ -79,53 +78,22 @@ func numbered(n int64) repository.Item {
 	return repository.Item{ID: strconv.FormatInt(n, 10), Add: []roles.Target{file(path, strconv.FormatInt(n, 10))}}
 }
 
-// openDir opens the repository that TestKill made in a directory.
-func openDir(dir string) (*repository.Repository, error) {
-	seed, err := os.ReadFile(filepath.Join(dir, "seed"))
-	if err != nil {
-		return nil, err
-	}
-	signer, err := keys.NewSigner(ed25519.NewKeyFromSeed(seed))
-	if err != nil {
-		return nil, err
-	}
-	store, err := dirstore.Open(filepath.Join(dir, "metadata"))
-	if err != nil {
-		return nil, err
-	}
-	journal, err := dirjournal.Open(filepath.Join(dir, "journal"))
-	if err != nil {
-		return nil, err
-	}
-	return repository.Open(context.Background(), repository.Config{
-		Store: store, Journal: journal, Bins: signer, Snapshot: signer, Timestamp: signer,
-		MaxDelay: 2 * time.Millisecond, MaxPending: 50,
-	})
-}
-
-// createDir makes a repository that openDir opens.
-func createDir(t *testing.T) (string, *dirstore.Store) {
+// newSite makes a repository that openSite opens, also in another process.
+func newSite(t *testing.T) (dir string, store *dirstore.Store) {
 	t.Helper()
-	dir := t.TempDir()
-	seed := bytes.Repeat([]byte{7}, ed25519.SeedSize)
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "seed"), seed, 0o600))
-	signer, err := keys.NewSigner(ed25519.NewKeyFromSeed(seed))
-	require.NoError(t, err)
+	dir = t.TempDir()
 	layout, err := delegation.New("bins", 8, delegation.Succinct)
 	require.NoError(t, err)
-	c := repotest.NewCeremony(t, layout, time.Now())
-	c.NextRoot(func(r *roles.RootSpec) { r.Snapshot, r.Timestamp = repotest.Of(1, signer), repotest.Of(1, signer) })
-	c.NextBins(func(a *roles.Authority) { *a = repotest.Of(1, signer) })
-	store, err := dirstore.Create(filepath.Join(dir, "metadata"))
+	_, err = repotest.NewSite(t.Context(), t, dir, [ed25519.SeedSize]byte{7}, layout, repository.Config{})
 	require.NoError(t, err)
-	journal, err := dirjournal.Create(filepath.Join(dir, "journal"))
+	store, err = dirstore.Open(filepath.Join(dir, repotest.SiteStore))
 	require.NoError(t, err)
-	repo, err := repository.Create(t.Context(), repository.Config{
-		Store: store, Journal: journal, Bins: signer, Snapshot: signer, Timestamp: signer,
-	}, c.Documents())
-	require.NoError(t, err)
-	require.NoError(t, repo.Close())
 	return dir, store
+}
+
+// openSite has small generations and a queue that is often full.
+func openSite(dir string) (*repository.Repository, error) {
+	return repotest.OpenSite(context.Background(), dir, repository.Config{MaxDelay: 2 * time.Millisecond, MaxPending: 50})
 }
 
 // A publisher is killed again and again, at random moments. Every upload that it
@@ -135,7 +103,7 @@ func TestKill(t *testing.T) {
 	if testing.Short() {
 		kills = 5
 	}
-	dir, store := createDir(t)
+	dir, store := newSite(t)
 	accepted := map[int64]bool{}
 	rng := rand.New(rand.NewPCG(1, 2))
 	for k := range kills {
@@ -168,7 +136,7 @@ func TestKill(t *testing.T) {
 	}
 	require.Greater(t, len(accepted), kills)
 
-	repo, err := openDir(dir)
+	repo, err := openSite(dir)
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
@@ -186,7 +154,7 @@ func TestKill(t *testing.T) {
 	cancel()
 	require.NoError(t, <-done)
 	require.NoError(t, repo.Close())
-	timestamps := sealedTimestamps(t, filepath.Join(dir, "journal"))
+	timestamps := sealedTimestamps(t, filepath.Join(dir, repotest.SiteJournal))
 	t.Logf("%d kills, %d uploads accepted, %d generations", kills, len(accepted), len(timestamps))
 	repotest.CheckRepository(t, repotest.Published{
 		Store: store, Timestamps: timestamps, Want: slices.Collect(maps.Values(want)), Now: time.Now(),

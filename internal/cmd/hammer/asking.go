@@ -8,6 +8,7 @@ import (
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
+	"github.com/bindery-tuf/bindery/internal/repotest"
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/repository/dirstore"
 	"github.com/bindery-tuf/bindery/roles"
@@ -17,7 +18,7 @@ import (
 // a lane again and again. As soon as it is told that one is published, it looks
 // whether clients see that. A receipt would wake up too late to be caught lying.
 func ask(ctx context.Context, repo *repository.Repository, dir string, newest <-chan int, lane int) error {
-	store, err := dirstore.Open(filepath.Join(dir, "metadata"))
+	store, err := dirstore.Open(filepath.Join(dir, repotest.SiteStore))
 	if err != nil {
 		return err
 	}

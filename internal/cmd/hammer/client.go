@@ -8,6 +8,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
@@ -21,10 +22,11 @@ import (
 // client is an installer that updates again and again. It keeps its metadata, as
 // installers do.
 type client struct {
-	book *book
-	url  string
-	root []byte // version 1
-	dir  string
+	book      *book
+	url       string
+	root      []byte // version 1
+	dir       string
+	downloads *atomic.Int64
 
 	generation int64      // of its last update
 	counts     [lanes]int // what each lane's index said last
@@ -34,10 +36,11 @@ type client struct {
 // before it began.
 func (c *client) update(rng *rand.Rand, which ...int) (*updater.Updater, error) {
 	generation, published := c.book.floor()
-	cfg, err := config.New(c.url, c.root)
+	cfg, err := config.New(c.url+"/metadata", c.root)
 	if err != nil {
 		return nil, err
 	}
+	cfg.RemoteTargetsURL = c.url + "/targets"
 	cfg.LocalMetadataDir, cfg.LocalTargetsDir = c.dir, filepath.Join(c.dir, "targets")
 	cfg.Fetcher = &seeing{fetcher.NewDefaultFetcher(), c.book}
 	u, err := updater.New(cfg)
@@ -75,28 +78,28 @@ func (c *client) checkLane(rng *rand.Rand, u *updater.Updater, lane, promised in
 		return nil
 	}
 	index := target(indexPath(lane), n)
-	if err := checkTarget(u, index.Path, n, n); err != nil {
+	if err := c.checkTarget(u, index.Path, n, n); err != nil {
 		return err
 	}
 	for slot := range slots {
-		if err := checkTarget(u, slotPath(lane, slot), n, slotAfter(slot, n)); err != nil {
+		if err := c.checkTarget(u, slotPath(lane, slot), n, slotAfter(slot, n)); err != nil {
 			return err
 		}
 	}
 	// One that was added some time, and the one that comes next.
 	if n >= keeps {
 		k := keeps * (1 + rng.IntN(n/keeps))
-		if err := checkTarget(u, keptPath(lane, k), n, k); err != nil {
+		if err := c.checkTarget(u, keptPath(lane, k), n, k); err != nil {
 			return err
 		}
 	}
-	return checkTarget(u, keptPath(lane, n-n%keeps+keeps), n, 0)
+	return c.checkTarget(u, keptPath(lane, n-n%keeps+keeps), n, 0)
 }
 
 // checkKept holds every kept file of a lane against what was accepted.
-func checkKept(u *updater.Updater, lane, accepted int) error {
+func (c *client) checkKept(u *updater.Updater, lane, accepted int) error {
 	for k := keeps; k <= accepted; k += keeps {
-		if err := checkTarget(u, keptPath(lane, k), accepted, k); err != nil {
+		if err := c.checkTarget(u, keptPath(lane, k), accepted, k); err != nil {
 			return err
 		}
 	}
@@ -116,8 +119,8 @@ func readCount(u *updater.Updater, lane int) (int, error) {
 }
 
 // checkTarget requires that after n items path holds what item from put there, or
-// nothing if that is 0.
-func checkTarget(u *updater.Updater, path string, n, from int) error {
+// nothing if that is 0. It downloads the file if there is one.
+func (c *client) checkTarget(u *updater.Updater, path string, n, from int) error {
 	info, err := find(u, path)
 	switch {
 	case err != nil:
@@ -132,6 +135,17 @@ func checkTarget(u *updater.Updater, path string, n, from int) error {
 	if want := target(path, from); !same(info, want) {
 		return fmt.Errorf("after %d items: %s isn't what item %d put there", n, path, from)
 	}
+	if !isStored(path) {
+		return nil
+	}
+	_, data, err := u.DownloadTarget(info, filepath.Join(c.dir, "download"), "")
+	if err != nil {
+		return fmt.Errorf("after %d items: %s: %w", n, path, err)
+	}
+	if string(data) != content(path, from) {
+		return fmt.Errorf("after %d items: %s holds %.100q", n, path, data)
+	}
+	c.downloads.Add(1)
 	return nil
 }
 

@@ -34,6 +34,7 @@ type hammer struct {
 	out  io.Writer
 	book *book
 
+	began     time.Time
 	ceremony  *repotest.Ceremony
 	store     *dirstore.Store
 	url       string
@@ -42,15 +43,17 @@ type hammer struct {
 	roots     atomic.Int64
 	kills     atomic.Int64
 	refreshes atomic.Int64
+	downloads atomic.Int64 // of target files
 }
 
 func (h *hammer) run(ctx context.Context, duration time.Duration) error {
+	h.began = time.Now()
 	if err := h.prepare(ctx); err != nil {
 		return fmt.Errorf("prepare: %w", err)
 	}
-	server := httptest.NewServer(repository.Handler(h.store, nil, nil))
+	server := httptest.NewServer(repository.Handler(h.store, os.DirFS(filepath.Join(h.dir, targetsDir)), nil))
 	defer server.Close()
-	h.url = server.URL + "/metadata"
+	h.url = server.URL
 
 	over, stop := context.WithCancel(ctx)
 	defer stop()
@@ -69,6 +72,7 @@ func (h *hammer) run(ctx context.Context, duration time.Duration) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	defer h.progress()
 	return h.finalCheck(ctx)
 }
 
@@ -76,7 +80,7 @@ func (h *hammer) prepare(ctx context.Context) (err error) {
 	if h.ceremony, err = makeSite(ctx, h.dir, h.rng); err != nil {
 		return err
 	}
-	if h.store, err = dirstore.Open(filepath.Join(h.dir, "metadata")); err != nil {
+	if h.store, err = dirstore.Open(filepath.Join(h.dir, repotest.SiteStore)); err != nil {
 		return err
 	}
 	h.roots.Store(int64(len(h.ceremony.Documents().Roots)))
@@ -106,7 +110,7 @@ func (h *hammer) killUntil(ctx context.Context, deadline time.Time) error {
 			return err
 		}
 	}
-	if err := h.start(ctx, end{never: true}); err != nil {
+	if err := h.start(ctx, end{never: true, opened: true}); err != nil {
 		return err
 	}
 	return h.book.settled()
@@ -136,7 +140,7 @@ func (h *hammer) updateUntil(ctx context.Context, number int) error {
 }
 
 func (h *hammer) newClient(name string) *client {
-	return &client{book: h.book, url: h.url, root: h.root, dir: filepath.Join(h.dir, name)}
+	return &client{book: h.book, url: h.url, root: h.root, dir: filepath.Join(h.dir, name), downloads: &h.downloads}
 }
 
 // finalCheck is a new client that looks at everything.
@@ -155,7 +159,7 @@ func (h *hammer) finalCheck(ctx context.Context) error {
 		if c.counts[lane] != accepted {
 			return fmt.Errorf("lane %d: %d items were accepted, and %d are published", lane, accepted, c.counts[lane])
 		}
-		if err := checkKept(u, lane, accepted); err != nil {
+		if err := c.checkKept(u, lane, accepted); err != nil {
 			return fmt.Errorf("lane %d: %w", lane, err)
 		}
 	}
@@ -216,18 +220,22 @@ func (h *hammer) noteNames(ctx context.Context) error {
 }
 
 func (h *hammer) report(ctx context.Context) error {
-	start := time.Now()
 	tick := time.NewTicker(5 * time.Second)
 	defer tick.Stop()
 	for {
 		select {
 		case <-tick.C:
-			_, _, generation := h.book.counts()
-			fmt.Fprintf(h.out, "%v generation=%d roots=%d %s\n", time.Since(start).Round(time.Second), generation, h.roots.Load(), h.line())
+			h.progress()
 		case <-ctx.Done():
 			return nil
 		}
 	}
+}
+
+func (h *hammer) progress() {
+	_, _, generation := h.book.counts()
+	fmt.Fprintf(h.out, "%v generation=%d roots=%d downloads=%d %s\n",
+		time.Since(h.began).Round(time.Second), generation, h.roots.Load(), h.downloads.Load(), h.line())
 }
 
 func (h *hammer) line() string {

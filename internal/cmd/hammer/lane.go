@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/roles"
@@ -36,11 +37,16 @@ type count struct {
 	N int `json:"n"`
 }
 
+func content(path string, n int) string { return fmt.Sprintf("%s after %d items", path, n) }
+
 func target(path string, n int) roles.Target {
-	content := fmt.Sprintf("%s after %d items", path, n)
+	content := content(path, n)
 	sum := sha256.Sum256([]byte(content))
 	return roles.Target{Path: path, Length: int64(len(content)), Hashes: map[string]string{"sha256": hex.EncodeToString(sum[:])}}
 }
+
+// isStored tells whether there is a file to download for a path: for all that stay.
+func isStored(path string) bool { return strings.HasPrefix(path, "archive/") }
 
 func itemID(lane, n int) string { return fmt.Sprintf("%d-%d", lane, n) }
 

@@ -12,12 +12,13 @@
 // The first untruth ends the run with status 1:
 //
 //   - an accepted item is not published, or not whole, or not in order;
-//   - what was published shows the wrong target, or one that was not yet added;
+//   - what was published shows the wrong target, or one that was not yet added, or a
+//     file that can't be downloaded;
 //   - a receipt or an outcome names a generation that clients can't see at that
 //     moment, or another one when it is asked again;
 //   - a client fails in any way, or a version or content goes back;
 //   - a name has two contents;
-//   - the publisher ends by itself.
+//   - the publisher ends by itself, or another one may publish beside it.
 //
 // A kill loses nothing of the page cache: what a power cut does is tested with a
 // simulated disk.

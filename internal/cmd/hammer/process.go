@@ -10,8 +10,13 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/bindery-tuf/bindery/internal/repotest"
+	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/repository/dirjournal"
 )
 
 var errDied = errors.New("the publisher ended by itself")
@@ -46,10 +51,15 @@ func (h *hammer) start(ctx context.Context, end end) error {
 	}
 	killer := time.AfterFunc(time.Hour, func() { _ = cmd.Process.Kill() })
 	defer killer.Stop()
-	opened := func() {
-		if end.opened && !end.never {
+	opened := func() error {
+		if !end.opened {
+			return nil // it may be dead by now
+		}
+		err := h.locked()
+		if !end.never {
 			killer.Reset(end.after)
 		}
+		return err
 	}
 	if !end.opened && !end.never {
 		killer.Reset(end.after)
@@ -74,9 +84,21 @@ func (h *hammer) start(ctx context.Context, end end) error {
 	return fmt.Errorf("%w: %v: %s", errDied, waitErr, stderr.String())
 }
 
+// locked requires that nobody else can publish while a publisher lives.
+func (h *hammer) locked() error {
+	journal, err := dirjournal.Open(filepath.Join(h.dir, repotest.SiteJournal))
+	if err == nil {
+		return errors.Join(errors.New("the journal was opened a second time, beside the publisher"), journal.Close())
+	}
+	if !errors.Is(err, repository.ErrLocked) {
+		return err
+	}
+	return nil
+}
+
 // read takes down the lines of a publisher until it ends. A receipt's generation
 // must be visible by then.
-func (h *hammer) read(ctx context.Context, out io.Reader, opened func()) error {
+func (h *hammer) read(ctx context.Context, out io.Reader, opened func() error) error {
 	lines := bufio.NewReader(out)
 	for {
 		line, err := lines.ReadString('\n')
@@ -84,7 +106,9 @@ func (h *hammer) read(ctx context.Context, out io.Reader, opened func()) error {
 			return nil // it ended; a line without an end was cut by the kill
 		}
 		if line == "o\n" {
-			opened()
+			if err := opened(); err != nil {
+				return err
+			}
 			continue
 		}
 		var kind string

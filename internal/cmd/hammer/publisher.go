@@ -7,12 +7,16 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/bindery-tuf/bindery/internal/repotest"
 	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/repository/dirstore"
 )
 
 // publisherDir is the variable that makes this program the publisher of a site.
@@ -51,7 +55,11 @@ func publish(ctx context.Context, dir string, in io.Reader, out io.Writer) error
 		_, _ = io.Copy(io.Discard, in)
 		os.Exit(3) // whoever reads the lines is gone
 	}()
-	repo, err := openSite(ctx, dir)
+	repo, err := repotest.OpenSite(ctx, dir, siteConfig())
+	if err != nil {
+		return err
+	}
+	targets, err := dirstore.OpenTargets(filepath.Join(dir, targetsDir))
 	if err != nil {
 		return err
 	}
@@ -78,7 +86,7 @@ func publish(ctx context.Context, dir string, in io.Reader, out io.Writer) error
 			g.Go(func() error { return ask(ctx, repo, dir, newest, lane) })
 			g.Go(func() error {
 				defer close(newest)
-				return work(ctx, repo, tell, newest, lane, order, o.Settle)
+				return work(ctx, repo, targets, tell, newest, lane, order, o.Settle)
 			})
 			return g.Wait()
 		})
@@ -101,7 +109,7 @@ func (t *teller) tell(format string, args ...any) {
 
 // work is one lane: a goroutine that submits, and one that waits for receipts. It
 // hands each item that it submitted to newest, if that is waited for.
-func work(ctx context.Context, repo *repository.Repository, tell *teller, newest chan<- int, lane int, order laneOrders, settle bool) error {
+func work(ctx context.Context, repo *repository.Repository, targets *dirstore.Targets, tell *teller, newest chan<- int, lane int, order laneOrders, settle bool) error {
 	type submitted struct {
 		n       int
 		receipt *repository.Receipt
@@ -121,6 +129,9 @@ func work(ctx context.Context, repo *repository.Repository, tell *teller, newest
 	g.Go(func() error {
 		defer close(receipts)
 		submit := func(n int, isNew bool) error {
+			if err := store(ctx, targets, item(lane, n), n); err != nil {
+				return err
+			}
 			r, err := repo.Submit(ctx, item(lane, n))
 			for errors.Is(err, repository.ErrBusy) {
 				time.Sleep(5 * time.Millisecond)
@@ -159,4 +170,17 @@ func work(ctx context.Context, repo *repository.Repository, tell *teller, newest
 		}
 	})
 	return g.Wait()
+}
+
+// store keeps the files of an item that can be downloaded.
+func store(ctx context.Context, targets *dirstore.Targets, it repository.Item, n int) error {
+	for _, t := range it.Add {
+		if !isStored(t.Path) {
+			continue
+		}
+		if _, err := targets.Put(ctx, t.Path, strings.NewReader(content(t.Path, n))); err != nil {
+			return err
+		}
+	}
+	return nil
 }
