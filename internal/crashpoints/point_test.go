@@ -10,7 +10,7 @@ import (
 
 // A sample of the points that .ci/run tries, from every part of the histories.
 func TestSample(t *testing.T) {
-	points, err := crashpoints.Run(t, crashpoints.Options{Seed: 1, Every: 25}, func(f crashpoints.Failure) {
+	points, err := crashpoints.Run(t, crashpoints.Options{Seed: 1, Every: 41}, func(f crashpoints.Failure) {
 		t.Errorf("%v", f)
 	})
 	require.NoError(t, err)

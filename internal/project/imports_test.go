@@ -30,8 +30,8 @@ var layers = [][]string{
 	{"delegation"},
 	{"roles/ceremony"},
 	{"repository"},
-	{"repository/..."},                       // stores, journals, and the suites for them
-	{"internal/faulty", "internal/repotest"}, // what tests are made of
+	{"repository/..."}, // stores, journals, and the suites for them
+	{"internal/faulty", "internal/repotest", "internal/mutation"}, // what tests are made of
 	{"internal/crashpoints"},
 	{"internal/..."}, // tests of the whole, and commands
 	{"examples/..."},
@@ -84,7 +84,7 @@ func TestMayImport(t *testing.T) {
 // What lies in internal for tests must not be linked into a user's program.
 func TestNoTestCodeInPrograms(t *testing.T) {
 	for _, p := range list(t, "-deps", "./examples/...") {
-		for _, name := range []string{"internal/repotest", "internal/faulty", "internal/crashfs", "keys/keystest", "repository/storetest"} {
+		for _, name := range []string{"internal/repotest", "internal/faulty", "internal/crashfs", "internal/mutation", "keys/keystest", "repository/storetest"} {
 			require.NotEqual(t, module+"/"+name, p.ImportPath)
 		}
 		require.NotEqual(t, "testing", p.ImportPath)

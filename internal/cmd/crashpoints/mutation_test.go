@@ -1,22 +1,14 @@
 package main
 
 import (
-	"encoding/json"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strings"
 	"testing"
 
-	"github.com/stretchr/testify/require"
+	"github.com/bindery-tuf/bindery/internal/mutation"
 )
-
-// edit replaces the one place in a file where old is.
-type edit struct{ file, old, new string }
 
 // mutations are mistakes of the kind that this command is to notice. Each is
 // compiled in with an overlay; the tree isn't touched.
-var mutations = map[string][]edit{
+var mutations = map[string][]mutation.Edit{
 	"store: a file isn't synced": {
 		{"internal/disk/disk.go", "err = f.Sync()", "err = nil"},
 	},
@@ -34,6 +26,12 @@ var mutations = map[string][]edit{
 	"store: its own directory isn't synced": {
 		{"repository/dirstore/root.go", "err := r.fsys.SyncDir(filepath.Join(r.dir, \"..\"))", "err := error(nil)"},
 	},
+	"store: what a killed process created is taken for durable": {
+		{"repository/dirstore/root.go", "if err := r.writeFormat(r.fsys.Rename); err != nil {", "if err := error(nil); err != nil {"},
+	},
+	"store: what a failed sync lost is left behind": {
+		{"repository/dirstore/dirstore.go", "\t\tr.fsys.Remove(own)\n\t\tr.fsys.Remove(r.dir)\n", ""},
+	},
 	"journal: a frame isn't synced": {
 		{"repository/dirjournal/file.go", "err = s.file.Sync()", "err = nil"},
 	},
@@ -48,6 +46,15 @@ var mutations = map[string][]edit{
 	},
 	"journal: an outcome shows before its commit": {
 		{"repository/dirjournal/journal.go", "case e.committed:", "case e.sealed > 0:"},
+	},
+	"journal: a segment that has more than its beginning is replaced": {
+		{"repository/dirjournal/open.go", "if e.bare && replaceable(e.header) {", "if replaceable(e.header) {"},
+	},
+	"engine: an altered bin is taken for what was published": {
+		{"repository/generation.go", "case blobOf(data) != b.blob:", "case false:"},
+	},
+	"engine: an item is published before one that waits for the same path": {
+		{"repository/plan.go", "held[path] = true", "held[path] = false"},
 	},
 	"engine: the timestamp is swapped before the snapshot is written": {
 		{"repository/generation.go", "if err := p.cfg.Store.Create(ctx, name, snapshotFile); err != nil {", "p.late, p.lateName = snapshotFile, name\n\tif err := error(nil); err != nil {"},
@@ -73,50 +80,5 @@ var mutations = map[string][]edit{
 // TestMutations shows that the checks can fail: each mutation is noticed. It
 // compiles and runs the command for each, and so runs only where it is asked for.
 func TestMutations(t *testing.T) {
-	if os.Getenv("BINDERY_MUTATIONS") == "" {
-		t.Skip("BINDERY_MUTATIONS is not set")
-	}
-	root, err := filepath.Abs("../../..")
-	require.NoError(t, err)
-	for name, edits := range mutations {
-		t.Run(name, func(t *testing.T) {
-			program := filepath.Join(t.TempDir(), "crashpoints")
-			build := exec.CommandContext(t.Context(), "go", "build", "-overlay", overlay(t, root, edits), "-o", program, ".")
-			out, err := build.CombinedOutput()
-			require.NoError(t, err, string(out))
-			out, err = exec.CommandContext(t.Context(), program, "-n", "6000", "-first").CombinedOutput()
-			var exit *exec.ExitError
-			require.ErrorAs(t, err, &exit, "nobody noticed: %s", out)
-			require.Equal(t, 1, exit.ExitCode(), string(out))
-			t.Logf("%.400s", out)
-		})
-	}
-}
-
-// overlay writes the changed files and what go build wants to know of them.
-func overlay(t *testing.T, root string, edits []edit) string {
-	dir := t.TempDir()
-	changed := map[string]string{}
-	for _, e := range edits {
-		name := filepath.Join(root, filepath.FromSlash(e.file))
-		source, ok := changed[name]
-		if !ok {
-			data, err := os.ReadFile(name)
-			require.NoError(t, err)
-			source = string(data)
-		}
-		require.Equal(t, 1, strings.Count(source, e.old), "%s: %s", e.file, e.old)
-		changed[name] = strings.Replace(source, e.old, e.new, 1)
-	}
-	replace := map[string]string{}
-	for name, source := range changed {
-		to := filepath.Join(dir, strings.ReplaceAll(filepath.Base(name), ".go", "_mutated.go"))
-		require.NoError(t, os.WriteFile(to, []byte(source), 0o600))
-		replace[name] = to
-	}
-	data, err := json.Marshal(map[string]any{"Replace": replace})
-	require.NoError(t, err)
-	file := filepath.Join(dir, "overlay.json")
-	require.NoError(t, os.WriteFile(file, data, 0o600))
-	return file
+	mutation.RequireNoticed(t, mutations, "-n", "6000", "-first")
 }

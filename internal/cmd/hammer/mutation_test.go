@@ -1,0 +1,45 @@
+package main
+
+import (
+	"testing"
+
+	"github.com/bindery-tuf/bindery/internal/mutation"
+)
+
+// mutations are mistakes of the kind that this command is to notice, within a
+// few seconds: where that takes a kill at some moment, there are several a second.
+var mutations = map[string][]mutation.Edit{
+	"journal: an outcome shows before its commit": {
+		{"repository/dirjournal/journal.go", "case e.committed:", "case e.sealed > 0:"},
+	},
+	"journal: an item is accepted before it is written": {
+		{"repository/dirjournal/writer.go", "\t\terr := j.serve(g)\n\t\tfor _, r := range g.requests {\n\t\t\tr.done <- err\n\t\t}", "\t\tfor _, r := range g.requests {\n\t\t\tif r.items != nil {\n\t\t\t\tr.done <- nil\n\t\t\t}\n\t\t}\n\t\terr := j.serve(g)\n\t\tfor _, r := range g.requests {\n\t\t\tif r.items == nil {\n\t\t\t\tr.done <- err\n\t\t\t}\n\t\t}"},
+	},
+	"journal: it isn't locked": {
+		{"internal/disk/lock_flock.go", "err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)", "err = syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB)"},
+	},
+	"engine: the timestamp is swapped before the snapshot is written": {
+		{"repository/generation.go", "if err := p.cfg.Store.Create(ctx, name, snapshotFile); err != nil {", "p.late, p.lateName = snapshotFile, name\n\tif err := error(nil); err != nil {"},
+		{"repository/publisher.go", "\trec, err := p.state.record(KindCommit,", "\tif p.late != nil {\n\t\tif err := p.cfg.Store.Create(ctx, p.lateName, p.late); err != nil {\n\t\t\treturn err\n\t\t}\n\t}\n\trec, err := p.state.record(KindCommit,"},
+		{"repository/publisher.go", "\tcfg     Config\n", "\tcfg     Config\n\tlate []byte\n\tlateName string\n"},
+	},
+	"engine: a burnt version is used again": {
+		{"repository/generation.go", "gen := p.state.planned + 1", "gen := p.state.generation + 1"},
+		{"repository/state.go", "r.Generation <= s.planned || s.sealed != nil", "s.sealed != nil"},
+	},
+	"engine: of two items for one path the older one wins": {
+		{"repository/plan.go", "out.edits[bin] = append(out.edits[bin], edits...)", "out.edits[bin] = append(edits, out.edits[bin]...)"},
+	},
+	"engine: an item is published without what it removes": {
+		{"repository/plan.go", "edits[bin] = append(edits[bin], e)", "if e.Target != nil {\n\t\t\tedits[bin] = append(edits[bin], e)\n\t\t}"},
+	},
+	"targets: a file is kept under another hash": {
+		{"repository/dirstore/targets.go", "target.Hashes[algorithm]+\".\"+file", "target.Hashes[algorithm][1:]+\"0.\"+file"},
+	},
+}
+
+// TestMutations shows that the hammer can find something: each mutation is noticed.
+// It compiles and runs the command for each, and so runs only where it is asked for.
+func TestMutations(t *testing.T) {
+	mutation.RequireNoticed(t, mutations, "-duration", "30s", "-seed", "1")
+}
