@@ -57,6 +57,8 @@ var commands = []command{
 	{"status", "-dir DIR", "say who is missing, and what expires", status},
 	{"verify", "-dir DIR", "check the finished documents, or cards", verify},
 	{"sheet", "-dir DIR", "print the record of the ceremony", sheet},
+	{"backup", "-dir DIR -out ARCHIVE [FILE...]", "make an encrypted archive, of everything or for a publisher", backup},
+	{"restore", "-dir DIR ARCHIVE", "bring an archive back, into a new folder", restore},
 }
 
 func (a *app) run(ctx context.Context, args []string) int {

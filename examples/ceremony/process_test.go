@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"testing"
 
+	"filippo.io/age"
 	"github.com/stretchr/testify/require"
 )
 
@@ -87,6 +88,11 @@ func TestFullStick(t *testing.T) {
 	bob, _ := s.sign("Bob")
 	require.NoError(t, os.Mkdir(s.path("stick"), 0o700))
 	self := binary(t)
+	identity, err := age.GenerateX25519Identity()
+	require.NoError(t, err)
+	s.write("age.key", identity.String()+"\n")
+	s.write("age.recipients", identity.Recipient().String()+"\n")
+	s.run(done, "", "backup", "-dir", s.path("repo"), "-out", s.path("all.age"), "-recipients", s.path("age.recipients"))
 	// In a mount namespace of its own; the program is refused in the end, so that
 	// the script goes on and lists what is there.
 	full := func(command string) string {
@@ -112,6 +118,8 @@ func TestFullStick(t *testing.T) {
 	for command, want := range map[string]string{
 		"sign" + now + "-clock-is-right -key Ada.key -notebook note -out stick/a.json -confirm " + s.digest().Groups()[0] + " -passphrase-fd 0 repo/open/request.json <pass": "the response: write stick/a.json: nothing was written: ",
 		"sheet" + now + "-dir repo -out stick/sheet.txt":                                            "write stick/sheet.txt: nothing was written: ",
+		"backup -dir repo -out stick/new.age -recipients age.recipients":                            "write stick/new.age: nothing was written: ",
+		"restore -dir stick/new -identity age.key all.age":                                          "all.age: nothing was restored: ",
 		"keygen -name Zoe -passphrase-fd 0 stick/zoe.key <pass":                                     "no space left on device",
 		"init" + now + "-dir stick/new -bins 4 -holder Ada.key.card.json -online web.key.card.json": "no space left on device",
 	} {

@@ -26,9 +26,12 @@ func writeNew(name string, data []byte) error {
 // replace is writeNew that replaces an existing file at once.
 func replace(name string, data []byte) error { return writeTemp(name, data, os.Rename) }
 
+// tempPrefix is what the names of files and folders begin with while they are written.
+const tempPrefix = ".ceremony-"
+
 // writeTemp writes a temporary file beside name and has place bring it there.
 func writeTemp(name string, data []byte, place func(from, to string) error) error {
-	f, err := os.CreateTemp(filepath.Dir(name), ".ceremony-*")
+	f, err := os.CreateTemp(filepath.Dir(name), tempPrefix+"*")
 	if err != nil {
 		return err
 	}
@@ -81,7 +84,9 @@ func syncDir(dir string) error {
 const maxFile = 64 << 20
 
 // readFile reads a regular file of a size that a ceremony's can have.
-func readFile(name string) ([]byte, error) {
+func readFile(name string) ([]byte, error) { return readUpTo(name, maxFile) }
+
+func readUpTo(name string, limit int64) ([]byte, error) {
 	info, err := os.Stat(name)
 	if err != nil {
 		return nil, err
@@ -94,9 +99,9 @@ func readFile(name string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err == nil && len(data) > maxFile {
-		err = fmt.Errorf("%s has more than %d bytes: no file of a ceremony", name, maxFile)
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(data)) > limit {
+		err = fmt.Errorf("%s has more than %d bytes: no file of a ceremony", name, limit)
 	}
 	return data, err
 }
@@ -104,10 +109,11 @@ func readFile(name string) ([]byte, error) {
 // makeDir has fill make the contents of a folder under a temporary name, and renames
 // it, so that the folder is there whole or not at all.
 func makeDir(dir string, fill func(temporary string) error) error {
+	dir = filepath.Clean(dir) // "name/" has the wrong parent
 	if _, err := os.Lstat(dir); err == nil {
 		return fmt.Errorf("%s exists already", dir)
 	}
-	temporary, err := os.MkdirTemp(filepath.Dir(dir), ".ceremony-*")
+	temporary, err := os.MkdirTemp(filepath.Dir(dir), tempPrefix+"*")
 	if err != nil {
 		return err
 	}
