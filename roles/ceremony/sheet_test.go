@@ -47,5 +47,13 @@ func TestSheet(t *testing.T) {
 	}
 	require.NotContains(t, page.String(), "<sold>")
 	require.NotContains(t, page.String(), "Cleo <b>")
+	groups := r.Digest().Groups()
+	require.Contains(t, page.String(), "<td><small>1</small>"+groups[0]+"</td>")
+	require.Contains(t, page.String(), "</tr><tr><td><small>5</small>"+groups[4]+"</td>")
+	mark := r.Steps()[0].Digest.Groups()
+	require.Contains(t, page.String(), `<p class="lead"><span class="half">`+strings.Join(mark[:4], " ")+
+		`</span> <span class="half">`+strings.Join(mark[4:], " ")+`</span>`, "a line breaks between halves only")
+	require.Contains(t, page.String(), "<tr><td>Ada<br>")
+	require.Equal(t, 1, strings.Count(page.String(), "<td>signed</td><td></td><td></td>"))
 	require.Contains(t, page.String(), "Bob&#39;s key was stolen &amp; &lt;sold&gt;")
 }
