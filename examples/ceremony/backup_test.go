@@ -94,7 +94,9 @@ func TestBackupOfOnlineParts(t *testing.T) {
 	}
 	s.run(done, "", "verify", "-dir", s.path("publisher"))
 
-	// Of a folder that was restored, with its files, a backup can be made again.
+	// Of a folder that was restored, with its files, a backup can be made again; also
+	// if it was unpacked by hand.
+	s.write("publisher/"+archiveHead, headOfArchive)
 	s.run(done, "", "backup", "-dir", s.path("publisher"), "-out", s.path("again.age"), "-recipients", s.path("age.recipients"), s.path("web.key"))
 	s.run(done, "", "restore", "-dir", s.path("again"), "-identity", s.path("age.key"), s.path("again.age"))
 	require.Equal(t, got, tree(t, s.path("again")))
@@ -215,6 +217,12 @@ func TestRestoreRefuses(t *testing.T) {
 	} {
 		s.refuse("nothing was restored: "+errAltered.Error(), "", "restore", "-dir", dir, "-identity", identity, damaged())
 	}
+	// An archive that would need gigabytes of memory to open, from somebody else.
+	word, err := os.ReadFile(byWord)
+	require.NoError(t, err)
+	greedy := strings.Replace(string(word), " 18\n", " 21\n", 1)
+	require.NotEqual(t, string(word), greedy)
+	s.refuse("scrypt work factor too large: 21", "word\n", "restore", "-dir", dir, "-passphrase-fd", "0", s.write("greedy.age", greedy))
 	s.nothingLeft()
 }
 
