@@ -31,8 +31,9 @@
 // Each signature costs one call, and is verified before it is used: a generation
 // whose snapshot and timestamp are signed here costs two.
 //
-// A request carries its CRC-32C, which the service must say it compared. The
-// CRC-32C of the answer is compared here, and so is the name of the key in it.
+// A request carries its CRC-32C, which the service must say it compared; what it
+// says was damaged is sent again. The CRC-32C of the answer is compared here, and
+// so is the name of the key in it.
 //
 // # When the service does not answer, or says no
 //

@@ -2,6 +2,7 @@ package gcpkms
 
 import (
 	"fmt"
+	"strings"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -13,6 +14,7 @@ import (
 const (
 	fewerCalls = "throttled: make fewer calls a second (Config.PerSecond), or have the project's quota raised"
 	inside     = "the service could not be reached or failed inside"
+	damaged    = "what was sent was damaged on the way"
 	findIt     = "there is no such key: is the name right? Or put another key into the root"
 	enableIt   = "only an enabled version signs: wait until it is made, enable or restore it, or put another key into the root"
 	otherKind  = "it does not sign, or is of another kind than the public key it was opened with: import it again"
@@ -47,6 +49,11 @@ func explain(err error) error {
 		return err
 	}
 	err = said.Err() // as one line: the SDK's text has the details on lines of their own
+	// The service's data integrity guidelines say to ask again, but only the text
+	// tells this error from others. What was sent is right: its checksum is made here.
+	if said.Code() == codes.InvalidArgument && strings.Contains(said.Message(), "The checksum in field ") {
+		return fmt.Errorf("%w: %s (%w)", keys.ErrUnavailable, damaged, err)
+	}
 	if m, ok := meanings[said.Code()]; ok {
 		return fmt.Errorf("%w: %s (%w)", m.kind, m.advice, err)
 	}

@@ -234,9 +234,10 @@ func (k fakeKey) sign(req *kmspb.AsymmetricSignRequest) ([]byte, error) {
 		return refuse("data is %d bytes long; the limit is %d.", len(req.Data), maxData)
 	case req.Digest != nil && len(digest) != sha256.Size:
 		return refuse("A SHA-256 digest is required.")
-	case req.DigestCrc32C != nil && req.DigestCrc32C.Value != checksum(digest).Value,
-		req.DataCrc32C != nil && req.DataCrc32C.Value != checksum(req.Data).Value:
-		return refuse("The checksum did not match.")
+	case req.DigestCrc32C != nil && req.DigestCrc32C.Value != checksum(digest).Value:
+		return refuse("The checksum in field digest_crc32c did not match the data in field digest.")
+	case req.DataCrc32C != nil && req.DataCrc32C.Value != checksum(req.Data).Value:
+		return refuse("The checksum in field data_crc32c did not match the data in field data.")
 	}
 	var opts crypto.SignerOpts = crypto.SHA256
 	switch k.algorithm {

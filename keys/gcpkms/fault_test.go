@@ -12,8 +12,10 @@ import (
 
 	"cloud.google.com/go/kms/apiv1/kmspb"
 	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/bindery-tuf/bindery/keys"
 	"github.com/bindery-tuf/bindery/keys/gcpkms"
@@ -176,6 +178,44 @@ func TestRawRequestNotCompared(t *testing.T) {
 		require.ErrorContains(t, err, "did not compare the checksum")
 		require.Len(t, fake.took(), 2)
 	})
+}
+
+// A request that is damaged on the way is one that the service refuses, not one
+// that the key is wrong for.
+func TestRequestDamaged(t *testing.T) {
+	for _, a := range []algorithm{p256, ed} {
+		synctest.Test(t, func(t *testing.T) {
+			fake := newFake()
+			fake.keys[name] = enabled(a)
+			fake.start(t)
+			left := 1 // requests to damage
+			damage := func(ctx context.Context, method string, in, out any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+				if sign, ok := in.(*kmspb.AsymmetricSignRequest); ok && left > 0 {
+					left--
+					damaged := proto.CloneOf(sign)
+					if damaged.Digest == nil {
+						damaged.Data[0] ^= 1
+					} else {
+						damaged.Digest.GetSha256()[0] ^= 1
+					}
+					in = damaged
+				}
+				return invoke(ctx, method, in, out, conn, opts...)
+			}
+			client, err := gcpkms.New(gcpkms.Config{KMS: fake.client(t, grpc.WithUnaryInterceptor(damage))})
+			require.NoError(t, err)
+			s := newSigner(t, fake, client)
+			_, err = s.Sign(t.Context(), []byte("message"))
+			require.NoError(t, err)
+			require.Len(t, fake.took(), 2)
+
+			left = 5
+			_, err = s.Sign(t.Context(), []byte("message"))
+			onlyIs(t, err, keys.ErrUnavailable)
+			require.ErrorContains(t, err, "after 5 attempts: key unavailable for now: what was sent was damaged on the way")
+			require.Len(t, fake.took(), 5)
+		})
+	}
 }
 
 // The SDK would try again where Attempts says not to.
