@@ -32,6 +32,7 @@ var meanings = map[codes.Code]struct {
 	codes.Unavailable:        {keys.ErrUnavailable, inside},
 	codes.DeadlineExceeded:   {keys.ErrUnavailable, inside},
 	codes.Aborted:            {keys.ErrUnavailable, inside},
+	codes.Canceled:           {keys.ErrUnavailable, inside}, // by a proxy: if by the caller, its context says so
 	codes.Internal:           {keys.ErrUnavailable, inside},
 	codes.Unknown:            {keys.ErrUnavailable, inside}, // a proxy's HTTP status
 	codes.NotFound:           {keys.ErrUnusable, findIt},

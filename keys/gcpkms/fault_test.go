@@ -88,6 +88,7 @@ var faults = map[string]struct {
 	"down":          {failing(status.Error(codes.Unavailable, "maintenance")), keys.ErrUnavailable, "maintenance", 5},
 	"failed inside": {failing(status.Error(codes.Internal, "bad luck")), keys.ErrUnavailable, "bad luck", 5},
 	"aborted":       {failing(status.Error(codes.Aborted, "bad luck")), keys.ErrUnavailable, "bad luck", 5},
+	"canceled":      {failing(status.Error(codes.Canceled, "stream reset")), keys.ErrUnavailable, "stream reset", 5},
 	"too late":      {failing(status.Error(codes.DeadlineExceeded, "bad luck")), keys.ErrUnavailable, "bad luck", 5},
 	"unknown":       {failing(status.Error(codes.Unknown, "bad gateway")), keys.ErrUnavailable, "bad gateway", 5},
 	"not offered":   {failing(status.Error(codes.Unimplemented, "no such method")), nil, "no such method", 1},
