@@ -10,6 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/arn"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/smithy-go"
 
 	"github.com/bindery-tuf/bindery/keys"
 	"github.com/bindery-tuf/bindery/keys/internal/remote"
@@ -97,7 +98,13 @@ func (c credentials) Retrieve(ctx context.Context) (aws.Credentials, error) {
 type credentialsError struct{ cause error }
 
 func (e credentialsError) Error() string {
-	return fmt.Sprintf("%v: there are no AWS credentials, or they could not be renewed: %v", keys.ErrDenied, e.cause)
+	cause := e.cause.Error()
+	// STS, too, may quote what had to be signed, session token included.
+	var answer smithy.APIError
+	if errors.As(e.cause, &answer) && meanings[answer.ErrorCode()].silent {
+		cause = fmt.Sprintf("%s (%s)", checkSecret, answer.ErrorCode())
+	}
+	return fmt.Sprintf("%v: there are no AWS credentials, or they could not be renewed: %s", keys.ErrDenied, cause)
 }
 
 func (e credentialsError) Unwrap() []error { return []error{keys.ErrDenied, e.cause} }

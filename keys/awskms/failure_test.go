@@ -16,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
+	"github.com/aws/smithy-go"
 	"github.com/stretchr/testify/require"
 
 	"github.com/bindery-tuf/bindery/internal/fakekms"
@@ -208,6 +209,22 @@ func TestNoCredentials(t *testing.T) {
 	_, err = signer.Sign(t.Context(), []byte("message"))
 	require.ErrorIs(t, err, keys.ErrDenied)
 	require.Zero(t, s.Calls("Sign"))
+}
+
+// Who gives out credentials may quote the session token they are renewed with.
+func TestCredentialsRefusedQuotingSecret(t *testing.T) {
+	s := newService(t)
+	cfg := account(s.url, publisher)
+	cfg.Credentials = aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+		return aws.Credentials{}, fmt.Errorf("failed to refresh cached credentials, %w", &smithy.GenericAPIError{
+			Code: "SignatureDoesNotMatch", Message: "The Canonical String for this request should have been 'POST\n/\nx-amz-security-token:" + sessionToken + "'"})
+	})
+	arn, signer := s.newSigner(t, types.KeySpecEccNistP256, awskms.Config{AWS: cfg})
+	_, err := signer.Sign(t.Context(), []byte("message"))
+	require.ErrorIs(t, err, keys.ErrDenied)
+	require.ErrorContains(t, err, arn)
+	require.ErrorContains(t, err, "could not be renewed: are secret key, region and clock right? (SignatureDoesNotMatch)")
+	require.NotContains(t, fmt.Sprintf("%v %+v %#v", err, err, err), sessionToken)
 }
 
 // The context ends while KMS is waited for.
