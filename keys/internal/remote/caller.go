@@ -121,9 +121,12 @@ func (c *Caller) attempt(ctx context.Context, call func(context.Context) error) 
 	limited, cancel := context.WithTimeout(ctx, c.limits.CallTimeout)
 	defer cancel()
 	err := call(limited)
-	if err != nil && limited.Err() != nil {
-		// The text only: a caller must not take it for the end of its own context.
+	// The text only: a caller must not take it for the end of its own context.
+	switch {
+	case err != nil && limited.Err() != nil:
 		return fmt.Errorf("%w: no answer within %v (%v)", keys.ErrUnavailable, c.limits.CallTimeout, err)
+	case errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled):
+		return fmt.Errorf("%w: no answer within a time limit of the client's own (%v)", keys.ErrUnavailable, err)
 	}
 	return err
 }

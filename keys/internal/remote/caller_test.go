@@ -156,6 +156,20 @@ func TestCallTimeout(t *testing.T) {
 	})
 }
 
+// A time limit that an SDK has by itself, as an http.Client may, is not the
+// caller's either.
+func TestTimeoutOfClient(t *testing.T) {
+	for _, of := range []error{context.DeadlineExceeded, context.Canceled} {
+		c := newCaller(t, Limits{PerSecond: 1e9, Attempts: 2})
+		calls := 0
+		err := c.Do(t.Context(), "k", func(context.Context) error { calls++; return fmt.Errorf("post: %w", of) })
+		require.Equal(t, 2, calls)
+		require.ErrorIs(t, err, keys.ErrUnavailable)
+		require.NotErrorIs(t, err, of)
+		require.ErrorContains(t, err, "post: "+of.Error())
+	}
+}
+
 // A context that ends during a call decides what the error is, whatever the call
 // made of it, and what the service said before is kept.
 func TestContextDuringCall(t *testing.T) {
