@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"slices"
+	"regexp"
 	"strings"
 )
 
@@ -16,9 +16,13 @@ const (
 	uriPunctuation = "-._~" + ":/?@" + "!$&'()*+,;="
 )
 
-// secrets are the names under which people put secrets into URIs; pin-value is
-// that of RFC 7512.
-var secrets = []string{"pin", "pin-value", "password", "passwd", "passphrase", "secret"}
+// secretName matches names under which people put secrets into URIs, pin-value of
+// RFC 7512 among them. What is nearly such a name counts: the error of an opener
+// that does not know it would show what follows it.
+var secretName = regexp.MustCompile(`(?i)^(pin[a-z0-9_-]*|[a-z0-9_-]*(pin|pass[a-z0-9_-]*|pwd|secret[a-z0-9_-]*))$`)
+
+// pinSource is the attribute of RFC 7512 that says where a PIN is.
+const pinSource = "pin-source"
 
 // splitURI returns the scheme of a URI and what follows the colon. No error
 // shows more of the URI than the scheme or the name of an attribute: the rest may
@@ -68,7 +72,7 @@ func refuseSecrets(place string) error {
 		if err != nil {
 			return err
 		}
-		if slices.Contains(secrets, strings.ToLower(name)) {
+		if secretName.MatchString(name) && name != pinSource {
 			return fmt.Errorf("attribute %q: a secret does not belong into a URI, where logs and process lists show it", name)
 		}
 	}
