@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
@@ -53,11 +54,18 @@ func (c *Client) importKey(ctx context.Context, name string) (string, *keys.Publ
 	if err := checkARN(arn); err != nil {
 		return "", nil, fmt.Errorf("KMS says it is %q: %w", arn, err)
 	}
+	if checkARN(name) == nil && name != arn {
+		return "", nil, fmt.Errorf("KMS described another key, %q", arn)
+	}
 	var der []byte
 	err = c.caller.Do(ctx, arn, func(ctx context.Context) error {
 		out, err := c.kms.GetPublicKey(ctx, &kms.GetPublicKeyInput{KeyId: &arn}, inRegionOf(arn))
 		if err != nil {
 			return explain(err)
+		}
+		// KMS answers with the ARN; emulators with the ID at its end.
+		if answered := aws.ToString(out.KeyId); answered != arn && !strings.HasSuffix(arn, ":key/"+answered) {
+			return fmt.Errorf("KMS returned the public key of another key, %q", answered)
 		}
 		der = out.PublicKey
 		return nil

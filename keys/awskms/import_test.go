@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -164,7 +165,7 @@ func TestImportNonsense(t *testing.T) {
 		name := s.newKey(t, spec, types.KeyUsageTypeSignVerify)
 		out, err := s.admin.GetPublicKey(t.Context(), &kms.GetPublicKeyInput{KeyId: &name})
 		require.NoError(t, err)
-		return fmt.Sprintf(`{"PublicKey":%q}`, base64.StdEncoding.EncodeToString(out.PublicKey))
+		return fmt.Sprintf(`{"KeyId":%q,"PublicKey":%q}`, arn, base64.StdEncoding.EncodeToString(out.PublicKey))
 	}
 	for _, test := range []struct {
 		name    string
@@ -179,7 +180,13 @@ func TestImportNonsense(t *testing.T) {
 			`it does not sign with ED25519_SHA_512, which TUF clients verify, but with ["ED25519_PH_SHA_512"] only`},
 		{"being made", map[string]string{describe: `{"KeyMetadata":{"KeyId":"1","KeyState":"Creating"}}`}, keys.ErrUnusable,
 			`its state is "Creating", want "Enabled"`},
-		{"no public key", map[string]string{describe: p256, get: `{}`}, nil, "the public key KMS returned: "},
+		{"description of another key", map[string]string{describe: metadata(arn+"2", "ECC_NIST_P256", "ECDSA_SHA_256")}, nil,
+			`KMS described another key, "` + arn + `2"`},
+		{"public key of another key", map[string]string{describe: p256, get: strings.Replace(public(types.KeySpecEccNistP256), arn, arn+"2", 1)}, nil,
+			`KMS returned the public key of another key, "` + arn + `2"`},
+		{"public key of no key", map[string]string{describe: p256, get: strings.Replace(public(types.KeySpecEccNistP256), arn, "", 1)}, nil,
+			`KMS returned the public key of another key, ""`},
+		{"no public key", map[string]string{describe: p256, get: `{"KeyId":"` + arn + `"}`}, nil, "the public key KMS returned: "},
 		{"public key of another kind", map[string]string{describe: p256, get: public(types.KeySpecEccNistEdwards25519)}, nil,
 			"KMS says it is of KeySpec ECC_NIST_P256, but returned the public key of an ed25519 key"},
 		{"public key on P-384", map[string]string{describe: p256, get: public(types.KeySpecEccNistP384)}, keys.ErrUnsupported,
