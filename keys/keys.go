@@ -39,7 +39,8 @@ type Signer interface {
 	// Sign returns the signature of message as TUF metadata holds it, and does
 	// not keep or change message. A message larger than MaxMessage is refused
 	// with an error that wraps ErrTooLarge, before anything is sent anywhere. When
-	// the context ends first, the error wraps the context's.
+	// the context ends first, the error wraps the context's. Errors name the key by
+	// its ID and show no secret.
 	Sign(ctx context.Context, message []byte) ([]byte, error)
 }
 

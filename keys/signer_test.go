@@ -53,7 +53,7 @@ func (limited) MaxMessage() int { return 4096 }
 
 func (s limited) Sign(ctx context.Context, message []byte) ([]byte, error) {
 	if len(message) > s.MaxMessage() {
-		return nil, fmt.Errorf("%d bytes: %w", len(message), keys.ErrTooLarge)
+		return nil, fmt.Errorf("sign with key %s: %d bytes: %w", s.Public().ID(), len(message), keys.ErrTooLarge)
 	}
 	return s.MemorySigner.Sign(ctx, message)
 }

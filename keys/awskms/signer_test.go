@@ -24,7 +24,7 @@ func TestSigner(t *testing.T) {
 	} {
 		t.Run(string(spec), func(t *testing.T) {
 			_, signer := s.newSigner(t, spec, awskms.Config{})
-			keystest.TestSigner(t, func(*testing.T) keys.Signer { return signer })
+			keystest.TestSigner(t, func(*testing.T) keys.Signer { return signer }, secretKey, sessionToken)
 		})
 	}
 }

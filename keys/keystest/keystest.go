@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -33,8 +34,9 @@ const (
 
 // TestSigner runs the suite. newSigner is called once for each part and may open
 // the same key each time, or a new one. Some 40 signatures are made, of messages of 1
-// byte and more.
-func TestSigner(t *testing.T, newSigner func(t *testing.T) keys.Signer) {
+// byte and more. No error and no signer that is printed may show any of the
+// secrets, such as a PIN or the key of an account.
+func TestSigner(t *testing.T, newSigner func(t *testing.T) keys.Signer, secrets ...string) {
 	for _, part := range []struct {
 		name string
 		test func(*testing.T, keys.Signer)
@@ -46,6 +48,7 @@ func TestSigner(t *testing.T, newSigner func(t *testing.T) keys.Signer) {
 		{"context", testContext},
 		{"concurrent", testConcurrent},
 		{"go-tuf verifies", testGoTUF},
+		{"what is shown", func(t *testing.T, s keys.Signer) { testShown(t, s, secrets) }},
 	} {
 		t.Run(part.name, func(t *testing.T) { part.test(t, newSigner(t)) })
 	}
@@ -142,6 +145,32 @@ func testConcurrent(t *testing.T, s keys.Signer) {
 	close(errs)
 	for err := range errs {
 		require.NoError(t, err)
+	}
+}
+
+// Errors name the key, and neither they nor the signer show a secret.
+func testShown(t *testing.T, s keys.Signer, secrets []string) {
+	canceled, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := s.Sign(canceled, message(100))
+	errs := []error{err}
+	if limit := s.MaxMessage(); limit < maxAllocated {
+		_, err := s.Sign(t.Context(), message(limit+1))
+		errs = append(errs, err)
+	}
+	shown := []any{s}
+	for _, err := range errs {
+		require.ErrorContains(t, err, s.Public().ID(), "an error must name the key")
+		shown = append(shown, err)
+	}
+	for _, value := range shown {
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
+			text := fmt.Sprintf(verb, value)
+			for _, secret := range secrets {
+				// Not with NotContains, which would show both.
+				require.False(t, strings.Contains(text, secret), "a secret is shown by %s of a %T", verb, value)
+			}
+		}
 	}
 }
 

@@ -93,7 +93,15 @@ var faults = map[string]func(s keys.Signer) keys.Signer{
 		}}
 	},
 	"go-tuf_verifies": func(keys.Signer) keys.Signer { return newRaw() },
+	"what_is_shown": func(s keys.Signer) keys.Signer {
+		return struct {
+			keys.Signer
+			pin string
+		}{s, secret}
+	},
 }
+
+const secret = "hunter2"
 
 // newRaw signs as a PKCS#11 token does, r and s without ASN.1.
 
@@ -127,7 +135,7 @@ func TestFaultySigner(t *testing.T) {
 		s, err := keys.GenerateP256()
 		require.NoError(t, err)
 		return faulty(s)
-	})
+	}, secret)
 }
 
 func TestSuiteNoticesFaults(t *testing.T) {

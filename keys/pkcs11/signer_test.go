@@ -20,9 +20,9 @@ func TestSigner(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			k.generate(t, kind, name, []byte(name))
 			// One token, many signers.
-			keystest.TestSigner(t, func(t *testing.T) keys.Signer { return open(t, k.config(name)) })
+			keystest.TestSigner(t, func(t *testing.T) keys.Signer { return open(t, k.config(name)) }, userPIN)
 			one := open(t, k.config(name))
-			keystest.TestSigner(t, func(t *testing.T) keys.Signer { return one })
+			keystest.TestSigner(t, func(t *testing.T) keys.Signer { return one }, userPIN)
 		})
 	}
 }
@@ -34,7 +34,7 @@ func TestEd25519Limit(t *testing.T) {
 	cfg := k.config("ed")
 	require.Equal(t, math.MaxInt, open(t, cfg).MaxMessage())
 	cfg.MaxMessage = 2048
-	keystest.TestSigner(t, func(t *testing.T) keys.Signer { return open(t, cfg) })
+	keystest.TestSigner(t, func(t *testing.T) keys.Signer { return open(t, cfg) }, userPIN)
 	require.Equal(t, 2048, open(t, cfg).MaxMessage())
 	cfg.Object = "p256"
 	require.Equal(t, math.MaxInt, open(t, cfg).MaxMessage())
