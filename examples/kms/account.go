@@ -47,8 +47,9 @@ func openAccount(ctx context.Context, inAWS bool) (*account, error) {
 	}, nil
 }
 
-// What each of the three may do. The emulator takes the actions from here, so that
-// the policies are known to suffice.
+// What each of the three may do. The emulator takes actions and conditions from
+// here, so that these are known to suffice. The resources are those of the documents'
+// example; here they are all keys of the account.
 var (
 	//go:embed policies/administrator.json
 	administratorPolicy []byte
@@ -70,9 +71,12 @@ func emulate() (*account, error) {
 	a.close = func() { server.Close() }
 
 	user := func(accessKey string, policy []byte) aws.Config {
-		actions, actionsErr := actionsOf(policy)
-		err = errors.Join(err, actionsErr)
+		actions, conditions, policyErr := parsePolicy(policy)
+		err = errors.Join(err, policyErr)
 		a.emulator.Permit(accessKey, actions...)
+		for action, must := range conditions {
+			a.emulator.Restrict(accessKey, action, must)
+		}
 		return aws.Config{
 			Region:       "eu-central-1",
 			BaseEndpoint: aws.String("http://" + listener.Addr().String()),
@@ -89,24 +93,29 @@ func emulate() (*account, error) {
 	return a, nil
 }
 
-// actionsOf returns all actions that a policy allows.
-func actionsOf(policy []byte) ([]string, error) {
-	var document struct{ Statement []struct{ Action any } }
-	if err := json.Unmarshal(policy, &document); err != nil {
-		return nil, fmt.Errorf("policy: %w", err)
-	}
-	var actions []string
-	for _, s := range document.Statement {
-		switch action := s.Action.(type) {
-		case string:
-			actions = append(actions, action)
-		case []any:
-			for _, a := range action {
-				actions = append(actions, fmt.Sprint(a))
-			}
+// parsePolicy returns all actions that a policy allows, and the conditions of each.
+func parsePolicy(policy []byte) (actions []string, conditions map[string]map[string]string, err error) {
+	var document struct {
+		Statement []struct {
+			Action    any
+			Condition struct{ StringEquals map[string]string }
 		}
 	}
-	return actions, nil
+	if err := json.Unmarshal(policy, &document); err != nil {
+		return nil, nil, fmt.Errorf("policy: %w", err)
+	}
+	conditions = map[string]map[string]string{}
+	for _, s := range document.Statement {
+		list, ok := s.Action.([]any)
+		if !ok {
+			list = []any{s.Action}
+		}
+		for _, action := range list {
+			actions = append(actions, fmt.Sprint(action))
+			conditions[fmt.Sprint(action)] = s.Condition.StringEquals
+		}
+	}
+	return actions, conditions, nil
 }
 
 // newKey makes a key that can sign TUF metadata and returns its ARN.

@@ -87,12 +87,41 @@ func TestPolicies(t *testing.T) {
 		for _, s := range document.Statement {
 			require.Equal(t, "Allow", s.Effect)
 		}
-		actions, err := actionsOf(policy)
+		actions, conditions, err := parsePolicy(policy)
 		require.NoError(t, err)
 		require.Equal(t, want[filepath.Base(file)], actions)
+		for _, s := range document.Statement {
+			for operator := range s.Condition {
+				require.Equal(t, "StringEquals", operator, "others are not parsed")
+			}
+		}
+		require.Len(t, conditions, len(actions), "each action is in one statement")
 	}
-	_, err = actionsOf([]byte("{"))
+	_, _, err = parsePolicy([]byte("{"))
 	require.Error(t, err)
+}
+
+// Each condition of the policies counts: the emulator denies what one forbids.
+func TestPoliciesAreEnforced(t *testing.T) {
+	for name, change := range map[string]struct {
+		policy   *[]byte
+		old, new string
+	}{
+		"SigningAlgorithm": {&publisherPolicy, "ECDSA_SHA_256", "ECDSA_SHA_384"},
+		"MessageType":      {&publisherPolicy, `"DIGEST"`, `"RAW"`},
+		"KeySpec":          {&administratorPolicy, "ECC_NIST_P256", "ECC_NIST_P384"},
+		"KeyUsage":         {&administratorPolicy, "SIGN_VERIFY", "ENCRYPT_DECRYPT"},
+		"operation":        {&importerPolicy, "kms:GetPublicKey", "kms:GetKeyPolicy"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			whole := *change.policy
+			t.Cleanup(func() { *change.policy = whole })
+			require.Contains(t, string(whole), change.old)
+			*change.policy = bytes.ReplaceAll(whole, []byte(change.old), []byte(change.new))
+			var stdout, stderr bytes.Buffer
+			require.ErrorContains(t, run(t.Context(), nil, &stdout, &stderr), "AccessDeniedException")
+		})
+	}
 }
 
 // The costs in the README are calls times price.

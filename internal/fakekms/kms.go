@@ -51,6 +51,9 @@ type KMS struct {
 type user struct {
 	expired bool
 	actions []string // nil: all
+
+	// conditions are by action: what keys of IAM conditions must be.
+	conditions map[string]map[string]string
 }
 
 // New returns a service without keys, where nobody may do anything.
@@ -69,6 +72,19 @@ func (k *KMS) Permit(accessKey string, actions ...string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.users[accessKey] = user{actions: actions}
+}
+
+// Restrict lets an access key that is permitted an action do it only where the
+// condition keys of IAM, such as "kms:MessageType", have these values.
+func (k *KMS) Restrict(accessKey, action string, conditions map[string]string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	u := k.users[accessKey]
+	if u.conditions == nil {
+		u.conditions = map[string]map[string]string{}
+	}
+	u.conditions[action] = conditions
+	k.users[accessKey] = u
 }
 
 // Expire makes an access key one whose session is over.
@@ -149,21 +165,21 @@ func (k *KMS) serve(r *http.Request, operation string, body []byte) (any, *Error
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	region, failed := k.authorize(r, operation)
-	if failed != nil {
-		return nil, failed
-	}
 	var in request
 	decoder := json.NewDecoder(bytes.NewReader(body))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&in); err != nil {
 		return nil, refuse("SerializationException", "%v", err)
 	}
+	region, failed := k.authorize(r, operation, in)
+	if failed != nil {
+		return nil, failed
+	}
 	return serve(k, region, in)
 }
 
 // authorize returns the region that a call is for.
-func (k *KMS) authorize(r *http.Request, operation string) (region string, failed *Error) {
+func (k *KMS) authorize(r *http.Request, operation string, in request) (region string, failed *Error) {
 	found := credential.FindStringSubmatch(r.Header.Get("Authorization"))
 	if found == nil {
 		return "", refuse("MissingAuthenticationTokenException", "Request is missing Authentication Token")
@@ -175,9 +191,31 @@ func (k *KMS) authorize(r *http.Request, operation string) (region string, faile
 		return "", refuse("UnrecognizedClientException", "The security token included in the request is invalid.")
 	case u.expired:
 		return "", refuse("ExpiredTokenException", "The security token included in the request is expired")
-	case u.actions != nil && !slices.Contains(u.actions, action):
+	case u.actions != nil && !slices.Contains(u.actions, action), !k.fulfilled(u.conditions[action], found[2], operation, in):
 		return "", refuse("AccessDeniedException", "User: arn:aws:iam::%s:user/%s is not authorized to perform: %s because no identity-based policy allows the %s action",
 			Account, found[1], action, action)
 	}
 	return found[2], nil
+}
+
+// fulfilled tells whether a request is one that conditions allow. A condition key
+// that isn't known here has no value.
+func (k *KMS) fulfilled(conditions map[string]string, region, operation string, in request) bool {
+	values := map[string]string{
+		"kms:SigningAlgorithm": in.SigningAlgorithm,
+		"kms:MessageType":      in.MessageType,
+		"kms:KeySpec":          in.KeySpec,
+		"kms:KeyUsage":         in.KeyUsage,
+	}
+	if operation != "CreateKey" {
+		if found, failed := k.find(region, in.KeyId); failed == nil {
+			values["kms:KeySpec"], values["kms:KeyUsage"] = found.spec, found.usage
+		}
+	}
+	for name, want := range conditions {
+		if got, ok := values[name]; !ok || got != want {
+			return false
+		}
+	}
+	return true
 }
