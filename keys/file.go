@@ -117,7 +117,7 @@ func parseFile(data, passphrase []byte) (*MemorySigner, error) {
 	der, err := encrypted.Decrypt(box, passphrase)
 	switch {
 	case err != nil && err.Error() == "encrypted: decryption failed":
-		return nil, fmt.Errorf("%w (or the file is damaged)", ErrPassphrase)
+		return nil, fmt.Errorf("%w (or the file is damaged): try the one it was written with, or take a copy of the file", ErrPassphrase)
 	case err != nil:
 		return nil, fmt.Errorf("damaged: %w", err)
 	}

@@ -25,8 +25,12 @@ func FileOpener(ask func(ctx context.Context, prompt string) ([]byte, error)) Op
 		if err != nil {
 			return nil, err
 		}
-		if _, err := os.Stat(name); err != nil {
+		info, err := os.Stat(name)
+		switch {
+		case err != nil:
 			return nil, err
+		case !info.Mode().IsRegular(): // opening a pipe would wait for whoever writes, whatever ctx says
+			return nil, fmt.Errorf("%s is no regular file", name)
 		}
 		passphrase, err := ask(ctx, "Passphrase of key file "+name)
 		if err != nil {

@@ -229,11 +229,15 @@ func TestFileOpenerRefuses(t *testing.T) {
 	}
 	// A file that isn't there: before anybody is asked.
 	require.ErrorIs(t, open("file:"+name+".old", asking("x", &prompts)), fs.ErrNotExist)
+	// What is no file could be waited for, or have no end.
+	require.ErrorContains(t, open("file:"+filepath.Dir(name), asking("x", &prompts)), "is no regular file")
+	require.ErrorContains(t, open("file:/dev/zero", asking("x", &prompts)), "is no regular file")
 	require.Empty(t, prompts)
 
 	err := open("file:"+name, asking("wrong horse", &prompts))
 	require.ErrorIs(t, err, keys.ErrPassphrase)
 	require.ErrorContains(t, err, name)
+	require.ErrorContains(t, err, "try the one it was written with, or take a copy of the file")
 	require.NotContains(t, err.Error(), "wrong horse")
 	require.ErrorContains(t, open("file:"+name, asking("", &prompts)), "the passphrase is empty")
 
