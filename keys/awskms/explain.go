@@ -101,7 +101,7 @@ func explainAnswer(err error, answer smithy.APIError) error {
 		switch {
 		case throttled || status == http.StatusTooManyRequests:
 			m = meaning{keys.ErrUnavailable, fewerCalls, false}
-		case status >= 500 || retryable.IsErrorRetryable(err) == aws.TrueTernary:
+		case status >= 500 || status == http.StatusRequestTimeout || retryable.IsErrorRetryable(err) == aws.TrueTernary:
 			m = meaning{keys.ErrUnavailable, inside, false}
 		default:
 			return err

@@ -70,6 +70,7 @@ func TestFailures(t *testing.T) {
 		{"dependency", always(&fakekms.Error{Status: 503, Code: "DependencyTimeoutException"}), 2, keys.ErrUnavailable, "KMS failed inside"},
 		{"bad gateway", always(&fakekms.Error{Status: 502}), 2, keys.ErrUnavailable, "KMS failed inside"},
 		{"a proxy's error", always(&fakekms.Error{Status: 520}), 2, keys.ErrUnavailable, "KMS failed inside"},
+		{"a proxy's time limit", always(&fakekms.Error{Status: 408}), 2, keys.ErrUnavailable, "KMS failed inside"},
 		{"request timed out", always(&fakekms.Error{Code: "RequestTimeoutException"}), 2, keys.ErrUnavailable, "KMS failed inside"},
 		{"never answers", func(t *testing.T, s *service, arn string) {
 			s.Before(func(r *http.Request, _ string) *fakekms.Error { <-r.Context().Done(); return throttled })
