@@ -57,6 +57,8 @@ func request(ctx context.Context, a *app, flags *flag.FlagSet, args []string) (a
 		return nil, fmt.Errorf("%q is too much: every change has a flag", flags.Arg(0))
 	case len(f.docs.Roots) == 0:
 		return nil, errors.New("the first root is not complete yet: see ceremony status")
+	case f.isComplete():
+		return nil, errors.New("the open request has all its signatures, and its documents are not all written: run ceremony merge once more")
 	case f.open != nil && !c.giveUp:
 		return nil, fmt.Errorf("the request of %s is still open: finish it (ceremony status says who is missing), or give it up with -give-up", f.open.request.Marks()[0].String())
 	case c.days < 1:

@@ -52,17 +52,23 @@ func openFolder(dir string) (*folder, error) {
 	if f.docs, err = readDocuments(f.path("documents")); err != nil {
 		return nil, err
 	}
-	if len(f.docs.Roots) > 0 {
+	if _, err = os.Stat(f.path("open")); !errors.Is(err, fs.ErrNotExist) {
+		if f.open, err = readOpen(f.path("open")); err != nil {
+			return f, err
+		}
+	}
+	// Of a request that is complete, some documents may be written and others not.
+	if len(f.docs.Roots) > 0 && !f.isComplete() {
 		if err := f.docs.Verify(); err != nil {
 			return nil, fmt.Errorf("%s: %w", f.path("documents"), err)
 		}
 	}
-	if _, err := os.Stat(f.path("open")); errors.Is(err, fs.ErrNotExist) {
-		return f, nil
-	}
-	f.open, err = readOpen(f.path("open"))
-	return f, err
+	return f, nil
 }
+
+// isComplete tells whether the open request has all signatures: it was interrupted
+// before its documents were written, and merge goes on with that.
+func (f *folder) isComplete() bool { return f.open != nil && f.open.progress.Complete() }
 
 func readOpen(dir string) (*openRequest, error) {
 	request, err := readRequest(filepath.Join(dir, "request.json"))

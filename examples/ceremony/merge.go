@@ -38,7 +38,12 @@ func merge(_ context.Context, a *app, flags *flag.FlagSet, args []string) (any, 
 		return nil, errors.New("no request is open: all responses that were needed are merged")
 	}
 	result := merged{Request: f.path("open", "request.json")}
-	for _, name := range flags.Args() {
+	files := flags.Args()
+	if f.isComplete() {
+		// One signature more, and a document that is written already would be another.
+		files = nil
+	}
+	for _, name := range files {
 		if err := f.take(name); err != nil {
 			result.Refused = append(result.Refused, err.Error())
 		}
@@ -165,7 +170,7 @@ func status(_ context.Context, a *app, flags *flag.FlagSet, args []string) (any,
 	}
 	a.showProgress(f.open.progress)
 	result := map[string]any{"documents": headers, "open": merged{Request: f.path("open", "request.json"), Progress: f.open.progress}}
-	if f.open.progress.Complete() {
+	if f.isComplete() {
 		return result, errors.New("all signatures are there, and something went wrong when the documents were written: run ceremony merge once more, without files")
 	}
 	return result, errIncomplete

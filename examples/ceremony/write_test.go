@@ -58,3 +58,32 @@ func TestInterruptedFinish(t *testing.T) {
 	s.run(done, "", "status", "-dir", s.path("repo"))
 	require.NoFileExists(t, s.request())
 }
+
+// So it is where those documents that are written don't go together yet, or would be
+// others with one response more.
+func TestInterruptedFinishOfSeveral(t *testing.T) {
+	for _, more := range [][]string{nil, {"-compromise"}} {
+		for written := 1; written < 3; written++ {
+			s := asked(t)
+			s.merge("Ada", "Bob")
+			s.run(done, "", append([]string{"request", "-dir", s.path("repo"), "-reason", "new", "-new-one-time", "2"}, more...)...)
+			for _, name := range []string{"Ada", "Bob"} {
+				response, _ := s.sign(name)
+				data, err := os.ReadFile(response)
+				require.NoError(t, err)
+				require.NoError(t, os.WriteFile(s.path("repo/open/responses/"+name+".json"), data, 0o600))
+			}
+			late, _ := s.sign("Cleo", "-trust-root", s.document("1.root"))
+			f, err := openFolder(s.path("repo"))
+			require.NoError(t, err)
+			_, err = f.writeDocuments(f.open.progress.Files()[:written], f.open.request.Marks())
+			require.NoError(t, err)
+
+			s.refuse("run ceremony merge once more", "", "status", "-dir", s.path("repo"))
+			s.refuse("run ceremony merge once more", "", "request", "-dir", s.path("repo"), "-reason", "other", "-give-up")
+			s.run(done, "", "merge", "-dir", s.path("repo"), late)
+			s.run(done, "", "verify", "-dir", s.path("repo"))
+			require.FileExists(t, s.document("2.bins"))
+		}
+	}
+}
