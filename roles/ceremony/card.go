@@ -22,16 +22,33 @@ type Holder struct {
 // card is the file. Without its proof, it is what the proof is a signature over; no
 // TUF metadata has that form.
 type card struct {
-	Format string `json:"format"`
-	Name   string `json:"name"`
-	Key    struct {
-		Type   string `json:"keytype"`
-		Scheme string `json:"scheme"`
-		Value  struct {
-			Public string `json:"public"`
-		} `json:"keyval"`
-	} `json:"key"`
-	Proof string `json:"proof,omitempty"`
+	Format string  `json:"format"`
+	Name   string  `json:"name"`
+	Key    cardKey `json:"key"`
+	Proof  string  `json:"proof,omitempty"`
+}
+
+type cardKey struct {
+	Type   string `json:"keytype"`
+	Scheme string `json:"scheme"`
+	Value  struct {
+		Public string `json:"public"`
+	} `json:"keyval"`
+}
+
+func cardKeyOf(k *keys.PublicKey) (c cardKey) {
+	c.Type, c.Scheme, c.Value.Public = k.Type(), k.Scheme(), k.Value()
+	return c
+}
+
+// id is the one that the specification defines (4.2).
+func (c cardKey) id() (string, error) {
+	message, err := canonical(c)
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(message)
+	return hex.EncodeToString(sum[:]), nil
 }
 
 var cardMembers = schema.Members{
@@ -51,8 +68,7 @@ func NewCard(ctx context.Context, signer keys.Signer, name string) ([]byte, erro
 	if err := checkText("the name", name, nameLimit); err != nil {
 		return nil, fmt.Errorf("card: %w", err)
 	}
-	c := card{Format: cardKind.format(), Name: name}
-	c.Key.Type, c.Key.Scheme, c.Key.Value.Public = signer.Public().Type(), signer.Public().Scheme(), signer.Public().Value()
+	c := card{Format: cardKind.format(), Name: name, Key: cardKeyOf(signer.Public())}
 	message, err := cjson.Canonicalize(encode(c))
 	if err != nil {
 		return nil, fmt.Errorf("card: %w", err)
@@ -73,12 +89,11 @@ func ParseCard(file []byte) (Holder, error) {
 		return Holder{}, err
 	}
 	h := Holder{Name: c.Name}
-	canonicalKey, err := canonical(c.Key)
+	id, err := c.Key.id()
 	if err != nil {
 		return Holder{}, fmt.Errorf("card of %s: %w", c.Name, err)
 	}
-	id := sha256.Sum256(canonicalKey)
-	h.Key, err = keys.ParsePublicKey(hex.EncodeToString(id[:]), c.Key.Type, c.Key.Scheme, c.Key.Value.Public)
+	h.Key, err = keys.ParsePublicKey(id, c.Key.Type, c.Key.Scheme, c.Key.Value.Public)
 	if err != nil {
 		return Holder{}, fmt.Errorf("card of %s: %w", c.Name, err)
 	}

@@ -83,8 +83,8 @@
 //
 // No Request can be made or read whose documents a client could not follow, or that
 // one client would understand differently than another: a version that is left out or
-// in force already, a key of an unknown kind, one key under two IDs, a threshold that
-// no keys can meet, an expiry in parts of seconds, an online role that more than one
+// in force already, a key of an unknown kind, one key under two IDs, a new key under an
+// ID that isn't its own, a threshold that no keys can meet, an expiry in parts of seconds, an online role that more than one
 // key must sign. Nor one whose threshold of a role goes down without a declaration.
 //
 // ErrLocksOut is wrapped when clients would refuse what is published now, which only a

@@ -7,6 +7,7 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"github.com/bindery-tuf/bindery/delegation"
+	"github.com/bindery-tuf/bindery/keys"
 	"github.com/bindery-tuf/bindery/roles"
 )
 
@@ -87,6 +88,29 @@ func (d Documents) parse() (s state, chain []rootDoc, err error) {
 		}
 	}
 	return s, chain, nil
+}
+
+// keysOf are all keys that the documents name for a role.
+func keysOf(s state, chain []rootDoc) []*keys.PublicKey {
+	var all []*keys.PublicKey
+	for _, root := range chain {
+		for _, role := range metadata.TOP_LEVEL_ROLE_NAMES {
+			if a, err := roles.RootAuthority(root, role); err == nil {
+				all = append(all, a.Keys...)
+			}
+		}
+	}
+	if s.targets != nil {
+		if a, err := roles.DelegatedAuthority(s.targets, roleBins); err == nil {
+			all = append(all, a.Keys...)
+		}
+	}
+	if s.bins != nil {
+		if _, a, err := layoutOf(s.bins); err == nil {
+			all = append(all, a.Keys...)
+		}
+	}
+	return all
 }
 
 // signedDoc is what a signature can be checked of.

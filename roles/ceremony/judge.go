@@ -42,8 +42,9 @@ type quorum struct {
 // judge follows what clients trust through the documents of a request.
 type judge struct {
 	state
-	proposal Proposal
-	lowered  map[string]bool
+	proposal  Proposal
+	published []*keys.PublicKey // of Current
+	lowered   map[string]bool
 }
 
 // next takes the next document into force. Role is that of the one behind it, or "".
@@ -140,6 +141,9 @@ func (j *judge) judgeRoot(p *part, old, root rootDoc) error {
 	}
 	for _, role := range metadata.TOP_LEVEL_ROLE_NAMES {
 		is, err := rootAuthority(root, role)
+		if err == nil {
+			err = j.checkIDs(is)
+		}
 		if err != nil {
 			return fmt.Errorf("role %s: %w", role, err)
 		}
@@ -166,6 +170,22 @@ func (j *judge) judgeRoot(p *part, old, root rootDoc) error {
 		}
 		if err := j.keeps(role, was, is); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// checkIDs refuses a new key under an ID that isn't its own. People know keys by their
+// IDs, and a document can list a stranger's key under that of a holder.
+func (j *judge) checkIDs(a roles.Authority) error {
+	for _, k := range a.Keys {
+		id, err := cardKeyOf(k).id()
+		if err != nil {
+			return err
+		}
+		listed := func(p *keys.PublicKey) bool { return p.ID() == k.ID() && p.Same(k) }
+		if id != k.ID() && !slices.ContainsFunc(j.published, listed) {
+			return fmt.Errorf("key %q is a new one, and its ID is not that of the key, which is %s", k.ID(), id)
 		}
 	}
 	return nil

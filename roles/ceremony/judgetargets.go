@@ -45,6 +45,9 @@ func (j *judge) judgeTargets(p *part, d targetsDoc, bins bool) error {
 		return err
 	}
 	is, err := delegated(d, roleBins)
+	if err == nil {
+		err = j.checkIDs(is)
+	}
 	if err != nil {
 		return fmt.Errorf("role bins: %w", err)
 	}
@@ -100,6 +103,9 @@ func (j *judge) judgeBins(p *part, d targetsDoc) error {
 	}
 	p.quorums = []quorum{{fmt.Sprintf("bins, by targets %d", j.state.targets.Version()), a}}
 	layout, is, err := layoutOf(d)
+	if err == nil {
+		err = j.checkIDs(is)
+	}
 	if err != nil {
 		return err
 	}

@@ -125,7 +125,7 @@ func (r *Request) judge() error {
 	if len(p.New) == 0 {
 		return errors.New("it asks for no document")
 	}
-	j := judge{state: s, proposal: p, lowered: map[string]bool{}}
+	j := judge{state: s, proposal: p, published: keysOf(s, chain), lowered: map[string]bool{}}
 	for i, d := range p.New {
 		next := ""
 		if i+1 < len(p.New) {

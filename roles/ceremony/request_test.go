@@ -319,26 +319,6 @@ func TestNextRootKeepsWhatOthersWrote(t *testing.T) {
 	})
 }
 
-// A holder whose key two roots list under different IDs counts for both.
-func TestOneKeyUnderTwoIDs(t *testing.T) {
-	w := begun(t)
-	ada := w.people[0]
-	renamed, err := keys.ParsePublicKey("ada", "ed25519", "ed25519", ada.key.Public().Value())
-	require.NoError(t, err)
-	r := w.request(w.next(func(s *roles.RootSpec) {
-		for i, k := range s.Root.Keys {
-			if k.Same(renamed) {
-				s.Root.Keys[i] = renamed
-			}
-		}
-	}))
-	answers := w.sign(r, ada, w.people[1])
-	require.Equal(t, []string{ada.key.Public().ID(), "ada"}, answers[0].KeyIDs())
-	progress, err := r.Merge(answers...)
-	require.NoError(t, err)
-	require.True(t, progress.Complete())
-}
-
 func TestP384IsRefused(t *testing.T) {
 	w := begun(t)
 	private, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
