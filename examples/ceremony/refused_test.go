@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -274,6 +275,26 @@ func (u *until) Write(p []byte) (int, error) {
 		u.reached()
 	}
 	return n, err
+}
+
+// A first root that was given up doesn't bind those who signed it for ever.
+func TestFirstRootGivenUp(t *testing.T) {
+	s := asked(t)
+	s.sign("Ada")
+	r, err := readRequest(s.request())
+	require.NoError(t, err)
+	old := r.Marks()[0].Digest
+	require.NoError(t, os.Rename(s.path("repo"), s.path("old")))
+	s.now = s.now.Add(time.Hour)
+	s.init("2", "Ada", "Cleo")
+	sign := []string{"sign", "-key", s.path("Ada.key"), "-out", s.path("new"), "-confirm", s.digest().Groups()[0], "-passphrase-fd", "0"}
+	s.refuse("say so with -given-up and a group of its digest", "Ada\n", append(sign, s.request())...)
+	s.run(done, "Ada\n", append(sign, "-given-up", old.Groups()[3], s.request())...)
+	n, err := readNotebook(s.path("Ada.key.notebook.json"))
+	require.NoError(t, err)
+	require.Len(t, n.Signed, 1)
+	require.Equal(t, n.Signed[0], *n.Trusted)
+	require.NotEqual(t, old, n.Trusted.Digest)
 }
 
 // The clock is shown, and doubted where it can't be right.

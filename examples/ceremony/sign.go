@@ -81,7 +81,7 @@ func (a *app) sign(ctx context.Context, o signOptions) (any, error) {
 		return nil, err
 	}
 	if err := r.Check(notebook, a.now()); err != nil {
-		return nil, o.explain(err)
+		return nil, explain(err, r.Based() == nil)
 	}
 	hide := 0
 	if o.confirm == "" {
@@ -104,7 +104,7 @@ func (a *app) sign(ctx context.Context, o signOptions) (any, error) {
 	}
 	response, notebook, err := r.Sign(ctx, key, notebook, a.now())
 	if err != nil {
-		return nil, o.explain(err)
+		return nil, explain(err, r.Based() == nil)
 	}
 	out := o.out
 	if out == "" {
@@ -215,6 +215,9 @@ func (o signOptions) forgetting(n ceremony.Notebook, r *ceremony.Request) (cerem
 			kept = append(kept, m)
 		}
 	}
+	if r.Based() == nil && n.Trusted != nil && !slices.Contains(kept, *n.Trusted) && slices.Contains(n.Signed, *n.Trusted) {
+		n.Trusted = nil // it was the first root, and never came to be
+	}
 	if len(kept) == len(n.Signed) {
 		return n, fmt.Errorf("-given-up %s: your notebook has no such document of a version that this request asks for", o.givenUp)
 	}
@@ -241,13 +244,14 @@ func (a *app) askTrust(ctx context.Context, n ceremony.Notebook, r *ceremony.Req
 	return n, nil
 }
 
-// explain adds the way on to an error of the library's.
-func (o signOptions) explain(err error) error {
+// explain adds the way on to an error of the library's. First is whether the request
+// is for a new repository.
+func explain(err error, first bool) error {
 	switch {
 	case errors.Is(err, ceremony.ErrSigned):
 		return fmt.Errorf("nothing was signed: %w\nIf the one you signed was given up by all, say so with -given-up and a group of its digest", err)
-	case errors.Is(err, ceremony.ErrUntrusted):
-		return fmt.Errorf("nothing was signed: %w", err)
+	case errors.Is(err, ceremony.ErrUntrusted) && first:
+		return fmt.Errorf("nothing was signed: %w\nIt is a first root. If one that you signed before was given up by all, say so with -given-up and a group of its digest", err)
 	}
 	return fmt.Errorf("nothing was signed: %w", err)
 }
