@@ -57,8 +57,12 @@ func (a *app) showStep(n int, step ceremony.Step) {
 	a.title(fmt.Sprintf("%d. %s version %d", n, step.Role, step.Version))
 	days := int(step.Expires.Sub(a.now()).Hours() / 24)
 	a.say("  good until %s, %d days from now", step.Expires.Format("2006-01-02 15:04 UTC"), days)
-	if step.Signed {
-		a.say("  signed already by one-time keys, which are destroyed: you only see it here")
+	switch {
+	case step.Signed && step.Destroyed.IsZero():
+		a.say("  signed already: you only see it here")
+	case step.Signed:
+		a.say("  signed already by one-time keys, destroyed %s:", step.Destroyed.UTC().Format("2006-01-02 15:04 UTC"))
+		a.say("  you only see it here")
 	}
 	a.say("")
 	var rows [][]string

@@ -115,6 +115,8 @@ func (c Change) String() string {
 
 func (s Sheet) state(i int, step Step) string {
 	switch {
+	case step.Signed && step.Destroyed.IsZero():
+		return "signed already"
 	case step.Signed:
 		return "signed by one-time keys"
 	case i >= len(s.Progress.Documents):

@@ -19,8 +19,12 @@ type Step struct {
 	Mark
 	Expires time.Time `json:"expires"`
 
-	// Signed tells that one-time keys signed it already.
+	// Signed tells that it has all signatures already, by one-time keys.
 	Signed bool `json:"signed"`
+
+	// Destroyed is since when none of the keys that signed it exists, as the request
+	// says; zero if it doesn't say so of each.
+	Destroyed time.Time `json:"destroyed,omitzero"`
 
 	// Changes are against the document of this role before it. Without one
 	// before it, all of it is a change.
@@ -72,9 +76,29 @@ func (r *Request) Steps() []Step {
 			w.bins(p)
 		}
 		w.others(p.doc, before, known)
+		if p.signed {
+			w.destroyed(p)
+		}
 		steps = append(steps, w.step)
 	}
 	return steps
+}
+
+// destroyed looks up the keys that signed a document.
+func (w *words) destroyed(p part) {
+	for _, s := range p.doc.Signatures() {
+		i := slices.IndexFunc(w.r.proposal.Destroyed, func(d Destroyed) bool {
+			return d.Role == p.Role && slices.Contains(d.KeyIDs, s.KeyID)
+		})
+		if i < 0 {
+			w.step.Destroyed = time.Time{}
+			w.warn("the request doesn't say that %s, which signed it already, is destroyed", w.r.who(s.KeyID))
+			return
+		}
+		if at := w.r.proposal.Destroyed[i].At; at.After(w.step.Destroyed) {
+			w.step.Destroyed = at
+		}
+	}
 }
 
 // document is that of a role in force, or nil.

@@ -1,6 +1,7 @@
 package ceremony_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -27,6 +28,7 @@ func TestSteps(t *testing.T) {
 	})
 	root3 := nextRoot(t, root2, func(s *roles.RootSpec) { s.Targets, s.Timestamp = o.authority, of(1, web) })
 	p := w.next(nil)
+	p.Destroyed = o.destroyed
 	p.New = []ceremony.Document{{Role: "root", File: root2.Bytes()}, o.docs[0], o.docs[1], {Role: "root", File: root3.Bytes()}}
 	r := w.request(p)
 	steps := r.Steps()
@@ -87,4 +89,28 @@ func TestWarnings(t *testing.T) {
 		"Ada has more than one of the root keys, and counts more than once",
 		"Bob (" + bob[:8] + ") signs both root and snapshot, which is signed online",
 	}, step.Warnings)
+}
+
+// That keys are destroyed is shown where the request says so of all that signed, and
+// nowhere else.
+func TestStepsOfKeysThatAreNotDestroyed(t *testing.T) {
+	w := newWorld(t, "Ada", "Bob")
+	p := w.first(2)
+	steps := w.request(p).Steps()
+	require.Zero(t, steps[0].Destroyed)
+	require.Equal(t, now, steps[1].Destroyed)
+	require.Equal(t, now, steps[2].Destroyed)
+	require.Empty(t, steps[1].Warnings)
+
+	p.Destroyed = p.Destroyed[:1] // of targets
+	p.Destroyed[0].KeyIDs = p.Destroyed[0].KeyIDs[:1]
+	for _, step := range w.request(p).Steps()[1:] {
+		require.True(t, step.Signed)
+		require.Zero(t, step.Destroyed)
+		require.Len(t, step.Warnings, 1)
+		require.Regexp(t, `^the request doesn't say that key [0-9a-f]{8}, which signed it already, is destroyed$`, step.Warnings[0])
+	}
+	var sheet strings.Builder
+	require.NoError(t, ceremony.Sheet{Request: w.request(p), Made: now}.WriteText(&sheet))
+	require.NotContains(t, sheet.String(), "signed by one-time keys")
 }
