@@ -62,10 +62,10 @@ var cardMembers = schema.Members{
 }
 
 // NewCard returns the card (a file) of the holder of signer. It refuses a name that
-// is empty, longer than 80 bytes, or that would look on a screen like another
-// or like several lines.
+// is empty, longer than 80 bytes, has characters that don't show, or reads like a name
+// with a key ID. Letters of two scripts that look the same are for people to notice.
 func NewCard(ctx context.Context, signer keys.Signer, name string) ([]byte, error) {
-	if err := checkText("the name", name, nameLimit); err != nil {
+	if err := checkName("the name", name); err != nil {
 		return nil, fmt.Errorf("card: %w", err)
 	}
 	c := card{Format: cardKind.format(), Name: name, Key: cardKeyOf(signer.Public())}

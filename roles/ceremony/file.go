@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -103,10 +104,32 @@ func checkText(what, s string, limit int) error {
 		return fmt.Errorf("%s is not valid UTF-8", what)
 	case !norm.NFC.IsNormalString(s):
 		return fmt.Errorf("%s %q is not in NFC", what, s)
-	case strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }):
+	case strings.ContainsFunc(s, hides):
 		return fmt.Errorf("%s %q has characters that can't be printed", what, s)
 	case s != strings.Join(strings.Fields(s), " "):
 		return fmt.Errorf("%s %q has spaces at an end, or several together", what, s)
+	}
+	return nil
+}
+
+// hides tells what doesn't show: control and format characters, and letters and marks
+// that are blank.
+func hides(r rune) bool {
+	const brailleBlank = '\u2800'
+	return !unicode.IsPrint(r) || r == brailleBlank ||
+		unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
+}
+
+// withKeyID is how a key is shown behind its name.
+var withKeyID = regexp.MustCompile(`(?i)\([0-9a-f]{8}\)|^key [0-9a-f]{8}$`)
+
+// checkName is checkText for the name of a person or a key.
+func checkName(what, s string) error {
+	if err := checkText(what, s, nameLimit); err != nil {
+		return err
+	}
+	if withKeyID.MatchString(s) {
+		return fmt.Errorf("%s %q reads like one that is shown with its key ID", what, s)
 	}
 	return nil
 }
@@ -118,7 +141,7 @@ func nameRule(v any) error {
 	if err := schema.Text(v); err != nil {
 		return err
 	}
-	return checkText("the name", v.(string), nameLimit)
+	return checkName("the name", v.(string))
 }
 
 // sha256Rule is 64 digits of lower-case hexadecimal.

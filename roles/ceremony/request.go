@@ -113,7 +113,7 @@ func (r *Request) judge() error {
 		return err
 	}
 	for _, id := range slices.Sorted(maps.Keys(p.Names)) {
-		if err := checkText("the name of key "+id, p.Names[id], nameLimit); err != nil {
+		if err := checkName("the name of key "+id, p.Names[id]); err != nil {
 			return err
 		}
 	}

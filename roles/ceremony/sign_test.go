@@ -154,9 +154,14 @@ func TestCards(t *testing.T) {
 			})
 		}
 	}
-	for _, name := range []string{"", " Ada", "Ada\x1b[2J", "A\u202eda", "Ada\u200b", "e\u0301", strings.Repeat("x", 81), "\xff"} {
+	for _, name := range []string{"", " Ada", "Ada\x1b[2J", "A\u202eda", "Ada\u200b", "e\u0301", strings.Repeat("x", 81), "\xff",
+		"Ada\ufe00", "Ada\u034f", "\u3164", "\u2800", "Ada (1F0c77aa), was Ada", "key 1f0c77aa"} {
 		_, err := ceremony.NewCard(t.Context(), newKey(t), name)
 		require.ErrorContains(t, err, "card: the name ", "%q", name)
+	}
+	for _, name := range []string{"\u05d0\u05d3\u05d4", "\u00c9mile (backup)", "key 2", "online, awskms:alias/tuf"} {
+		_, err := ceremony.NewCard(t.Context(), newKey(t), name)
+		require.NoError(t, err, "%q", name)
 	}
 }
 
