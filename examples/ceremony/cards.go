@@ -127,8 +127,11 @@ func parsePEM(data []byte) (*keys.PublicKey, error) {
 // readNames reads what to call the keys.
 func readNames(file string) (map[string]string, error) {
 	return readAs(file, func(data []byte) (map[string]string, error) {
-		names := map[string]string{}
+		var names map[string]string
 		err := json.Unmarshal(data, &names)
+		if err == nil && names == nil {
+			err = errors.New("no object of names by key ID")
+		}
 		return names, err
 	})
 }

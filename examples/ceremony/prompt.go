@@ -15,8 +15,14 @@ import (
 // errNobody is the end of the input at a prompt.
 var errNobody = errors.New("nobody answered")
 
+// errNoScreen is a question about a screen that -json left out.
+var errNoScreen = errors.New("with -json there is no screen to answer from")
+
 // ask prints a question and returns the line that is typed. An interrupt ends it.
 func (a *app) ask(ctx context.Context, question string) (string, error) {
+	if a.json {
+		return "", errNoScreen
+	}
 	fmt.Fprint(a.err, clean(question+" "))
 	return await(ctx, func() (string, error) {
 		line, err := readLine(a.in)

@@ -176,6 +176,13 @@ func TestDamagedFolder(t *testing.T) {
 		}
 		require.NoError(t, os.WriteFile(name, data, 0o600))
 	}
+	names, err := os.ReadFile(s.path("repo/names.json"))
+	require.NoError(t, err)
+	for _, content := range []string{"null", "[]", ""} {
+		s.write("repo/names.json", content)
+		s.refuse("names.json: ", "", "request", "-dir", s.path("repo"), "-reason", "x", "-add", s.card("Cleo"))
+	}
+	s.write("repo/names.json", string(names))
 	s.run(done, "", "verify", "-dir", s.path("repo"))
 }
 
@@ -350,7 +357,11 @@ func TestJSON(t *testing.T) {
 		require.Equal(t, c.status == done, result.Error == "", result.Error)
 		require.ErrorIs(t, decoder.Decode(&result), io.EOF)
 	}
-	_, errs := s.run(refused, "", "destroy")
+	// Nobody confirms what is not shown.
+	out, errs := s.run(refused, s.digest().Groups()[0]+"\nAda\n", "sign", "-json", "-key", s.path("Ada.key"), "-passphrase-fd", "0", s.request())
+	require.Contains(t, out, "the digest (-confirm answers this): with -json there is no screen to answer from")
+	require.Empty(t, errs)
+	_, errs = s.run(refused, "", "destroy")
 	require.Contains(t, errs, "usage: ceremony COMMAND")
 	_, errs = s.run(done, "", "sign", "-h")
 	require.Contains(t, errs, "-confirm")

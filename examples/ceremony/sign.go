@@ -154,7 +154,7 @@ func (a *app) confirm(ctx context.Context, r *ceremony.Request, given string, gr
 	if given == "" {
 		var err error
 		if given, err = a.ask(ctx, fmt.Sprintf("\nGroup %d is left out above. Type it from your paper copy to sign:", group)); err != nil {
-			return fmt.Errorf("nothing was signed: %w", err)
+			return fmt.Errorf("nothing was signed: the digest (-confirm answers this): %w", err)
 		}
 	}
 	if !r.Digest().Confirms(group, given) {
