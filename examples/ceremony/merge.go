@@ -133,6 +133,8 @@ func (a *app) showFinished(how string, publish [][]string) {
 	}
 	if len(publish) > 1 {
 		a.say("\n  In this order. Wait between two steps for as long as a client may take to update.")
+		a.say("  If online keys are dropped, the publisher must have published by a key that stays")
+		a.say("  before the last step.")
 	}
 	a.say("\n  Before: ceremony verify. And print the sheet once more, for the record.")
 }

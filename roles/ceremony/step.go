@@ -182,7 +182,9 @@ func (w *words) root(p part) {
 		}
 		is, _ := roles.RootAuthority(p.after.root, role) // judged
 		w.authority(role, was, is)
-		if role != roleRoot && role != roleTargets && len(was.Keys) > common(was, is) {
+		// After a compromise a root may be published without it, and nothing that stays
+		// need have signed.
+		if role != roleRoot && role != roleTargets && len(was.Keys) > common(was, is) && !w.r.proposal.Compromise {
 			w.warn("role %s: before this root is published, a generation must be published that a key signed which stays; the repository makes sure of that", role)
 		}
 		if role == roleRoot {
@@ -251,7 +253,7 @@ func (w *words) bins(p part) {
 	}
 	w.authority(eachBin, was, is)
 	if len(was.Keys) > common(was, is) {
-		w.warn("the publisher must have a key that stays before this document is published; all bins are then signed again at once")
+		w.warn("the publisher must have one of the keys listed here before this document is published; all bins are then signed again at once")
 	}
 }
 

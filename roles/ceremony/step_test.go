@@ -61,7 +61,7 @@ func TestSteps(t *testing.T) {
 		{Role: "each bin", What: "key added", Is: webs},
 		{Role: "each bin", What: "key removed", Was: short("online bins", w.bins.Public().ID())},
 	}, steps[2].Changes)
-	require.Equal(t, []string{"the publisher must have a key that stays before this document is published; all bins are then signed again at once"}, steps[2].Warnings)
+	require.Equal(t, []string{"the publisher must have one of the keys listed here before this document is published; all bins are then signed again at once"}, steps[2].Warnings)
 
 	require.Len(t, steps[3].Changes, 5, "three keys go, and two thresholds are of fewer keys")
 	require.Equal(t, []string{
@@ -89,6 +89,14 @@ func TestWarnings(t *testing.T) {
 		"Ada has more than one of the root keys, and counts more than once",
 		"Bob (" + bob[:8] + ") signs both root and snapshot, which is signed online",
 	}, step.Warnings)
+
+	// After a compromise no online key may stay, and none has to.
+	p := w.next(func(s *roles.RootSpec) {
+		web := newKey(t)
+		s.Snapshot, s.Timestamp = of(1, web), of(1, web)
+	})
+	p.Compromise = true
+	require.Empty(t, w.request(p).Steps()[0].Warnings)
 }
 
 // That keys are destroyed is shown where the request says so of all that signed, and
