@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -17,8 +18,9 @@ type app struct {
 	out, err io.Writer
 	clock    func() time.Time
 	clockSet bool // by -now: nobody needs to ask
-	readKey  func(file string, passphrase []byte) (*keys.MemorySigner, error)
 	json     bool
+
+	fileOpener func(ask func(context.Context, string) ([]byte, error)) keys.Opener // keys.FileOpener
 }
 
 // now is in UTC and whole seconds, as metadata has it.

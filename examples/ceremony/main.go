@@ -31,7 +31,7 @@ const (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	a := &app{in: os.Stdin, out: os.Stdout, err: os.Stderr, clock: time.Now, readKey: keys.ReadFile}
+	a := &app{in: os.Stdin, out: os.Stdout, err: os.Stderr, clock: time.Now, fileOpener: keys.FileOpener}
 	status := a.run(ctx, os.Args[1:])
 	stop()
 	os.Exit(status)
@@ -49,10 +49,11 @@ type command struct {
 // commands in the order in which people meet them.
 var commands = []command{
 	{"keygen", "-name NAME KEYFILE", "make a key and the card by which others know it", keygen},
+	{"card", "-key KEY -name NAME CARDFILE", "make the card of a key that exists: on a token, in an agent, in a file", makeCard},
 	{"init", "-dir DIR -holder CARD... -online CARD", "begin a repository, or take over one (-from)", start},
 	{"request", "-dir DIR -reason TEXT [changes]", "prepare the next root", request},
 	{"inspect", "FILE...", "show in words what is in a file", inspect},
-	{"sign", "-key KEYFILE REQUEST", "check a request, and sign it", sign},
+	{"sign", "-key KEY REQUEST", "check a request, and sign it", sign},
 	{"merge", "-dir DIR RESPONSE...", "take the holders' responses", merge},
 	{"status", "-dir DIR", "say who is missing, and what expires", status},
 	{"verify", "-dir DIR", "check the finished documents, or cards", verify},

@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -30,24 +32,37 @@ func newStage(t *testing.T) *stage { return &stage{t, t.TempDir(), testNow} }
 // every test: these are the files that the program made, and what it read from them.
 var (
 	madeKeys = map[string][2][]byte{}
-	readKeys = map[string]*keys.MemorySigner{}
+	readKeys = map[string]keys.Signer{}
 )
 
-func readKey(file string, passphrase []byte) (*keys.MemorySigner, error) {
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
+// fileOpener is keys.FileOpener that pays once.
+func fileOpener(ask func(context.Context, string) ([]byte, error)) keys.Opener {
+	return func(ctx context.Context, place string, public *keys.PublicKey) (keys.Signer, error) {
+		var id string
+		open := keys.FileOpener(func(ctx context.Context, prompt string) ([]byte, error) {
+			passphrase, err := ask(ctx, prompt)
+			if err == nil {
+				var data []byte
+				data, err = os.ReadFile(place)
+				id = string(data) + "\x00" + string(passphrase)
+			}
+			if _, known := readKeys[id]; err == nil && known {
+				err = errKnown
+			}
+			return passphrase, err
+		})
+		key, err := open(ctx, place, public)
+		if errors.Is(err, errKnown) {
+			return readKeys[id], nil
+		}
+		if err == nil {
+			readKeys[id] = key
+		}
+		return key, err
 	}
-	id := string(data) + "\x00" + string(passphrase)
-	if key, ok := readKeys[id]; ok {
-		return key, nil
-	}
-	key, err := keys.ReadFile(file, passphrase)
-	if err == nil {
-		readKeys[id] = key
-	}
-	return key, err
 }
+
+var errKnown = errors.New("read before")
 
 func (s *stage) clock() time.Time { return s.now }
 
@@ -55,13 +70,13 @@ func (s *stage) path(name string) string { return filepath.Join(s.dir, name) }
 
 // run runs the program as if typed were typed, and returns what it shows. It fails the
 // test if the exit status is another than want.
-func (s *stage) run(want int, typed string, args ...string) (screen, errors string) {
+func (s *stage) run(want int, typed string, args ...string) (screen, errs string) {
 	s.t.Helper()
-	var out, errs bytes.Buffer
-	a := &app{in: strings.NewReader(typed), out: &out, err: &errs, clock: s.clock, readKey: readKey}
+	var stdout, stderr bytes.Buffer
+	a := &app{in: strings.NewReader(typed), out: &stdout, err: &stderr, clock: s.clock, fileOpener: fileOpener}
 	status := a.run(s.t.Context(), args)
-	require.Equalf(s.t, want, status, "%v\n%s%s", args, out.String(), errs.String())
-	return out.String(), errs.String()
+	require.Equalf(s.t, want, status, "%v\n%s%s", args, stdout.String(), stderr.String())
+	return stdout.String(), stderr.String()
 }
 
 // keygen makes keys, whose passphrase is the holder's name.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -10,6 +9,8 @@ import (
 	"os"
 
 	"golang.org/x/term"
+
+	"github.com/bindery-tuf/bindery/keys/passphrase"
 )
 
 // errNobody is the end of the input at a prompt.
@@ -24,10 +25,12 @@ func (a *app) ask(ctx context.Context, question string) (string, error) {
 		return "", errNoScreen
 	}
 	fmt.Fprint(a.err, clean(question+" "))
-	return await(ctx, func() (string, error) {
-		line, err := readLine(a.in)
-		return string(line), err
-	})
+	line, err := a.nextLine(ctx)
+	return string(line), err
+}
+
+func (a *app) nextLine(ctx context.Context) ([]byte, error) {
+	return await(ctx, func() ([]byte, error) { return readLine(a.in) })
 }
 
 // await returns what read does, or earlier with the context's error.
@@ -75,71 +78,49 @@ func readLine(r io.Reader) ([]byte, error) {
 	}
 }
 
-// passphrases are where a passphrase comes from.
-type passphrases struct{ fd int }
-
-// get reads a passphrase: the first line of the file descriptor, or what is typed.
-// With twice, it is typed twice.
-func (p passphrases) get(ctx context.Context, a *app, what string, twice bool) ([]byte, error) {
-	if p.fd == 0 {
-		// Prompts read the same input: take no more than a line of it.
-		line, err := await(ctx, func() ([]byte, error) { return readLine(a.in) })
-		if err == nil && len(line) == 0 {
-			err = errors.New("it is empty")
-		}
-		return line, err
-	}
-	if p.fd > 0 {
-		return p.fromFD(ctx, what)
-	}
-	first, err := a.askSecret(ctx, "Passphrase of "+what+":")
-	if err != nil || !twice {
-		return first, err
-	}
-	second, err := a.askSecret(ctx, "The same again:")
-	if err == nil && !bytes.Equal(first, second) {
-		err = errors.New("the two passphrases differ")
-	}
-	return first, err
+// passphrases are where passphrases and PINs come from.
+type passphrases struct {
+	fd    int               // -1: typed
+	lines passphrase.Source // of fd, from its first use on
 }
 
-func (p passphrases) fromFD(ctx context.Context, what string) ([]byte, error) {
-	f := os.NewFile(uintptr(p.fd), "passphrase")
-	if f == nil {
-		return nil, fmt.Errorf("-passphrase-fd %d is no file descriptor", p.fd)
-	}
-	defer f.Close()
-	line, err := await(ctx, func() ([]byte, error) {
-		line, err := bufio.NewReader(io.LimitReader(f, 4096)).ReadBytes('\n')
-		if err == io.EOF {
-			err = nil
+// source returns the function that asks: for the next line of the file descriptor, or
+// for what is typed.
+func (p *passphrases) source(a *app) passphrase.Source {
+	return func(ctx context.Context, prompt string) (secret []byte, err error) {
+		switch {
+		case p.fd < 0:
+			return a.askSecret(ctx, prompt)
+		case p.fd == 0:
+			// Prompts read the same input.
+			secret, err = a.nextLine(ctx)
+			if err == nil && len(secret) == 0 {
+				err = errors.New("it is empty")
+			}
+			return secret, err
+		case p.lines == nil:
+			if p.lines, err = passphrase.Descriptor(p.fd); err != nil {
+				return nil, err
+			}
 		}
-		return bytes.TrimRight(line, "\r\n"), err
-	})
-	if err == nil && len(line) == 0 {
-		err = errors.New("it is empty")
+		return p.lines(ctx, prompt)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("passphrase of %s from file descriptor %d: %w", what, p.fd, err)
+}
+
+// get returns the passphrase of something. With twice, it has to be typed twice.
+func (p *passphrases) get(ctx context.Context, a *app, what string, twice bool) ([]byte, error) {
+	ask := p.source(a)
+	if twice && p.fd < 0 {
+		ask = passphrase.Confirmed(ask)
 	}
-	return line, nil
+	return ask(ctx, "Passphrase of "+what)
 }
 
 // askSecret asks without showing what is typed, where there is a terminal.
-func (a *app) askSecret(ctx context.Context, question string) ([]byte, error) {
-	fmt.Fprint(a.err, clean(question+" "))
-	f, ok := a.in.(*os.File)
-	if !ok || !term.IsTerminal(int(f.Fd())) {
-		return await(ctx, func() ([]byte, error) { return readLine(a.in) })
+func (a *app) askSecret(ctx context.Context, prompt string) ([]byte, error) {
+	if f, ok := a.in.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		return passphrase.Terminal()(ctx, prompt)
 	}
-	before, err := term.GetState(int(f.Fd()))
-	if err != nil {
-		return nil, err
-	}
-	secret, err := await(ctx, func() ([]byte, error) { return term.ReadPassword(int(f.Fd())) })
-	fmt.Fprintln(a.err)
-	if ctx.Err() != nil {
-		err = errors.Join(ctx.Err(), term.Restore(int(f.Fd()), before))
-	}
-	return secret, err
+	fmt.Fprint(a.err, clean(prompt+": "))
+	return a.nextLine(ctx)
 }

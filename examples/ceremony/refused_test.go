@@ -66,8 +66,8 @@ func TestSignRefuses(t *testing.T) {
 	request, err := os.ReadFile(s.request())
 	require.NoError(t, err)
 	s.refuse("wrong passphrase", "Bob\n", sign(s.request())...)
-	s.refuse("nothing was signed: nobody answered", "", sign(s.request())...)
-	s.refuse("nothing was signed: it is empty", "\n", sign(s.request())...)
+	s.refuse(": nobody answered", "", sign(s.request())...)
+	s.refuse(": it is empty", "\n", sign(s.request())...)
 	s.refuse("nothing was signed: that is not this request's digest", "Ada\n",
 		"sign", "-key", s.path("Ada.key"), "-confirm", "00000000", "-passphrase-fd", "0", s.request())
 	s.refuse("is asked for nothing: the request asks Ada (", "web\n",
@@ -216,7 +216,7 @@ func TestSignByHand(t *testing.T) {
 			}
 			return " " + strings.ToUpper(group) + " \nAda\n"
 		}}
-		a := &app{in: in, out: &out, err: &errs, clock: s.clock, readKey: readKey}
+		a := &app{in: in, out: &out, err: &errs, clock: s.clock, fileOpener: fileOpener}
 		status := a.run(t.Context(), []string{"sign", "-key", s.path("Ada.key"), s.request()})
 		if right {
 			require.Equal(t, done, status, errs.String())
@@ -241,10 +241,10 @@ func TestInterruptAtEveryPrompt(t *testing.T) {
 		args          []string
 	}{
 		{"Passphrase of the new key:", "", []string{"keygen", "-name", "Dora", s.path("Dora.key")}},
-		{"The same again:", "secret\n", []string{"keygen", "-name", "Dora", s.path("Dora.key")}},
+		{"Passphrase of the new key, once more:", "secret\n", []string{"keygen", "-name", "Dora", s.path("Dora.key")}},
 		{"of the digest of root version 1 from a record sheet:", "", []string{"sign", "-key", s.path("Cleo.key"), "-confirm", group, s.request()}},
 		{"Type it from your paper copy to sign:", "", []string{"sign", "-key", s.path("Ada.key"), s.request()}},
-		{"Passphrase of " + s.path("Ada.key") + ":", "", []string{"sign", "-key", s.path("Ada.key"), "-confirm", group, s.request()}},
+		{"Passphrase of key file " + s.path("Ada.key") + ":", "", []string{"sign", "-key", s.path("Ada.key"), "-confirm", group, s.request()}},
 		{"Is this clock right?", "", []string{"sign", "-key", s.path("Ada.key"), "-confirm", group, s.request()}},
 	} {
 		t.Run(c.prompt, func(t *testing.T) {
@@ -260,7 +260,7 @@ func TestInterruptAtEveryPrompt(t *testing.T) {
 			errs := &until{text: c.prompt, reached: cancel}
 			blocked, unblock := io.Pipe()
 			defer unblock.Close()
-			a := &app{in: io.MultiReader(strings.NewReader(c.typed), blocked), out: &out, err: errs, clock: clock, readKey: readKey}
+			a := &app{in: io.MultiReader(strings.NewReader(c.typed), blocked), out: &out, err: errs, clock: clock, fileOpener: fileOpener}
 			require.Equal(t, refused, a.run(ctx, c.args))
 			require.Contains(t, errs.String(), c.prompt)
 			require.Contains(t, errs.String(), "interrupted")

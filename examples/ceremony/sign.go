@@ -22,18 +22,21 @@ import (
 
 // signOptions are the flags of sign.
 type signOptions struct {
-	key, notebook, out string
-	trust, trustRoot   string
-	confirm, givenUp   string
-	clockIsRight       bool
-	pass               *passphrases
-	request            string // the file
+	key, card        string
+	notebook, out    string
+	trust, trustRoot string
+	confirm, givenUp string
+	clockIsRight     bool
+	pass             *passphrases
+	at               place  // of the key
+	request          string // the file
 }
 
 func sign(ctx context.Context, a *app, flags *flag.FlagSet, args []string) (any, error) {
 	var o signOptions
-	flags.StringVar(&o.key, "key", "", "the `file` with your key")
-	flags.StringVar(&o.notebook, "notebook", "", "the `file` that remembers what the key signed; \"\" for KEYFILE with .notebook.json behind it")
+	flags.StringVar(&o.key, "key", "", "your `key`: "+keyUsage)
+	flags.StringVar(&o.card, "card", "", "your card, a `file`: the key must be the one in it. A key that is in no file needs it")
+	flags.StringVar(&o.notebook, "notebook", "", "the `file` that remembers what the key signed; \"\" for one beside the key file, or beside the card")
 	flags.StringVar(&o.out, "out", "", "the `file` for the response; \"\" for one beside the request")
 	flags.StringVar(&o.trust, "trust", "", "the root that you trust, as `VERSION:DIGEST`, if your notebook has none")
 	flags.StringVar(&o.trustRoot, "trust-root", "", "the same, as a `file`")
@@ -48,8 +51,18 @@ func sign(ctx context.Context, a *app, flags *flag.FlagSet, args []string) (any,
 		return nil, errors.New("name your key with -key, and one request")
 	}
 	o.request = flags.Arg(0)
-	if o.notebook == "" {
-		o.notebook = o.key + ".notebook.json"
+	var err error
+	if o.at, err = parsePlace(o.key); err != nil {
+		return nil, fmt.Errorf("-key: %w", err)
+	}
+	switch {
+	case o.at.file == "" && o.card == "":
+		return nil, errors.New("a key that is in no file is found by its card: name that with -card (ceremony card makes it)")
+	case o.notebook != "":
+	case o.at.file != "":
+		o.notebook = o.at.file + ".notebook.json"
+	default:
+		o.notebook = strings.TrimSuffix(o.card, ".card.json") + ".notebook.json"
 	}
 	return a.sign(ctx, o)
 }
@@ -66,6 +79,14 @@ func (a *app) sign(ctx context.Context, o signOptions) (any, error) {
 	r, err := readRequest(o.request)
 	if err != nil {
 		return nil, err
+	}
+	var public *keys.PublicKey // nil: any that the request asks
+	if o.card != "" {
+		holder, err := readAs(o.card, ceremony.ParseCard)
+		if err != nil {
+			return nil, err
+		}
+		public = holder.Key
 	}
 	notebook, err := readNotebook(o.notebook)
 	if err != nil {
@@ -94,14 +115,11 @@ func (a *app) sign(ctx context.Context, o signOptions) (any, error) {
 	if err := a.confirm(ctx, r, o.confirm, hide); err != nil {
 		return nil, err
 	}
-	secret, err := o.pass.get(ctx, a, o.key, false)
+	key, err := a.openKey(ctx, o.at, public, o.pass)
 	if err != nil {
 		return nil, fmt.Errorf("nothing was signed: %w", err)
 	}
-	key, err := a.readKey(o.key, secret)
-	if err != nil {
-		return nil, fmt.Errorf("nothing was signed: %w", err)
-	}
+	defer closeKey(key)
 	response, notebook, err := r.Sign(ctx, key, notebook, a.now())
 	if err != nil {
 		return nil, explain(err, r.Based() == nil)

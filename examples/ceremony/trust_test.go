@@ -35,7 +35,7 @@ func TestTrust(t *testing.T) {
 		require.NoError(t, err)
 		return root.Digest.Groups()[n-1] + "\nCleo\n"
 	}}
-	a := &app{in: in, out: &out, err: &errs, clock: s.clock, readKey: readKey}
+	a := &app{in: in, out: &out, err: &errs, clock: s.clock, fileOpener: fileOpener}
 	require.Equal(t, done, a.run(t.Context(), sign("-out", s.path("by hand"))), errs.String())
 	notebook, err := readNotebook(s.path("Cleo.key.notebook.json"))
 	require.NoError(t, err)

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"github.com/bindery-tuf/bindery/keys"
+	"github.com/bindery-tuf/bindery/keys/pkcs11"
+	"github.com/bindery-tuf/bindery/keys/sshagent"
+	"github.com/bindery-tuf/bindery/roles/ceremony"
+)
+
+// keyUsage says how a flag names a key.
+const keyUsage = "a file; or a URI: sshagent: for a key in an ssh-agent, pkcs11:… for one on a token, file:/…"
+
+// place is where a key is, as a person names it: a file, or a URI.
+type place struct {
+	uri  string
+	file string // "" if the key is in no file
+}
+
+// uriForm is how URIs begin, in contrast to a drive's letter. A file of such a name is
+// named with "./" before it.
+var uriForm = regexp.MustCompile(`^(?i)[a-z][a-z0-9+.-]+:`)
+
+func parsePlace(s string) (place, error) {
+	if !uriForm.MatchString(s) {
+		name, err := filepath.Abs(s)
+		return place{"file:" + (&url.URL{Path: name}).EscapedPath(), s}, err
+	}
+	escaped, isFile := strings.CutPrefix(s, "file:")
+	if !isFile {
+		return place{uri: s}, nil
+	}
+	name, err := url.PathUnescape(strings.TrimPrefix(escaped, "//"))
+	return place{s, name}, err
+}
+
+// openKey opens the key at a place, which must be public if that isn't nil. The caller
+// calls closeKey.
+func (a *app) openKey(ctx context.Context, at place, public *keys.PublicKey, pass *passphrases) (keys.Signer, error) {
+	ask := pass.source(a)
+	return keys.Resolver{
+		"file":     a.fileOpener(ask),
+		"sshagent": sshagent.Opener(sshagent.Config{Socket: os.Getenv("SSH_AUTH_SOCK")}),
+		// Who types the PIN is told that it is the last try; a script isn't.
+		"pkcs11": pkcs11.Opener(pkcs11.Config{PIN: ask, FinalTry: pass.fd < 0}),
+	}.Open(ctx, at.uri, public)
+}
+
+// closeKey ends the session with a token, which at the latest ends with the process.
+func closeKey(key keys.Signer) {
+	if c, ok := key.(io.Closer); ok {
+		_ = c.Close()
+	}
+}
+
+// makeCard makes the card of a key that exists already.
+func makeCard(ctx context.Context, a *app, flags *flag.FlagSet, args []string) (any, error) {
+	name := flags.String("name", "", "the holder's `name`, as all will see it")
+	keyName := flags.String("key", "", "the `key`: "+keyUsage)
+	publicFile := flags.String("public", "", "a `file` with the public key (PEM), for a token that doesn't show it")
+	pass := passphraseFlag(flags)
+	if err := flags.Parse(args); err != nil {
+		return nil, err
+	}
+	if *keyName == "" || flags.NArg() != 1 {
+		return nil, errors.New("name the key with -key, and one file for the card")
+	}
+	file := flags.Arg(0)
+	if _, err := os.Lstat(file); err == nil {
+		return nil, fmt.Errorf("%s exists already", file)
+	}
+	at, err := parsePlace(*keyName)
+	if err != nil {
+		return nil, fmt.Errorf("-key: %w", err)
+	}
+	var public *keys.PublicKey
+	if *publicFile != "" {
+		if public, err = readAs(*publicFile, parsePEM); err != nil {
+			return nil, err
+		}
+	}
+	key, err := a.openKey(ctx, at, public, pass)
+	if err != nil {
+		return nil, fmt.Errorf("no card was made: %w", err)
+	}
+	defer closeKey(key)
+	data, err := ceremony.NewCard(ctx, key, *name)
+	if err != nil {
+		return nil, fmt.Errorf("no card was made: %w", err)
+	}
+	if err := writeNew(file, data); err != nil {
+		return nil, err
+	}
+	c := cardOf(ceremony.Holder{Name: *name, Key: key.Public()}, file)
+	a.title("The card of a key")
+	a.showCard(c)
+	a.say("\n  The key stays where it is: nothing in the card is secret. Keep it, to sign with")
+	a.say("  -card. Give a copy of %s to whoever prepares the", file)
+	a.say("  ceremony, and read the key ID aloud to the others from this screen.")
+	return c, nil
+}
