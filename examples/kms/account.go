@@ -131,15 +131,15 @@ func (a *account) newKey(ctx context.Context) (arn string, err error) {
 	return *out.KeyMetadata.Arn, nil
 }
 
-// retire has a key deleted after the shortest time that KMS allows. It costs
-// nothing from now on.
-func (a *account) retire(ctx context.Context, arn string) error {
-	_, id, _ := strings.Cut(arn, ":key/")
+// retire has a key, named by its ARN or the URI of that, deleted after the shortest
+// time that KMS allows. It costs nothing from now on.
+func (a *account) retire(ctx context.Context, key string) error {
+	_, id, _ := strings.Cut(key, ":key/")
 	_, err := a.administrator.ScheduleKeyDeletion(ctx, &kms.ScheduleKeyDeletionInput{
 		KeyId: &id, PendingWindowInDays: aws.Int32(7),
 	})
 	if err != nil {
-		return fmt.Errorf("schedule the deletion of %s: %w", arn, err)
+		return fmt.Errorf("schedule the deletion of %s: %w", key, err)
 	}
 	return nil
 }

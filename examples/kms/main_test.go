@@ -17,7 +17,7 @@ func TestTour(t *testing.T) {
 	var stdout, stderr bytes.Buffer
 	require.NoError(t, run(t.Context(), nil, &stdout, &stderr), stderr.String())
 	require.Equal(t, `1. A key is created and imported
-   ARN
+   awskms:ARN
    is key ID in metadata.
 2. It signs: bins are signed in memory, snapshot and timestamp by KMS
    Generation 2 cost 2 calls of KMS.
@@ -29,7 +29,7 @@ func TestTour(t *testing.T) {
 		`ThrottlingException: You have exceeded the rate at which you may call KMS., request REQUEST)
    KMS no longer throttles: the upload is published.
 3. It is replaced
-   ARN
+   awskms:ARN
    is key ID in metadata.
    Root version 2 lists both keys.
    A generation is signed by the new one.

@@ -19,10 +19,10 @@ import (
 	"github.com/bindery-tuf/bindery/roles"
 )
 
-// online is what a publisher is configured with: which key of KMS it signs with,
-// and under which ID the root lists it. Neither is a secret.
+// online is what a publisher is configured with: where the key is that it signs
+// with, and under which ID the root lists it. Neither is a secret.
 type online struct {
-	ARN   string `json:"arn"`
+	URI   string `json:"uri"`
 	KeyID string `json:"keyid"`
 }
 
@@ -36,19 +36,19 @@ func importKey(ctx context.Context, a *account, name string) (online, *keys.Publ
 	if err != nil {
 		return online{}, nil, err
 	}
-	return online{arn, public.ID()}, public, nil
+	return online{"awskms:" + arn, public.ID()}, public, nil
 }
 
 // signer opens a key for signing. The public key is the one that the root lists,
 // so this makes no call.
-func (o online) signer(client *awskms.Client, root *roles.Document[metadata.RootType]) (keys.Signer, error) {
+func (o online) signer(ctx context.Context, signers keys.Resolver, root *roles.Document[metadata.RootType]) (keys.Signer, error) {
 	listed, err := roles.RootAuthority(root, metadata.TIMESTAMP)
 	if err != nil {
 		return nil, err
 	}
 	for _, public := range listed.Keys {
 		if public.ID() == o.KeyID {
-			return client.Signer(o.ARN, public)
+			return signers.Open(ctx, o.URI, public)
 		}
 	}
 	return nil, fmt.Errorf("the root does not list key %s for the timestamp", o.KeyID)

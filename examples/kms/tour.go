@@ -26,8 +26,8 @@ type tour struct {
 	log     *slog.Logger
 
 	ceremony *ceremony
-	client   *awskms.Client // the publisher's
-	files    []string       // paths that were added
+	signers  keys.Resolver // the publisher's
+	files    []string      // paths that were added
 }
 
 func (t *tour) say(format string, args ...any) { fmt.Fprintf(t.out, format+"\n", args...) }
@@ -38,17 +38,18 @@ func (t *tour) run(ctx context.Context) (err error) {
 	if t.ceremony, err = newCeremony(time.Now()); err != nil {
 		return err
 	}
-	t.client, err = awskms.New(awskms.Config{AWS: t.account.publisher, Logger: t.log})
+	client, err := awskms.New(awskms.Config{AWS: t.account.publisher, Logger: t.log})
 	if err != nil {
 		return err
 	}
+	t.signers = keys.Resolver{"awskms": client.Open}
 
 	t.say("1. A key is created and imported")
 	first, firstPublic, err := t.newKey(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, t.retire(ctx, first)) }()
+	defer func() { err = errors.Join(err, t.account.retire(context.WithoutCancel(ctx), first.URI)) }()
 	root, err := t.ceremony.nextRoot(ctx, firstPublic)
 	if err != nil {
 		return err
@@ -64,7 +65,7 @@ func (t *tour) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, t.retire(ctx, second)) }()
+	defer func() { err = errors.Join(err, t.account.retire(context.WithoutCancel(ctx), second.URI)) }()
 	if err := t.replace(ctx, first, second, root, firstPublic, secondPublic); err != nil {
 		return err
 	}
@@ -82,12 +83,8 @@ func (t *tour) newKey(ctx context.Context) (online, *keys.PublicKey, error) {
 	if err != nil {
 		return o, nil, errors.Join(err, t.account.retire(ctx, arn))
 	}
-	t.say("   %s\n   is key %s in metadata.", o.ARN, o.KeyID)
+	t.say("   %s\n   is key %s in metadata.", o.URI, o.KeyID)
 	return o, public, nil
-}
-
-func (t *tour) retire(ctx context.Context, o online) error {
-	return t.account.retire(context.WithoutCancel(ctx), o.ARN)
 }
 
 // publish makes the repository and publishes some generations.
@@ -96,7 +93,7 @@ func (t *tour) publish(ctx context.Context, key online, root *roles.Document[met
 	if err != nil {
 		return err
 	}
-	signer, err := key.signer(t.client, root)
+	signer, err := key.signer(ctx, t.signers, root)
 	if err != nil {
 		return err
 	}
@@ -210,7 +207,7 @@ func (t *tour) replace(ctx context.Context, old, new online, root *roles.Documen
 
 // with opens the publisher with a key, and closes it again.
 func (t *tour) with(ctx context.Context, key online, root *roles.Document[metadata.RootType], do func(*publisher) error) error {
-	signer, err := key.signer(t.client, root)
+	signer, err := key.signer(ctx, t.signers, root)
 	if err != nil {
 		return err
 	}
