@@ -98,7 +98,7 @@ func keygen(ctx context.Context, a *app, flags *flag.FlagSet, args []string) (an
 
 func passphraseFlag(flags *flag.FlagSet) *passphrases {
 	p := &passphrases{}
-	flags.IntVar(&p.fd, "passphrase-fd", -1, "read the passphrase from this file `descriptor` instead of asking")
+	flags.IntVar(&p.fd, "passphrase-fd", -1, "read the passphrase or PIN from this file `descriptor` instead of asking")
 	return p
 }
 
