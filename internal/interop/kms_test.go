@@ -131,7 +131,9 @@ func TestMotoPublishes(t *testing.T) {
 	for _, name := range sources {
 		script(t, name)
 	}
-	cmd := exec.CommandContext(t.Context(), tool(t, "go"), "run", "../../examples/kms", "-aws")
+	command, err := tool("go")
+	requireInstalled(t, err)
+	cmd := exec.CommandContext(t.Context(), command, "run", "../../examples/kms", "-aws")
 	cmd.Env = append(os.Environ(), "AWS_ENDPOINT_URL_KMS="+startMoto(t), "AWS_REGION=us-west-2",
 		"AWS_ACCESS_KEY_ID=AKIAEXAMPLE", "AWS_SECRET_ACCESS_KEY=secret", "NO_PROXY=127.0.0.1", "no_proxy=127.0.0.1")
 	var stderr bytes.Buffer

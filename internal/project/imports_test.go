@@ -33,7 +33,8 @@ var layers = [][]string{
 	{"repository/..."}, // stores, journals, and the suites for them
 	{"internal/faulty", "internal/repotest", "internal/mutation"}, // what tests are made of
 	{"internal/crashpoints"},
-	{"internal/..."}, // tests of the whole, and commands
+	{"internal/interop"}, // others' clients
+	{"internal/..."},     // tests of the whole, and commands
 	{"examples/..."},
 }
 

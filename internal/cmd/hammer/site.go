@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/ed25519"
 	"encoding/json"
-	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -35,12 +34,6 @@ func siteConfig() repository.Config {
 	}
 }
 
-// must is the testing.T of a ceremony that is no test.
-type must struct{}
-
-func (must) Errorf(format string, args ...any) { panic(fmt.Sprintf(format, args...)) }
-func (must) FailNow()                          { panic("the ceremony failed") }
-
 // makeSite makes a new repository in dir, and returns the ceremony that makes its
 // next roots.
 func makeSite(ctx context.Context, dir string, rng *rand.Rand) (*repotest.Ceremony, error) {
@@ -55,7 +48,7 @@ func makeSite(ctx context.Context, dir string, rng *rand.Rand) (*repotest.Ceremo
 	if err != nil {
 		return nil, err
 	}
-	c, err := repotest.NewSite(ctx, must{}, dir, seed, layout, siteConfig())
+	c, err := repotest.NewSite(ctx, repotest.Must{}, dir, seed, layout, siteConfig())
 	if err != nil {
 		return nil, err
 	}

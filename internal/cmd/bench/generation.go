@@ -1,0 +1,80 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// limits are what every generation of a site has beside its bins.
+type limits struct{ snapshot, timestamp []byte }
+
+// limits reads them as they are now.
+func (s *site) limits() (l limits, err error) {
+	names, err := filepath.Glob(filepath.Join(s.metadata(), "*.snapshot.json"))
+	if err != nil || len(names) == 0 {
+		return l, errors.Join(err, errors.New("there is no snapshot"))
+	}
+	if l.snapshot, err = os.ReadFile(names[len(names)-1]); err != nil {
+		return l, err
+	}
+	l.timestamp, err = os.ReadFile(filepath.Join(s.metadata(), "timestamp.json"))
+	return l, err
+}
+
+// sealed is about how many bytes the journal's record of a generation takes.
+func sealed(bins, items int) int { return 1000 + 160*bins + 80*items }
+
+// limitGeneration does what one generation, in which bins change, can't do
+// without. Files are those of the bins as they were, "" where a bin is new and takes
+// the bytes of empty. The items take that many bytes in the journal. It writes below
+// dir, a new directory.
+func (s *site) limitGeneration(ctx context.Context, dir string, files []string, empty []byte, l limits, items, seal int) error {
+	journal, err := os.Create(filepath.Join(dir, "journal"))
+	if err != nil {
+		return err
+	}
+	defer journal.Close()
+	if items > 0 {
+		if err := appendDurably(journal, make([]byte, items)); err != nil {
+			return err
+		}
+	}
+	err = writeFiles(ctx, dir, len(files)+1, func(i int) (string, []byte, error) {
+		if i == len(files) {
+			file := append(make([]byte, 0, len(l.snapshot)), l.snapshot...)
+			if err := s.online.limitSign(file); err != nil {
+				return "", nil, err
+			}
+			sha256.Sum256(file)
+			return "snapshot.json", file, nil
+		}
+		old := empty
+		if files[i] != "" {
+			var err error
+			if old, err = os.ReadFile(files[i]); err != nil {
+				return "", nil, err
+			}
+			sha256.Sum256(old)
+		}
+		file := append(make([]byte, 0, len(old)), old...)
+		if err := s.bins.limitSign(file); err != nil {
+			return "", nil, err
+		}
+		sha256.Sum256(file)
+		return fmt.Sprintf("%d.json", i), file, nil
+	})
+	if err != nil {
+		return err
+	}
+	if err := appendDurably(journal, make([]byte, seal)); err != nil {
+		return err
+	}
+	if err := s.online.limitSign(l.timestamp); err != nil {
+		return err
+	}
+	return swapFile(filepath.Join(dir, "timestamp.json"), l.timestamp)
+}

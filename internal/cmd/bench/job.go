@@ -1,0 +1,137 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"runtime"
+	"slices"
+	"time"
+)
+
+// scale is how large the jobs are.
+type scale struct {
+	bins    int           // of a repository
+	uploads int           // of publish-1000
+	changed int           // bins of snapshot-16384 that changed
+	adds    int           // of one measurement of add-64
+	small   time.Duration // that one measurement of a small job takes at least
+}
+
+var full = scale{bins: 16_384, uploads: 1000, changed: 1000, adds: 20_000, small: 20 * time.Millisecond}
+
+// job is one line of the table.
+type job struct {
+	name string
+
+	// What it must show: how many times faster than go-tuf, and how many times
+	// the limit. Zero: nothing.
+	faster, within float64
+
+	runs  int // measurements of each side
+	begin func(ctx context.Context, e *env) (*sides, error)
+}
+
+// env is what jobs share.
+type env struct {
+	scale
+	dir    string
+	log    io.Writer
+	python *python // or nil
+	sites  map[int]*site
+}
+
+// side does a job once and returns how long that took, without what it had to
+// prepare.
+type side func(ctx context.Context) (time.Duration, error)
+
+// sides are those that do one job. All but bindery and limit may be nil.
+type sides struct {
+	bindery, gotuf, python, limit side
+	close                         func() error
+}
+
+// result is what was measured. Times are nanoseconds.
+type result struct {
+	cpus                          int
+	bindery, gotuf, python, limit int64 // 0 for a side that there isn't
+	peak                          int64 // bytes
+}
+
+// measure runs the sides of a job in turn.
+func measure(ctx context.Context, e *env, j job, runs, cpus int) (result, error) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(cpus))
+	s, err := j.begin(ctx, e)
+	if err != nil {
+		return result{}, fmt.Errorf("prepare: %w", err)
+	}
+	if runs == 0 {
+		runs = j.runs
+	}
+	r, err := s.measure(ctx, runs)
+	if s.close != nil {
+		if cerr := s.close(); err == nil {
+			err = cerr
+		}
+	}
+	r.cpus = cpus
+	return r, err
+}
+
+func (s *sides) measure(ctx context.Context, runs int) (result, error) {
+	var r result
+	all := []struct {
+		name   string
+		side   side
+		median *int64
+		times  []int64
+	}{{"bindery", s.bindery, &r.bindery, nil}, {"go-tuf", s.gotuf, &r.gotuf, nil}, {"python-tuf", s.python, &r.python, nil}, {"limit", s.limit, &r.limit, nil}}
+	for range runs {
+		for i := range all {
+			if all[i].side == nil {
+				continue
+			}
+			runtime.GC()
+			var p *peak
+			if i == 0 {
+				p = watchHeap()
+			}
+			d, err := all[i].side(ctx)
+			if p != nil {
+				r.peak = max(r.peak, p.stop())
+			}
+			if err != nil {
+				return r, fmt.Errorf("%s: %w", all[i].name, err)
+			}
+			all[i].times = append(all[i].times, d.Nanoseconds())
+		}
+	}
+	for _, a := range all {
+		if len(a.times) > 0 {
+			*a.median = median(a.times)
+		}
+	}
+	return r, nil
+}
+
+func median(times []int64) int64 {
+	slices.Sort(times)
+	n := len(times)
+	return (times[(n-1)/2] + times[n/2]) / 2
+}
+
+// repeated makes a side of a small piece of work: it is done for at least the time
+// given, and the side's time is that of one.
+func repeated(atLeast time.Duration, work func(ctx context.Context) error) side {
+	return func(ctx context.Context) (time.Duration, error) {
+		start := time.Now()
+		for n := 1; ; n++ {
+			if err := work(ctx); err != nil {
+				return 0, err
+			}
+			if d := time.Since(start); d >= atLeast {
+				return d / time.Duration(n), nil
+			}
+		}
+	}
+}

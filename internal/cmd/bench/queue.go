@@ -1,0 +1,59 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/roles"
+)
+
+// addSides queues targets in a small repository.
+func addSides(ctx context.Context, e *env) (*sides, error) {
+	s, err := newSite("", 2)
+	if err != nil {
+		return nil, err
+	}
+	targets := s.uploads(e.adds)
+	return &sides{
+		bindery: func(ctx context.Context) (time.Duration, error) {
+			return e.inNewDir(func(dir string) (time.Duration, error) {
+				s.dir = dir
+				r, err := s.create(ctx)
+				if err != nil {
+					return 0, err
+				}
+				start := time.Now()
+				err = add(ctx, r, targets, nil)
+				d := time.Since(start) / time.Duration(e.adds)
+				return d, errors.Join(err, r.Close())
+			})
+		},
+		limit: func(ctx context.Context) (time.Duration, error) {
+			line, err := json.Marshal(repository.Item{ID: "ABCDEFGHIJKLMNOPQRSTUVWXYZ", Add: []roles.Target{targets[0]}, Accepted: s.now})
+			if err != nil {
+				return 0, err
+			}
+			frame := make([]byte, adders*(len(line)+3))
+			return e.inNewDir(func(dir string) (time.Duration, error) {
+				f, err := os.Create(filepath.Join(dir, "journal"))
+				if err != nil {
+					return 0, err
+				}
+				defer f.Close()
+				start := time.Now()
+				n := 0
+				for ; n < e.adds; n += adders {
+					if err := appendDurably(f, frame); err != nil {
+						return 0, err
+					}
+				}
+				return time.Since(start) / time.Duration(n), nil
+			})
+		},
+	}, nil
+}

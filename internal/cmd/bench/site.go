@@ -1,0 +1,264 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"github.com/bindery-tuf/bindery/delegation"
+	"github.com/bindery-tuf/bindery/internal/repotest"
+	"github.com/bindery-tuf/bindery/keys"
+	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/repository/dirjournal"
+	"github.com/bindery-tuf/bindery/repository/dirstore"
+	"github.com/bindery-tuf/bindery/roles"
+)
+
+// site is a repository on disk.
+type site struct {
+	dir          string
+	layout       delegation.Bins
+	bins, online key
+	docs         repository.Documents
+	now          time.Time // stands still: no bin is due by chance
+	serial       byte      // of the targets added so far
+}
+
+// newSite makes keys and offline documents; nothing is on disk.
+func newSite(dir string, bins int) (*site, error) {
+	s := &site{dir: dir, now: time.Now().UTC().Truncate(time.Second)}
+	var err error
+	if s.layout, err = delegation.New("bins", bins, delegation.Succinct); err != nil {
+		return nil, err
+	}
+	if s.bins, err = ed25519Key(); err != nil {
+		return nil, err
+	}
+	if s.online, err = p256Key(); err != nil {
+		return nil, err
+	}
+	c := repotest.NewCeremony(repotest.Must{}, s.layout, s.now)
+	c.NextRoot(func(r *roles.RootSpec) {
+		r.Snapshot, r.Timestamp = repotest.Of(1, s.online.signer), repotest.Of(1, s.online.signer)
+	})
+	c.NextBins(func(a *roles.Authority) { *a = repotest.Of(1, s.bins.signer) })
+	s.docs = c.Documents()
+	return s, nil
+}
+
+func (s *site) metadata() string { return filepath.Join(s.dir, "metadata") }
+func (s *site) journal() string  { return filepath.Join(s.dir, "journal") }
+
+// config has the defaults of repository.Config.
+func (s *site) config(store repository.Store, journal repository.Journal) repository.Config {
+	now := s.now
+	return repository.Config{
+		Store: store, Journal: journal,
+		Bins: s.bins.signer, Snapshot: s.online.signer, Timestamp: s.online.signer,
+		Now: func() time.Time { return now },
+	}
+}
+
+// create makes the repository with empty bins.
+func (s *site) create(ctx context.Context) (*repository.Repository, error) {
+	return s.begin(ctx, dirstore.Create, dirjournal.Create, func(c repository.Config) (*repository.Repository, error) {
+		return repository.Create(ctx, c, s.docs)
+	})
+}
+
+// open opens it, with another configuration if change isn't nil.
+func (s *site) open(ctx context.Context, change func(*repository.Config)) (*repository.Repository, error) {
+	return s.begin(ctx, dirstore.Open, dirjournal.Open, func(c repository.Config) (*repository.Repository, error) {
+		if change != nil {
+			change(&c)
+		}
+		return repository.Open(ctx, c)
+	})
+}
+
+func (s *site) begin(ctx context.Context, store func(string) (*dirstore.Store, error), journal func(string) (*dirjournal.Journal, error),
+	begin func(repository.Config) (*repository.Repository, error)) (*repository.Repository, error) {
+	st, err := store(s.metadata())
+	if err != nil {
+		return nil, err
+	}
+	j, err := journal(s.journal())
+	if err != nil {
+		return nil, err
+	}
+	r, err := begin(s.config(st, j))
+	if err != nil {
+		return nil, errors.Join(err, j.Close())
+	}
+	return r, nil
+}
+
+// site returns a repository whose bins hold n targets each, and makes it at first.
+func (e *env) site(ctx context.Context, n int) (*site, error) {
+	if s := e.sites[n]; s != nil {
+		return s, nil
+	}
+	fmt.Fprintf(e.log, "making a repository of %d bins of %d targets\n", e.bins, n)
+	s, err := newSite(filepath.Join(e.dir, "site-"+strconv.Itoa(n)), e.bins)
+	if err == nil {
+		err = os.Mkdir(s.dir, 0o700)
+	}
+	if err == nil {
+		err = s.fill(ctx, n)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if e.sites == nil {
+		e.sites = map[int]*site{}
+	}
+	e.sites[n] = s
+	return s, nil
+}
+
+// fill writes store and journal as they are after a year of uploads and a
+// checkpoint, in seconds and not in hours: all bins are the same file, signed once.
+// (That their targets belong elsewhere by their hashes is nothing that a publisher
+// looks at.) Open refuses a checkpoint that isn't as the engine's own.
+func (s *site) fill(ctx context.Context, n int) error {
+	store, err := dirstore.Create(s.metadata())
+	if err != nil {
+		return err
+	}
+	bin, _, err := makeBin(n, 1)
+	if err == nil {
+		bin, err = bin.Edit(1, s.now.Add(7*24*time.Hour), nil)
+	}
+	if err != nil {
+		return err
+	}
+	file, err := bin.Sign(ctx, s.bins.signer)
+	if err != nil {
+		return err
+	}
+	snapshot := roles.NewSnapshot()
+	edits := []roles.MetaEdit{{Role: metadata.TARGETS, Version: 1}, {Role: delegation.Role, Version: 2}}
+	for i := range s.layout.Len() {
+		edits = append(edits, roles.MetaEdit{Role: s.layout.Name(i), Version: 1})
+	}
+	if snapshot, err = snapshot.Edit(1, s.now.Add(24*time.Hour), edits); err != nil {
+		return err
+	}
+	snapshotFile, err := snapshot.Sign(ctx, s.online.signer)
+	if err != nil {
+		return err
+	}
+	timestamp, err := roles.NewTimestamp(1, s.now.Add(24*time.Hour), 1, snapshotFile)
+	if err == nil {
+		timestamp, err = timestamp.Sign(ctx, s.online.signer)
+	}
+	if err != nil {
+		return err
+	}
+	for name, data := range map[string][]byte{
+		"1.root.json": s.docs.Roots[0], "2.root.json": s.docs.Roots[1], "1.targets.json": s.docs.Targets,
+		"2.bins.json": s.docs.Bins, "1.snapshot.json": snapshotFile, "timestamp.json": timestamp.Bytes(),
+	} {
+		if err := store.Create(ctx, name, data); err != nil {
+			return err
+		}
+	}
+	if err := writeFiles(ctx, s.metadata(), s.layout.Len(), func(i int) (string, []byte, error) {
+		return "1." + s.layout.Name(i) + ".json", file, nil
+	}); err != nil {
+		return err
+	}
+	return s.fillJournal(ctx, file, snapshotFile, timestamp.Bytes())
+}
+
+// object is a JSON object of the journal's records.
+type object map[string]any
+
+func blob(data []byte) object {
+	sum := sha256.Sum256(data)
+	return object{"sha256": hex.EncodeToString(sum[:]), "length": len(data)}
+}
+
+func (s *site) fillJournal(ctx context.Context, bin, snapshot, timestamp []byte) error {
+	document := func(version int, data []byte) object {
+		d := blob(data)
+		d["version"] = version
+		return d
+	}
+	docs := object{"root": document(2, s.docs.Roots[1]), "targets": document(1, s.docs.Targets), "bins": document(2, s.docs.Bins)}
+	state := blob(bin)
+	state["v"], state["signed"], state["expires"], state["key"] = 1, s.now.Unix(), s.now.Add(7*24*time.Hour).Unix(), 0
+	bins := make([]object, s.layout.Len())
+	for i := range bins {
+		bins[i] = state
+	}
+	day := s.now.Add(24 * time.Hour).Unix()
+	body, err := json.Marshal(object{
+		"planned": 1, "signed": s.now.Unix(), "expires": object{"snapshot": day, "timestamp": day}, "timestamp": timestamp,
+		"snapshot": blob(snapshot), "docs": docs, "published": docs, "keys": []string{keyName(s.bins.signer)}, "bins": bins,
+	})
+	if err != nil {
+		return err
+	}
+	j, err := dirjournal.Create(s.journal())
+	if err != nil {
+		return err
+	}
+	l, err := j.Lead(ctx)
+	if err == nil {
+		var log repository.Log
+		log, err = l.Load(ctx)
+		if err == nil {
+			err = l.Append(ctx, repository.Record{Epoch: log.Epoch, Kind: repository.KindCheckpoint, Generation: 1, Body: body})
+		}
+	}
+	return errors.Join(err, j.Close())
+}
+
+// keyName is what the journal calls a key.
+func keyName(s keys.Signer) string { return s.Public().ID() + " " + s.Public().Fingerprint() }
+
+// newest returns the files of the bins in their newest version, and removes all
+// older ones.
+func (s *site) newest() ([]string, error) {
+	entries, err := os.ReadDir(s.metadata())
+	if err != nil {
+		return nil, err
+	}
+	versions := make([]int, s.layout.Len())
+	remove := func(version, bin int) error {
+		return os.Remove(filepath.Join(s.metadata(), fmt.Sprintf("%d.%s.json", version, s.layout.Name(bin))))
+	}
+	for _, e := range entries {
+		version, rest, _ := strings.Cut(e.Name(), ".")
+		bin, ok := s.layout.Index(strings.TrimSuffix(rest, ".json"))
+		if !ok {
+			continue
+		}
+		v, err := strconv.Atoi(version)
+		if err != nil {
+			return nil, err
+		}
+		if older := min(v, versions[bin]); older > 0 {
+			if err := remove(older, bin); err != nil {
+				return nil, err
+			}
+		}
+		versions[bin] = max(v, versions[bin])
+	}
+	files := make([]string, len(versions))
+	for i, v := range versions {
+		files[i] = filepath.Join(s.metadata(), fmt.Sprintf("%d.%s.json", v, s.layout.Name(i)))
+	}
+	return files, nil
+}
