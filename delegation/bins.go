@@ -66,6 +66,8 @@ type Bins struct {
 const (
 	minBins = 2
 	maxBins = 1 << 16
+
+	maxDigits = 4 // of the last bin's number
 )
 
 // New returns n bins, a power of two from 2 to 65,536, named after prefix:
@@ -120,7 +122,13 @@ func (b Bins) Name(i int) string {
 
 // hex is i in as many hexadecimal digits as the number of the last bin has.
 func (b Bins) hex(i int) string {
-	return fmt.Sprintf("%0*x", b.digits(), i)
+	const digits = "0123456789abcdef"
+	var text [maxDigits]byte
+	n := b.digits()
+	for k := range n {
+		text[k] = digits[i>>(4*(n-1-k))&15]
+	}
+	return string(text[:n])
 }
 
 func (b Bins) bits() int   { return bits.Len(uint(b.n - 1)) }

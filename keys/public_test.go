@@ -182,3 +182,29 @@ func FuzzParsePublicKey(f *testing.F) {
 		require.ErrorIs(t, k.Verify([]byte("message"), []byte(value)), keys.ErrSignature)
 	})
 }
+
+// Expect says what Verify says, whatever the key and the size.
+func TestExpect(t *testing.T) {
+	rsaPrivate, err := rsaKey()
+	require.NoError(t, err)
+	rsaSigner, err := keys.NewSigner(rsaPrivate)
+	require.NoError(t, err)
+	p256, err := keys.GenerateP256()
+	require.NoError(t, err)
+	ed, err := keys.GenerateEd25519()
+	require.NoError(t, err)
+	for _, signer := range []keys.Signer{rsaSigner, p256, ed} {
+		for _, size := range []int{0, 1, 16<<10 - 1, 16 << 10, 131_000} {
+			message := make([]byte, size)
+			signature, err := signer.Sign(t.Context(), message)
+			require.NoError(t, err)
+			k := signer.Public()
+			require.NoError(t, k.Expect(message)(signature))
+			other := append(message[:size:size], 1)
+			for _, err := range []error{k.Expect(other)(signature), k.Expect(message)(signature[1:]), k.Expect(message)(nil)} {
+				require.ErrorIs(t, err, keys.ErrSignature)
+				require.ErrorContains(t, err, "key "+k.ID())
+			}
+		}
+	}
+}

@@ -2,6 +2,7 @@ package repository
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
@@ -166,7 +167,7 @@ func (p *publisher) build(ctx context.Context, gen int64, now time.Time, bins []
 			if gctx.Err() != nil {
 				return gctx.Err()
 			}
-			data, err := p.buildBin(gctx, i, bins[i], gen, expires, edits, s)
+			built, err := p.buildBin(gctx, i, bins[i], gen, expires, edits, s)
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
@@ -174,7 +175,7 @@ func (p *publisher) build(ctx context.Context, gen int64, now time.Time, bins []
 				return fmt.Errorf("bin %s: %w", p.offline.layout.Name(i), err)
 			}
 			out.Bins = append(out.Bins, binChange{Index: i, binState: binState{
-				Version: gen, blob: blobOf(data), Signed: now.Unix(), Expires: expires.Unix(), Key: key,
+				Version: gen, blob: built, Signed: now.Unix(), Expires: expires.Unix(), Key: key,
 			}})
 			return nil
 		})
@@ -193,29 +194,29 @@ func (p *publisher) build(ctx context.Context, gen int64, now time.Time, bins []
 }
 
 // buildBin applies edits to a bin, signs it and makes it durable.
-func (p *publisher) buildBin(ctx context.Context, i int, old binState, gen int64, expires time.Time, edits []roles.TargetEdit, s signers) ([]byte, error) {
+func (p *publisher) buildBin(ctx context.Context, i int, old binState, gen int64, expires time.Time, edits []roles.TargetEdit, s signers) (blob, error) {
 	bin, err := p.loadBin(ctx, i, old)
 	if err != nil {
-		return nil, err
+		return blob{}, err
 	}
 	bin, err = bin.Edit(gen, expires, edits)
 	if err != nil {
-		return nil, err
+		return blob{}, err
 	}
-	data, err := bin.Sign(ctx, s.bins)
+	data, sum, err := bin.SignSum(ctx, s.bins)
 	if err != nil {
-		return nil, err
+		return blob{}, err
 	}
 	if len(data) > targetsLimit {
-		return nil, fmt.Errorf("it would have %d bytes, and clients accept %d", len(data), targetsLimit)
+		return blob{}, fmt.Errorf("it would have %d bytes, and clients accept %d", len(data), targetsLimit)
 	}
 	name := versioned(gen, p.offline.layout.Name(i))
 	if err := p.cfg.Store.Create(ctx, name, data); err != nil {
-		return nil, conflictIsFatal(fmt.Errorf("write %s: %w", name, err))
+		return blob{}, conflictIsFatal(fmt.Errorf("write %s: %w", name, err))
 	}
 	p.cache.put(i, gen, data)
 	p.rebuild.drop(i)
-	return data, nil
+	return blob{hex.EncodeToString(sum[:]), int64(len(data))}, nil
 }
 
 // loadBin returns the published content of a bin, checked against the journal.

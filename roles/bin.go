@@ -3,6 +3,7 @@ package roles
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"iter"
 	"slices"
@@ -81,7 +82,7 @@ func (b *Bin) Edit(version int64, expires time.Time, edits []TargetEdit) (*Bin, 
 				return nil, err
 			}
 			var err error
-			if member.Value, err = appendTarget(nil, *e.Target); err != nil {
+			if member.Value, err = appendTarget(make([]byte, 0, usualValue), *e.Target); err != nil {
 				return nil, fmt.Errorf("target %q: %w", e.Path, err)
 			}
 		}
@@ -96,7 +97,10 @@ func (b *Bin) Edit(version int64, expires time.Time, edits []TargetEdit) (*Bin, 
 
 // lastOfEach sorts edits and keeps the last one of each key.
 func lastOfEach(edits []cjson.Edit) []cjson.Edit {
-	slices.SortStableFunc(edits, func(a, b cjson.Edit) int { return cmp.Compare(a.Key, b.Key) })
+	byKey := func(a, b cjson.Edit) int { return cmp.Compare(a.Key, b.Key) }
+	if !slices.IsSortedFunc(edits, byKey) {
+		slices.SortStableFunc(edits, byKey)
+	}
 	kept := edits[:0]
 	for i, e := range edits {
 		if i+1 == len(edits) || edits[i+1].Key != e.Key {
@@ -123,7 +127,18 @@ func (b *Bin) Signatures() []Signature { return b.signatures }
 // with the one signature that signer makes over Canonical: see the function Sign.
 // The Bin itself stays without.
 func (b *Bin) Sign(ctx context.Context, signer keys.Signer) ([]byte, error) {
-	file, err := b.sign(ctx, signer)
+	return b.signAnd(ctx, signer, func([]byte) {})
+}
+
+// SignSum is Sign, and returns the file's SHA-256 too, which it computes while the
+// signature is verified.
+func (b *Bin) SignSum(ctx context.Context, signer keys.Signer) (file []byte, sum [sha256.Size]byte, err error) {
+	file, err = b.signAnd(ctx, signer, func(file []byte) { sum = sha256.Sum256(file) })
+	return file, sum, err
+}
+
+func (b *Bin) signAnd(ctx context.Context, signer keys.Signer, also func(file []byte)) ([]byte, error) {
+	file, err := b.sign(ctx, signer, also)
 	if err != nil {
 		return nil, fmt.Errorf("bin: %w", err)
 	}

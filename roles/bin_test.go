@@ -2,6 +2,7 @@ package roles_test
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -250,21 +251,6 @@ func TestOpenBinRefuses(t *testing.T) {
 	require.EqualError(t, err, "targets: one of _type, expires, targets, version is missing")
 }
 
-// TestBinAllocations: editing costs the same number of allocations whatever the
-// bin holds.
-func TestBinAllocations(t *testing.T) {
-	edits := []roles.TargetEdit{put(target("packages/new", 1))}
-	var counts []float64
-	for _, n := range []int{1, 140, 3000} {
-		bin := fullBin(t, n)
-		counts = append(counts, testing.AllocsPerRun(20, func() {
-			_, err := bin.Edit(9, binExpires, edits)
-			require.NoError(t, err)
-		}))
-	}
-	require.Equal(t, []float64{counts[0], counts[0], counts[0]}, counts)
-}
-
 func fullBin(t testing.TB, n int) *roles.Bin {
 	t.Helper()
 	edits := make([]roles.TargetEdit, n)
@@ -319,4 +305,28 @@ func binSigner(t testing.TB) keys.Signer {
 	s, err := keys.GenerateEd25519()
 	require.NoError(t, err)
 	return s
+}
+
+// SignSum hands out nothing whose signature doesn't verify, large or small.
+func TestSignSum(t *testing.T) {
+	for _, n := range []int{1, 610} {
+		bin := fullBin(t, n)
+		for _, signer := range []*testSigner{ed25519Signer(t), ecdsaSigner(t)} {
+			file, sum, err := bin.SignSum(t.Context(), signer)
+			require.NoError(t, err)
+			require.Equal(t, sha256.Sum256(file), sum)
+			parsed, err := roles.ParseBin(file)
+			require.NoError(t, err)
+			require.NoError(t, authorityOf(1, signer).Verify(parsed))
+
+			other := ecdsaSigner(t)
+			f := &fakeSigner{Signer: signer, limit: 1 << 20, sign: func(m []byte) ([]byte, error) { return other.Sign(t.Context(), m) }}
+			file, _, err = bin.SignSum(t.Context(), f)
+			require.ErrorIs(t, err, keys.ErrSignature)
+			require.Nil(t, file)
+			file, err = bin.Sign(t.Context(), f)
+			require.ErrorIs(t, err, keys.ErrSignature)
+			require.Nil(t, file)
+		}
+	}
 }

@@ -26,18 +26,38 @@ type Signature struct {
 // none for a message that is larger than the signer can take. Every error names
 // the key ID and wraps its cause.
 func Sign(ctx context.Context, signer keys.Signer, message []byte) (Signature, error) {
+	s, verify, err := sign(ctx, signer, message)
+	if err == nil {
+		err = verify()
+	}
+	if err != nil {
+		return Signature{}, err
+	}
+	return s, nil
+}
+
+// sign is Sign for a caller that has something to do while the signature is
+// verified: it is worth nothing until verify, which must be called, has returned
+// nil.
+func sign(ctx context.Context, signer keys.Signer, message []byte) (s Signature, verify func() error, err error) {
 	public := signer.Public()
 	if limit := signer.MaxMessage(); len(message) > limit {
-		return Signature{}, fmt.Errorf("key %s: %w: %d bytes, it signs at most %d", public.ID(), keys.ErrTooLarge, len(message), limit)
+		return Signature{}, nil, fmt.Errorf("key %s: %w: %d bytes, it signs at most %d", public.ID(), keys.ErrTooLarge, len(message), limit)
 	}
+	// The signer makes its own digest of the message, wherever it is; this one is made
+	// at the same time and not taken from it.
+	expected := public.Expect(message)
 	sig, err := signer.Sign(ctx, message)
 	if err != nil {
-		return Signature{}, fmt.Errorf("key %s: sign: %w", public.ID(), err)
+		_ = expected(nil)
+		return Signature{}, nil, fmt.Errorf("key %s: sign: %w", public.ID(), err)
 	}
-	if err := public.Verify(message, sig); err != nil {
-		return Signature{}, fmt.Errorf("key %s: the signature it made does not verify: %w", public.ID(), err)
-	}
-	return Signature{KeyID: public.ID(), Sig: sig}, nil
+	return Signature{KeyID: public.ID(), Sig: sig}, func() error {
+		if err := expected(sig); err != nil {
+			return fmt.Errorf("key %s: the signature it made does not verify: %w", public.ID(), err)
+		}
+		return nil
+	}, nil
 }
 
 // check refuses what no file may hold as a new signature.

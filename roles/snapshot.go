@@ -65,16 +65,27 @@ type MetaEdit struct {
 // It refuses an empty name, one that isn't clean text, versions below 1, negative
 // lengths, and either above 2^53-1.
 func (s *Snapshot) Edit(version int64, expires time.Time, edits []MetaEdit) (*Snapshot, error) {
+	// All names and all values are cut from one piece of memory each.
 	const room = len(`{"length":,"version":}`) + 2*len("9007199254740991")
 	values := make([]byte, 0, len(edits)*room)
-	members := make([]cjson.Edit, 0, len(edits))
+	var names strings.Builder
 	for _, e := range edits {
 		if err := e.check(); err != nil {
 			return nil, fmt.Errorf("snapshot: role %q: %w", e.Role, err)
 		}
-		start := len(values)
+		if names.Len() == 0 { // as if all were as long as the first
+			names.Grow(len(edits) * (len(e.Role) + len(fileSuffix)))
+		}
+		names.WriteString(e.Role)
+		names.WriteString(fileSuffix)
+	}
+	members := make([]cjson.Edit, 0, len(edits))
+	rest := names.String()
+	for _, e := range edits {
+		start, name := len(values), len(e.Role)+len(fileSuffix)
 		values = e.appendValue(values)
-		members = append(members, cjson.Edit{Key: e.Role + fileSuffix, Value: values[start:]})
+		members = append(members, cjson.Edit{Key: rest[:name], Value: values[start:]})
+		rest = rest[name:]
 	}
 	out, err := s.edit(version, expires, lastOfEach(members))
 	if err != nil {
@@ -125,7 +136,7 @@ func (s *Snapshot) Signatures() []Signature { return s.signatures }
 
 // Sign returns the snapshot's file, as Bin.Sign does a bin's.
 func (s *Snapshot) Sign(ctx context.Context, signer keys.Signer) ([]byte, error) {
-	file, err := s.sign(ctx, signer)
+	file, err := s.sign(ctx, signer, func([]byte) {})
 	if err != nil {
 		return nil, fmt.Errorf("snapshot: %w", err)
 	}

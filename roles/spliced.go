@@ -25,6 +25,8 @@ type spliced struct {
 
 	// Where these values are in canonical. They follow one another in this order.
 	expiresAt, entriesAt, versionAt span
+
+	index cjson.Index // of the entries
 }
 
 type span struct{ start, end int }
@@ -50,7 +52,7 @@ func newSpliced(kind, entries string) spliced {
 func cutSpliced(canonical []byte, kind, entries string) (spliced, error) {
 	s := spliced{canonical: canonical}
 	found := 0
-	for m, err := range cjson.Members(canonical) {
+	for m, err := range cjson.IndexedMembers(canonical, entries, &s.index) {
 		if err != nil {
 			return spliced{}, err
 		}
@@ -113,11 +115,11 @@ func (s *spliced) edit(version int64, expires time.Time, edits []cjson.Edit) (sp
 
 	dst = append(dst, s.canonical[s.expiresAt.end:s.entriesAt.start]...)
 	out.entriesAt.start = len(dst)
-	dst, err := cjson.Splice(dst, s.entriesAt.of(s.canonical), edits)
+	dst, index, err := s.index.Splice(dst, s.entriesAt.of(s.canonical), edits)
 	if err != nil {
 		return spliced{}, err
 	}
-	out.entriesAt.end = len(dst)
+	out.entriesAt.end, out.index = len(dst), index
 
 	dst = append(dst, s.canonical[s.entriesAt.end:s.versionAt.start]...)
 	out.versionAt.start = len(dst)
@@ -127,18 +129,27 @@ func (s *spliced) edit(version int64, expires time.Time, edits []cjson.Edit) (sp
 	return out, nil
 }
 
-// sign returns the file with signer's signature and no other: those who sign
-// bins and snapshots are online, and one of them is enough.
-func (s *spliced) sign(ctx context.Context, signer keys.Signer) ([]byte, error) {
+// sign returns the file with signer's signature and no other: those who sign bins
+// and snapshots are online, and one of them is enough. The signature is verified
+// while the file is put together and handed to also; the file doesn't leave here
+// unless it was.
+func (s *spliced) sign(ctx context.Context, signer keys.Signer, also func(file []byte)) ([]byte, error) {
 	if s.version < 1 {
 		return nil, errors.New("version 0: not edited yet")
 	}
-	signature, err := Sign(ctx, signer, s.canonical)
+	signature, verify, err := sign(ctx, signer, s.canonical)
 	if err != nil {
 		return nil, err
 	}
+	verified := make(chan error, 1)
+	go func() { verified <- verify() }()
 	file := make([]byte, 0, len(s.canonical)+2*len(signature.Sig)+len(signature.KeyID)+64)
-	return appendEnvelope(file, s.canonical, []Signature{signature}), nil
+	file = appendEnvelope(file, s.canonical, []Signature{signature})
+	also(file)
+	if err := <-verified; err != nil {
+		return nil, err
+	}
+	return file, nil
 }
 
 // entries yields the members of the large object.

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/bindery-tuf/bindery/internal/cjson"
 	"github.com/bindery-tuf/bindery/internal/schema"
@@ -62,8 +63,8 @@ func (t Target) check() error {
 	if _, ok := t.Hashes["sha256"]; !ok {
 		return errors.New("hashes: no sha256")
 	}
-	for _, name := range slices.Sorted(maps.Keys(t.Hashes)) {
-		if err := checkHash(name, t.Hashes[name]); err != nil {
+	for name, value := range t.hashes {
+		if err := checkHash(name, value); err != nil {
 			return err
 		}
 	}
@@ -71,6 +72,21 @@ func (t Target) check() error {
 		return checkCustom(t.Custom)
 	}
 	return nil
+}
+
+// hashes yields the hashes in the order of their names.
+func (t Target) hashes(yield func(name, value string) bool) {
+	if len(t.Hashes) > 1 { // rarely
+		for _, name := range slices.Sorted(maps.Keys(t.Hashes)) {
+			if !yield(name, t.Hashes[name]) {
+				return
+			}
+		}
+		return
+	}
+	for name, value := range t.Hashes {
+		yield(name, value)
+	}
 }
 
 func checkHash(name, value string) error {
@@ -92,12 +108,16 @@ func checkHash(name, value string) error {
 // Size is the number of bytes that the target takes in a bin's canonical form,
 // with its path and the comma that sets it apart. The target must be valid.
 func (t Target) Size() int {
-	value, err := appendTarget(nil, t)
+	value, err := appendTarget(make([]byte, 0, usualValue), t)
 	if err != nil { // Validate refuses it
 		return 0
 	}
-	return len(cjson.AppendString(nil, t.Path)) + len(":") + len(value) + len(",")
+	return len(`"":,`) + len(t.Path) + strings.Count(t.Path, `"`) + len(value) // a valid path has no backslash
 }
+
+// usualValue is at least what most targets take in a bin, without their path: a
+// SHA-256 and a length.
+const usualValue = 128
 
 // appendTarget appends the canonical form of the target's value in a bin.
 func appendTarget(dst []byte, t Target) ([]byte, error) {
@@ -112,13 +132,15 @@ func appendTarget(dst []byte, t Target) ([]byte, error) {
 		dst = append(dst, ',')
 	}
 	dst = append(dst, `"hashes":{`...)
-	for i, name := range slices.Sorted(maps.Keys(t.Hashes)) {
-		if i > 0 {
+	first := true
+	for name, value := range t.hashes {
+		if !first {
 			dst = append(dst, ',')
 		}
+		first = false
 		dst = cjson.AppendString(dst, name)
 		dst = append(dst, ':')
-		dst = cjson.AppendString(dst, t.Hashes[name])
+		dst = cjson.AppendString(dst, value)
 	}
 	dst = append(dst, `},"length":`...)
 	dst = strconv.AppendInt(dst, t.Length, 10)

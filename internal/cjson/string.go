@@ -2,6 +2,7 @@ package cjson
 
 import (
 	"bytes"
+	"encoding/binary"
 	"strconv"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -41,17 +42,29 @@ func DecodeString(encoded []byte) string {
 
 // AppendJSON appends to dst a JSON text whose canonical form is canonical. The
 // two differ only where strings hold control characters, which JSON wants escaped.
+//
+// Cost: one pass at some GB/s, and one copy.
 func AppendJSON(dst, canonical []byte) []byte {
 	const hex = "0123456789abcdef"
 	run := 0
-	for i, b := range canonical {
-		if b < 0x20 { // only inside strings, for canonical bytes have no white space
+	for i := 0; i < len(canonical); i++ {
+		if i+8 <= len(canonical) && !controls(binary.LittleEndian.Uint64(canonical[i:])) {
+			i += 7
+			continue
+		}
+		if b := canonical[i]; b < 0x20 { // only inside strings, for canonical bytes have no white space
 			dst = append(dst, canonical[run:i]...)
 			dst = append(dst, '\\', 'u', '0', '0', hex[b>>4], hex[b&15])
 			run = i + 1
 		}
 	}
 	return append(dst, canonical[run:]...)
+}
+
+// controls tells whether a byte of w is less than 0x20.
+func controls(w uint64) bool {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	return (w-ones*0x20)&^w&highs != 0
 }
 
 // compareKeys orders two keys, canonical and without their quotes, by the bytes
@@ -74,6 +87,40 @@ func compareKeys(a, b []byte, escaped bool) int {
 		a, b = a[1:], b[1:]
 	}
 	return len(a) - len(b)
+}
+
+// compareQuoted orders two keys as compareKeys does. Both are canonical and in their
+// quotes; whatever else is behind them is not looked at.
+func compareQuoted(a, b []byte) int {
+	n := min(len(a), len(b))
+	i := 1 // behind the opening quotes
+	for i < n && a[i] == b[i] {
+		if a[i] == '"' {
+			return 0
+		}
+		if a[i] == '\\' && i+1 < n { // what it stands for is the next byte
+			if i++; a[i] != b[i] {
+				return int(a[i]) - int(b[i])
+			}
+		}
+		i++
+	}
+	if i == n {
+		return len(a) - len(b) // not with keys in quotes
+	}
+	return keyByte(a[i:]) - keyByte(b[i:])
+}
+
+// keyByte is what a key, of which this is the rest with its closing quote, goes on
+// with: -1 at its end.
+func keyByte(rest []byte) int {
+	switch {
+	case rest[0] == '"':
+		return -1
+	case rest[0] == '\\' && len(rest) > 1:
+		return int(rest[1])
+	}
+	return int(rest[0])
 }
 
 // escape reads one escape sequence, or two that make a surrogate pair.

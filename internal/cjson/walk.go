@@ -2,7 +2,9 @@ package cjson
 
 import (
 	"bytes"
+	"encoding/binary"
 	"iter"
+	"math/bits"
 	"strconv"
 )
 
@@ -20,9 +22,17 @@ type Member struct {
 // elsewhere has canonicalised them.
 //
 // Cost: one pass at some GB/s, without allocating for each member.
-func Members(object []byte) iter.Seq2[Member, error] {
+func Members(object []byte) iter.Seq2[Member, error] { return members(cursor{data: object}) }
+
+// IndexedMembers is Members, and makes the index of one of the values, an object, on
+// the way: it is there when the pair of that name is yielded. An object of 4 GiB is
+// an error.
+func IndexedMembers(object []byte, name string, index *Index) iter.Seq2[Member, error] {
+	return members(cursor{data: object, indexed: name, index: index})
+}
+
+func members(c cursor) iter.Seq2[Member, error] {
 	return func(yield func(Member, error) bool) {
-		c := cursor{data: object}
 		for c.next(0) {
 			if !yield(Member{Key: c.key(), Value: c.data[c.keyEnd+1 : c.pos], Start: c.keyEnd + 1}, nil) {
 				return
@@ -42,6 +52,9 @@ type cursor struct {
 
 	keyStart, keyEnd int  // the current key, with its quotes; keyEnd is 0 before the first
 	escaped          bool // the current key has escapes
+
+	indexed string // the member whose value is to be indexed
+	index   *Index // or nil
 }
 
 func (c *cursor) key() []byte { return c.data[c.keyStart+1 : c.keyEnd-1] }
@@ -77,10 +90,28 @@ func (c *cursor) next(depth int) bool {
 	if c.peek(end) != ':' {
 		return c.fail(unexpected(data, end, "':'"))
 	}
-	if c.pos, err = skipValue(data, end+1, depth+1); err != nil {
+	if c.index != nil && string(c.key()) == c.indexed && c.peek(end+1) == '{' {
+		c.pos, err = c.skipIndexed(end+1, depth+1)
+	} else {
+		c.pos, err = skipValue(data, end+1, depth+1)
+	}
+	if err != nil {
 		return c.fail(inMember(err, c.key()))
 	}
 	return true
+}
+
+// skipIndexed is skipValue for the object that is to be indexed.
+func (c *cursor) skipIndexed(i, depth int) (int, error) {
+	if len(c.data)-i > maxIndexed {
+		return 0, syntaxErrorf(i, "an object of more than %d bytes", maxIndexed)
+	}
+	*c.index = nil
+	value := cursor{data: c.data, pos: i}
+	for value.next(depth) {
+		*c.index = c.index.append(&value, i)
+	}
+	return value.pos, value.err
 }
 
 // finish tells, once next was false, what is wrong with the object, if anything.
@@ -181,6 +212,19 @@ func skipString(data []byte, i int) (end int, escaped bool, err error) {
 		return 0, false, unexpected(data, i, "a string")
 	}
 	i++
+	// Names are short: two words are looked at before a search is worth its call.
+	for range 2 {
+		if i+8 > len(data) {
+			break
+		}
+		if found := quotes(binary.LittleEndian.Uint64(data[i:])); found == 0 {
+			i += 8
+		} else if i += bits.TrailingZeros64(found) / 8; data[i] == '"' {
+			return i + 1, false, nil
+		} else {
+			break
+		}
+	}
 	n := bytes.IndexByte(data[i:], '"')
 	if n >= 0 && bytes.IndexByte(data[i:i+n], '\\') < 0 {
 		return i + n + 1, false, nil
@@ -196,4 +240,12 @@ func skipString(data []byte, i int) (end int, escaped bool, err error) {
 		}
 	}
 	return 0, false, unexpected(data, len(data), "the string's end")
+}
+
+// quotes has the highest bit set of the lowest byte of w that is a quote or a
+// backslash, and is 0 if none is. (Bits of higher bytes may be set in vain.)
+func quotes(w uint64) uint64 {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	quote, backslash := w^(ones*'"'), w^(ones*'\\')
+	return ((quote-ones)&^quote | (backslash-ones)&^backslash) & highs
 }

@@ -14,6 +14,23 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// splice edits an object that comes from anywhere.
+func splice(dst, object []byte, edits []Edit) ([]byte, error) {
+	x, err := indexOf(object)
+	if err != nil {
+		return nil, err
+	}
+	got, made, err := x.Splice(dst, object, edits)
+	if err != nil {
+		return nil, err
+	}
+	// The index that comes with the result is the result's.
+	if again, err := indexOf(got[len(dst):]); err != nil || !slices.Equal(made, again) {
+		return nil, fmt.Errorf("index %v of %q, not %v: %w", made, got, again, err)
+	}
+	return got, nil
+}
+
 func TestSplice(t *testing.T) {
 	for _, test := range []struct {
 		name, object string
@@ -38,7 +55,7 @@ func TestSplice(t *testing.T) {
 		{"control characters", "{\"a\n\":\"\x00\"}", []Edit{{"a\n", []byte("\"\t\"")}}, "{\"a\n\":\"\t\"}"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			got, err := Splice([]byte("before"), []byte(test.object), test.edits)
+			got, err := splice([]byte("before"), []byte(test.object), test.edits)
 			require.NoError(t, err)
 			require.Equal(t, "before"+test.want, string(got))
 		})
@@ -71,13 +88,13 @@ func TestSpliceRefuses(t *testing.T) {
 		{`{"a":99999999999999999999}`, "byte 5, in a: an integer outside 64 bits"},
 	} {
 		t.Run(test.object, func(t *testing.T) {
-			got, err := Splice(nil, []byte(test.object), []Edit{{"a", []byte("0")}})
+			got, err := splice(nil, []byte(test.object), []Edit{{"a", []byte("0")}})
 			require.EqualError(t, err, test.want)
 			require.Nil(t, got)
 		})
 	}
 	deep := strings.Repeat(`{"a":`, 102) + "1" + strings.Repeat("}", 102)
-	_, err := Splice(nil, []byte(deep), nil)
+	_, err := splice(nil, []byte(deep), nil)
 	require.ErrorContains(t, err, "nested deeper than 100")
 
 	for _, test := range []struct {
@@ -90,7 +107,7 @@ func TestSpliceRefuses(t *testing.T) {
 		{[]Edit{{"a", []byte("")}}, `edit of "a": byte 0: the text ends where a value should be`},
 		{[]Edit{{"a", []byte(`1,"b":2`)}}, `edit of "a": byte 1: ',' where the value's end should be`},
 	} {
-		_, err := Splice(nil, []byte(`{}`), test.edits)
+		_, err := splice(nil, []byte(`{}`), test.edits)
 		require.EqualError(t, err, test.want)
 	}
 }
@@ -111,7 +128,7 @@ func TestSpliceModel(t *testing.T) {
 			}
 		}
 		var err error
-		object, err = Splice(nil, object, edits)
+		object, err = splice(nil, object, edits)
 		require.NoError(t, err)
 		want, err := reference.EncodeCanonical(model)
 		require.NoError(t, err)
@@ -152,7 +169,7 @@ func FuzzSplice(f *testing.F) {
 	}
 	f.Add([]byte(`{"a\"":1,"a#":2}`), `a"`)
 	f.Fuzz(func(t *testing.T, data []byte, key string) {
-		got, err := Splice(nil, data, nil)
+		got, err := splice(nil, data, nil)
 		if err == nil {
 			require.True(t, bytes.Equal(data, got))
 		}
@@ -172,14 +189,14 @@ func requireEdited(t *testing.T, object []byte, key string) {
 	model[key] = json.RawMessage("[1]")
 	want, err := reference.EncodeCanonical(model)
 	require.NoError(t, err)
-	got, err := Splice(nil, object, []Edit{{key, []byte("[1]")}})
+	got, err := splice(nil, object, []Edit{{key, []byte("[1]")}})
 	require.NoError(t, err)
 	require.Equal(t, string(want), string(got))
 
 	delete(model, key)
 	want, err = reference.EncodeCanonical(model)
 	require.NoError(t, err)
-	got, err = Splice(nil, got, []Edit{{key, nil}})
+	got, err = splice(nil, got, []Edit{{key, nil}})
 	require.NoError(t, err)
 	require.Equal(t, string(want), string(got))
 }
@@ -201,20 +218,96 @@ func TestMembers(t *testing.T) {
 	require.Equal(t, []string{"a <nil>", " byte 11, in b: '}' where a value should be"}, got)
 }
 
-func BenchmarkSplice(b *testing.B) {
-	var object []byte
-	for i := range 610 {
-		object = append(object, ","[:min(i, 1)]...)
-		object = fmt.Appendf(object, `"packages/%064x/project_%05d-1.0-py3-none-any.whl":{"hashes":{"sha256":"%064x"},"length":%d}`, i, i, i, 1000+i)
+// What is looked at a word at a time must be found in every byte of a word.
+func TestWords(t *testing.T) {
+	for before := range 20 {
+		for _, b := range []byte{'"', '\\', 0x00, 0x1f, ' ', '!', '#', '[', ']', 0x7f, 0x80, 0xa2, 0xdc, 0xff} {
+			for _, behind := range []string{"", "a", "aaaaaaaaaaaaaaaaaaaa", `\"\\`} {
+				inside := append(bytes.Repeat([]byte("a"), before), b)
+				if b == '"' || b == '\\' {
+					inside = append(inside[:before], '\\', b)
+				}
+				inside = append(inside, behind...)
+				quoted := slices.Concat([]byte(`"`), inside, []byte(`"`))
+
+				end, escaped, err := skipString(append(bytes.Clone(quoted), `,"more"`...), 0)
+				require.NoError(t, err)
+				require.Equal(t, len(quoted), end, "%q", quoted)
+				require.Equal(t, bytes.IndexByte(inside, '\\') >= 0, escaped, "%q", quoted)
+				_, _, err = skipString(quoted[:len(quoted)-1], 0)
+				require.Error(t, err, "%q", quoted)
+
+				var want []byte
+				for _, b := range quoted {
+					if b < ' ' {
+						want = fmt.Appendf(want, `\u%04x`, b)
+					} else {
+						want = append(want, b)
+					}
+				}
+				require.Equal(t, string(want), string(AppendJSON(nil, quoted)))
+			}
+		}
 	}
-	object = append(append([]byte("{"), object...), '}')
+}
+
+// compareQuoted orders as compareKeys does, whatever follows the keys.
+func TestCompareQuoted(t *testing.T) {
+	var all []string
+	parts := []string{"", " ", "!", `\"`, "#", "[", `\\`, "]", "a", "\x1f", "é"}
+	for _, a := range parts {
+		for _, b := range parts {
+			all = append(all, a+b, a+b+"x")
+		}
+	}
+	for _, a := range all {
+		for _, b := range all {
+			want := compareKeys([]byte(a), []byte(b), true)
+			for _, rest := range []string{"", `:1`, `,"b"`} {
+				got := compareQuoted([]byte(`"`+a+`"`+rest), []byte(`"`+b+`"`))
+				require.Equal(t, sign(want), sign(got), "%q and %q", a, b)
+			}
+		}
+	}
+}
+
+func sign(n int) int { return max(min(n, 1), -1) }
+
+// The benchmarks are of a bin of 610 targets.
+func BenchmarkIndexedMembers(b *testing.B) {
+	object := slices.Concat([]byte(`{"targets":`), benchmarkObject(), []byte("}"))
+	b.SetBytes(int64(len(object)))
+	b.ReportAllocs()
+	var x Index
+	for b.Loop() {
+		for _, err := range IndexedMembers(object, "targets", &x) {
+			if err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+}
+
+func BenchmarkSplice(b *testing.B) {
+	object := benchmarkObject()
+	x, err := indexOf(object)
+	require.NoError(b, err)
 	edits := []Edit{{"packages/4", []byte("1")}}
 	dst := make([]byte, 0, len(object)+100)
 	b.SetBytes(int64(len(object)))
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := Splice(dst, object, edits); err != nil {
+		if _, _, err := x.Splice(dst, object, edits); err != nil {
 			b.Fatal(err)
 		}
 	}
+}
+
+func benchmarkObject() []byte {
+	object := []byte("{")
+	for i := range 610 {
+		object = append(object, ","[:min(i, 1)]...)
+		object = fmt.Appendf(object, `"packages/%064x/project_%05d-1.0-py3-none-any.whl":{"hashes":{"sha256":"%064x"},"length":%d}`, i, i, i, 1000+i)
+	}
+	return append(object, '}')
 }
