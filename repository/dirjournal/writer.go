@@ -2,6 +2,7 @@ package dirjournal
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
 
 	"github.com/bindery-tuf/bindery/repository"
@@ -37,6 +38,7 @@ type group struct {
 func (j *Journal) write() {
 	defer close(j.stopped)
 	for {
+		j.yield()
 		g, ok := j.take()
 		if !ok {
 			return
@@ -45,6 +47,23 @@ func (j *Journal) write() {
 		for _, r := range g.requests {
 			r.done <- err
 		}
+	}
+}
+
+// yields is how often the writer lets others run before it takes what is there.
+const yields = 3
+
+// yield lets those run whom the last frame has served, and who may have more to write:
+// they share the next frame then, and not the one after it. It waits for nobody.
+func (j *Journal) yield() {
+	for n := range yields {
+		j.mu.Lock()
+		waiting := len(j.waiting)
+		j.mu.Unlock()
+		if n > 0 && waiting == 0 {
+			return
+		}
+		runtime.Gosched()
 	}
 }
 
