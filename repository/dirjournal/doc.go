@@ -75,7 +75,8 @@
 // Where the last segment has no more than its beginning, and isn't the first, a
 // process that opens the journal replaces it by one of the same number that begins
 // with the same frame, and so does a leader if there is no frame in it. So a program
-// that fails to start all night leaves no more behind than one that fails once.
+// that fails to start all night leaves no more behind than one that fails once. A
+// first segment that is alone is made again before the second is begun.
 //
 // # Reading
 //

@@ -63,9 +63,8 @@ func OpenFS(fsys disk.FS, dir string) (*Journal, error) {
 }
 
 func create(fsys disk.FS, dir string, lim limits) (*Journal, error) {
-	made := fsys.Mkdir(dir, 0o700)
-	if made != nil && !errors.Is(made, fs.ErrExist) {
-		return nil, made
+	if err := fsys.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, err
 	}
 	if err := creatable(fsys, dir); err != nil {
 		return nil, err
@@ -81,18 +80,17 @@ func create(fsys disk.FS, dir string, lim limits) (*Journal, error) {
 		}
 		// The directory's own name and the lock's are durable before the journal's.
 		if err := errors.Join(fsys.SyncDir(filepath.Dir(dir)), fsys.SyncDir(dir)); err != nil {
-			// A failed sync may have lost the names for good: the next Create is to
-			// make them anew. A directory that isn't empty stays.
+			// A failed sync may have lost the names for good, also those that a
+			// Create made which was killed: the next one is to make them anew. A
+			// directory that isn't empty stays, or that is somebody else's.
 			fsys.Remove(filepath.Join(dir, lockName))
-			if made == nil {
-				fsys.Remove(dir)
-			}
+			fsys.Remove(dir)
 			return nil, err
 		}
 		if err := begin(fsys, dir); err != nil {
 			return nil, err
 		}
-		return openLocked(fsys, dir, lim, lock)
+		return openLocked(fsys, dir, lim, lock, true)
 	}()
 	if err != nil {
 		return nil, errors.Join(err, lock.Close())
@@ -144,7 +142,7 @@ func open(fsys disk.FS, dir string, lim limits) (*Journal, error) {
 	if err != nil {
 		return nil, err
 	}
-	j, err := openLocked(fsys, dir, lim, lock)
+	j, err := openLocked(fsys, dir, lim, lock, false)
 	if err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
@@ -171,8 +169,9 @@ func lockDir(fsys disk.FS, dir string) (io.Closer, error) {
 // openLocked reads the journal, whose lock is held, and begins a segment for what
 // is appended from now on. What a killed process wrote last may be readable and
 // not durable, also when a sync of it failed; so that frame is written again, as
-// the first of the new segment, before anybody acts upon it.
-func openLocked(fsys disk.FS, dir string, lim limits, lock io.Closer) (*Journal, error) {
+// the first of the new segment, before anybody acts upon it. So is a first segment
+// that is the only one, unless it was created just now.
+func openLocked(fsys disk.FS, dir string, lim limits, lock io.Closer, created bool) (*Journal, error) {
 	l, err := list(fsys, dir)
 	if err != nil {
 		return nil, err
@@ -187,6 +186,11 @@ func openLocked(fsys disk.FS, dir string, lim limits, lock io.Closer) (*Journal,
 	}
 	if l.tmp {
 		if err := fsys.Remove(filepath.Join(dir, tmpName)); err != nil {
+			return nil, err
+		}
+	}
+	if e.bare && !replaceable(e.header) && !created {
+		if err := begin(fsys, dir); err != nil {
 			return nil, err
 		}
 	}

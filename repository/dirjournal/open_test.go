@@ -2,6 +2,8 @@ package dirjournal
 
 import (
 	"encoding/binary"
+	"errors"
+	"fmt"
 	"hash/crc32"
 	"io/fs"
 	"maps"
@@ -140,6 +142,55 @@ func TestCreateAgain(t *testing.T) {
 		require.NoError(t, err)
 		require.Empty(t, got)
 	}
+}
+
+// TestSyncFailsAfterKill: a Create is killed, and any operation of the next process
+// fails. What the third one does is durable.
+func TestSyncFailsAfterKill(t *testing.T) {
+	started := func(d *simDisk) (*Journal, error) {
+		j, err := OpenFS(d, "/journal")
+		if errors.Is(err, fs.ErrNotExist) {
+			return CreateFS(d, "/journal")
+		}
+		return j, err
+	}
+	recoveries := 0
+	for _, kill := range []crashfs.Fault{crashfs.KillBefore, crashfs.KillAfter} {
+		for at := 1; ; at++ {
+			killed := newSimDisk()
+			killed.InjectNext(at, kill)
+			if j, err := CreateFS(killed, "/journal"); err == nil {
+				j.Close()
+				if killed.Ops() < at {
+					break
+				}
+			}
+			killed.restart()
+			for failing := 1; ; failing++ {
+				where := fmt.Sprintf("fault %d at operation %d, then at %d", kill, at, failing)
+				d := startOn(killed.Clone(uint64(failing)))
+				before := d.Ops()
+				d.InjectNext(failing, crashfs.Fail)
+				j, err := started(d)
+				if err == nil {
+					j.Close()
+					if d.Ops()-before < failing {
+						break
+					}
+				}
+				d.restart()
+				j, err = started(d)
+				require.NoError(t, err, where)
+				require.NoError(t, j.Enqueue(t.Context(), item("a")), where)
+				d.powerLoss(loseAll)
+				got, err := pending(t, d)
+				require.NoError(t, err, where)
+				require.Equal(t, []string{"a"}, got, where)
+				recoveries++
+			}
+		}
+	}
+	require.Greater(t, recoveries, 300)
 }
 
 // TestOpenManyTimes: however often a journal is opened and led in vain, that leaves
