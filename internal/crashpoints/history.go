@@ -26,6 +26,7 @@ type History struct {
 	bins, online keys.Signer
 	checkpoint   int   // bytes
 	cache        int64 // bytes; negative: none
+	thorough     bool  // every sync fails at every moment
 }
 
 // Step is one thing after the other: time passes, the file of the bin of some path is
@@ -110,6 +111,7 @@ func Scripted(t require.TestingT) []*History {
 			all = append(all, a.History)
 		}
 	}
+	all[0].thorough = true
 	return append(all, troubled(t, "troubled-replaced", 1<<20, replaced), troubled(t, "troubled-rebuilt", 1, rebuilt))
 }
 

@@ -140,7 +140,10 @@ func (m *Moment) Point(seed uint64, variant int, full bool) (tried bool, err err
 	if err := l.survived(d.Files()); err != nil {
 		return true, err
 	}
-	return true, check(m.History, d, l, full)
+	if err := check(m.History, d, l, full); err != nil {
+		return true, err
+	}
+	return true, l.lasts(d)
 }
 
 // failSync lets the n-th sync from now on fail, of a file or a directory.

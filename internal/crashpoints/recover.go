@@ -1,10 +1,15 @@
 package crashpoints
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 
+	"github.com/bindery-tuf/bindery/internal/crashfs"
 	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/repository/dirjournal"
+	"github.com/bindery-tuf/bindery/repository/dirstore"
 )
 
 // recover is what the index does after a restart: it asks what became of its
@@ -101,4 +106,27 @@ func (s *session) finish() error {
 		}
 	}
 	return nil
+}
+
+// lasts requires that after the loss of power store and journal can be opened, and
+// that the journal says what it said.
+func (l *ledger) lasts(d *crashfs.Disk) error {
+	fsys := d.Start()
+	if _, err := dirstore.OpenFS(fsys, storeDir); err != nil {
+		return err
+	}
+	journal, err := dirjournal.OpenFS(fsys, journalDir)
+	if err != nil {
+		return err
+	}
+	for _, e := range l.items {
+		if e.told == nil {
+			continue
+		}
+		o, err := journal.Outcome(context.Background(), e.item.ID)
+		if err != nil || o != *e.told {
+			return errors.Join(fmt.Errorf("item %s was told %+v, and after the loss of power %+v", e.item.ID, *e.told, o), err, journal.Close())
+		}
+	}
+	return journal.Close()
 }

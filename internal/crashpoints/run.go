@@ -36,8 +36,8 @@ func (f Failure) Error() string {
 
 // syncSample is of how many syncs that can fail, while the repository is opened again
 // at some moment, one is tried: another one at the next moment, so that all come
-// up in each part of a history.
-const syncSample = 10
+// up in each part of a history. Of the first history all are tried.
+const syncSample = 12
 
 // fullEvery is how often clients of all generations look, and not only one of the
 // newest: all that older ones need was checked with the history, and didn't change.
@@ -49,39 +49,47 @@ const fullEvery = 199
 // crash is an error.
 func Run(t require.TestingT, o Options, failed func(Failure)) (points int64, err error) {
 	failures := 0
-	run := func(h *History) error {
-		if o.History != "" && o.History != h.Name {
-			return nil
-		}
-		moments, err := Moments(h)
-		if err != nil {
-			return err
+	try := func(moments []*Moment) {
+		if o.First && failures > 0 {
+			return
 		}
 		points += tryAll(moments, o, func(f Failure) {
 			failures++
 			failed(f)
 		})
-		return nil
 	}
-	for _, h := range Scripted(t) {
-		if o.First && failures > 0 {
-			break
+	var scripted [][]*Moment
+	for _, h := range Scripted(t) { // all without a crash first
+		if o.History != "" && o.History != h.Name {
+			continue
 		}
-		if err := run(h); err != nil {
-			return points, err
+		moments, err := Moments(h)
+		if err != nil {
+			return 0, err
 		}
+		scripted = append(scripted, moments)
+	}
+	for _, moments := range scripted {
+		try(moments)
+	}
+	random := func(seed uint64, n int) error {
+		moments, err := Moments(Random(t, seed, n))
+		if err == nil {
+			try(moments)
+		}
+		return err
 	}
 	if o.History != "" {
 		var seed uint64
 		var n int
 		if _, err := fmt.Sscanf(o.History, "random-%d-%d", &seed, &n); err == nil {
-			err = run(Random(t, seed, n))
+			err = random(seed, n)
 			return points, err
 		}
 		return points, nil
 	}
 	for n := 0; points < int64(o.Points) && !(o.First && failures > 0); n++ {
-		if err := run(Random(t, o.Seed, n)); err != nil {
+		if err := random(o.Seed, n); err != nil {
 			return points, err
 		}
 	}
@@ -108,7 +116,11 @@ func tryAll(moments []*Moment, o Options, failed func(Failure)) int64 {
 		return tried
 	}
 	syncs := o.Syncs
-	if syncs == 0 {
+	switch {
+	case syncs > 0:
+	case len(moments) > 0 && moments[0].History.thorough:
+		syncs = 1
+	default:
 		syncs = syncSample
 	}
 	const each = Variants + 1 // the last one stands for the failing syncs

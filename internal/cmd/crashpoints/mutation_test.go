@@ -50,6 +50,9 @@ var mutations = map[string][]mutation.Edit{
 	"journal: a segment that has more than its beginning is replaced": {
 		{"repository/dirjournal/open.go", "if e.bare && replaceable(e.header) {", "if replaceable(e.header) {"},
 	},
+	"journal: the first segment of a killed process is taken for durable": {
+		{"repository/dirjournal/open.go", "if e.bare && !replaceable(e.header) && !created {", "if false {"},
+	},
 	"engine: an altered bin is taken for what was published": {
 		{"repository/generation.go", "case blobOf(data) != b.blob:", "case false:"},
 	},
