@@ -98,7 +98,7 @@ func (a *author) remove(n int) repository.Item { return a.submit(nil, []string{f
 func Scripted(t require.TestingT) []*History {
 	var all []*History
 	for _, form := range []delegation.Form{delegation.Succinct, delegation.Explicit} {
-		for _, checkpoint := range []int{1, 1 << 20} {
+		for _, checkpoint := range []int{1 << 20, 1} {
 			a := newAuthor(t, fmt.Sprintf("scripted-%v-%d", form, checkpoint), form, checkpoint)
 			a.step(Step{Submit: []repository.Item{a.add(1, 2), a.add(3)}, Publish: true})
 			a.step(Step{Submit: []repository.Item{a.add(1), a.add(1), a.add(4)}})                                             // replaced, twice
@@ -111,7 +111,7 @@ func Scripted(t require.TestingT) []*History {
 			all = append(all, a.History)
 		}
 	}
-	all[0].thorough = true
+	all[0].thorough = true // it needs every segment to the end
 	return append(all, troubled(t, "troubled-replaced", 1<<20, replaced), troubled(t, "troubled-rebuilt", 1, rebuilt))
 }
 
