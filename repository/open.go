@@ -192,6 +192,9 @@ func (p *publisher) compare(ctx context.Context) error {
 		return fmt.Errorf("store: %w", err)
 	}
 	if bytes.Equal(current, p.state.timestamp) || p.state.sealed != nil && bytes.Equal(current, p.state.sealed.Timestamp) {
+		if err := p.compareRoots(ctx); err != nil {
+			return err
+		}
 		return p.compareWitness()
 	}
 	known := fmt.Sprintf("version %d", p.state.generation)
@@ -199,6 +202,22 @@ func (p *publisher) compare(ctx context.Context) error {
 		known += fmt.Sprintf(" or %d", s.generation)
 	}
 	return fmt.Errorf("%w: by the journal the timestamp is %s, and in the store there is %s", ErrDiverged, known, p.explain(current))
+}
+
+// compareRoots makes sure that the root in force is the newest that clients find. A
+// root may be installed without a generation: no timestamp tells.
+func (p *publisher) compareRoots(ctx context.Context) error {
+	name := versioned(p.offline.root.Version()+1, metadata.ROOT)
+	_, err := p.cfg.Store.Get(ctx, name)
+	switch {
+	case errors.Is(err, ErrNotExist):
+		return nil
+	case err != nil:
+		return fmt.Errorf("store: %w", err)
+	}
+	return fmt.Errorf("%w: the store has %s, which clients follow, and the journal doesn't know it: the journal was restored from a backup: "+
+		"restore the newest one, or give that root to RestoreStore (see Restoration.Documents); if it is none of this repository's, move it away",
+		ErrDiverged, name)
 }
 
 // explain says what a timestamp is that the journal doesn't know, how it may have

@@ -94,6 +94,10 @@ func (p *publisher) restoreStore(ctx context.Context, log Log, r Restoration) er
 	if err := p.restoreDocuments(ctx, r.Documents, now); err != nil {
 		return err
 	}
+	// By an older root the store's timestamp may look like somebody else's.
+	if err := p.compareRoots(ctx); err != nil {
+		return err
+	}
 	signers, err := p.offline.signers(p.cfg)
 	if err != nil {
 		return err

@@ -134,6 +134,9 @@ func (p *publisher) olderThan(pub *published) error {
 	case len(s.chain) == 0:
 		return nil
 	case bytes.Equal(pub.timestamp.Bytes(), s.timestamp) || s.sealed != nil && bytes.Equal(pub.timestamp.Bytes(), s.sealed.Timestamp):
+		if version := pub.offline.root.Version(); version > s.docs.Root.Version {
+			return fmt.Errorf("the journal agrees with the store but for root version %d: give it to RestoreStore (see Restoration.Documents)", version)
+		}
 		return errors.New("the journal agrees with the store: use Open")
 	case version <= s.last():
 		return fmt.Errorf("%w: the store's timestamp is version %d, and the journal knows %d: RestoreStore publishes what the journal says",

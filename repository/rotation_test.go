@@ -1,0 +1,79 @@
+package repository_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/bindery-tuf/bindery/delegation"
+	"github.com/bindery-tuf/bindery/internal/repotest"
+	"github.com/bindery-tuf/bindery/keys"
+	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/roles"
+)
+
+// rotate opens the repository with a new online key, and returns the root that
+// names no other.
+func (e *env) rotate() (root []byte) {
+	e.t.Helper()
+	next := e.ceremony.NewP256()
+	e.close()
+	e.useOnline(next)
+	e.open()
+	return e.ceremony.NextRoot(func(r *roles.RootSpec) { r.Snapshot, r.Timestamp = repotest.Of(1, next), repotest.Of(1, next) })
+}
+
+func (e *env) useOnline(key keys.Signer) { e.cfg.Snapshot, e.cfg.Timestamp = key, key }
+
+// A root is installed without a generation, so the timestamps don't tell that the
+// journal is older than it.
+func TestJournalOlderByARoot(t *testing.T) {
+	inBubble(t, 4, delegation.Succinct, func(t *testing.T, e *env) {
+		e.publish(files("x", 10)...)
+		old := e.journal.Clone()
+		root := e.ceremony.NextRoot(nil)
+		require.NoError(t, e.install(repository.Documents{Roots: [][]byte{root}}))
+		e.close()
+
+		e.journal = old
+		_, err := repository.Open(t.Context(), e.config())
+		require.ErrorIs(t, err, repository.ErrDiverged)
+		require.ErrorContains(t, err, "the store has 2.root.json, which clients follow, and the journal doesn't know it")
+		_, err = repository.RestoreStore(t.Context(), e.config(), repository.Restoration{})
+		require.ErrorIs(t, err, repository.ErrDiverged)
+		_, err = repository.RestoreJournal(t.Context(), e.config(), repository.Restoration{})
+		require.ErrorContains(t, err, "but for root version 2: give it to RestoreStore")
+		e.repo, err = repository.RestoreStore(t.Context(), e.config(), repository.Restoration{
+			Documents: repository.Documents{Roots: [][]byte{root}},
+		})
+		require.NoError(t, err)
+		require.NoError(t, e.install(repository.Documents{Roots: [][]byte{e.ceremony.NextRoot(nil)}}))
+		e.publish(file("a", "1"))
+		e.check()
+	})
+}
+
+// The journal and the configuration are older than a new online key: by the root that
+// they know, the store's timestamp isn't signed. It is newer all the same.
+func TestRestoreStoreKeepsAnotherKeysTimestamp(t *testing.T) {
+	inBubble(t, 4, delegation.Succinct, func(t *testing.T, e *env) {
+		e.publish(files("x", 10)...)
+		old, before := e.journal.Clone(), e.cfg
+		root := e.rotate()
+		require.NoError(t, e.repo.InstallAfterCompromise(t.Context(), repository.Documents{Roots: [][]byte{root}}))
+		e.publish(file("new", "1"))
+		e.close()
+
+		after := e.cfg
+		e.journal, e.cfg = old, before
+		names := e.store.Names()
+		_, err := repository.RestoreStore(t.Context(), e.config(), repository.Restoration{})
+		require.ErrorIs(t, err, repository.ErrDiverged)
+		require.ErrorContains(t, err, "the store has 2.root.json")
+		require.Equal(t, names, e.store.Names())
+		e.cfg = after
+		e.repo, err = repository.RestoreJournal(t.Context(), e.config(), repository.Restoration{})
+		require.NoError(t, err)
+		e.check()
+	})
+}
