@@ -195,7 +195,7 @@ func (p *publisher) compare(ctx context.Context) error {
 		if err := p.compareRoots(ctx); err != nil {
 			return err
 		}
-		return p.compareWitness()
+		return p.compareWitness(ctx)
 	}
 	known := fmt.Sprintf("version %d", p.state.generation)
 	if s := p.state.sealed; s != nil {

@@ -168,7 +168,7 @@ func (p *publisher) publicVersion(ctx context.Context, r Restoration) (found fou
 	}
 	public = max(found.version, r.Past)
 	if p.cfg.Witness != nil {
-		t, err := p.witness()
+		t, err := p.witness(ctx)
 		if err != nil {
 			return found, 0, err
 		}
@@ -273,14 +273,29 @@ func (p *publisher) restart(ctx context.Context, first []Record, gen int64, now 
 	return p.finish(ctx)
 }
 
-// witness returns the configured timestamp, if it is one that clients accepted.
-func (p *publisher) witness() (*roles.Document[metadata.TimestampType], error) {
+// witness returns the configured timestamp, if it is one that clients accepted: by
+// the root in force or, because the online key may have changed since, by one before
+// it that the store has.
+func (p *publisher) witness(ctx context.Context) (*roles.Document[metadata.TimestampType], error) {
 	t, err := roles.Parse[metadata.TimestampType](p.cfg.Witness)
 	if err == nil {
 		err = p.offline.timestampKeys.Verify(t)
 	}
+	for version := p.offline.root.Version() - 1; err != nil && t != nil && version >= 1; version-- {
+		data, getErr := p.cfg.Store.Get(ctx, versioned(version, metadata.ROOT))
+		if errors.Is(getErr, ErrNotExist) {
+			break // the repository was made from the one after it on
+		}
+		if getErr != nil {
+			return nil, fmt.Errorf("store: %w", getErr)
+		}
+		root, parseErr := roles.Parse[metadata.RootType](data)
+		if parseErr == nil && verifyRole(root, t, metadata.TIMESTAMP) == nil {
+			return t, nil
+		}
+	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: the witness is no timestamp by root version %d, the newest that is known here: "+
+		return nil, fmt.Errorf("%w: the witness is no timestamp by root version %d, the newest that is known here, or one before it: "+
 			"it isn't this repository's, or a newer root was lost (see Restoration.Documents): %w", ErrDiverged, p.offline.root.Version(), err)
 	}
 	return t, nil
@@ -288,11 +303,11 @@ func (p *publisher) witness() (*roles.Document[metadata.TimestampType], error) {
 
 // compareWitness makes sure that clients have seen nothing that store and journal,
 // which agree, don't know.
-func (p *publisher) compareWitness() error {
+func (p *publisher) compareWitness(ctx context.Context) error {
 	if p.cfg.Witness == nil {
 		return nil
 	}
-	t, err := p.witness()
+	t, err := p.witness(ctx)
 	if err != nil {
 		return err
 	}

@@ -6,9 +6,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bindery-tuf/bindery/delegation"
+	"github.com/bindery-tuf/bindery/internal/faulty"
 	"github.com/bindery-tuf/bindery/internal/repotest"
 	"github.com/bindery-tuf/bindery/keys"
 	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/repository/storetest"
 	"github.com/bindery-tuf/bindery/roles"
 )
 
@@ -75,5 +77,43 @@ func TestRestoreStoreKeepsAnotherKeysTimestamp(t *testing.T) {
 		e.repo, err = repository.RestoreJournal(t.Context(), e.config(), repository.Restoration{})
 		require.NoError(t, err)
 		e.check()
+	})
+}
+
+// A witness is older than what is published, and may be signed by the key before.
+func TestWitnessOfBeforeANewKey(t *testing.T) {
+	inBubble(t, 4, delegation.Succinct, func(t *testing.T, e *env) {
+		e.publish(files("x", 10)...)
+		old := []any{e.store.Clone(), e.journal.Clone()}
+		e.publish(file("new", "1"))
+		witness, err := e.store.Get(t.Context(), "timestamp.json")
+		require.NoError(t, err)
+		root := e.rotate()
+		e.inject.Plan(func(c faulty.Call) faulty.Fault { // the newest that clients have seen
+			if c.Op == "store.Swap" {
+				return faulty.Before
+			}
+			return faulty.None
+		})
+		d := repository.Documents{Roots: [][]byte{root}}
+		require.ErrorIs(t, e.repo.InstallAfterCompromise(t.Context(), d), faulty.ErrInjected)
+		e.close()
+		e.inject.Plan(nil)
+		e.cfg.Witness = witness
+		e.open()
+		e.publish(file("later", "1"))
+		e.check()
+
+		// It shows all the same that both were restored.
+		e.close()
+		e.store, e.journal = old[0].(*storetest.MemStore), old[1].(*storetest.MemJournal)
+		e.cfg.Store = faulty.Store{Injector: e.inject, Inner: e.store}
+		_, err = repository.Open(t.Context(), e.config())
+		require.ErrorContains(t, err, "clients have seen version 3 of the timestamp, and 2 is the last one known here")
+		e.repo, err = repository.RestoreStore(t.Context(), e.config(), repository.Restoration{Documents: d})
+		require.NoError(t, err)
+		s, err := e.repo.Status(t.Context())
+		require.NoError(t, err)
+		require.EqualValues(t, 4, s.Generation)
 	})
 }
