@@ -46,7 +46,13 @@ func readPublished(ctx context.Context, cfg Config, root []byte) (*published, er
 		err = verifyRole(p.offline.root, p.timestamp, metadata.TIMESTAMP)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", timestampName, err)
+		err = fmt.Errorf("%s: %w", timestampName, err)
+		if version := p.offline.root.Version(); version > 1 {
+			// See Repository.InstallAfterCompromise.
+			err = fmt.Errorf("%w; if the publisher died between that root and its first timestamp, "+
+				"move %s away and give it in Restoration.Documents", err, versioned(version, metadata.ROOT))
+		}
+		return nil, err
 	}
 	versions, err := p.readSnapshot(ctx, cfg.Store)
 	if err != nil {

@@ -117,3 +117,32 @@ func TestWitnessOfBeforeANewKey(t *testing.T) {
 		require.EqualValues(t, 4, s.Generation)
 	})
 }
+
+// The publisher died between a root and the first timestamp that verifies under it,
+// and the journal is lost too.
+func TestRestoreJournalAfterHalfACompromise(t *testing.T) {
+	inBubble(t, 4, delegation.Succinct, func(t *testing.T, e *env) {
+		e.publish(files("x", 10)...)
+		d := repository.Documents{Roots: [][]byte{e.rotate()}}
+		e.inject.Plan(func(c faulty.Call) faulty.Fault {
+			if c.Op == "store.Swap" {
+				return faulty.Before
+			}
+			return faulty.None
+		})
+		require.ErrorIs(t, e.repo.InstallAfterCompromise(t.Context(), d), faulty.ErrInjected)
+		e.close()
+		e.inject.Plan(nil)
+
+		e.journal = storetest.NewJournal()
+		r := repository.Restoration{Root: e.ceremony.Documents().Roots[0], Documents: d}
+		_, err := repository.RestoreJournal(t.Context(), e.config(), r)
+		require.ErrorContains(t, err, "move 2.root.json away and give it in Restoration.Documents")
+		require.NoError(t, e.store.Delete(t.Context(), "2.root.json"))
+		e.repo, err = repository.RestoreJournal(t.Context(), e.config(), r)
+		require.NoError(t, err)
+		e.store.Forget("2.root.json")
+		e.publish(file("a", "1"))
+		e.check()
+	})
+}
