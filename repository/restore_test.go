@@ -79,6 +79,9 @@ func TestRestoreJournalOlder(t *testing.T) {
 					o, err := d.repo.Outcome(t.Context(), d.waited[i].ID())
 					require.NoError(t, err)
 					require.Equal(t, want, o.State, i)
+					if want == repository.SetAside { // an ID that is remembered is never queued again
+						require.Contains(t, o.Reason, "submit it again with another ID")
+					}
 				}
 				_, err := d.repo.Outcome(t.Context(), d.never.ID())
 				require.ErrorIs(t, err, repository.ErrUnknownItem)

@@ -200,7 +200,7 @@ func (p *publisher) agree(pub *published, files []file, now time.Time) ([]Record
 	return append(recs, rec), nil
 }
 
-const unknownFate = "the journal was restored from a backup: whether this was published isn't known, and what is published now is another; submit it again if it is still wanted"
+const unknownFate = "the journal was restored from a backup: whether this was published isn't known, and what is published now is another; if it is still wanted, submit it again with another ID"
 
 // restoredOutcomes says what became of the items that an older journal holds, by
 // what is published.
