@@ -54,8 +54,9 @@ type Restoration struct {
 // Files of the store are never overwritten but for the timestamp: a name that holds
 // other bytes than it must is an error that wraps ErrConflict and names it; move it
 // away. The cost is that of Create, one more read of each bin, and some readings of
-// the whole history if bins are to be made again. After an error store and journal still disagree
-// as before, and the call can be repeated; or Open completes the work.
+// the whole history if bins are to be made again. After an error repeat the call: Open
+// completes the work only if it was in the journal already, and doesn't know Past. If
+// store and journal are of one backup and there is no Witness, it would go on from them.
 func RestoreStore(ctx context.Context, cfg Config, r Restoration) (*Repository, error) {
 	p, log, err := lead(ctx, cfg)
 	if err != nil {
