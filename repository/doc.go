@@ -72,9 +72,11 @@
 // Clients refuse versions that go down, so a backup is never just put back:
 //
 //   - The store was lost, or is older than the journal: [RestoreStore] makes what is
-//     missing again from the journal. Nothing is lost.
+//     missing again from the journal. Nothing is lost, unless the journal itself was
+//     restored from the store before: it has no older targets than that.
 //   - The journal was lost, or is older than the store: [RestoreJournal] makes it agree
-//     with what is published. What was accepted and not published is lost.
+//     with what is published. What was accepted and not published is lost. Make a new
+//     backup of both at once: no older copy of the store suffices any more.
 //   - Both are of one backup: nothing shows it from inside. Give Config.Witness, and
 //     [RestoreStore] publishes the backup's content above all that clients have seen.
 //

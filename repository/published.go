@@ -230,5 +230,5 @@ func (p *published) readBin(ctx context.Context, cfg Config, i int, version int6
 			}, nil
 		}
 	}
-	return binState{}, fmt.Errorf("%s: %w", name, p.offline.binKeys.Verify(bin))
+	return binState{}, fmt.Errorf("%s: bins version %d names no key that signed it: %w", name, p.offline.bins.Version(), p.offline.binKeys.Verify(bin))
 }

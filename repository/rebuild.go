@@ -128,21 +128,56 @@ func (r *rebuilder) bin(ctx context.Context, i int) (*roles.Bin, error) {
 	return r.made[i], nil
 }
 
+// checkBases makes sure that every bin can be made, as far as the store is
+// concerned, and otherwise names all files that it needs for that.
+func (r *rebuilder) checkBases(ctx context.Context, bins []int) error {
+	if len(bins) == 0 {
+		return nil
+	}
+	h := newReplay(r.p.offline.layout, bins...)
+	h.bases = true
+	if _, err := h.run(ctx, r.p.cfg.Journal, r.chain); err != nil {
+		return err
+	}
+	var missing []error
+	for _, i := range bins {
+		if _, err := r.base(ctx, i, h.bins[i].base); ctx.Err() != nil {
+			return ctx.Err()
+		} else if err != nil {
+			missing = append(missing, err)
+		}
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("%d files are missing: %w", len(missing), errors.Join(missing...))
+	}
+	return nil
+}
+
+// base returns the bin on which the history goes on.
+func (r *rebuilder) base(ctx context.Context, i int, b binState) (*roles.Bin, error) {
+	if b.Version == 0 {
+		return roles.NewBin(), nil
+	}
+	name := versioned(b.Version, r.p.offline.layout.Name(i))
+	data, err := r.p.cfg.Store.Get(ctx, name)
+	if err == nil && blobOf(data) != b.blob {
+		err = errors.New("it was altered")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w: the journal doesn't tell what is in it: "+
+			"put a copy with the SHA-256 %s, of a backup or a mirror, into the store", name, err, b.SHA256)
+	}
+	bin, err := roles.OpenBin(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return bin, nil
+}
+
 func (r *rebuilder) make(ctx context.Context, i int, c *contents) (*roles.Bin, error) {
-	base := roles.NewBin()
-	if c.base.Version > 0 {
-		name := versioned(c.base.Version, r.p.offline.layout.Name(i))
-		data, err := r.p.cfg.Store.Get(ctx, name)
-		if err == nil && blobOf(data) != c.base.blob {
-			err = errors.New("it was altered")
-		}
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w: the journal doesn't tell what is in it: "+
-				"put a copy with the SHA-256 %s, of a backup or a mirror, into the store", name, err, c.base.SHA256)
-		}
-		if base, err = roles.OpenBin(data); err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
-		}
+	base, err := r.base(ctx, i, c.base)
+	if err != nil {
+		return nil, err
 	}
 	edits := make([]roles.TargetEdit, 0, len(c.since))
 	for path, target := range c.since {

@@ -15,6 +15,7 @@ import (
 type replay struct {
 	layout delegation.Bins
 	bins   map[int]*contents // those that are asked for
+	bases  bool              // of which only their bases are asked for
 
 	begun   bool
 	state   state
@@ -38,13 +39,21 @@ type contents struct {
 // The cost is that of reading the whole history, and the memory that of the queue
 // at its longest and of the bins.
 func replayHistory(ctx context.Context, j Journal, chain string, layout delegation.Bins, bins ...int) (*replay, error) {
-	historian, ok := j.(Historian)
-	if !ok {
-		return nil, fmt.Errorf("the journal can't be read back: %w", errors.ErrUnsupported)
-	}
+	return newReplay(layout, bins...).run(ctx, j, chain)
+}
+
+func newReplay(layout delegation.Bins, bins ...int) *replay {
 	h := &replay{layout: layout, bins: make(map[int]*contents, len(bins)), pending: map[string]Item{}}
 	for _, i := range bins {
 		h.bins[i] = &contents{since: map[string]*roles.Target{}}
+	}
+	return h
+}
+
+func (h *replay) run(ctx context.Context, j Journal, chain string) (*replay, error) {
+	historian, ok := j.(Historian)
+	if !ok {
+		return nil, fmt.Errorf("the journal can't be read back: %w", errors.ErrUnsupported)
 	}
 	for e, err := range historian.History(ctx) {
 		if err != nil {
@@ -123,7 +132,7 @@ func (h *replay) decide(r Record) error {
 // commit makes the items of the newest seal part of the bins.
 func (h *replay) commit() {
 	for n, it := range h.decided {
-		if len(h.bins) == 0 || h.how[n].State == SetAside {
+		if len(h.bins) == 0 || h.bases || h.how[n].State == SetAside {
 			continue
 		}
 		for e := range it.edits {

@@ -31,6 +31,10 @@ type Restoration struct {
 	// older than they are: clients refuse earlier versions of them.
 	Documents Documents
 
+	// AcceptClock takes the present time for right, after an error that wraps
+	// ErrClock: see Repository.AcceptClock.
+	AcceptClock bool
+
 	// Root is a root that the operator trusts, of any version, as a file.
 	// RestoreJournal needs it if there is no journal to take it from.
 	Root []byte
@@ -84,13 +88,16 @@ func (p *publisher) restoreStore(ctx context.Context, log Log, r Restoration) er
 	if err != nil {
 		return err
 	}
-	s.unwritten = slices.Concat(history.files, s.unwritten)
+	s.unwritten = allFiles(history.files, s.unwritten)
 	if err := p.loadDocuments(ctx); err != nil {
 		return err
 	}
+	if r.AcceptClock {
+		p.clock.accept()
+	}
 	now, err := p.clock.check(s.signed)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: if this is right, set Restoration.AcceptClock", err)
 	}
 	if err := p.restoreDocuments(ctx, r.Documents, now); err != nil {
 		return err
@@ -121,6 +128,9 @@ func (p *publisher) restoreStore(ctx context.Context, log Log, r Restoration) er
 		return err
 	}
 	p.rebuild.want(s.chain, lost...)
+	if err := p.rebuild.checkBases(ctx, lost); err != nil {
+		return err
+	}
 	p.log.Info("restoring the store", "bins", len(lost), "generation", gen)
 
 	s.sealed, s.timestamp = nil, found.data
@@ -135,10 +145,23 @@ func (p *publisher) restoreStore(ctx context.Context, log Log, r Restoration) er
 	return p.restart(ctx, nil, gen, now, plan, signers)
 }
 
+// allFiles are the files ever accepted. Those that wait for a timestamp which verifies
+// under them still do.
+func allFiles(ever, unwritten []file) []file {
+	var all []file
+	for _, f := range ever {
+		if !slices.ContainsFunc(unwritten, func(u file) bool { return u.Name == f.Name }) {
+			f.AtCommit = false
+			all = append(all, f)
+		}
+	}
+	return append(all, unwritten...)
+}
+
 // restoreDocuments makes all offline documents durable in the store, the given ones
-// first in the journal.
+// first in the journal, but for those that must appear together with a timestamp.
 func (p *publisher) restoreDocuments(ctx context.Context, d Documents, now time.Time) error {
-	if err := p.writeDocuments(ctx, true); err != nil {
+	if err := p.writeDocuments(ctx, false); err != nil {
 		return err
 	}
 	next, files, err := p.withNewer(ctx, d, now)
@@ -148,7 +171,7 @@ func (p *publisher) restoreDocuments(ctx context.Context, d Documents, now time.
 	if err := p.acceptDocuments(ctx, next, files); err != nil {
 		return err
 	}
-	return p.writeDocuments(ctx, true)
+	return p.writeDocuments(ctx, false)
 }
 
 // foundTimestamp is what the store holds.
@@ -247,11 +270,17 @@ func (p *publisher) restart(ctx context.Context, first []Record, gen int64, now 
 		recs = append(recs, rec)
 		return err
 	}
+	atCommit := p.state.unwritten // a checkpoint has none
 	if err := add(p.state.checkpoint()); err != nil {
 		return err
 	}
 	if err := add(p.state.record(KindIntent, gen, nil, nil)); err != nil {
 		return err
+	}
+	if len(atCommit) > 0 {
+		if err := add(p.state.record(KindDocuments, gen, documentsBody{Docs: p.offline.docs(), Files: atCommit}, nil)); err != nil {
+			return err
+		}
 	}
 	var err error
 	if p.snapshot, err = p.publishedSnapshot(); err != nil {

@@ -319,17 +319,8 @@ func TestRestoreUnderFaults(t *testing.T) {
 func TestRestoreJournalThatEndsWithASeal(t *testing.T) {
 	inBubble(t, 4, delegation.Succinct, func(t *testing.T, e *env) {
 		e.publish(files("x", 10)...)
-		e.inject.Plan(func(c faulty.Call) faulty.Fault {
-			if c.Op == "store.Swap" {
-				return faulty.Before
-			}
-			return faulty.None
-		})
 		sealed := e.add(file("sealed", "1"))
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		defer cancel()
-		require.NoError(t, e.repo.Run(ctx))
-		e.inject.Plan(nil)
+		e.withoutSwaps()
 		old := e.journal.Clone()
 		e.run(func() { require.EqualValues(t, 3, e.wait(sealed, repository.Published)) })
 		e.publish(file("later", "1"))

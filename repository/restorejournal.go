@@ -11,6 +11,7 @@ import (
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
+	"github.com/bindery-tuf/bindery/delegation"
 	"github.com/bindery-tuf/bindery/roles"
 )
 
@@ -90,19 +91,19 @@ func (p *publisher) restoreJournal(ctx context.Context, log Log, r Restoration) 
 	if err != nil {
 		return err
 	}
-	first, err := p.agree(pub, files, now)
+	items, committed, err := p.undecided(ctx, pub)
 	if err != nil {
 		return err
 	}
-	pending, err := p.leader.Pending(ctx, math.MaxInt)
+	first, err := p.agree(pub, files, now, committed)
 	if err != nil {
-		return fmt.Errorf("journal: %w", err)
-	}
-	plan := plan{items: pending, edits: map[int][]roles.TargetEdit{}}
-	if plan.outcomes, err = p.restoredOutcomes(ctx, pending, gen); err != nil {
 		return err
 	}
-	p.log.Info("restoring the journal", "published", pub.timestamp.Version(), "generation", gen, "items", len(pending))
+	plan := plan{items: items, edits: map[int][]roles.TargetEdit{}}
+	if plan.outcomes, err = p.restoredOutcomes(ctx, items, gen); err != nil {
+		return err
+	}
+	p.log.Info("restoring the journal", "published", pub.timestamp.Version(), "generation", gen, "items", len(items))
 	return p.restart(ctx, first, gen, now, plan, signers)
 }
 
@@ -164,13 +165,36 @@ func (p *publisher) withNewer(ctx context.Context, d Documents, now time.Time) (
 	return p.offline.with(d, now)
 }
 
+// undecided returns the items of the journal of which it isn't known what became,
+// and whether the generation with which it ends, if it is sealed, was committed. Later
+// ones are published, but it may have been given up, by RestoreStore, which leaves no
+// bin of that version.
+func (p *publisher) undecided(ctx context.Context, pub *published) (items []Item, committed bool, err error) {
+	if s := p.state.sealed; s != nil {
+		committed = slices.ContainsFunc(s.Bins, func(b binChange) bool {
+			return b.Index >= 0 && b.Index < len(pub.bins) && sameBin(b.binState, pub.bins[b.Index])
+		})
+		if !committed {
+			history, err := replayHistory(ctx, p.cfg.Journal, p.state.chain, delegation.Bins{})
+			if err != nil {
+				return nil, false, err
+			}
+			items = history.decided
+		}
+	}
+	pending, err := p.leader.Pending(ctx, math.MaxInt)
+	if err != nil {
+		return nil, false, fmt.Errorf("journal: %w", err)
+	}
+	return slices.Concat(items, pending), committed, nil
+}
+
 // agree makes the state that of what is published, and returns the records that the
 // journal needs before a checkpoint of it.
-func (p *publisher) agree(pub *published, files []file, now time.Time) ([]Record, error) {
+func (p *publisher) agree(pub *published, files []file, now time.Time, committed bool) ([]Record, error) {
 	s := p.state
 	var recs []Record
-	if s.sealed != nil {
-		// A later generation is published, so this one was.
+	if committed {
 		rec, err := s.record(KindCommit, s.sealed.generation, nil, nil)
 		if err == nil {
 			err = s.apply(rec)

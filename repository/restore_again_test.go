@@ -1,0 +1,150 @@
+package repository_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/bindery-tuf/bindery/delegation"
+	"github.com/bindery-tuf/bindery/internal/faulty"
+	"github.com/bindery-tuf/bindery/internal/repotest"
+	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/repository/storetest"
+	"github.com/bindery-tuf/bindery/roles"
+)
+
+// withoutSwaps runs the publisher while nothing can be committed: it ends with a
+// seal at most.
+func (e *env) withoutSwaps() {
+	e.t.Helper()
+	e.inject.Plan(func(c faulty.Call) faulty.Fault {
+		if c.Op == "store.Swap" {
+			return faulty.Before
+		}
+		return faulty.None
+	})
+	ctx, cancel := context.WithTimeout(e.t.Context(), time.Minute)
+	defer cancel()
+	require.NoError(e.t, e.repo.Run(ctx))
+	e.inject.Plan(nil)
+}
+
+// An older journal ends with a seal that was given up afterwards: its outcomes were
+// never true.
+func TestRestoreJournalThatEndsWithASealGivenUp(t *testing.T) {
+	inBubble(t, 4, delegation.Succinct, func(t *testing.T, e *env) {
+		e.publish(files("x", 10)...)
+		sealed := e.add(file("sealed", "1"))
+		e.withoutSwaps()
+		old := e.journal.Clone()
+		e.close()
+		require.NoError(t, e.store.Delete(t.Context(), "3.snapshot.json"))
+		var err error
+		e.repo, err = repository.RestoreStore(t.Context(), e.config(), repository.Restoration{})
+		require.NoError(t, err)
+		require.EqualValues(t, 4, e.wait(resubmit(e, sealed), repository.Published))
+		e.publish(file("later", "1"))
+		e.close()
+
+		e.journal = old
+		e.repo, err = repository.RestoreJournal(t.Context(), e.config(), repository.Restoration{})
+		require.NoError(t, err)
+		o, err := e.repo.Outcome(t.Context(), sealed.ID())
+		require.NoError(t, err)
+		require.Equal(t, repository.Outcome{State: repository.Published, Generation: 6}, o, "clients see it in this generation, too")
+		e.publish(file("goes on", "1"))
+		e.check()
+	})
+}
+
+// resubmit is the receipt of the same item from the repository that is open now.
+func resubmit(e *env, r *repository.Receipt) *repository.Receipt {
+	e.t.Helper()
+	again, err := e.repo.Submit(e.t.Context(), repository.Item{ID: r.ID(), Add: []roles.Target{file("sealed", "1")}})
+	require.NoError(e.t, err)
+	return again
+}
+
+// What RestoreJournal read from the store and the store then lost can't be made by
+// anybody: the error names all of it, at once.
+func TestRestoreStoreNamesAllThatIsMissing(t *testing.T) {
+	inBubble(t, 4, delegation.Succinct, func(t *testing.T, e *env) {
+		e.publish(files("x", 40)...)
+		e.close()
+		e.journal = storetest.NewJournal()
+		var err error
+		e.repo, err = repository.RestoreJournal(t.Context(), e.config(), repository.Restoration{Root: e.ceremony.Documents().Roots[0]})
+		require.NoError(t, err)
+		e.publish(file("a", "1"))
+		e.close()
+		full := e.store
+		(&disaster{env: e}).use(storetest.NewStore(), e.journal)
+		_, err = repository.RestoreStore(t.Context(), e.config(), repository.Restoration{})
+		require.ErrorContains(t, err, "4 files are missing: ")
+		for _, name := range []string{"2.bins-0.json", "2.bins-1.json", "2.bins-2.json", "2.bins-3.json"} {
+			require.ErrorContains(t, err, name)
+			data, err := full.Get(t.Context(), name)
+			require.NoError(t, err)
+			require.NoError(t, e.store.Create(t.Context(), name, data))
+		}
+		e.repo, err = repository.RestoreStore(t.Context(), e.config(), repository.Restoration{})
+		require.NoError(t, err)
+		e.check()
+	})
+}
+
+func TestRestoreStoreAcceptClock(t *testing.T) {
+	inBubble(t, 2, delegation.Succinct, func(t *testing.T, e *env) {
+		e.cfg.Now = func() time.Time { return time.Now().Add(time.Hour) }
+		e.close()
+		e.open()
+		e.publish(file("a", "1"))
+		e.cfg.Now = nil
+		e.close()
+		require.NoError(t, e.store.Delete(t.Context(), "timestamp.json"))
+		_, err := repository.RestoreStore(t.Context(), e.config(), repository.Restoration{})
+		require.ErrorIs(t, err, repository.ErrClock)
+		require.ErrorContains(t, err, "Restoration.AcceptClock")
+		e.repo, err = repository.RestoreStore(t.Context(), e.config(), repository.Restoration{AcceptClock: true})
+		require.NoError(t, err)
+	})
+}
+
+// After a compromise the new root appears just before the timestamp that verifies
+// under it, also when a restoration publishes it.
+func TestRestoreStoreInACompromise(t *testing.T) {
+	inBubble(t, 4, delegation.Succinct, func(t *testing.T, e *env) {
+		e.publish(files("x", 10)...)
+		c := e.ceremony
+		next := c.NewP256()
+		root := c.NextRoot(func(r *roles.RootSpec) { r.Snapshot, r.Timestamp = repotest.Of(1, next), repotest.Of(1, next) })
+		e.close()
+		e.cfg.Snapshot, e.cfg.Timestamp = next, next
+		e.open()
+		e.inject.Plan(func(c faulty.Call) faulty.Fault {
+			if c.Op == "store.Create" {
+				return faulty.Before
+			}
+			return faulty.None
+		})
+		require.Error(t, e.repo.InstallAfterCompromise(t.Context(), repository.Documents{Roots: [][]byte{root}}))
+		e.inject.Plan(nil)
+		e.close()
+		require.NoError(t, e.store.Delete(t.Context(), "2.bins-0.json"))
+		require.NoError(t, e.store.Delete(t.Context(), "1.targets.json"))
+		before := len(e.inject.Calls())
+		var err error
+		e.repo, err = repository.RestoreStore(t.Context(), e.config(), repository.Restoration{})
+		require.NoError(t, err)
+		var writes []string
+		for _, c := range e.inject.Calls()[before:] {
+			if c.Op == "store.Create" || c.Op == "store.Swap" {
+				writes = append(writes, c.Name)
+			}
+		}
+		require.Equal(t, []string{"4.snapshot.json", "2.root.json", "timestamp.json"}, writes[len(writes)-3:])
+		e.publish(file("goes on", "1"))
+	})
+}
