@@ -136,10 +136,11 @@ func (p *publisher) build(ctx context.Context, gen int64, now time.Time, bins []
 	var key int
 	out.Keys, key = keyIndex(out.Keys, keyName(s.bins.Public()))
 	expires := now.Add(p.cfg.BinLifetime)
+	changed := slices.Sorted(maps.Keys(plan.edits)) // in order, so that a run can be repeated
 
 	// The snapshot names versions only, so it can be signed before the bins: while
 	// a key service is down, nothing is written in vain.
-	snapshot, err := p.editSnapshot(gen, time.Unix(out.Expires.Snapshot, 0), plan.edits)
+	snapshot, err := p.editSnapshot(gen, time.Unix(out.Expires.Snapshot, 0), changed)
 	if err != nil {
 		return nil, fmt.Errorf("snapshot: %w", err)
 	}
@@ -161,7 +162,7 @@ func (p *publisher) build(ctx context.Context, gen int64, now time.Time, bins []
 	var mu sync.Mutex
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(p.cfg.Workers)
-	for _, i := range slices.Sorted(maps.Keys(plan.edits)) { // in order, so that a run can be repeated
+	for _, i := range changed {
 		edits := plan.edits[i]
 		g.Go(func() error {
 			if gctx.Err() != nil {
@@ -189,7 +190,9 @@ func (p *publisher) build(ctx context.Context, gen int64, now time.Time, bins []
 	if err := p.cfg.Store.Create(ctx, name, snapshotFile); err != nil {
 		return nil, conflictIsFatal(fmt.Errorf("write %s: %w", name, err))
 	}
-	out.Snapshot, out.Timestamp, p.next = blobOf(snapshotFile), timestamp.Bytes(), snapshot
+	meta := timestamp.Signed().Meta[metadata.SNAPSHOT+".json"]
+	out.Snapshot = blob{meta.Hashes["sha256"].String(), meta.Length}
+	out.Timestamp, p.next = timestamp.Bytes(), snapshot
 	return out, nil
 }
 
@@ -271,9 +274,9 @@ func (p *publisher) recheck(ctx context.Context) (released bool) {
 }
 
 // editSnapshot returns the snapshot of a generation in which bins changed.
-func (p *publisher) editSnapshot(gen int64, expires time.Time, bins map[int][]roles.TargetEdit) (*roles.Snapshot, error) {
-	edits := make([]roles.MetaEdit, 0, len(bins)+2)
-	for i := range bins {
+func (p *publisher) editSnapshot(gen int64, expires time.Time, changed []int) (*roles.Snapshot, error) {
+	edits := make([]roles.MetaEdit, 0, len(changed)+2)
+	for _, i := range changed {
 		edits = append(edits, roles.MetaEdit{Role: p.offline.layout.Name(i), Version: gen})
 	}
 	edits = append(edits, documentMeta(p.offline.docs())...)

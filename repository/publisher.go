@@ -148,19 +148,29 @@ func (p *publisher) quarantined(bin int) bool { return p.quarantine[bin] != nil 
 // never published, those whose files the store lost, and those signed by a key that
 // the bins document in force doesn't name.
 func (p *publisher) mustRenew(bins []binState) []int {
+	trusted := p.trusted()
+	var must []int
+	for i, b := range bins {
+		if p.refused(i, b, trusted) && !p.quarantined(i) {
+			must = append(must, i)
+		}
+	}
+	return must
+}
+
+// trusted tells of each of the state's keys whether the bins document in force names it.
+func (p *publisher) trusted() []bool {
 	trusted := make([]bool, len(p.state.keys))
 	for i, name := range p.state.keys {
 		for _, k := range p.offline.binKeys.Keys {
 			trusted[i] = trusted[i] || keyName(k) == name
 		}
 	}
-	var must []int
-	for i, b := range bins {
-		if (b.Version == 0 || !trusted[b.Key] || p.rebuild.wants(i)) && !p.quarantined(i) {
-			must = append(must, i)
-		}
-	}
-	return must
+	return trusted
+}
+
+func (p *publisher) refused(i int, b binState, trusted []bool) bool {
+	return b.Version == 0 || !trusted[b.Key] || p.rebuild.wants(i)
 }
 
 // How long a quarantined bin waits to be looked at again: it doubles from the
@@ -177,13 +187,22 @@ func (p *publisher) dueAt(now time.Time) time.Time {
 	s := p.state
 	if s.generation == 0 || s.sealed != nil || len(s.unwritten) > 0 || !s.docs.sameSnapshot(s.published) ||
 		time.Unix(s.expiry.Snapshot, 0).Sub(now) > p.cfg.SnapshotLifetime ||
-		time.Unix(s.expiry.Timestamp, 0).Sub(now) > p.cfg.TimestampLifetime ||
-		len(p.mustRenew(s.bins)) > 0 || len(p.binSchedule().dueBins(s.bins, now, 1, p.quarantined)) > 0 {
+		time.Unix(s.expiry.Timestamp, 0).Sub(now) > p.cfg.TimestampLifetime {
 		return time.Time{}
 	}
-	at := p.state.signed.Add(min(p.cfg.SnapshotLifetime, p.cfg.TimestampLifetime) / 2)
-	if t := p.binSchedule().nextDue(p.state.bins, p.quarantined); !t.IsZero() && t.Before(at) {
-		at = t
+	at := s.signed.Add(min(p.cfg.SnapshotLifetime, p.cfg.TimestampLifetime) / 2)
+	// One walk over the table: this is asked for at every wake-up.
+	schedule, trusted := p.binSchedule(), p.trusted()
+	for i, b := range s.bins {
+		if p.quarantined(i) {
+			continue
+		}
+		if p.refused(i, b, trusted) || schedule.due(i, b, now) {
+			return time.Time{}
+		}
+		if t := time.Unix(schedule.next(i, b.Signed), 0); t.Before(at) {
+			at = t
+		}
 	}
 	return at
 }

@@ -19,21 +19,21 @@ type schedule struct {
 	lifetime time.Duration
 }
 
-// next returns when bin i, signed at the time given, is due.
-func (s schedule) next(i int, signed time.Time) time.Time {
+// next returns when bin i, signed at the time given, is due; both are Unix seconds.
+func (s schedule) next(i int, signed int64) int64 {
 	period := max(int64(s.lifetime/time.Second)/2, 1)
 	groups := int64(min(s.bins, renewGroups))
 	offset := int64(i) % groups * period / groups
 	// The first moment offset + k*period that is later than signed. Unix times
 	// are positive here: no clock of ours is set before 1970.
-	k := (signed.Unix()-offset)/period + 1
-	return time.Unix(offset+k*period, 0)
+	k := (signed-offset)/period + 1
+	return offset + k*period
 }
 
 // due tells whether bin i must be signed again. An expiry further away than one
 // lifetime comes from a clock that was wrong or a longer lifetime than now.
 func (s schedule) due(i int, b binState, now time.Time) bool {
-	return !s.next(i, time.Unix(b.Signed, 0)).After(now) ||
+	return s.next(i, b.Signed) <= now.Unix() ||
 		time.Unix(b.Expires, 0).Sub(now) > s.lifetime
 }
 
@@ -47,18 +47,4 @@ func (s schedule) dueBins(bins []binState, now time.Time, limit int, skip func(i
 	}
 	slices.SortStableFunc(due, func(a, b int) int { return cmp.Compare(bins[a].Expires, bins[b].Expires) })
 	return due[:min(len(due), limit)]
-}
-
-// nextDue returns when the first bin is due by its age, or the zero time without any.
-func (s schedule) nextDue(bins []binState, skip func(i int) bool) time.Time {
-	var first time.Time
-	for i, b := range bins {
-		if skip(i) {
-			continue
-		}
-		if t := s.next(i, time.Unix(b.Signed, 0)); first.IsZero() || t.Before(first) {
-			first = t
-		}
-	}
-	return first
 }
