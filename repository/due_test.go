@@ -1,0 +1,72 @@
+package repository
+
+import (
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/bindery-tuf/bindery/delegation"
+	"github.com/bindery-tuf/bindery/keys"
+	"github.com/bindery-tuf/bindery/roles"
+)
+
+// dueAt walks the table once, and says what the lists of bins say that a
+// generation makes: it is due when one of them isn't empty, and else when the first
+// of its bins is.
+func TestDueAt(t *testing.T) {
+	layout, err := delegation.New("bins", 64, delegation.Succinct)
+	require.NoError(t, err)
+	signer, err := keys.GenerateEd25519()
+	require.NoError(t, err)
+	now := time.Unix(1_800_000_000, 0)
+	rng := rand.New(rand.NewPCG(1, 2))
+	seen := map[bool]int{}
+	for range 1000 {
+		p := &publisher{
+			cfg:     Config{BinLifetime: 8 * time.Hour, SnapshotLifetime: 48 * time.Hour, TimestampLifetime: 49 * time.Hour},
+			offline: &offline{layout: layout, binKeys: roles.Authority{Keys: []*keys.PublicKey{signer.Public()}, Threshold: 1}},
+			state: &state{
+				generation: 7, signed: now, expiry: expiry{now.Unix() + 60, now.Unix() + 60},
+				keys: []string{"dropped", keyName(signer.Public())}, bins: make([]binState, layout.Len()),
+			},
+			quarantine: map[int]error{},
+		}
+		p.rebuild = newRebuilder(p)
+		for i := range p.state.bins {
+			age := rng.Int64N(60)
+			p.state.bins[i] = binState{Version: 1, Signed: now.Unix() - age, Expires: now.Unix() + 8*3600 - age, Key: 1}
+		}
+		switch b := &p.state.bins[rng.IntN(layout.Len())]; rng.IntN(6) {
+		case 0:
+			b.Version = 0
+		case 1:
+			b.Key = 0
+		case 2:
+			b.Expires += 2000
+		case 3:
+			b.Signed -= 4 * 3600
+		case 4:
+			p.rebuild.want("", 5)
+		}
+		for range rng.IntN(64) {
+			p.quarantine[rng.IntN(layout.Len())] = errQuarantine
+		}
+		schedule := p.binSchedule()
+		want := now.Add(24 * time.Hour)
+		if len(p.mustRenew(p.state.bins)) > 0 || len(schedule.dueBins(p.state.bins, now, 1, p.quarantined)) > 0 {
+			want = time.Time{}
+		} else {
+			for i, b := range p.state.bins {
+				if at := time.Unix(schedule.next(i, b.Signed), 0); !p.quarantined(i) && at.Before(want) {
+					want = at
+				}
+			}
+		}
+		require.Equal(t, want, p.dueAt(now))
+		seen[want.IsZero()]++
+	}
+	require.Greater(t, seen[true], 100)
+	require.Greater(t, seen[false], 100)
+}

@@ -1,0 +1,64 @@
+package repository_test
+
+import (
+	"fmt"
+	"runtime"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/bindery-tuf/bindery/delegation"
+	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/roles"
+)
+
+// What a generation allocates, and what Open does, depends on the bins that are
+// touched. What the others hold plays no part.
+func TestMemoryOfUntouchedTargets(t *testing.T) {
+	layout, err := delegation.New("bins", 8, delegation.Succinct)
+	require.NoError(t, err)
+	inBin0 := func(i int) bool { return layout.Find(fmt.Sprintf("packages/%d.whl", i)) == 0 }
+
+	type use struct{ stored, generation, open int64 }
+	measure := func(targets int) (u use) {
+		inBubble(t, 8, delegation.Succinct, func(t *testing.T, e *env) {
+			e.cfg.CacheBytes = -1
+			e.close()
+			e.open()
+			var fill []roles.Target
+			small := -1
+			for i := range targets {
+				if inBin0(i) {
+					small = i
+				} else {
+					fill = append(fill, file(fmt.Sprintf("packages/%d.whl", i), "1"))
+				}
+			}
+			e.submit(repository.Item{Add: fill})
+			e.publish(file(fmt.Sprintf("packages/%d.whl", small), "2"))
+			for _, name := range e.store.Names() {
+				data, err := e.store.Get(t.Context(), name)
+				require.NoError(t, err)
+				u.stored += int64(len(data))
+			}
+			u.generation = allocated(func() { e.publish(file(fmt.Sprintf("packages/%d.whl", small), "3")) })
+			e.close()
+			u.open = allocated(e.open)
+		})
+		return u
+	}
+	measure(100) // what is made once in a process
+	few, many := measure(100), measure(5000)
+	require.Greater(t, many.stored-few.stored, int64(500_000))
+	require.InDelta(t, few.generation, many.generation, 50_000, "a generation")
+	require.InDelta(t, few.open, many.open, 50_000, "open")
+}
+
+// allocated returns how many bytes f allocates.
+func allocated(f func()) int64 {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f()
+	runtime.ReadMemStats(&after)
+	return int64(after.TotalAlloc - before.TotalAlloc)
+}
