@@ -45,9 +45,11 @@ type Config struct {
 	// CacheBytes is how many bytes of bins are kept in memory. Zero: 64 MiB.
 	// Negative: none.
 	CacheBytes int64
-	// Workers is how many bins are read, signed and written at a time. Zero:
-	// 4 for each processor. A generation holds at most this many bins in memory
-	// beside the cache.
+	// Workers is how many bins are read, signed and written at a time. While some are
+	// signed, one on each processor, the others wait for the store, which serves many
+	// at once sooner than one after the other. A generation holds at most this many
+	// bins in memory beside the cache, each about three times. Zero: 32, or 4 for each
+	// processor if that is more.
 	Workers int
 
 	// Witness is a timestamp.json that clients have seen, fetched from a mirror or
@@ -86,7 +88,7 @@ func (c Config) withDefaults() (Config, error) {
 		{"MaxPending", &c.MaxPending, 100_000},
 		{"MaxRenew", &c.MaxRenew, 1024},
 		{"CheckpointBytes", &c.CheckpointBytes, 16 << 20},
-		{"Workers", &c.Workers, 4 * runtime.GOMAXPROCS(0)},
+		{"Workers", &c.Workers, max(32, 4*runtime.GOMAXPROCS(0))},
 	} {
 		if *f.v < 0 {
 			return c, fmt.Errorf("config: %s is %d", f.name, *f.v)
