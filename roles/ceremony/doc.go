@@ -50,6 +50,22 @@
 //     has no signatures, or, signed by one-time keys, all that it needs. Documents
 //     stay byte for byte as they were, but for white space around them.
 //
+// The digest that people compare is one of the whole request, so that nothing on a
+// holder's screen can be another than what was printed: the SHA-256 of the canonical form
+// of
+//
+//	{
+//	  "format": "bindery-ceremony-request/1",
+//	  "reason": …, "names": …, "declares": …, "destroyed": …,
+//	  "current": [{"role": "root", "version": 1, "digest": "81d0…"}],
+//	  "documents": [{"role": "root", "version": 2, "digest": "5b1c…", "signed": []}]
+//	}
+//
+// where reason, names, declares and destroyed are as in the file, current are the last of
+// the roots, targets and bins, those that are there, and signed are the key IDs of a
+// document's signatures, sorted. Of current, the roots before the last lead to that one
+// and nowhere else.
+//
 // A response, of at most 64 kB:
 //
 //	{

@@ -2,10 +2,8 @@ package ceremony
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"encoding/json"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/bindery-tuf/bindery/internal/schema"
@@ -90,10 +88,9 @@ func (w requestFile) proposal() (Proposal, []Digest) {
 	return p, digests
 }
 
-// encode writes the request. Documents are spliced in as they are, for package json
-// would write them again.
-func (r *Request) encode() []byte {
-	p := r.proposal
+// head is the file's beginning, without documents. A list or object that is empty is
+// written as one.
+func (p Proposal) head() requestFile {
 	head := requestFile{
 		Format:    requestKind.format(),
 		Reason:    p.Reason,
@@ -108,8 +105,19 @@ func (r *Request) encode() []byte {
 		head.Declares.Lowers = []string{}
 	}
 	for _, d := range p.Destroyed {
-		head.Destroyed = append(head.Destroyed, destroyedEntry(d))
+		entry := destroyedEntry(d)
+		if entry.KeyIDs == nil {
+			entry.KeyIDs = []string{}
+		}
+		head.Destroyed = append(head.Destroyed, entry)
 	}
+	return head
+}
+
+// encode writes the request. Documents are spliced in as they are, for package json
+// would write them again.
+func (r *Request) encode() []byte {
+	p, head := r.proposal, r.proposal.head()
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "{\"format\":%s,\n\"reason\":%s,\n\"names\":%s,\n\"declares\":%s,\n\"destroyed\":%s,\n\"current\":{",
 		encode(head.Format), encode(head.Reason), encode(head.Names), encode(head.Declares), encode(head.Destroyed))
@@ -138,14 +146,4 @@ func (r *Request) encode() []byte {
 	}
 	b.WriteString("]}\n")
 	return b.Bytes()
-}
-
-// digestOf is the digest that holders compare.
-func digestOf(parts []part) Digest {
-	h := sha256.New()
-	for _, p := range parts {
-		digest, _ := p.Digest.MarshalText()
-		h.Write([]byte(p.Role + " " + strconv.FormatInt(p.Version, 10) + " " + string(digest) + "\n"))
-	}
-	return Digest(h.Sum(nil))
 }

@@ -89,9 +89,8 @@ func (r *Request) Bytes() []byte { return r.file }
 // Proposal returns what the request asks for, to be read and not written to.
 func (r *Request) Proposal() Proposal { return r.proposal }
 
-// Digest is what holders compare with paper: the SHA-256 of the lines
-// "ROLE VERSION DIGEST\n" of all documents, in their order. It stays the same for
-// whatever else the request says.
+// Digest is what holders compare with paper. It covers all that Steps and Proposal say:
+// the package comment has its definition.
 func (r *Request) Digest() Digest { return r.digest }
 
 // Marks name the documents in their order.
@@ -145,8 +144,8 @@ func (r *Request) judge() error {
 	if err := checkDestroyed(p.Destroyed, r.parts); err != nil {
 		return err
 	}
-	r.digest = digestOf(r.parts)
-	return nil
+	r.digest, err = r.statement(s).digest()
+	return err
 }
 
 // Based names the root that the request goes on from, or nil for a new repository.

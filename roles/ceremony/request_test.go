@@ -5,7 +5,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/sha256"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
@@ -32,8 +31,7 @@ func begun(t *testing.T) *world {
 	return w
 }
 
-// A request that is read back says the same, and its digest is what the package
-// comment says.
+// A request that is read back says the same.
 func TestRequestRoundTrip(t *testing.T) {
 	w := begun(t)
 	p := w.next(nil)
@@ -48,14 +46,7 @@ func TestRequestRoundTrip(t *testing.T) {
 	require.Equal(t, p.New, back.Proposal().New)
 	require.Equal(t, p.Current, back.Proposal().Current)
 
-	root, err := roles.Parse[metadata.RootType](p.New[0].File)
-	require.NoError(t, err)
-	line := fmt.Sprintf("root 2 %x\n", root.Digest())
-	require.Equal(t, ceremony.Digest(sha256.Sum256([]byte(line))), r.Digest())
-
-	// Names, reason and space between members are no part of what is signed.
-	p.Reason, p.Names = "another", nil
-	require.Equal(t, r.Digest(), w.request(p).Digest())
+	// White space between members is no part of what people compare.
 	var indented bytes.Buffer
 	require.NoError(t, json.Indent(&indented, r.Bytes(), "", "\t"))
 	back, err = ceremony.ParseRequest(indented.Bytes())
