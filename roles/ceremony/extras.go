@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+
 	"github.com/bindery-tuf/bindery/internal/cjson"
 )
 
@@ -47,8 +49,44 @@ func extras(canonical []byte, known shape) map[string]string {
 		return map[string]string{"document": string(canonical)} // can't be: it was parsed
 	}
 	found := map[string]string{}
+	idleKeys(found, "", tree)
+	if object, ok := tree.(map[string]any); ok {
+		idleKeys(found, `"delegations".`, object["delegations"])
+	}
 	collect(found, "", tree, known)
 	return found
+}
+
+// idleKeys moves the keys that are listed and that no role uses, of which no other words
+// say anything, from a list of keys to found.
+func idleKeys(found map[string]string, place string, v any) {
+	object, _ := v.(map[string]any)
+	listed, _ := object["keys"].(map[string]any)
+	used := map[any]bool{}
+	use := func(role any) {
+		r, _ := role.(map[string]any)
+		ids, _ := r["keyids"].([]any)
+		for _, id := range ids {
+			used[id] = true
+		}
+	}
+	use(object["succinct_roles"])
+	switch all := object["roles"].(type) {
+	case []any: // of a delegation
+		for _, role := range all {
+			use(role)
+		}
+	case map[string]any:
+		for _, name := range metadata.TOP_LEVEL_ROLE_NAMES {
+			use(all[name])
+		}
+	}
+	for id, key := range listed {
+		if !used[id] {
+			found[place+`"keys".`+strconv.Quote(id)] = string(encode(key))
+			delete(listed, id)
+		}
+	}
 }
 
 func collect(found map[string]string, place string, v any, known shape) {

@@ -16,19 +16,7 @@ import (
 func TestOneKeyUnderTwoIDs(t *testing.T) {
 	w := begun(t)
 	ada, bob := w.people[0], w.people[1]
-	renamed := under(t, "ada", ada.key.Public())
-	spec, err := ceremony.RootSpec(w.root())
-	require.NoError(t, err)
-	replaceKey(&spec, ada.key.Public(), renamed)
-	last, err := roles.NewRoot(spec)
-	require.NoError(t, err)
-	last, err = last.Sign(t.Context(), bob.key)
-	require.NoError(t, err)
-	sig, err := roles.Sign(t.Context(), ada.key, last.Canonical())
-	require.NoError(t, err)
-	last, err = last.AddSignature(roles.Signature{KeyID: "ada", Sig: sig.Sig})
-	require.NoError(t, err)
-	w.current = ceremony.Documents{Roots: [][]byte{last.Bytes()}}
+	w.current = renamedRoot(t, w, "ada", ada.key.Public())
 	ada.notebook, bob.notebook = ceremony.Notebook{}, ceremony.Notebook{}
 
 	r := w.request(w.next(func(s *roles.RootSpec) { replaceKey(s, ada.key.Public(), ada.key.Public()) }))

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -40,9 +41,13 @@ type Step struct {
 type Change struct {
 	// Role is whose keys, threshold or expiry change.
 	Role string `json:"role"`
-	// What changes: "expires", "key added", "key removed", "threshold",
-	// "delegates to", or "other content" for all that Bindery has no words for.
+	// What changes: "expires", "key added", "key removed", "key ID", "threshold",
+	// "delegates to", "terminating", "spec_version", "consistent_snapshot", or
+	// "other content" for all that Bindery has no words for.
 	What string `json:"what"`
+	// Key is the one that is added, removed or has another ID; nil for other changes.
+	// Was and Is have only the beginning of its ID.
+	Key *Who `json:"key,omitempty"`
 	// Was is what it was before, if it was there; Is is what it is then, if it stays.
 	Was string `json:"was,omitempty"`
 	Is  string `json:"is,omitempty"`
@@ -146,10 +151,18 @@ func (w *words) authority(role string, was, is roles.Authority) {
 	slices.SortFunc(signers.Keys, byName)
 	w.step.Signers = append(w.step.Signers, signers)
 	for _, who := range w.r.without(is, was) {
-		w.change(Change{Role: role, What: "key added", Is: who.String()})
+		w.change(Change{Role: role, What: "key added", Is: who.String(), Key: &who})
 	}
 	for _, who := range w.r.without(was, is) {
-		w.change(Change{Role: role, What: "key removed", Was: who.String()})
+		w.change(Change{Role: role, What: "key removed", Was: who.String(), Key: &who})
+	}
+	for _, k := range is.Keys {
+		i := slices.IndexFunc(was.Keys, k.Same)
+		if i < 0 || was.Keys[i].ID() == k.ID() {
+			continue
+		}
+		who := w.r.who(k.ID())
+		w.change(Change{Role: role, What: "key ID", Was: w.r.who(was.Keys[i].ID()).String(), Is: who.String(), Key: &who})
 	}
 	c := Change{Role: role, What: "threshold", Is: ofKeys(is), Grave: is.Threshold < was.Threshold}
 	if len(was.Keys) > 0 {
@@ -236,7 +249,16 @@ func (w *words) targets(p part) {
 	if p.before.targets == nil || delegation.CheckTargets(p.before.targets) != nil {
 		w.change(Change{Role: roleTargets, What: "delegates to", Is: "bins: every path"})
 	}
+	if before, after := ends(p.before.targets), ends(p.after.targets); before != after {
+		w.change(Change{Role: roleBins, What: "terminating", Was: strconv.FormatBool(before), Is: strconv.FormatBool(after), Grave: true})
+	}
 	w.authority(roleBins, was, is)
+}
+
+// ends tells whether targets delegate to bins as Bindery does: no other role is asked
+// for what the bins don't have.
+func ends(d targetsDoc) bool {
+	return d == nil || delegation.CheckTargets(d) != nil || d.Signed().Delegations.Roles[0].Terminating
 }
 
 func (w *words) bins(p part) {
@@ -261,8 +283,20 @@ func layoutWords(b delegation.Bins) string {
 	return fmt.Sprintf("%d bins, %s to %s (%s)", b.Len(), b.Name(0), b.Name(b.Len()-1), b.Form())
 }
 
+// plain are members that are shown as they are if they change.
+var plain = []string{"spec_version", "consistent_snapshot"}
+
 // others says what is left: whatever is signed is shown.
 func (w *words) others(d, before document, known shape) {
+	for _, name := range plain {
+		c := Change{Role: w.step.Role, What: name, Is: member(d, name)}
+		if before != nil {
+			c.Was = member(before, name)
+		}
+		if c.Was != c.Is && (before != nil || name == "spec_version") { // the other one is always true
+			w.change(c)
+		}
+	}
 	is, was := extras(d.Canonical(), known), map[string]string{}
 	if before != nil {
 		was = extras(before.Canonical(), known)
@@ -274,6 +308,15 @@ func (w *words) others(d, before document, known shape) {
 			w.change(Change{Role: w.step.Role, What: "other content", Was: named(place, was), Is: named(place, is), Grave: true})
 		}
 	}
+}
+
+// member is one of the signed part, as it stands there, or "".
+func member(d document, name string) string {
+	members, err := membersOf(d.Canonical())
+	if err != nil {
+		return "" // can't be: it was parsed
+	}
+	return printable(string(members[name]))
 }
 
 func named(place string, values map[string]string) string {

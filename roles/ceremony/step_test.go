@@ -38,15 +38,16 @@ func TestSteps(t *testing.T) {
 	who := func(p *person) string { return short(p.name, p.key.Public().ID()) }
 	once := func(i int) string { return short(w.names[o.authority.Keys[i].ID()], o.authority.Keys[i].ID()) }
 	webs := short("web 2", web.Public().ID())
+	key := func(id string) *ceremony.Who { return &ceremony.Who{Name: w.names[id], KeyID: id} }
 	require.Equal(t, []ceremony.Change{
 		{Role: "root", What: "expires", Was: "2031-01-31 12:00 UTC", Is: "2031-03-01 12:00 UTC"},
-		{Role: "root", What: "key added", Is: who(dora)},
-		{Role: "root", What: "key removed", Was: who(w.people[2])},
+		{Role: "root", What: "key added", Is: who(dora), Key: key(dora.key.Public().ID())},
+		{Role: "root", What: "key removed", Was: who(w.people[2]), Key: key(w.people[2].key.Public().ID())},
 		{Role: "root", What: "threshold", Was: "2 of 3", Is: "3 of 3"},
-		{Role: "targets", What: "key added", Is: once(0)},
-		{Role: "targets", What: "key added", Is: once(1)},
+		{Role: "targets", What: "key added", Is: once(0), Key: key(o.authority.Keys[0].ID())},
+		{Role: "targets", What: "key added", Is: once(1), Key: key(o.authority.Keys[1].ID())},
 		{Role: "targets", What: "threshold", Was: "2 of 2", Is: "2 of 4"},
-		{Role: "timestamp", What: "key added", Is: webs},
+		{Role: "timestamp", What: "key added", Is: webs, Key: key(web.Public().ID())},
 		{Role: "timestamp", What: "threshold", Was: "1 of 1", Is: "1 of 2"},
 	}, steps[0].Changes)
 	require.Equal(t, []string{"when one root key is lost, there can never be another root: all 3 must sign"}, steps[0].Warnings)
@@ -58,8 +59,8 @@ func TestSteps(t *testing.T) {
 	require.True(t, steps[1].Signed)
 	require.True(t, steps[2].Signed)
 	require.Equal(t, []ceremony.Change{
-		{Role: "each bin", What: "key added", Is: webs},
-		{Role: "each bin", What: "key removed", Was: short("online bins", w.bins.Public().ID())},
+		{Role: "each bin", What: "key added", Is: webs, Key: key(web.Public().ID())},
+		{Role: "each bin", What: "key removed", Was: short("online bins", w.bins.Public().ID()), Key: key(w.bins.Public().ID())},
 	}, steps[2].Changes)
 	require.Equal(t, []string{"the publisher must have one of the keys listed here before this document is published; all bins are then signed again at once"}, steps[2].Warnings)
 
