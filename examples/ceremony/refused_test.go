@@ -101,7 +101,7 @@ func TestMergeRefuses(t *testing.T) {
 
 	screen, errs := s.run(refused, "", "merge", "-dir", s.path("repo"), half, ada, other)
 	require.Contains(t, errs, "2 of 3 files were refused; the others are merged")
-	require.Contains(t, screen, "signed    Ada (")
+	require.Contains(t, screen, "  Ada\n")
 	require.Contains(t, screen, "REFUSED: "+half+": response: damaged, or another kind of file")
 	require.Contains(t, screen, "REFUSED: "+other+": response 1 of 1: root version 1: by Ada (")
 	require.Contains(t, screen, "for root 1  1 of 2    1 more needed")

@@ -71,7 +71,13 @@ func (a *app) showStep(n int, step ceremony.Step) {
 		if c.Grave {
 			mark = "!!"
 		}
-		rows = append(rows, []string{mark, c.Role, c.What, values(c)})
+		for i, value := range values(c) {
+			if i == 0 {
+				rows = append(rows, []string{mark, c.Role, c.What, value})
+			} else {
+				rows = append(rows, []string{"", "", "", value})
+			}
+		}
 	}
 	if len(rows) == 0 {
 		rows = append(rows, []string{"", "nothing changes but the version"})
@@ -81,10 +87,11 @@ func (a *app) showStep(n int, step ceremony.Step) {
 	rows = nil
 	for _, s := range step.Signers {
 		for i, k := range s.Keys {
+			id, name := whoCells(k)
 			if i == 0 {
-				rows = append(rows, []string{"", s.Role, fmt.Sprintf("any %d of %d", s.Threshold, len(s.Keys)), k.String()})
+				rows = append(rows, []string{"", s.Role, fmt.Sprintf("any %d of %d", s.Threshold, len(s.Keys)), id, name})
 			} else {
-				rows = append(rows, []string{"", "", "", k.String()})
+				rows = append(rows, []string{"", "", "", id, name})
 			}
 		}
 	}
@@ -94,15 +101,35 @@ func (a *app) showStep(n int, step ceremony.Step) {
 	}
 }
 
-// values says what is there then and what was before.
-func values(c ceremony.Change) string {
+// values says what is there then and what was before, in lines. A key has its whole ID,
+// before the name: whatever the name is, the ID is read first and from the left.
+func values(c ceremony.Change) []string {
 	switch {
+	case c.Key != nil:
+		var lines []string
+		for _, row := range keyRows("", c.Key.KeyID) {
+			lines = append(lines, row[1])
+		}
+		_, name := whoCells(*c.Key)
+		lines[0] += "  " + name
+		if c.Was != "" && c.Is != "" {
+			lines = append(lines, "was "+c.Was)
+		}
+		return lines
 	case c.Is == "":
-		return c.Was
+		return []string{c.Was}
 	case c.Was == "":
-		return c.Is
+		return []string{c.Is}
 	}
-	return c.Is + ", was " + c.Was
+	return []string{c.Is + ", was " + c.Was}
+}
+
+// whoCells are the beginning of a key's ID, and its name.
+func whoCells(w ceremony.Who) (id, name string) {
+	if name = w.Name; name == "" {
+		name = "(no name)"
+	}
+	return w.KeyID[:min(8, len(w.KeyID))], name
 }
 
 // digestRows are two rows of a table with a digest.
@@ -147,11 +174,13 @@ func (a *app) showProgress(p ceremony.Progress) {
 			}
 			rows = append(rows, []string{"for " + q.Of, fmt.Sprintf("%d of %d", len(q.Signed), q.Threshold), need})
 			for _, w := range q.Signed {
-				rows = append(rows, []string{"", "signed", w.String()})
+				id, name := whoCells(w)
+				rows = append(rows, []string{"", "signed", id, name})
 			}
 			if q.Needed() > 0 {
 				for _, w := range q.Missing {
-					rows = append(rows, []string{"", "can sign", w.String()})
+					id, name := whoCells(w)
+					rows = append(rows, []string{"", "can sign", id, name})
 				}
 			}
 		}

@@ -63,7 +63,7 @@ var cardMembers = schema.Members{
 
 // NewCard returns the card (a file) of the holder of signer. It refuses a name that
 // is empty, longer than 80 bytes, has characters that don't show, or reads like a name
-// with a key ID. Letters of two scripts that look the same are for people to notice.
+// with a key ID. Of letters of two scripts, Steps warns.
 func NewCard(ctx context.Context, signer keys.Signer, name string) ([]byte, error) {
 	if err := checkName("the name", name); err != nil {
 		return nil, fmt.Errorf("card: %w", err)

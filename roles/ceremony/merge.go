@@ -48,6 +48,9 @@ func (w Who) String() string {
 	return w.Name + " (" + id + ")"
 }
 
+// orNone is the name, or that there is none.
+func (w Who) orNone() string { return cmp.Or(w.Name, "(no name)") }
+
 // byName is the order in which people are listed.
 func byName(a, b Who) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.KeyID, b.KeyID)) }
 

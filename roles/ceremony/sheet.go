@@ -29,6 +29,7 @@ type page struct {
 	Documents           []pageDocument
 	Destroyed           []pageDestroyed
 	Holders             []pageHolder
+	Keys                []Who // all that are named, by ID
 	Steps               []string
 }
 
@@ -53,6 +54,10 @@ type pageDestroyed struct {
 	Role, At string
 	KeyIDs   []string
 }
+
+// short is a key with the beginning of its ID first, so that a name that is written from
+// right to left doesn't move the ID.
+func short(w Who) string { return printable(w.KeyID[:min(groupLen, len(w.KeyID))]) + "  " + w.orNone() }
 
 // pageHolder is a line for somebody to sign on.
 type pageHolder struct {
@@ -85,7 +90,11 @@ func (s Sheet) page() page {
 			State:    s.state(i, step),
 		}
 		for _, c := range step.Changes {
-			d.Changes = append(d.Changes, pageChange{c.Role, c.String()})
+			text := c.String()
+			if c.Key != nil && (c.Was == "" || c.Is == "") {
+				text = c.What + ": " + short(*c.Key)
+			}
+			d.Changes = append(d.Changes, pageChange{c.Role, text})
 		}
 		p.Documents = append(p.Documents, d)
 	}
@@ -93,6 +102,9 @@ func (s Sheet) page() page {
 		p.Destroyed = append(p.Destroyed, pageDestroyed{d.Role, dateOf(d.At), d.KeyIDs})
 	}
 	p.Holders = s.holders()
+	for _, who := range keysIn(r.Steps()) {
+		p.Keys = append(p.Keys, Who{who.Name, printable(who.KeyID)})
+	}
 	return p
 }
 

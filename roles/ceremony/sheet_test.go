@@ -34,12 +34,32 @@ func TestSheet(t *testing.T) {
 		"!! A COMPROMISE IS DECLARED",
 		"BASED ON ROOT VERSION 1\n",
 		"expires 2031-01-31 12:00 UTC; root 1: 1 of 2 signed; root 2: 1 of 1 signed\n",
-		"   root        key removed: Bob (" + id(1)[:8] + ")\n   root        threshold: 1 of 2 (was 2 of 3) [!]\n",
+		"   root        key removed: " + id(1)[:8] + " Bob\n   root        threshold: 1 of 2 (was 2 of 3) [!]\n",
 		"   [signed] Ada\n            " + id(0) + "\n",
 		"   [      ] Bob\n            " + id(1) + "\n",
 		"Beware:  any one holder of a root key can change everything alone\n",
+		"\nALL KEYS\n\n",
+		"      " + id(2)[:8] + "  Cleo <b>\n",
 	} {
 		require.Contains(t, text.String(), want)
+	}
+	var ids []string
+	for _, p := range w.people {
+		ids = append(ids, p.key.Public().ID())
+	}
+	for _, step := range r.Steps() {
+		for _, s := range step.Signers {
+			for _, k := range s.Keys {
+				ids = append(ids, k.KeyID)
+			}
+		}
+	}
+	for _, id := range ids {
+		d, err := ceremony.ParseDigest(id)
+		require.NoError(t, err)
+		require.Equal(t, 1, strings.Count(text.String(), "\n   "+d.String()+"\n      "), "the whole ID, once")
+		groups := d.Groups()
+		require.Contains(t, page.String(), strings.Join(groups[:4], " ")+`</span> <span class="half">`+strings.Join(groups[4:], " ")+"</span> </td><td>")
 	}
 	for _, g := range r.Digest().Groups() {
 		require.Equal(t, 1, strings.Count(text.String(), g))

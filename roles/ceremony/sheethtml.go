@@ -12,6 +12,7 @@ var sheetSource string
 
 var sheetTemplate = template.Must(template.New("sheet").Funcs(template.FuncMap{
 	"halves": halves,
+	"short":  short,
 	"inc":    func(i int) int { return i + 1 },
 }).Parse(sheetSource))
 
@@ -19,7 +20,8 @@ var sheetTemplate = template.Must(template.New("sheet").Funcs(template.FuncMap{
 // for paper, A4 and Letter.
 func (s Sheet) WriteHTML(w io.Writer) error { return sheetTemplate.Execute(w, s.page()) }
 
-// halves are where the line of a digest may break. Key IDs may be anything else, too.
+// halves are a digest in groups, and where its line may break. Key IDs may be anything
+// else, too.
 func halves(s string) []string {
 	d, err := ParseDigest(s)
 	groups := d.Groups()

@@ -53,15 +53,17 @@ func (s Sheet) WriteText(w io.Writer) error {
 	}
 	line("\nHOLDERS\n")
 	for _, h := range p.Holders {
-		name := h.Name
-		if name == "" {
-			name = "(no name)"
-		}
+		name := Who{Name: h.Name}.orNone()
 		line("   [%s] %s", map[bool]string{true: "signed", false: "      "}[h.Signed], name)
 		line("            %s", h.KeyID)
 		line("            by hand: ______________________________  on: ______________\n")
 	}
-	line("STEPS\n")
+	line("ALL KEYS\n")
+	for _, k := range p.Keys {
+		line("   %s", strings.Join(halves(k.KeyID), " "))
+		line("      %s", k.orNone())
+	}
+	line("\nSTEPS\n")
 	for i, step := range p.Steps {
 		for j, l := range wrap(step, sheetWidth-10) {
 			line("   %-6s %s", []string{fmt.Sprintf("[ ] %d", i+1), ""}[min(j, 1)], l)
@@ -90,7 +92,7 @@ func writeDocument(b *strings.Builder, d pageDocument) {
 	for _, s := range d.Signers {
 		fmt.Fprintf(b, "\n   then %s is signed by any %d of these %d:\n", s.Role, s.Threshold, len(s.Keys))
 		for _, k := range s.Keys {
-			fmt.Fprintf(b, "      %s\n", k)
+			fmt.Fprintf(b, "      %s\n", short(k))
 		}
 	}
 	for _, warning := range d.Warnings {

@@ -33,7 +33,8 @@ type Step struct {
 	// Signers are who can sign each role once the document is published.
 	Signers []Signers `json:"signers"`
 
-	// Warnings are what can go wrong and doesn't have to.
+	// Warnings are what can go wrong and doesn't have to. Those of names that look alike
+	// are with the first document.
 	Warnings []string `json:"warnings,omitempty"`
 }
 
@@ -85,6 +86,7 @@ func (r *Request) Steps() []Step {
 		}
 		steps = append(steps, w.step)
 	}
+	steps[0].Warnings = append(steps[0].Warnings, lookAlikes(keysIn(steps))...)
 	return steps
 }
 
