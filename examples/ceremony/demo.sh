@@ -127,7 +127,7 @@ title "Fay in the place of Emil"
 keygen Fay
 expect 0 request -dir repo -reason "Emil's key is lost" -replace Emil=keys/Fay.key.card.json
 print
-sign Cleo -trust-root repo/documents/1.root.json
+sign Cleo -trust-root repo/documents/1.root.json -no-notebook # her first signature: none was lost
 sign Bob
 sign Ada
 merge 0 Ada Bob Cleo
@@ -140,7 +140,7 @@ expect 0 request -dir repo -reason "The yearly renewal" -new-one-time 2 \
 	-add-online keys/web2.key.card.json -drop-online web \
 	-add-online-bins keys/bins2.key.card.json -drop-online-bins bins
 print
-sign Fay -trust-root repo/documents/2.root.json
+sign Fay -trust-root repo/documents/2.root.json -no-notebook
 merge 2 Fay
 sign Ada
 sign Dora

@@ -158,9 +158,21 @@ func TestRequestRefuses(t *testing.T) {
 	group := s.digest().Groups()[0]
 	s.refuse("your key has signed this version with other contents", "Ada\n",
 		"sign", "-key", s.path("Ada.key"), "-out", s.path("again"), "-confirm", group, "-passphrase-fd", "0", s.request())
-	s.refuse("your notebook has no such document", "Ada\n", "sign", "-given-up", "00000000",
-		"-key", s.path("Ada.key"), "-out", s.path("again"), "-confirm", group, "-passphrase-fd", "0", s.request())
-	s.sign("Ada", "-given-up", signed.Marks()[0].Digest.Groups()[3])
+	// The group that the message leaves out, and no other.
+	old := signed.Marks()[0].Digest
+	_, errs := s.run(refused, "Ada\n", "sign", "-key", s.path("Ada.key"), "-out", s.path("again"), "-confirm", group, "-passphrase-fd", "0", s.request())
+	n, err := strconv.Atoi(regexp.MustCompile(`-given-up and group (\d) of that digest`).FindStringSubmatch(errs)[1])
+	require.NoError(t, err)
+	for i, g := range old.Groups() {
+		if i+1 == n {
+			require.NotContains(t, errs, g)
+			continue
+		}
+		require.Contains(t, errs, g)
+		s.refuse("-given-up "+g+": that is not the group that is asked for", "Ada\n", "sign", "-given-up", g,
+			"-key", s.path("Ada.key"), "-out", s.path("again"), "-confirm", group, "-passphrase-fd", "0", s.request())
+	}
+	s.sign("Ada", "-given-up", old.Groups()[n-1])
 }
 
 // A folder whose files were altered is not gone on with.
@@ -245,6 +257,8 @@ func TestInterruptAtEveryPrompt(t *testing.T) {
 		{"of the digest of root version 1 from a record sheet:", "", []string{"sign", "-key", s.path("Cleo.key"), "-confirm", group, s.request()}},
 		{"Type it from your paper copy to sign:", "", []string{"sign", "-key", s.path("Ada.key"), s.request()}},
 		{"Passphrase of key file " + s.path("Ada.key") + ":", "", []string{"sign", "-key", s.path("Ada.key"), "-confirm", group, s.request()}},
+		{"Do you know that your key has signed no other root version 2?", "Ada\n", []string{"sign", "-key", s.path("Ada.key"), "-notebook", s.path("lost"),
+			"-trust-root", s.document("1.root"), "-confirm", group, "-passphrase-fd", "0", s.request()}},
 		{"Is this clock right?", "", []string{"sign", "-key", s.path("Ada.key"), "-confirm", group, s.request()}},
 	} {
 		t.Run(c.prompt, func(t *testing.T) {
@@ -295,13 +309,14 @@ func TestFirstRootGivenUp(t *testing.T) {
 	s.now = s.now.Add(time.Hour)
 	s.init("2", "Ada", "Cleo")
 	sign := []string{"sign", "-key", s.path("Ada.key"), "-out", s.path("new"), "-confirm", s.digest().Groups()[0], "-passphrase-fd", "0"}
-	s.refuse("say so with -given-up and a group of its digest", "Ada\n", append(sign, s.request())...)
-	s.run(done, "Ada\n", append(sign, "-given-up", old.Groups()[3], s.request())...)
-	n, err := readNotebook(s.path("Ada.key.notebook.json"))
+	n := withheld(old)
+	s.refuse(fmt.Sprintf("say so with -given-up and group %d of that digest", n), "Ada\n", append(sign, s.request())...)
+	s.run(done, "Ada\n", append(sign, "-given-up", old.Groups()[n-1], s.request())...)
+	notebook, err := readNotebook(s.path("Ada.key.notebook.json"))
 	require.NoError(t, err)
-	require.Len(t, n.Signed, 1)
-	require.Equal(t, n.Signed[0], *n.Trusted)
-	require.NotEqual(t, old, n.Trusted.Digest)
+	require.Len(t, notebook.Signed, 1)
+	require.Equal(t, notebook.Signed[0], *notebook.Trusted)
+	require.NotEqual(t, old, notebook.Trusted.Digest)
 }
 
 // The clock is shown, and doubted where it can't be right.

@@ -25,8 +25,10 @@ type signOptions struct {
 	key, card        string
 	notebook, out    string
 	trust, trustRoot string
-	confirm, givenUp string
+	confirm          string
+	givenUp          list
 	clockIsRight     bool
+	noNotebook       bool
 	pass             *passphrases
 	at               place  // of the key
 	request          string // the file
@@ -41,7 +43,8 @@ func sign(ctx context.Context, a *app, flags *flag.FlagSet, args []string) (any,
 	flags.StringVar(&o.trust, "trust", "", "the root that you trust, as `VERSION:DIGEST`, if your notebook has none")
 	flags.StringVar(&o.trustRoot, "trust-root", "", "the same, as a `file`")
 	flags.StringVar(&o.confirm, "confirm", "", "one `group` of the digest, from paper, instead of being asked for it")
-	flags.StringVar(&o.givenUp, "given-up", "", "one `group` of the digest of a document that you signed and that was given up")
+	flags.Var(&o.givenUp, "given-up", "of a document that you signed and that was given up, the `group` of its digest that was asked for; once for each")
+	flags.BoolVar(&o.noNotebook, "no-notebook", false, "there is no notebook, and you know that the key signed no other document of the versions asked for")
 	flags.BoolVar(&o.clockIsRight, "clock-is-right", false, "don't ask about a clock that looks wrong")
 	o.pass = passphraseFlag(flags)
 	if err := flags.Parse(args); err != nil {
@@ -102,7 +105,7 @@ func (a *app) sign(ctx context.Context, o signOptions) (any, error) {
 		return nil, err
 	}
 	if err := r.Check(notebook, a.now()); err != nil {
-		return nil, explain(err, r.Based() == nil)
+		return nil, explain(err, notebook, r)
 	}
 	hide := 0
 	if o.confirm == "" {
@@ -120,9 +123,12 @@ func (a *app) sign(ctx context.Context, o signOptions) (any, error) {
 		return nil, fmt.Errorf("nothing was signed: %w", err)
 	}
 	defer closeKey(key)
+	if err := a.askNotebook(ctx, r, key.Public(), o); err != nil {
+		return nil, err
+	}
 	response, notebook, err := r.Sign(ctx, key, notebook, a.now())
 	if err != nil {
-		return nil, explain(err, r.Based() == nil)
+		return nil, fmt.Errorf("nothing was signed: %w", err)
 	}
 	out := o.out
 	if out == "" {
@@ -181,14 +187,6 @@ func (a *app) confirm(ctx context.Context, r *ceremony.Request, given string, gr
 	return nil
 }
 
-func readNotebook(name string) (ceremony.Notebook, error) {
-	n, err := readAs(name, ceremony.ParseNotebook)
-	if errors.Is(err, fs.ErrNotExist) {
-		return ceremony.Notebook{}, nil
-	}
-	return n, err
-}
-
 // trusting is the notebook with the root that the flags name.
 func (o signOptions) trusting(n ceremony.Notebook) (ceremony.Notebook, error) {
 	var mark ceremony.Mark
@@ -219,30 +217,6 @@ func (o signOptions) trusting(n ceremony.Notebook) (ceremony.Notebook, error) {
 	return n, nil
 }
 
-// forgetting takes out of the notebook what was given up.
-func (o signOptions) forgetting(n ceremony.Notebook, r *ceremony.Request) (ceremony.Notebook, error) {
-	if o.givenUp == "" {
-		return n, nil
-	}
-	var kept []ceremony.Mark
-	for _, m := range n.Signed {
-		asked := slices.ContainsFunc(r.Marks(), func(other ceremony.Mark) bool {
-			return m.Role == other.Role && m.Version == other.Version && m.Digest != other.Digest
-		})
-		if !asked || !m.Digest.Confirms(0, o.givenUp) {
-			kept = append(kept, m)
-		}
-	}
-	if r.Based() == nil && n.Trusted != nil && !slices.Contains(kept, *n.Trusted) && slices.Contains(n.Signed, *n.Trusted) {
-		n.Trusted = nil // it was the first root, and never came to be
-	}
-	if len(kept) == len(n.Signed) {
-		return n, fmt.Errorf("-given-up %s: your notebook has no such document of a version that this request asks for", o.givenUp)
-	}
-	n.Signed = kept
-	return n, nil
-}
-
 // askTrust asks a holder who trusts no root yet about the one in force.
 func (a *app) askTrust(ctx context.Context, n ceremony.Notebook, r *ceremony.Request) (ceremony.Notebook, error) {
 	based := r.Based()
@@ -260,16 +234,4 @@ func (a *app) askTrust(ctx context.Context, n ceremony.Notebook, r *ceremony.Req
 	}
 	n.Trusted = based
 	return n, nil
-}
-
-// explain adds the way on to an error of the library's. First is whether the request
-// is for a new repository.
-func explain(err error, first bool) error {
-	switch {
-	case errors.Is(err, ceremony.ErrSigned):
-		return fmt.Errorf("nothing was signed: %w\nIf the one you signed was given up by all, say so with -given-up and a group of its digest", err)
-	case errors.Is(err, ceremony.ErrUntrusted) && first:
-		return fmt.Errorf("nothing was signed: %w\nIt is a first root. If one that you signed before was given up by all, say so with -given-up and a group of its digest", err)
-	}
-	return fmt.Errorf("nothing was signed: %w", err)
 }

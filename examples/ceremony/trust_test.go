@@ -33,7 +33,7 @@ func TestTrust(t *testing.T) {
 	in := &lazily{answer: func() string {
 		n, err := strconv.Atoi(regexp.MustCompile(`Type group (\d) of the digest of root version 1`).FindStringSubmatch(errs.String())[1])
 		require.NoError(t, err)
-		return root.Digest.Groups()[n-1] + "\nCleo\n"
+		return root.Digest.Groups()[n-1] + "\nCleo\nyes\n"
 	}}
 	a := &app{in: in, out: &out, err: &errs, clock: s.clock, fileOpener: fileOpener}
 	require.Equal(t, done, a.run(t.Context(), sign("-out", s.path("by hand"))), errs.String())
@@ -43,8 +43,12 @@ func TestTrust(t *testing.T) {
 
 	s.refuse("trusts root version 1 already: leave the flag away", "Cleo\n", sign("-trust", "2:"+root.Digest.String())...)
 	s.run(done, "Cleo\n", sign("-out", s.path("again"), "-trust", "1:"+root.Digest.String())...)
-	s.run(done, "Cleo\n", sign("-out", s.path("new"), "-notebook", s.path("other"), "-trust-root", s.document("1.root"))...)
-	screen, _ := s.run(done, "", "inspect", s.path("other"))
+	lost := sign("-out", s.path("new"), "-notebook", s.path("other"), "-trust-root", s.document("1.root"))
+	s.refuse("the notebook is missing (-no-notebook answers this): nobody answered", "Cleo\n", lost...)
+	s.refuse("name it with -notebook, or ask the others what you signed", "Cleo\nno\n", lost...)
+	screen, _ := s.run(done, "Cleo\n", append([]string{"sign", "-no-notebook"}, lost[1:]...)...)
+	require.Contains(t, screen, "it has signed another root version 2.")
+	screen, _ = s.run(done, "", "inspect", s.path("other"))
 	require.Contains(t, screen, "  trusts  root version 1\n")
 	require.Contains(t, screen, "  signed  root version 2\n")
 }
@@ -83,4 +87,18 @@ func TestSheetFile(t *testing.T) {
 	require.True(t, bytes.HasPrefix(page, []byte("<!DOCTYPE html>")))
 	s.merge("Ada", "Bob")
 	s.refuse("no request is open; name one of the 1 ceremonies in", "", "sheet", "-dir", s.path("repo"))
+}
+
+// Nobody is asked for a notebook that can't be there: that of a key that no root lists yet.
+func TestFirstUseOfAKey(t *testing.T) {
+	s := asked(t)
+	_, screen := s.sign("Ada")
+	require.NotContains(t, screen, "NO NOTEBOOK")
+	s.merge("Ada", "Bob")
+	s.keygen("Dora")
+	s.run(done, "", "request", "-dir", s.path("repo"), "-reason", "Dora joins", "-add", s.card("Dora"))
+	_, screen = s.sign("Dora", "-trust-root", s.document("1.root"))
+	require.NotContains(t, screen, "NO NOTEBOOK")
+	_, screen = s.sign("Ada")
+	require.NotContains(t, screen, "NO NOTEBOOK", "the notebook is there")
 }

@@ -44,7 +44,7 @@ func TestWalk(t *testing.T) {
 	// A new holder in the place of the one whose key is lost.
 	s.keygen("Fay")
 	s.run(done, "", "request", "-dir", s.path("repo"), "-reason", "Emil's key is lost", "-replace", "Emil="+s.card("Fay"))
-	_, screen = s.sign("Cleo", "-trust-root", s.document("1.root"))
+	_, screen = s.sign("Cleo", "-trust-root", s.document("1.root"), "-no-notebook")
 	t.Logf("the screen of a holder who signs for the first time:\n%s", screen)
 	s.showsKey(screen, "root", "key added", "Fay")
 	s.showsKey(screen, "root", "key removed", "Emil")
@@ -57,7 +57,7 @@ func TestWalk(t *testing.T) {
 	s.keygen("web2", "bins2")
 	s.run(done, "", "request", "-dir", s.path("repo"), "-reason", "The yearly renewal", "-new-one-time", "2",
 		"-add-online", s.card("web2"), "-drop-online", "web", "-add-online-bins", s.card("bins2"), "-drop-online-bins", "bins")
-	_, screen = s.sign("Fay", "-trust-root", s.document("2.root"))
+	_, screen = s.sign("Fay", "-trust-root", s.document("2.root"), "-no-notebook")
 	require.Contains(t, screen, "BEWARE: role timestamp: before this root is published")
 	p = s.merge("Fay", "Dora", "Ada")
 	require.Equal(t, [][]string{{s.document("3.root")}, {s.document("2.targets"), s.document("2.bins")}, {s.document("4.root")}}, p.Publish)
