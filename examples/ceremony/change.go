@@ -146,6 +146,7 @@ func (a *app) propose(ctx context.Context, f *folder, c changes) (ceremony.Propo
 
 // root makes the changes of who signs what root names, but for targets.
 func (c changes) root(p *people, spec *roles.RootSpec) error {
+	before := spec.Root
 	for _, who := range c.remove {
 		if err := p.remove(&spec.Root, who); err != nil {
 			return fmt.Errorf("-remove: %w", err)
@@ -161,6 +162,15 @@ func (c changes) root(p *people, spec *roles.RootSpec) error {
 			return fmt.Errorf("-replace: %w", err)
 		}
 		add = append(add, card)
+	}
+	for _, card := range add {
+		h, err := readCard(card)
+		if err == nil && slices.ContainsFunc(before.Keys, h.Key.Same) && !slices.ContainsFunc(spec.Root.Keys, h.Key.Same) {
+			err = fmt.Errorf("%s has the key that is to be removed: make another with keygen", card)
+		}
+		if err != nil {
+			return fmt.Errorf("-add, -replace: %w", err)
+		}
 	}
 	if err := p.addAll(&spec.Root, add); err != nil {
 		return fmt.Errorf("-add: %w", err)

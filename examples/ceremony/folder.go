@@ -81,8 +81,8 @@ func readOpen(dir string) (*openRequest, error) {
 		return nil, err
 	}
 	for _, e := range entries {
-		if !strings.HasSuffix(e.Name(), ".json") {
-			continue // a temporary file that was left
+		if strings.HasPrefix(e.Name(), ".") || !strings.HasSuffix(e.Name(), ".json") {
+			continue // a temporary file that was left, or what a file system adds ("._…")
 		}
 		name := filepath.Join(dir, "responses", e.Name())
 		response, err := readResponse(name)

@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 	"time"
 
@@ -80,7 +81,19 @@ func (a *app) run(ctx context.Context, args []string) int {
 	if name == "help" || name == "-h" || name == "-help" || name == "--help" {
 		return done
 	}
+	if asksJSON(args) {
+		a.json = true
+		_ = a.finish(refused, nil, fmt.Errorf("%q is no command", name))
+	}
 	return refused
+}
+
+// asksJSON tells whether -json is among arguments that may not have been parsed.
+func asksJSON(args []string) bool {
+	if i := slices.Index(args, "--"); i >= 0 {
+		args = args[:i]
+	}
+	return slices.Contains(args, "-json") || slices.Contains(args, "--json")
 }
 
 func (a *app) runCommand(ctx context.Context, c command, args []string) int {
@@ -99,6 +112,8 @@ func (a *app) runCommand(ctx context.Context, c command, args []string) int {
 	if ctx.Err() != nil && err != nil {
 		err = fmt.Errorf("interrupted: %w", err)
 	}
+	// What stands behind an argument that can't be parsed wasn't read.
+	a.json = a.json || err != nil && asksJSON(args)
 	code := refused
 	switch {
 	case err == nil:

@@ -68,11 +68,23 @@ func merge(_ context.Context, a *app, flags *flag.FlagSet, args []string) (any, 
 	}
 	switch {
 	case len(result.Refused) > 0:
-		return result, fmt.Errorf("%d of %d files were refused; the others are merged", len(result.Refused), flags.NArg())
+		return result, refusedFiles(len(result.Refused), flags.NArg())
 	case !result.Progress.Complete():
 		return result, errIncomplete
 	}
 	return result, nil
+}
+
+func refusedFiles(n, of int) error {
+	switch {
+	case of == 1:
+		return errors.New("the file was refused; nothing was merged")
+	case n == of:
+		return fmt.Errorf("all %d files were refused; nothing was merged", n)
+	case n == 1:
+		return fmt.Errorf("1 of %d files was refused; the others are merged", of)
+	}
+	return fmt.Errorf("%d of %d files were refused; the others are merged", n, of)
 }
 
 // take verifies a response and keeps it.

@@ -95,9 +95,9 @@ func TestMergeRefuses(t *testing.T) {
 	other := s.write("other.json", strings.Replace(string(data), `"sig":"`+string(data[bytes.Index(data, []byte(`"sig":"`))+7:][:3])+string(digit),
 		`"sig":"`+string(data[bytes.Index(data, []byte(`"sig":"`))+7:][:3])+map[bool]string{true: "0", false: "1"}[digit != '0'], 1))
 
-	s.refuse("1 of 1 files were refused", "", "merge", "-dir", s.path("repo"), s.request())
-	s.refuse("2 of 2 files were refused", "", "merge", "-dir", s.path("repo"), half, other)
-	s.refuse("2 of 2 files were refused", "", "merge", "-dir", s.path("repo"), s.path("nothing"), s.dir)
+	s.refuse("the file was refused; nothing was merged", "", "merge", "-dir", s.path("repo"), s.request())
+	s.refuse("all 2 files were refused; nothing was merged", "", "merge", "-dir", s.path("repo"), half, other)
+	s.refuse("all 2 files were refused; nothing was merged", "", "merge", "-dir", s.path("repo"), s.path("nothing"), s.dir)
 
 	screen, errs := s.run(refused, "", "merge", "-dir", s.path("repo"), half, ada, other)
 	require.Contains(t, errs, "2 of 3 files were refused; the others are merged")
@@ -105,6 +105,12 @@ func TestMergeRefuses(t *testing.T) {
 	require.Contains(t, screen, "REFUSED: "+half+": response: damaged, or another kind of file")
 	require.Contains(t, screen, "REFUSED: "+other+": response 1 of 1: root version 1: by Ada (")
 	require.Contains(t, screen, "for root 1  1 of 2    1 more needed")
+	_, errs = s.run(refused, "", "merge", "-dir", s.path("repo"), half, ada)
+	require.Contains(t, errs, "1 of 2 files was refused; the others are merged")
+
+	// What a file system leaves beside a file is no response.
+	s.write("repo/open/responses/._"+filepath.Base(ada), "\x00\x05\x16\x07")
+	s.run(incomplete, "", "status", "-dir", s.path("repo"))
 
 	// The same again, and renamed, is no news.
 	before := s.files()
@@ -117,7 +123,7 @@ func TestMergeRefuses(t *testing.T) {
 
 	// Replayed: the responses to root 1 don't count for root 2.
 	s.run(done, "", "request", "-dir", s.path("repo"), "-reason", "renewal")
-	s.refuse("1 of 1 files were refused", "", "merge", "-dir", s.path("repo"), ada)
+	s.refuse("the file was refused; nothing was merged", "", "merge", "-dir", s.path("repo"), ada)
 }
 
 func TestRequestRefuses(t *testing.T) {
@@ -135,6 +141,8 @@ func TestRequestRefuses(t *testing.T) {
 	s.refuse("its threshold goes from 2 down to 1, which the request doesn't declare", "", request("-threshold", "1")...)
 	s.refuse("a threshold of 2 with 1 keys", "", request("-remove", "Ada", "-remove", "Bob")...)
 	s.refuse("the same as key", "", request("-add", s.card("Ada"))...)
+	s.refuse("Ada.key.card.json has the key that is to be removed", "", request("-replace", "Ada="+s.card("Ada"))...)
+	s.refuse("Ada.key.card.json has the key that is to be removed", "", request("-remove", "Ada", "-add", s.card("Ada"))...)
 	s.refuse("role snapshot: a threshold of 1 with 0 keys", "", request("-drop-online", "web")...)
 	s.refuse("other keys for the bins need a new document of bins", "", request("-add-online-bins", s.card("Dora"))...)
 	s.refuse(`-replace "Ada" is not HOLDER=CARD`, "", request("-replace", "Ada")...)
@@ -376,6 +384,15 @@ func TestJSON(t *testing.T) {
 	out, errs := s.run(refused, s.digest().Groups()[0]+"\nAda\n", "sign", "-json", "-key", s.path("Ada.key"), "-passphrase-fd", "0", s.request())
 	require.Contains(t, out, "the digest (-confirm answers this): with -json there is no screen to answer from")
 	require.Empty(t, errs)
+	for _, args := range [][]string{{"sign", "-bogus", "-json"}, {"destroy", "-json"}, {"sign", s.request(), "-json"}} {
+		out, _ = s.run(refused, "", args...)
+		var result struct{ Status, Error string }
+		require.NoError(t, json.Unmarshal([]byte(out), &result), out)
+		require.Equal(t, "refused", result.Status)
+		require.NotEmpty(t, result.Error)
+	}
+	out, _ = s.run(refused, "", "sign", "-bogus", "--", "-json")
+	require.Empty(t, out)
 	_, errs = s.run(refused, "", "destroy")
 	require.Contains(t, errs, "usage: ceremony COMMAND")
 	_, errs = s.run(done, "", "sign", "-h")
