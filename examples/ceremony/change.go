@@ -192,6 +192,9 @@ func (p *people) addAll(a *roles.Authority, cards []string) error {
 		if err != nil {
 			return err
 		}
+		if slices.ContainsFunc(a.Keys, key.Same) {
+			return fmt.Errorf("%s: the key of %s is there already", arg, p.names[key.ID()])
+		}
 		a.Keys = append(slices.Clone(a.Keys), key)
 	}
 	return nil

@@ -140,7 +140,7 @@ func TestRequestRefuses(t *testing.T) {
 	s.refuse(`-remove: nobody there is "Zoe"`, "", request("-remove", "Zoe")...)
 	s.refuse("its threshold goes from 2 down to 1, which the request doesn't declare", "", request("-threshold", "1")...)
 	s.refuse("a threshold of 2 with 1 keys", "", request("-remove", "Ada", "-remove", "Bob")...)
-	s.refuse("the same as key", "", request("-add", s.card("Ada"))...)
+	s.refuse("the key of Ada is there already", "", request("-add", s.card("Ada"))...)
 	s.refuse("Ada.key.card.json has the key that is to be removed", "", request("-replace", "Ada="+s.card("Ada"))...)
 	s.refuse("Ada.key.card.json has the key that is to be removed", "", request("-remove", "Ada", "-add", s.card("Ada"))...)
 	s.refuse("role snapshot: a threshold of 1 with 0 keys", "", request("-drop-online", "web")...)

@@ -79,7 +79,7 @@ func (r *Request) Merge(responses ...*Response) (Progress, error) {
 	for i, p := range r.parts {
 		d, err := r.progress(p, signatures[i])
 		if err != nil {
-			return Progress{}, fmt.Errorf("%s version %d: %w", p.Role, p.Version, err)
+			return Progress{}, fmt.Errorf("%s version %d: %w", p.Role, p.Version, r.proposal.named(err))
 		}
 		progress.Documents = append(progress.Documents, d)
 	}
@@ -101,7 +101,7 @@ func (r *Request) accept(s signature) (int, error) {
 		return 0, r.noSay(s.KeyID)
 	}
 	if err := key.Verify(p.doc.Canonical(), s.Sig); err != nil {
-		return 0, fmt.Errorf("%s version %d: by %s: %w", s.Role, s.Version, r.who(s.KeyID), err)
+		return 0, fmt.Errorf("%s version %d: by %w", s.Role, s.Version, r.proposal.named(err))
 	}
 	return i, nil
 }

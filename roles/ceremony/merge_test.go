@@ -151,7 +151,7 @@ func TestMergeRefuses(t *testing.T) {
 		want     string
 	}{
 		"another document":     {otherDocument, "it signs another root version 2, with the digest\n  " + twin.Marks()[0].Digest.String() + "; that of the request has\n  " + r.Marks()[0].Digest.String()},
-		"over other bytes":     {otherBytes, "root version 2: by Ada (" + ada.key.Public().ID()[:8] + "): key " + ada.key.Public().ID() + ": invalid signature"},
+		"over other bytes":     {otherBytes, "root version 2: by Ada (" + ada.key.Public().ID()[:8] + "): invalid signature"},
 		"another repository":   {strangers, "it signs another root version 2"},
 		"another version":      {later, "it signs root version 3, and the request asks for root version 2"},
 		"nobody":               {nobody, "key " + strings.Repeat("ab", 32) + " is asked for nothing: the request asks Ada ("},

@@ -118,7 +118,7 @@ func (r *Request) judge() error {
 	}
 	s, chain, err := p.Current.parse()
 	if err != nil {
-		return fmt.Errorf("current: %w", err)
+		return fmt.Errorf("current: %w", p.named(err))
 	}
 	r.chain = chain
 	if len(p.New) == 0 {
@@ -132,7 +132,7 @@ func (r *Request) judge() error {
 		}
 		part, err := j.next(d, next)
 		if err != nil {
-			return fmt.Errorf("documents[%d]: %w", i, err)
+			return fmt.Errorf("documents[%d]: %w", i, p.named(err))
 		}
 		r.parts = append(r.parts, part)
 	}
@@ -142,7 +142,7 @@ func (r *Request) judge() error {
 		}
 	}
 	if err := checkDestroyed(p.Destroyed, r.parts); err != nil {
-		return err
+		return p.named(err)
 	}
 	r.digest, err = r.statement(s).digest()
 	return err

@@ -143,7 +143,7 @@ func TestProposalsThatAreRefused(t *testing.T) {
 			root(func(s *roles.RootSpec) { s.Targets = of(2, other, newKey(t)) })(p)
 		}, "the request doesn't hold the targets that are published now"},
 		"bins without targets": {func(p *ceremony.Proposal) { p.Current.Targets = nil }, "current: bins without targets"},
-		"a key twice":          {replaced(`"`+bob.key.Public().ID()+`":{"keytype":"ed25519","keyval":{"public":"`+bob.key.Public().Value(), `"`+bob.key.Public().ID()+`":{"keytype":"ed25519","keyval":{"public":"`+adaKey.Value()), "role root: key "},
+		"a key twice":          {replaced(`"`+bob.key.Public().ID()+`":{"keytype":"ed25519","keyval":{"public":"`+bob.key.Public().Value(), `"`+bob.key.Public().ID()+`":{"keytype":"ed25519","keyval":{"public":"`+adaKey.Value()), "): the same as "},
 		"an unknown kind":      {replaced(`{"keytype":"ed25519","keyval":{"public":"`+adaKey.Value(), `{"keytype":"ed448","keyval":{"public":"`+adaKey.Value()), `unsupported kind of key: keytype "ed448"`},
 		"a key not listed":     {replaced(`"`+adaKey.ID()+`":{`, `"00`+adaKey.ID()[2:]+`":{`), "is not listed"},
 		"no consistent":        {replaced(`"consistent_snapshot":true`, `"consistent_snapshot":false`), "it has no consistent snapshots"},

@@ -87,7 +87,7 @@ func (r *Request) Sign(ctx context.Context, signer keys.Signer, n Notebook, now 
 		}
 		s, err := roles.Sign(ctx, signer, p.doc.Canonical())
 		if err != nil {
-			return nil, n, fmt.Errorf("%s version %d: %w", p.Role, p.Version, err)
+			return nil, n, fmt.Errorf("%s version %d: %w", p.Role, p.Version, r.proposal.named(err))
 		}
 		for _, id := range ids {
 			signatures = append(signatures, signature{p.Mark, id, s.Sig})
@@ -137,5 +137,5 @@ func (r *Request) noSay(id string) error {
 		}
 	}
 	slices.Sort(asked)
-	return fmt.Errorf("key %s is asked for nothing: the request asks %s", id, strings.Join(asked, ", "))
+	return r.proposal.named(fmt.Errorf("key %s is asked for nothing: the request asks %s", printable(id), strings.Join(asked, ", ")))
 }
