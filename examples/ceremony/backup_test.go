@@ -132,7 +132,8 @@ func TestBackupRefuses(t *testing.T) {
 	s := backedStage(t)
 	out, recipients := s.path("new.age"), s.path("age.recipients")
 	s.write("not.recipients", "age1nobody\n")
-	s.write("large", strings.Repeat("x", maxFile+1))
+	s.refuse("more than 67108864 bytes", "", "backup", "-out", out, "-recipients", recipients, s.write("large", strings.Repeat("x", maxFile+1)))
+	require.NoError(t, os.Remove(s.path("large"))) // s.refuse reads all files
 	require.NoError(t, os.Mkdir(s.path("other"), 0o755))
 	s.write("other/web.key", "another")
 	for _, test := range []struct {
@@ -150,7 +151,6 @@ func TestBackupRefuses(t *testing.T) {
 		{"no archive was made: it is empty", "\n", []string{"-dir", s.path("repo"), "-out", out, "-passphrase-fd", "0"}},
 		{"no archive was made: nobody answered", "", []string{"-dir", s.path("repo"), "-out", out}},
 		{"only files go into a backup", "", []string{"-out", out, "-recipients", recipients, s.path("repo")}},
-		{"more than 67108864 bytes", "", []string{"-out", out, "-recipients", recipients, s.path("large")}},
 		{"two different files would be files/web.key", "", []string{"-out", out, "-recipients", recipients, s.path("web.key"), s.path("other/web.key")}},
 	} {
 		s.refuse(test.want, test.typed, append([]string{"backup"}, test.args...)...)

@@ -9,15 +9,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The script ends at the first status that it doesn't expect.
+// The script ends at the first status that it doesn't expect. What it shows, TestWalk and
+// the tests of backups show too; as processes that encrypt it takes long.
 func TestDemo(t *testing.T) {
-	sh, err := exec.LookPath("sh")
-	if err != nil {
-		if os.Getenv("BINDERY_INTEROP") == "1" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
+	if os.Getenv("BINDERY_INTEROP") != "1" {
+		t.Skip("it takes long: BINDERY_INTEROP=1 runs it")
 	}
+	sh, err := exec.LookPath("sh")
+	require.NoError(t, err)
 	s := newStage(t)
 	here, err := os.Getwd()
 	require.NoError(t, err)

@@ -79,7 +79,9 @@ func (s *stage) run(want int, typed string, args ...string) (screen, errs string
 	return stdout.String(), stderr.String()
 }
 
-// keygen makes keys, whose passphrase is the holder's name.
+// keygen makes keys, whose passphrase is the holder's name. Ada's key is the program's
+// and in a file that is encrypted. The others are made here: nothing in their files is read
+// but by readKeys, for one file in each binary shows what encrypting does.
 func (s *stage) keygen(names ...string) {
 	s.t.Helper()
 	for _, name := range names {
@@ -88,7 +90,17 @@ func (s *stage) keygen(names ...string) {
 			s.write(name+".key.card.json", string(made[1]))
 			continue
 		}
-		s.run(done, name+"\n", "keygen", "-name", name, "-passphrase-fd", "0", s.path(name+".key"))
+		if name == "Ada" {
+			s.run(done, name+"\n", "keygen", "-name", name, "-passphrase-fd", "0", s.path(name+".key"))
+		} else {
+			key, err := keys.GenerateEd25519()
+			require.NoError(s.t, err)
+			card, err := ceremony.NewCard(s.t.Context(), key, name)
+			require.NoError(s.t, err)
+			s.write(name+".key", "the key of "+name+", not encrypted")
+			s.write(name+".key.card.json", string(card))
+			readKeys["the key of "+name+", not encrypted\x00"+name] = key
+		}
 		key, err := os.ReadFile(s.path(name + ".key"))
 		require.NoError(s.t, err)
 		card, err := os.ReadFile(s.card(name))

@@ -133,9 +133,10 @@ func (s *stage) publishFirst(online, bins string) *watched {
 func (w *watched) configure(online, bins string) {
 	w.t.Helper()
 	key := func(name string) keys.Signer {
-		k, err := keys.ReadFile(w.path(name+".key"), []byte(name))
+		data, err := os.ReadFile(w.path(name + ".key"))
 		require.NoError(w.t, err)
-		return k
+		require.Contains(w.t, readKeys, string(data)+"\x00"+name)
+		return readKeys[string(data)+"\x00"+name]
 	}
 	w.cfg = repository.Config{
 		Store: watchedStore{w.store, w}, Journal: w.journal.Handle(), Bins: key(bins), MaxDelay: -1,

@@ -73,7 +73,7 @@ func TestInterruptedFinishOfSeveral(t *testing.T) {
 				require.NoError(t, err)
 				require.NoError(t, os.WriteFile(s.path("repo/open/responses/"+name+".json"), data, 0o600))
 			}
-			late, _ := s.sign("Cleo", "-trust-root", s.document("1.root"))
+			late, _ := s.sign("Cleo", "-trust-root", s.document("1.root"), "-no-notebook")
 			f, err := openFolder(s.path("repo"))
 			require.NoError(t, err)
 			_, err = f.writeDocuments(f.open.progress.Files()[:written], f.open.request.Marks())
