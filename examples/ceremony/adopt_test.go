@@ -1,9 +1,11 @@
 package main
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -34,7 +36,18 @@ func TestTakeOver(t *testing.T) {
 	s.now = testNow.AddDate(0, 11, 0)
 	screen, _ := s.run(done, "", "status", "-dir", s.path("repo"))
 	require.Contains(t, screen, "root     version 1  good until 2031-01-31 12:00 UTC, 31 days  PREPARE THE NEXT ONE")
-	s.run(done, "", "request", "-dir", s.path("repo"), "-reason", "Another year")
+	s.now = s.now.Add(time.Minute)
+	screen, _ = s.run(done, "", "request", "-dir", s.path("repo"), "-reason", "Another year")
+	for _, name := range []string{"targets", "bins"} {
+		require.Contains(t, screen, "  BEWARE: "+name+" version 1 is good until 2031-01-31 12:00 UTC, 31 days only, and this request doesn't renew it: -new-one-time 2 does.")
+	}
+	s.now = s.now.Add(-time.Minute)
+	out, _ := s.run(done, "", "request", "-json", "-give-up", "-dir", s.path("repo"), "-reason", "All of it", "-new-one-time", "2")
+	require.NotContains(t, out, "doesn't renew it")
+	out, _ = s.run(done, "", "request", "-json", "-give-up", "-dir", s.path("repo"), "-reason", "Another year")
+	var result struct{ Result requestView }
+	require.NoError(t, json.Unmarshal([]byte(out), &result))
+	require.Len(t, result.Result.Warnings, 2)
 	screen, _ = s.run(incomplete, "", "status", "-dir", s.path("repo"))
 	require.Contains(t, screen, "can sign  ")
 	require.Contains(t, screen, "  (no name)", "nobody gave Cleo's card")

@@ -90,7 +90,36 @@ func request(ctx context.Context, a *app, flags *flag.FlagSet, args []string) (a
 	if err := writeOpen(f.path("open"), r); err != nil {
 		return nil, err
 	}
-	return a.prepared(c.dir, r)
+	warnings, err := a.leftBehind(f.docs, r)
+	if err != nil {
+		return nil, err
+	}
+	return a.prepared(c.dir, r, warnings...)
+}
+
+// leftBehind warns of documents that expire before the root that is asked for, and that the
+// request doesn't renew.
+func (a *app) leftBehind(docs ceremony.Documents, r *ceremony.Request) ([]string, error) {
+	all, err := newest(docs)
+	if err != nil {
+		return nil, err
+	}
+	renewed := map[string]bool{}
+	var root ceremony.Step
+	for _, step := range r.Steps() {
+		renewed[step.Role] = true
+		if step.Role == metadata.ROOT {
+			root = step
+		}
+	}
+	var warnings []string
+	for _, d := range all {
+		if !renewed[d.Role] && d.Expires.Before(root.Expires) {
+			warnings = append(warnings, fmt.Sprintf("%s is good %s only, and this request doesn't renew it: -new-one-time 2 does. Clients fail once it expires, whatever root says.",
+				d.String(), a.until(d.Expires)))
+		}
+	}
+	return warnings, nil
 }
 
 // propose makes the documents of a request.

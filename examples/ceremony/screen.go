@@ -14,10 +14,11 @@ type requestView struct {
 	Reason    string          `json:"reason"`
 	Digest    ceremony.Digest `json:"digest"`
 	Documents []ceremony.Step `json:"documents"`
+	Warnings  []string        `json:"warnings,omitempty"` // for whoever prepares it
 }
 
 func viewRequest(r *ceremony.Request, file string) requestView {
-	return requestView{file, r.Proposal().Reason, r.Digest(), r.Steps()}
+	return requestView{File: file, Reason: r.Proposal().Reason, Digest: r.Digest(), Documents: r.Steps()}
 }
 
 // showOptions say what else the screen of a request has.
@@ -55,8 +56,7 @@ func (a *app) showRequest(r *ceremony.Request, o showOptions) {
 
 func (a *app) showStep(n int, step ceremony.Step) {
 	a.title(fmt.Sprintf("%d. %s version %d", n, step.Role, step.Version))
-	days := int(step.Expires.Sub(a.now()).Hours() / 24)
-	a.say("  good until %s, %d days from now", step.Expires.Format("2006-01-02 15:04 UTC"), days)
+	a.say("  good until %s, %s from now", step.Expires.Format("2006-01-02 15:04 UTC"), days(step.Expires.Sub(a.now())))
 	switch {
 	case step.Signed && step.Destroyed.IsZero():
 		a.say("  signed already: you only see it here")
@@ -194,5 +194,15 @@ func (a *app) until(t time.Time) string {
 	if left <= 0 {
 		return "EXPIRED " + t.Format("2006-01-02 15:04 UTC")
 	}
-	return fmt.Sprintf("until %s, %d days", t.Format("2006-01-02 15:04 UTC"), int(left.Hours()/24))
+	return fmt.Sprintf("until %s, %s", t.Format("2006-01-02 15:04 UTC"), days(left))
+}
+
+// days is a time in days, to the nearest: what is made for a year is good for 365 days a
+// minute later too. Of less than two days each hour counts.
+func days(d time.Duration) string {
+	const day = 24 * time.Hour
+	if d < 2*day {
+		return fmt.Sprintf("%d hours", int(d.Hours()))
+	}
+	return fmt.Sprintf("%d days", int((d+day/2)/day))
 }

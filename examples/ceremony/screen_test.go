@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -47,5 +48,19 @@ func TestScreenOfKeys(t *testing.T) {
 	for _, name := range []string{"Ada", "Bob", "Cleo", "web", "bins"} {
 		id := s.idOf(name)
 		require.Contains(t, sheet, "   "+strings.Join(id[:], " ")+"\n      "+name+"\n")
+	}
+}
+
+func TestDays(t *testing.T) {
+	const day = 24 * time.Hour
+	for d, want := range map[time.Duration]string{
+		365 * day:                   "365 days",
+		365*day - time.Minute:       "365 days",
+		365*day - 13*time.Hour:      "364 days",
+		2 * day:                     "2 days",
+		2*day - time.Second:         "47 hours",
+		time.Hour - time.Nanosecond: "0 hours",
+	} {
+		require.Equal(t, want, days(d))
 	}
 }

@@ -131,15 +131,20 @@ func layoutOf(o startOptions) (delegation.Bins, error) {
 }
 
 // prepared shows a request that was just made, and says how it goes on.
-func (a *app) prepared(dir string, r *ceremony.Request) (any, error) {
+func (a *app) prepared(dir string, r *ceremony.Request, warnings ...string) (any, error) {
 	a.showRequest(r, showOptions{})
+	for _, w := range warnings {
+		a.say("\n  BEWARE: %s", w)
+	}
 	file := filepath.Join(dir, "open", "request.json")
 	a.title("What now")
 	a.say("  1. Print the record sheet:       ceremony sheet -dir %s", dir)
 	a.say("  2. Give each holder a copy, and  %s", file)
 	a.say("  3. Each holder runs:             ceremony sign -key KEYFILE request.json")
 	a.say("  4. Bring back the responses:     ceremony merge -dir %s RESPONSE...", dir)
-	return viewRequest(r, file), nil
+	view := viewRequest(r, file)
+	view.Warnings = warnings
+	return view, nil
 }
 
 // takeOver makes a folder from the metadata of a repository that exists.

@@ -88,17 +88,3 @@ func TestSheetFile(t *testing.T) {
 	s.merge("Ada", "Bob")
 	s.refuse("no request is open; name one of the 1 ceremonies in", "", "sheet", "-dir", s.path("repo"))
 }
-
-// Nobody is asked for a notebook that can't be there: that of a key that no root lists yet.
-func TestFirstUseOfAKey(t *testing.T) {
-	s := asked(t)
-	_, screen := s.sign("Ada")
-	require.NotContains(t, screen, "NO NOTEBOOK")
-	s.merge("Ada", "Bob")
-	s.keygen("Dora")
-	s.run(done, "", "request", "-dir", s.path("repo"), "-reason", "Dora joins", "-add", s.card("Dora"))
-	_, screen = s.sign("Dora", "-trust-root", s.document("1.root"))
-	require.NotContains(t, screen, "NO NOTEBOOK")
-	_, screen = s.sign("Ada")
-	require.NotContains(t, screen, "NO NOTEBOOK", "the notebook is there")
-}
