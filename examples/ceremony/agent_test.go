@@ -152,7 +152,7 @@ func TestAgent(t *testing.T) {
 		}
 		return sig, errors.Join(err, ring.RemoveAll())
 	}
-	s.refuse("nothing was signed: root version 3: key "+key.id+": sign: ssh-agent "+socket, "", s.signAt(uri)...)
+	s.refuse("nothing was signed: root version 3: Ada ("+key.id[:8]+"): sign: ssh-agent "+socket, "", s.signAt(uri)...)
 	require.Equal(t, 1, signed)
 	a.sign = ring.Sign
 	key.addTo(t, ring)
