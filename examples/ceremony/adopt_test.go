@@ -44,6 +44,8 @@ func TestTakeOver(t *testing.T) {
 	s.now = s.now.Add(-time.Minute)
 	out, _ := s.run(done, "", "request", "-json", "-give-up", "-dir", s.path("repo"), "-reason", "All of it", "-new-one-time", "2")
 	require.NotContains(t, out, "doesn't renew it")
+	out, _ = s.run(done, "", "request", "-json", "-give-up", "-dir", s.path("repo"), "-reason", "Until then", "-days", "20")
+	require.NotContains(t, out, "doesn't renew it")
 	out, _ = s.run(done, "", "request", "-json", "-give-up", "-dir", s.path("repo"), "-reason", "Another year")
 	var result struct{ Result requestView }
 	require.NoError(t, json.Unmarshal([]byte(out), &result))

@@ -18,7 +18,7 @@ func TestChangesThatMoveNoKey(t *testing.T) {
 	w := begun(t)
 	ada := w.people[0].key.Public()
 	idle := newKey(t).Public()
-	entry := `{"keytype":"ed25519","keyval":{"public":"` + idle.Value() + `"},"scheme":"ed25519"}`
+	entry := `{"keytype":"ed25519","keyval":{"public":"` + idle.Value() + `"},"scheme":"ed25519","x":1}`
 	changed := func(replacements ...string) []ceremony.Change {
 		p := w.next(nil)
 		file := string(p.New[0].File)

@@ -121,4 +121,19 @@ func TestDigestCoversWhatIsShown(t *testing.T) {
 	with := w.request(p).Digest()
 	p.Current.Bins = nil
 	require.NotEqual(t, with, w.request(p).Digest())
+
+	// The order of signatures says nothing.
+	p = w.next(func(s *roles.RootSpec) { s.Targets.Keys = append(s.Targets.Keys, o.authority.Keys...) })
+	p.New = append(p.New, o.docs...)
+	before := w.request(p)
+	var file struct {
+		Signatures []json.RawMessage `json:"signatures"`
+		Signed     json.RawMessage   `json:"signed"`
+	}
+	require.NoError(t, json.Unmarshal(p.New[1].File, &file))
+	slices.Reverse(file.Signatures)
+	p.New[1].File, err = json.Marshal(file)
+	require.NoError(t, err)
+	require.NotEqual(t, before.Bytes(), w.request(p).Bytes())
+	require.Equal(t, before.Digest(), w.request(p).Digest())
 }
