@@ -174,11 +174,14 @@ func TestRebuildRandomHistories(t *testing.T) {
 						_, err := last.Wait(t.Context())
 						require.NoError(t, err)
 					})
-					switch r.IntN(5) {
+					switch r.IntN(6) {
 					case 0:
 						e.close()
 						e.cfg.CheckpointBytes = 1 << (10 * r.IntN(3))
 						e.open()
+					case 3: // it is set aside as a whole
+						bad := repository.Item{ID: fmt.Sprint("bad-", r.Int()), Add: []roles.Target{file(path()+"0", "bad"), file("../escape", "bad")}}
+						require.NoError(t, e.journal.Enqueue(t.Context(), bad))
 					case 1:
 						time.Sleep(time.Duration(r.IntN(60)) * time.Hour)
 					case 2:
@@ -192,6 +195,7 @@ func TestRebuildRandomHistories(t *testing.T) {
 						e.store.Forget(name)
 					}
 				}
+				e.publish(file("in the end", "1")) // nothing has expired
 				e.check()
 			})
 		})
