@@ -48,7 +48,7 @@ type Config struct {
 	// Workers is how many bins are read, signed and written at a time. While some are
 	// signed, one on each processor, the others wait for the store, which serves many
 	// at once sooner than one after the other. A generation holds at most this many
-	// bins in memory beside the cache, each about three times. Zero: 32, or 4 for each
+	// bins in memory beside the cache, each twice. Zero: 32, or 4 for each
 	// processor if that is more.
 	Workers int
 

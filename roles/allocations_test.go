@@ -28,7 +28,7 @@ func TestAllocations(t *testing.T) {
 			_, err := roles.OpenBin(file)
 			return err
 		})
-		count(8, "edit", func() error {
+		count(9, "edit", func() error {
 			_, err := bin.Edit(9, binExpires, edits)
 			return err
 		})
@@ -47,6 +47,6 @@ func TestAllocations(t *testing.T) {
 			_, err := s.Edit(2, binExpires, edits)
 			require.NoError(t, err)
 		})
-		require.EqualValues(t, 9, got, "edit half of %d bins of a snapshot", n)
+		require.EqualValues(t, 10, got, "edit half of %d bins of a snapshot", n)
 	}
 }

@@ -125,7 +125,8 @@ func (b *Bin) Signatures() []Signature { return b.signatures }
 
 // Sign returns the bin's file, in canonical form but for control characters,
 // with the one signature that signer makes over Canonical: see the function Sign.
-// The Bin itself stays without.
+// The Bin itself stays without. The file may share its memory, so it must not be
+// changed either.
 func (b *Bin) Sign(ctx context.Context, signer keys.Signer) ([]byte, error) {
 	return b.signAnd(ctx, signer, func([]byte) {})
 }

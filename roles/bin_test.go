@@ -17,6 +17,7 @@ import (
 	"github.com/secure-systems-lab/go-securesystemslib/cjson"
 	"github.com/stretchr/testify/require"
 	"github.com/theupdateframework/go-tuf/v2/metadata"
+	"golang.org/x/sync/errgroup"
 )
 
 var binExpires = time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
@@ -329,4 +330,32 @@ func TestSignSum(t *testing.T) {
 			require.Nil(t, file)
 		}
 	}
+}
+
+// The first signature takes the memory around the canonical form, later ones and
+// concurrent ones their own: none changes another, or the bin.
+func TestSignAgain(t *testing.T) {
+	bin := fullBin(t, 3)
+	canonical := bytes.Clone(bin.Canonical())
+	signers := []*testSigner{rsaSigner(t), ed25519Signer(t), ecdsaSigner(t), ed25519Signer(t)}
+	files := make([][]byte, len(signers))
+	var g errgroup.Group
+	for i, signer := range signers {
+		g.Go(func() (err error) {
+			files[i], err = bin.Sign(t.Context(), signer)
+			return err
+		})
+	}
+	require.NoError(t, g.Wait())
+	require.Equal(t, canonical, bin.Canonical())
+	for i, signer := range signers {
+		parsed, err := roles.ParseBin(files[i])
+		require.NoError(t, err)
+		require.NoError(t, authorityOf(1, signer).Verify(parsed))
+		require.Equal(t, len(files[i]), cap(files[i]), "appending to a file must not reach what is behind it")
+	}
+	next, err := bin.Edit(2, binExpires, nil)
+	require.NoError(t, err)
+	require.Equal(t, canonical, bin.Canonical())
+	require.Equal(t, len(next.Canonical()), cap(next.Canonical()), "nor to the canonical form")
 }

@@ -81,6 +81,12 @@ func byKeyID(a, b Signature) int { return cmp.Compare(a.KeyID, b.KeyID) }
 // around the canonical form of what they sign. The result is JSON although a
 // canonical form need not be.
 func appendEnvelope(dst, canonical []byte, signatures []Signature) []byte {
+	return appendTail(appendHead(dst, signatures), canonical)
+}
+
+// appendHead appends what is before the canonical form in a file, and appendTail
+// that and what is behind it.
+func appendHead(dst []byte, signatures []Signature) []byte {
 	dst = append(dst, `{"signatures":[`...)
 	for i, s := range slices.SortedFunc(slices.Values(signatures), byKeyID) {
 		if i > 0 {
@@ -88,9 +94,11 @@ func appendEnvelope(dst, canonical []byte, signatures []Signature) []byte {
 		}
 		dst = appendSignature(dst, s)
 	}
-	dst = append(dst, `],"signed":`...)
-	dst = cjson.AppendJSON(dst, canonical)
-	return append(dst, '}')
+	return append(dst, `],"signed":`...)
+}
+
+func appendTail(dst, canonical []byte) []byte {
+	return append(cjson.AppendJSON(dst, canonical), '}')
 }
 
 func appendSignature(dst []byte, s Signature) []byte {

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/bindery-tuf/bindery/internal/cjson"
@@ -27,7 +29,21 @@ type spliced struct {
 	expiresAt, entriesAt, versionAt span
 
 	index cjson.Index // of the entries
+
+	room *room // around canonical, or nil
 }
+
+// room is the memory that an edit leaves around its result for what makes a file of
+// it, so that signing needs no copy: headRoom bytes, canonical, and one more. The
+// first signature takes it, and its file shares canonical's bytes; nobody changes
+// either.
+type room struct {
+	buffer []byte
+	taken  atomic.Bool
+}
+
+// headRoom is enough for a signature of any key but the largest RSA ones.
+const headRoom = 1024
 
 type span struct{ start, end int }
 
@@ -106,9 +122,10 @@ func (s *spliced) edit(version int64, expires time.Time, edits []cjson.Edit) (sp
 	for _, e := range edits {
 		size += len(`"":,`) + 2*len(e.Key) + len(e.Value) // 2: all of it escaped
 	}
-	out := spliced{canonical: make([]byte, 0, size), version: version, expires: expires}
+	buffer := make([]byte, headRoom+size+len("}"))
+	out := spliced{version: version, expires: expires}
 
-	dst := append(out.canonical, s.canonical[:s.expiresAt.start]...)
+	dst := append(buffer[headRoom:headRoom:headRoom+size], s.canonical[:s.expiresAt.start]...)
 	out.expiresAt.start = len(dst)
 	dst = cjson.AppendString(dst, expires.Format(time.RFC3339))
 	out.expiresAt.end = len(dst)
@@ -126,6 +143,10 @@ func (s *spliced) edit(version int64, expires time.Time, edits []cjson.Edit) (sp
 	dst = strconv.AppendInt(dst, version, 10)
 	out.versionAt.end = len(dst)
 	out.canonical = append(dst, s.canonical[s.versionAt.end:]...)
+	if n := len(out.canonical); n <= size { // or append went elsewhere
+		out.room = &room{buffer: buffer[:headRoom+n+len("}")]}
+		out.canonical = out.canonical[:n:n]
+	}
 	return out, nil
 }
 
@@ -143,13 +164,25 @@ func (s *spliced) sign(ctx context.Context, signer keys.Signer, also func(file [
 	}
 	verified := make(chan error, 1)
 	go func() { verified <- verify() }()
-	file := make([]byte, 0, len(s.canonical)+2*len(signature.Sig)+len(signature.KeyID)+64)
-	file = appendEnvelope(file, s.canonical, []Signature{signature})
+	file := s.file(signature)
 	also(file)
 	if err := <-verified; err != nil {
 		return nil, err
 	}
 	return file, nil
+}
+
+// file returns the file with one signature.
+func (s *spliced) file(signature Signature) []byte {
+	head := appendHead(make([]byte, 0, headRoom), []Signature{signature})
+	if s.room == nil || len(head) > headRoom || cjson.HasControls(s.canonical) || !s.room.taken.CompareAndSwap(false, true) {
+		file := append(make([]byte, 0, len(head)+len(s.canonical)+len("}")), head...)
+		return appendTail(file, s.canonical)
+	}
+	buffer := s.room.buffer
+	copy(buffer[headRoom-len(head):], head)
+	buffer[len(buffer)-1] = '}'
+	return slices.Clip(buffer[headRoom-len(head):])
 }
 
 // entries yields the members of the large object.

@@ -61,6 +61,22 @@ func AppendJSON(dst, canonical []byte) []byte {
 	return append(dst, canonical[run:]...)
 }
 
+// HasControls tells whether canonical bytes are no JSON text: whether there is
+// anything in them that AppendJSON escapes.
+func HasControls(canonical []byte) bool {
+	for ; len(canonical) >= 8; canonical = canonical[8:] {
+		if controls(binary.LittleEndian.Uint64(canonical)) {
+			return true
+		}
+	}
+	for _, b := range canonical {
+		if b < 0x20 {
+			return true
+		}
+	}
+	return false
+}
+
 // controls tells whether a byte of w is less than 0x20.
 func controls(w uint64) bool {
 	const ones, highs = 0x0101010101010101, 0x8080808080808080
