@@ -65,6 +65,8 @@ func (k key) limit(file []byte) error {
 
 var errLimit = errors.New("a signature does not verify")
 
+// limitSign signs a message and verifies the signature, each from the message
+// itself: who verified the signer's own digest would not know what was signed.
 func (k key) limitSign(message []byte) error {
 	switch private := k.private.(type) {
 	case ed25519.PrivateKey:
@@ -77,6 +79,7 @@ func (k key) limitSign(message []byte) error {
 		if err != nil {
 			return err
 		}
+		digest = sha256.Sum256(message)
 		if !ecdsa.VerifyASN1(&private.PublicKey, digest[:], sig) {
 			return errLimit
 		}
