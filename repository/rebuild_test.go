@@ -152,7 +152,11 @@ func TestRebuildRefuses(t *testing.T) {
 // some set aside, replaced, removed, in any order and size of batch, renewals,
 // restarts, other bins rebuilt.
 func TestRebuildRandomHistories(t *testing.T) {
-	for seed := range uint64(6) {
+	seeds := uint64(6)
+	if testing.Short() {
+		seeds = 1
+	}
+	for seed := range seeds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			inBubble(t, 4, delegation.Succinct, func(t *testing.T, e *env) {
 				r := rand.New(rand.NewPCG(seed, 1))

@@ -282,9 +282,13 @@ func TestRestoreUnderFaults(t *testing.T) {
 		"journal": {func(d *disaster) { d.use(d.store.Clone(), d.oldJournal.Clone()) }, func(d *disaster) error { return d.restoreJournal(repository.Restoration{}) }},
 	} {
 		t.Run(name, func(t *testing.T) {
+			step := 1
+			if testing.Short() {
+				step = 7
+			}
 			inDisaster(t, delegation.Succinct, func(t *testing.T, d *disaster) {
 				for _, fault := range []faulty.Fault{faulty.Before, faulty.After} {
-					for n := 1; ; n++ {
+					for n := 1; ; n += step {
 						c.use(d)
 						seen := 0
 						d.inject.Plan(func(faulty.Call) faulty.Fault {
