@@ -12,8 +12,8 @@ import (
 // The script ends at the first status that it doesn't expect. What it shows, TestWalk and
 // the tests of backups show too; as processes that encrypt it takes long.
 func TestDemo(t *testing.T) {
-	if os.Getenv("BINDERY_INTEROP") != "1" {
-		t.Skip("it takes long: BINDERY_INTEROP=1 runs it")
+	if os.Getenv("BINDERY_INTEROP") != "1" || testing.Short() {
+		t.Skip("it takes long: BINDERY_INTEROP=1 without -short runs it")
 	}
 	sh, err := exec.LookPath("sh")
 	require.NoError(t, err)
