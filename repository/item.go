@@ -43,8 +43,14 @@ func (it Item) Validate() error {
 	case n > maxChanges:
 		return fmt.Errorf("item: %d paths, at most %d", n, maxChanges)
 	}
-	seen := make(map[string]bool, len(it.Add)+len(it.Remove))
+	var seen map[string]bool
+	if n := len(it.Add) + len(it.Remove); n > 1 {
+		seen = make(map[string]bool, n)
+	}
 	once := func(path string) error {
+		if seen == nil { // there is one path
+			return nil
+		}
 		if seen[path] {
 			return fmt.Errorf("target %q: named twice in one item", path)
 		}

@@ -82,7 +82,8 @@ func (r *Repository) Submit(ctx context.Context, it Item) (*Receipt, error) {
 	}
 	add := make([]roles.Target, len(it.Add))
 	for i, t := range it.Add {
-		if len(url.PathEscape(t.Path)) > maxDownloadName {
+		// An escaped byte takes three.
+		if 3*len(t.Path) > maxDownloadName && len(url.PathEscape(t.Path)) > maxDownloadName {
 			r.cfg.Logger.Warn("go-tuf clients must be given a file name for this target: its escaped path has over 255 bytes", "path", t.Path)
 		}
 		if t.Custom != nil {
