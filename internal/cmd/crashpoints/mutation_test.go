@@ -59,15 +59,8 @@ var mutations = map[string][]mutation.Edit{
 	"engine: an item is published before one that waits for the same path": {
 		{"repository/plan.go", "held[path] = true", "held[path] = false"},
 	},
-	"engine: the timestamp is swapped before the snapshot is written": {
-		{"repository/generation.go", "if err := p.cfg.Store.Create(ctx, name, snapshotFile); err != nil {", "p.late, p.lateName = snapshotFile, name\n\tif err := error(nil); err != nil {"},
-		{"repository/publisher.go", "\trec, err := p.state.record(KindCommit,", "\tif p.late != nil {\n\t\tif err := p.cfg.Store.Create(ctx, p.lateName, p.late); err != nil {\n\t\t\treturn err\n\t\t}\n\t}\n\trec, err := p.state.record(KindCommit,"},
-		{"repository/publisher.go", "\tcfg     Config\n", "\tcfg     Config\n\tlate []byte\n\tlateName string\n"},
-	},
-	"engine: a burnt version is used again": {
-		{"repository/generation.go", "gen := p.state.planned + 1", "gen := p.state.generation + 1"},
-		{"repository/state.go", "r.Generation <= s.planned || s.sealed != nil", "s.sealed != nil"},
-	},
+	"engine: the timestamp is swapped before the snapshot is written": mutation.SwapBeforeSnapshot,
+	"engine: a burnt version is used again":                           mutation.BurntVersionAgain,
 	"engine: the commit is recorded before the swap": {
 		{"repository/publisher.go", "\tif err := p.cfg.Store.Swap(ctx, timestampName, p.state.timestamp, s.Timestamp); err != nil {", "\told := p.state.timestamp\n\tearly, err := p.state.record(KindCommit, s.generation, nil, nil)\n\tif err == nil {\n\t\terr = p.append(ctx, early)\n\t}\n\tif err != nil {\n\t\treturn err\n\t}\n\tif err := p.cfg.Store.Swap(ctx, timestampName, old, s.Timestamp); err != nil {"},
 		{"repository/publisher.go", "\trec, err := p.state.record(KindCommit, s.generation, nil, nil)\n\tif err != nil {\n\t\treturn fatal(err)\n\t}\n\tif err := p.append(ctx, rec); err != nil {\n\t\treturn fmt.Errorf(\"commit generation %d: %w\", s.generation, err)\n\t}\n", ""},

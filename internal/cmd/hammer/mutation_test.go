@@ -18,15 +18,8 @@ var mutations = map[string][]mutation.Edit{
 	"journal: it isn't locked": {
 		{"internal/disk/lock_flock.go", "err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)", "err = syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB)"},
 	},
-	"engine: the timestamp is swapped before the snapshot is written": {
-		{"repository/generation.go", "if err := p.cfg.Store.Create(ctx, name, snapshotFile); err != nil {", "p.late, p.lateName = snapshotFile, name\n\tif err := error(nil); err != nil {"},
-		{"repository/publisher.go", "\trec, err := p.state.record(KindCommit,", "\tif p.late != nil {\n\t\tif err := p.cfg.Store.Create(ctx, p.lateName, p.late); err != nil {\n\t\t\treturn err\n\t\t}\n\t}\n\trec, err := p.state.record(KindCommit,"},
-		{"repository/publisher.go", "\tcfg     Config\n", "\tcfg     Config\n\tlate []byte\n\tlateName string\n"},
-	},
-	"engine: a burnt version is used again": {
-		{"repository/generation.go", "gen := p.state.planned + 1", "gen := p.state.generation + 1"},
-		{"repository/state.go", "r.Generation <= s.planned || s.sealed != nil", "s.sealed != nil"},
-	},
+	"engine: the timestamp is swapped before the snapshot is written": mutation.SwapBeforeSnapshot,
+	"engine: a burnt version is used again":                           mutation.BurntVersionAgain,
 	"engine: of two items for one path the older one wins": {
 		{"repository/plan.go", "out.edits[bin] = append(out.edits[bin], edits...)", "out.edits[bin] = append(edits, out.edits[bin]...)"},
 	},
@@ -41,5 +34,6 @@ var mutations = map[string][]mutation.Edit{
 // TestMutations shows that the hammer can find something: each mutation is noticed.
 // It compiles and runs the command for each, and so runs only where it is asked for.
 func TestMutations(t *testing.T) {
-	mutation.RequireNoticed(t, mutations, "-duration", "30s", "-seed", "1")
+	// Far longer than it takes: no schedule of processes can be repeated.
+	mutation.RequireNoticed(t, mutations, "-duration", "3m", "-seed", "1")
 }
