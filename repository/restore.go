@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -209,12 +207,8 @@ func (p *publisher) unused(ctx context.Context, public int64) (int64, error) {
 		if err != nil {
 			return 0, fmt.Errorf("store: %w", err)
 		}
-		version, role, _ := strings.Cut(strings.TrimSuffix(info.Name, ".json"), ".")
-		if _, ok := p.offline.layout.Index(role); !ok && role != metadata.SNAPSHOT {
-			continue
-		}
-		n, err := strconv.ParseInt(version, 10, 64)
-		if err != nil {
+		n, role, ok := parseVersioned(info.Name)
+		if _, isBin := p.offline.layout.Index(role); !ok || !isBin && role != metadata.SNAPSHOT {
 			continue
 		}
 		if n > maxGeneration {
@@ -258,27 +252,35 @@ func (p *publisher) lostBins(ctx context.Context) ([]int, error) {
 	return lost, err
 }
 
+// batch are records for one Append. They are applied to the state as they are made,
+// each being chained to the one before it.
+type batch struct {
+	state   *state
+	records []Record
+}
+
+func (b *batch) add(rec Record, err error) error {
+	if err == nil {
+		err = b.state.apply(rec)
+	}
+	b.records = append(b.records, rec)
+	return err
+}
+
 // restart publishes generation gen on top of the state, which the journal doesn't
 // know yet: first and then a checkpoint of it are appended together with the seal.
 // Until then nothing has changed but that the store has new files.
 func (p *publisher) restart(ctx context.Context, first []Record, gen int64, now time.Time, plan plan, signers signers) error {
-	recs := first
-	add := func(rec Record, err error) error {
-		if err == nil {
-			err = p.state.apply(rec)
-		}
-		recs = append(recs, rec)
-		return err
-	}
+	recs := batch{p.state, first}
 	atCommit := p.state.unwritten // a checkpoint has none
-	if err := add(p.state.checkpoint()); err != nil {
+	if err := recs.add(p.state.checkpoint()); err != nil {
 		return err
 	}
-	if err := add(p.state.record(KindIntent, gen, nil, nil)); err != nil {
+	if err := recs.add(p.state.record(KindIntent, gen, nil, nil)); err != nil {
 		return err
 	}
 	if len(atCommit) > 0 {
-		if err := add(p.state.record(KindDocuments, gen, documentsBody{Docs: p.offline.docs(), Files: atCommit}, nil)); err != nil {
+		if err := recs.add(p.state.record(KindDocuments, gen, documentsBody{Docs: p.offline.docs(), Files: atCommit}, nil)); err != nil {
 			return err
 		}
 	}
@@ -294,10 +296,10 @@ func (p *publisher) restart(ctx context.Context, first []Record, gen int64, now 
 	if err != nil {
 		return fmt.Errorf("publish generation %d: %w", gen, err)
 	}
-	if err := add(p.state.record(KindSeal, gen, sealed, plan.outcomes)); err != nil {
+	if err := recs.add(p.state.record(KindSeal, gen, sealed, plan.outcomes)); err != nil {
 		return err
 	}
-	if err := p.leader.Append(ctx, recs...); err != nil {
+	if err := p.leader.Append(ctx, recs.records...); err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
 	return p.finish(ctx)

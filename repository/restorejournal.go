@@ -193,22 +193,14 @@ func (p *publisher) undecided(ctx context.Context, pub *published) (items []Item
 // journal needs before a checkpoint of it.
 func (p *publisher) agree(pub *published, files []file, now time.Time, committed bool) ([]Record, error) {
 	s := p.state
-	var recs []Record
+	recs := batch{state: s}
 	if committed {
-		rec, err := s.record(KindCommit, s.sealed.generation, nil, nil)
-		if err == nil {
-			err = s.apply(rec)
-		}
-		if err != nil {
+		if err := recs.add(s.record(KindCommit, s.sealed.generation, nil, nil)); err != nil {
 			return nil, err
 		}
-		recs = append(recs, rec)
 	}
-	rec, err := s.record(KindDocuments, pub.timestamp.Version(), documentsBody{Docs: p.offline.docs(), Files: files}, nil)
-	if err == nil {
-		err = s.apply(rec)
-	}
-	if err != nil {
+	body := documentsBody{Docs: p.offline.docs(), Files: files}
+	if err := recs.add(s.record(KindDocuments, pub.timestamp.Version(), body, nil)); err != nil {
 		return nil, err
 	}
 	signed := pub.timestamp.Expires().Add(-p.cfg.TimestampLifetime)
@@ -221,7 +213,7 @@ func (p *publisher) agree(pub *published, files []file, now time.Time, committed
 		timestamp: pub.timestamp.Bytes(), snapshot: pub.snapshot,
 		docs: p.offline.docs(), published: pub.offline.docs(), keys: pub.keys, bins: pub.bins,
 	}
-	return append(recs, rec), nil
+	return recs.records, nil
 }
 
 const unknownFate = "the journal was restored from a backup: whether this was published isn't known, and what is published now is another; if it is still wanted, submit it again with another ID"
