@@ -151,9 +151,10 @@ func TestWrongPINForOneSignature(t *testing.T) {
 // What a token says of its PIN is believed before one is presented.
 func TestPINNotPresented(t *testing.T) {
 	_, a, cfg, logins := faultyKey(t, "not presented")
+	const finalTry = "C_GetTokenInfo=0x20000"
 	for flag, want := range map[string]string{
 		"C_GetTokenInfo=0x40000": "the PIN is locked after too many wrong ones",
-		"C_GetTokenInfo=0x20000": "one more wrong PIN would lock the token, so none is presented",
+		finalTry:                 "one more wrong PIN would lock the token, so none is presented",
 	} {
 		t.Setenv("FAULTY", flag)
 		_, err := pkcs11.Open(t.Context(), cfg)
@@ -163,6 +164,7 @@ func TestPINNotPresented(t *testing.T) {
 	require.Empty(t, a.prompts)
 	require.Equal(t, 0, logins())
 
+	t.Setenv("FAULTY", finalTry)
 	cfg.FinalTry = true
 	open(t, cfg)
 	require.Equal(t, []string{`PIN of token "not presented" (a wrong one LOCKS the token)`}, a.prompts)
