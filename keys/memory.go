@@ -82,14 +82,20 @@ func (s *MemorySigner) MaxMessage() int { return math.MaxInt }
 
 // Sign implements Signer.
 func (s *MemorySigner) Sign(ctx context.Context, message []byte) ([]byte, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, fmt.Errorf("sign with key %s: %w", s.public.ID(), err)
-	}
-	if s.options.HashFunc() != 0 {
+	if s.public.signsDigest() {
 		digest := sha256.Sum256(message)
 		message = digest[:]
 	}
-	signature, err := s.private.Sign(rand.Reader, message, s.options)
+	return s.sign(ctx, message)
+}
+
+// sign is Sign, given the digest instead of the message where that is what the
+// scheme signs.
+func (s *MemorySigner) sign(ctx context.Context, input []byte) ([]byte, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("sign with key %s: %w", s.public.ID(), err)
+	}
+	signature, err := s.private.Sign(rand.Reader, input, s.options)
 	if err != nil {
 		return nil, fmt.Errorf("sign with key %s: %w", s.public.ID(), err)
 	}

@@ -172,43 +172,29 @@ func (k *PublicKey) Same(other *PublicKey) bool { return k.fingerprint == other.
 // Verify returns nil if signature is the key's over message, and otherwise an
 // error that names the key and wraps ErrSignature.
 func (k *PublicKey) Verify(message, signature []byte) error {
-	return k.verify(message, func() [sha256.Size]byte { return sha256.Sum256(message) }, signature)
+	if k.signsDigest() {
+		digest := sha256.Sum256(message)
+		message = digest[:]
+	}
+	return k.verify(message, signature)
 }
 
-// worthHashingAside is from how many bytes on another processor hashes a message
-// sooner than it is told to.
-const worthHashingAside = 16 << 10
+// signsDigest tells whether the key's scheme signs the SHA-256 of a message, and
+// not the message.
+func (k *PublicKey) signsDigest() bool { return k.keytype != typeEd25519 }
 
-// Expect is Verify for a signature that is still being made: it begins with what
-// doesn't depend on it, the digest of a large message, on another processor. The
-// message must not change before the function that it returns has returned, which
-// must be called once.
-func (k *PublicKey) Expect(message []byte) (verify func(signature []byte) error) {
-	if _, whole := k.key.(ed25519.PublicKey); whole || len(message) < worthHashingAside {
-		return func(signature []byte) error { return k.Verify(message, signature) }
-	}
-	digest := make(chan [sha256.Size]byte, 1)
-	go func() { digest <- sha256.Sum256(message) }()
-	return func(signature []byte) error {
-		d := <-digest
-		return k.verify(message, func() [sha256.Size]byte { return d }, signature)
-	}
-}
-
-// verify is given the message for the schemes that sign it whole, and its digest for
-// those that sign that.
-func (k *PublicKey) verify(message []byte, digest func() [sha256.Size]byte, signature []byte) error {
+// verify is Verify, given the digest instead of the message where that is what the
+// scheme signs.
+func (k *PublicKey) verify(input, signature []byte) error {
 	var ok bool
 	switch pub := k.key.(type) {
 	case ed25519.PublicKey:
-		ok = ed25519.Verify(pub, message, signature)
+		ok = ed25519.Verify(pub, input, signature)
 	case *ecdsa.PublicKey:
-		d := digest()
-		ok = ecdsa.VerifyASN1(pub, d[:], signature)
+		ok = ecdsa.VerifyASN1(pub, input, signature)
 	case *rsa.PublicKey:
 		// go-tuf and python-tuf take a salt of any length, tough the digest's only.
-		d := digest()
-		ok = rsa.VerifyPSS(pub, crypto.SHA256, d[:], signature, pssOptions) == nil
+		ok = rsa.VerifyPSS(pub, crypto.SHA256, input, signature, pssOptions) == nil
 	}
 	if !ok {
 		return fmt.Errorf("key %s: %w", k.id, ErrSignature)

@@ -1,6 +1,7 @@
 package keys_test
 
 import (
+	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -183,28 +184,43 @@ func FuzzParsePublicKey(f *testing.F) {
 	})
 }
 
-// Expect says what Verify says, whatever the key and the size.
-func TestExpect(t *testing.T) {
-	rsaPrivate, err := rsaKey()
-	require.NoError(t, err)
-	rsaSigner, err := keys.NewSigner(rsaPrivate)
-	require.NoError(t, err)
-	p256, err := keys.GenerateP256()
-	require.NoError(t, err)
-	ed, err := keys.GenerateEd25519()
-	require.NoError(t, err)
-	for _, signer := range []keys.Signer{rsaSigner, p256, ed} {
-		for _, size := range []int{0, 1, 16<<10 - 1, 16 << 10, 131_000} {
+// Begin signs and verifies as Sign and Verify do, whatever the key and the size.
+func TestBegin(t *testing.T) {
+	for kind, signer := range memorySigners(t) {
+		k := signer.Public()
+		for _, size := range []int{0, 1, 131_000} {
 			message := make([]byte, size)
-			signature, err := signer.Sign(t.Context(), message)
-			require.NoError(t, err)
-			k := signer.Public()
-			require.NoError(t, k.Expect(message)(signature))
-			other := append(message[:size:size], 1)
-			for _, err := range []error{k.Expect(other)(signature), k.Expect(message)(signature[1:]), k.Expect(message)(nil)} {
-				require.ErrorIs(t, err, keys.ErrSignature)
-				require.ErrorContains(t, err, "key "+k.ID())
+			// Another implementation of Signer, and MemorySigner itself.
+			for _, s := range []keys.Signer{limitless{signer}, signer} {
+				signature, verify, err := keys.Begin(t.Context(), s, message)
+				require.NoError(t, err)
+				require.NoError(t, verify(), kind)
+				require.NoError(t, k.Verify(message, signature), kind)
+				require.ErrorIs(t, k.Verify(append(message[:size:size], 1), signature), keys.ErrSignature, kind)
 			}
 		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		_, _, err := keys.Begin(ctx, signer, nil)
+		require.ErrorIs(t, err, context.Canceled, kind)
 	}
+}
+
+// limitless is a signer that isn't a MemorySigner.
+type limitless struct{ keys.Signer }
+
+// A signer that embeds a MemorySigner signs as it says itself.
+func TestBeginCallsTheOuterSign(t *testing.T) {
+	for kind, signer := range memorySigners(t) {
+		_, verify, err := keys.Begin(t.Context(), twisted{signer}, []byte("message"))
+		require.NoError(t, err)
+		require.ErrorIs(t, verify(), keys.ErrSignature, kind)
+	}
+}
+
+// twisted signs another message.
+type twisted struct{ *keys.MemorySigner }
+
+func (s twisted) Sign(ctx context.Context, message []byte) ([]byte, error) {
+	return s.MemorySigner.Sign(ctx, append(message, '!'))
 }

@@ -37,23 +37,18 @@ func Sign(ctx context.Context, signer keys.Signer, message []byte) (Signature, e
 }
 
 // sign is Sign for a caller that has something to do while the signature is
-// verified: it is worth nothing until verify, which must be called, has returned
-// nil.
-func sign(ctx context.Context, signer keys.Signer, message []byte) (s Signature, verify func() error, err error) {
+// verified: it is worth nothing until verify has returned nil.
+func sign(ctx context.Context, signer keys.Signer, message []byte) (Signature, func() error, error) {
 	public := signer.Public()
 	if limit := signer.MaxMessage(); len(message) > limit {
 		return Signature{}, nil, fmt.Errorf("key %s: %w: %d bytes, it signs at most %d", public.ID(), keys.ErrTooLarge, len(message), limit)
 	}
-	// The signer makes its own digest of the message, wherever it is; this one is made
-	// at the same time and not taken from it.
-	expected := public.Expect(message)
-	sig, err := signer.Sign(ctx, message)
+	sig, verify, err := keys.Begin(ctx, signer, message)
 	if err != nil {
-		_ = expected(nil)
 		return Signature{}, nil, fmt.Errorf("key %s: sign: %w", public.ID(), err)
 	}
 	return Signature{KeyID: public.ID(), Sig: sig}, func() error {
-		if err := expected(sig); err != nil {
+		if err := verify(); err != nil {
 			return fmt.Errorf("key %s: the signature it made does not verify: %w", public.ID(), err)
 		}
 		return nil

@@ -65,8 +65,8 @@ func (k key) limit(file []byte) error {
 
 var errLimit = errors.New("a signature does not verify")
 
-// limitSign signs a message and verifies the signature, each from the message
-// itself: who verified the signer's own digest would not know what was signed.
+// limitSign signs a message and verifies the signature. Where the digest of the
+// message is signed, the one digest serves both.
 func (k key) limitSign(message []byte) error {
 	switch private := k.private.(type) {
 	case ed25519.PrivateKey:
@@ -79,7 +79,6 @@ func (k key) limitSign(message []byte) error {
 		if err != nil {
 			return err
 		}
-		digest = sha256.Sum256(message)
 		if !ecdsa.VerifyASN1(&private.PublicKey, digest[:], sig) {
 			return errLimit
 		}

@@ -52,8 +52,9 @@
 //
 // The limit is the standard library alone, on the same bytes: each byte that is
 // read or written is copied once; what is read is hashed once and so is what is
-// written; one signature of it, and one verification of that, each from the bytes
-// themselves; and durable writes: one open, write, fsync and close for each file, from
+// written; one signature of it, and one verification of that, from the bytes
+// themselves or, where their digest is signed, from one digest for both; and durable
+// writes: one open, write, fsync and close for each file, from
 // 64 goroutines, one fsync for each directory with new names, and one write and
 // fsync for each of the journal's frames that must follow one another (items,
 // seal, and then the timestamp). There is no parsing, no temporary file, no
