@@ -21,13 +21,20 @@ func parseSpliced[T Type](file []byte, kind, entries string) (spliced, error) {
 	if err != nil {
 		return spliced{}, fmt.Errorf("%s: %w", kind, err)
 	}
-	s.signatures = d.Signatures()
+	s.signatures, s.controls = d.Signatures(), cjson.HasControls(s.canonical)
 	return s, nil
 }
 
 // openSpliced finds the parts of a file that sign made. The result aliases file.
 func openSpliced(file []byte, kind, entries string) (spliced, error) {
 	s, err := openFile(file, kind, entries)
+	if err != nil && bytes.Contains(file, []byte(`\u`)) { // control characters, escaped
+		var canonical []byte
+		if canonical, err = cjson.Canonicalize(file); err == nil {
+			s, err = openFile(canonical, kind, entries)
+			s.controls = true
+		}
+	}
 	if err != nil {
 		return spliced{}, fmt.Errorf("%s: %w", kind, err)
 	}
@@ -35,12 +42,6 @@ func openSpliced(file []byte, kind, entries string) (spliced, error) {
 }
 
 func openFile(file []byte, kind, entries string) (spliced, error) {
-	if bytes.Contains(file, []byte(`\u`)) { // control characters, escaped
-		var err error
-		if file, err = cjson.Canonicalize(file); err != nil {
-			return spliced{}, err
-		}
-	}
 	before, rest, found := bytes.Cut(file, []byte(`],"signed":`))
 	list, ok := bytes.CutPrefix(before, []byte(`{"signatures":`))
 	canonical, closed := bytes.CutSuffix(rest, []byte("}"))

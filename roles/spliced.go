@@ -21,6 +21,7 @@ import (
 type spliced struct {
 	canonical  []byte
 	signatures []Signature
+	controls   bool // canonical may hold control characters, and be no JSON then
 
 	version int64
 	expires time.Time
@@ -119,11 +120,13 @@ func (s *spliced) edit(version int64, expires time.Time, edits []cjson.Edit) (sp
 		return spliced{}, fmt.Errorf("expires in the year %d: not from 1 to 9999", year)
 	}
 	size := len(s.canonical) + 2*len(time.RFC3339)
+	controls := s.controls
 	for _, e := range edits {
 		size += len(`"":,`) + 2*len(e.Key) + len(e.Value) // 2: all of it escaped
+		controls = controls || cjson.HasControls(e.Value) || cjson.HasControls([]byte(e.Key))
 	}
 	buffer := make([]byte, headRoom+size+len("}"))
-	out := spliced{version: version, expires: expires}
+	out := spliced{version: version, expires: expires, controls: controls}
 
 	dst := append(buffer[headRoom:headRoom:headRoom+size], s.canonical[:s.expiresAt.start]...)
 	out.expiresAt.start = len(dst)
@@ -175,7 +178,7 @@ func (s *spliced) sign(ctx context.Context, signer keys.Signer, also func(file [
 // file returns the file with one signature.
 func (s *spliced) file(signature Signature) []byte {
 	head := appendHead(make([]byte, 0, headRoom), []Signature{signature})
-	if s.room == nil || len(head) > headRoom || cjson.HasControls(s.canonical) || !s.room.taken.CompareAndSwap(false, true) {
+	if s.room == nil || len(head) > headRoom || s.controls || !s.room.taken.CompareAndSwap(false, true) {
 		file := append(make([]byte, 0, len(head)+len(s.canonical)+len("}")), head...)
 		return appendTail(file, s.canonical)
 	}
