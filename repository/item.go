@@ -3,7 +3,6 @@ package repository
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -79,10 +78,10 @@ func (it Item) Validate() error {
 // Digest is the SHA-256 (hex) of what the item changes: equal for two items
 // that change the same, whatever their IDs and times.
 func (it Item) Digest() string {
-	it.ID, it.Accepted = "", time.Time{}
-	b, err := json.Marshal(it)
+	var room usualItem
+	b, err := it.appendChanges(room[:0])
 	if err != nil { // only for custom data that Validate refuses
-		b = fmt.Appendf(nil, "%#v", it)
+		b = fmt.Appendf(nil, "%#v %#v", it.Add, it.Remove)
 	}
 	sum := sha256.Sum256(b)
 	return hex.EncodeToString(sum[:])

@@ -82,8 +82,7 @@ func (r *Repository) Submit(ctx context.Context, it Item) (*Receipt, error) {
 	}
 	add := make([]roles.Target, len(it.Add))
 	for i, t := range it.Add {
-		// An escaped byte takes three.
-		if 3*len(t.Path) > maxDownloadName && len(url.PathEscape(t.Path)) > maxDownloadName {
+		if longDownload(t.Path) {
 			r.cfg.Logger.Warn("go-tuf clients must be given a file name for this target: its escaped path has over 255 bytes", "path", t.Path)
 		}
 		if t.Custom != nil {
@@ -108,6 +107,18 @@ func (r *Repository) Submit(ctx context.Context, it Item) (*Receipt, error) {
 		return nil, fmt.Errorf("add: journal: %w", err)
 	}
 	return &Receipt{id: it.ID, r: r}, nil
+}
+
+// longDownload tells whether path, escaped, is longer than a file name may be. For
+// most paths that is clear without escaping them.
+func longDownload(path string) bool {
+	n := len(path)
+	for i := range len(path) {
+		if c := path[i] | 0x20; c < 'a' || c > 'z' { // an escaped byte takes three
+			n += 2
+		}
+	}
+	return n > maxDownloadName && len(url.PathEscape(path)) > maxDownloadName
 }
 
 // enter reserves a place in the queue. An item that is in it already needs none.

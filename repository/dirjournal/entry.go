@@ -43,7 +43,7 @@ func newEntry(it repository.Item) (*entry, error) {
 	if it.ID == "" {
 		return nil, errors.New("an item has no ID")
 	}
-	data, err := json.Marshal(it)
+	data, err := it.MarshalJSON() // as json.Marshal, which would look through it once more
 	if err != nil {
 		return nil, fmt.Errorf("item %q: %w", it.ID, err)
 	}
