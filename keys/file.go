@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -26,8 +27,9 @@ const (
 // WriteFile writes the private key of s, encrypted with passphrase, to a new file
 // that only its owner may read (mode 0600). An existing file is never
 // overwritten: the error wraps fs.ErrExist. When WriteFile returns nil the file is
-// durable; after an error there is none. Encrypting takes a few
-// tenths of a second and 128 MiB on purpose.
+// durable; after an error there is none. On a file system without links and modes,
+// such as a stick with FAT, everybody can read the file who has the stick. Encrypting
+// takes a few tenths of a second and 128 MiB on purpose.
 func WriteFile(name string, s *MemorySigner, passphrase []byte) error {
 	if len(passphrase) == 0 {
 		return fmt.Errorf("write key file %s: the passphrase is empty", name)
@@ -44,7 +46,7 @@ func WriteFile(name string, s *MemorySigner, passphrase []byte) error {
 	if err != nil {
 		return fmt.Errorf("write key file %s: %w", name, err)
 	}
-	if err := writeNew(name, pem.EncodeToMemory(&pem.Block{Type: pemType, Bytes: box})); err != nil {
+	if err := writeNew(name, pem.EncodeToMemory(&pem.Block{Type: pemType, Bytes: box}), os.Link); err != nil {
 		return fmt.Errorf("write key file: %w", err)
 	}
 	return nil
@@ -52,21 +54,22 @@ func WriteFile(name string, s *MemorySigner, passphrase []byte) error {
 
 // writeNew writes a file under a temporary name and links it into place, so
 // that it is there whole or not at all, and never in place of another.
-func writeNew(name string, data []byte) error {
+func writeNew(name string, data []byte, link func(from, to string) error) error {
 	dir := filepath.Dir(name)
 	f, err := os.CreateTemp(dir, ".bindery-key-") // with mode 0600
 	if err != nil {
 		return err
 	}
 	defer os.Remove(f.Name())
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err := errors.Join(err, f.Close()); err != nil {
+	if err := writeSynced(f, data); err != nil {
 		return err
 	}
-	if err := os.Link(f.Name(), name); err != nil {
+	err = link(f.Name(), name)
+	if errors.Is(err, errors.ErrUnsupported) || errors.Is(err, fs.ErrPermission) {
+		// A stick with FAT has no links. There, a loss of power may leave a part.
+		err = writeInPlace(name, data)
+	}
+	if err != nil {
 		return err
 	}
 	d, err := os.Open(dir)
@@ -77,6 +80,27 @@ func writeNew(name string, data []byte) error {
 		return errors.Join(err, os.Remove(name))
 	}
 	return nil
+}
+
+// writeInPlace writes a new file under its name, and leaves none where that fails.
+func writeInPlace(name string, data []byte) error {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := writeSynced(f, data); err != nil {
+		return errors.Join(err, os.Remove(name))
+	}
+	return nil
+}
+
+// writeSynced writes data durably and closes f.
+func writeSynced(f *os.File, data []byte) error {
+	_, err := f.Write(data)
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
 }
 
 // ReadFile reads a key file that WriteFile or cosign wrote. The error wraps
