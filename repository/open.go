@@ -271,6 +271,9 @@ func (p *publisher) checkSealed(ctx context.Context) error {
 // they may not have reached the store yet.
 func (p *publisher) loadDocuments(ctx context.Context) error {
 	d := p.state.docs
+	if d.Root.Version == 0 {
+		return fmt.Errorf("%w yet: RestoreJournal began to make its journal, and must be repeated", ErrNotRepository)
+	}
 	o := &offline{}
 	if err := loadDocument(ctx, p, metadata.ROOT, d.Root, &o.root); err != nil {
 		return err

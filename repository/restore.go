@@ -125,6 +125,9 @@ func (p *publisher) restoreStore(ctx context.Context, log Log, r Restoration) er
 	if err != nil {
 		return err
 	}
+	if err := p.reserve(ctx, gen); err != nil {
+		return err
+	}
 	p.rebuild.want(s.chain, lost...)
 	if err := p.rebuild.checkBases(ctx, lost); err != nil {
 		return err
@@ -267,16 +270,23 @@ func (b *batch) add(rec Record, err error) error {
 	return err
 }
 
-// restart publishes generation gen on top of the state, which the journal doesn't
-// know yet: first and then a checkpoint of it are appended together with the seal.
-// Until then nothing has changed but that the store has new files.
+// reserve makes it known that the store will have files of generation gen, before it
+// has: should this fail, another attempt takes another one.
+func (p *publisher) reserve(ctx context.Context, gen int64) error {
+	rec, err := p.state.record(KindIntent, gen, nil, nil)
+	if err != nil {
+		return err
+	}
+	return p.append(ctx, rec)
+}
+
+// restart publishes generation gen, which is reserved, on top of the state, which the
+// journal doesn't know yet: first and then a checkpoint of it are appended together with
+// the seal. Until then nothing has changed but that the store has new files.
 func (p *publisher) restart(ctx context.Context, first []Record, gen int64, now time.Time, plan plan, signers signers) error {
 	recs := batch{p.state, first}
 	atCommit := p.state.unwritten // a checkpoint has none
 	if err := recs.add(p.state.checkpoint()); err != nil {
-		return err
-	}
-	if err := recs.add(p.state.record(KindIntent, gen, nil, nil)); err != nil {
 		return err
 	}
 	if len(atCommit) > 0 {

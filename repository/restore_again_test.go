@@ -148,3 +148,57 @@ func TestRestoreStoreInACompromise(t *testing.T) {
 		e.publish(file("goes on", "1"))
 	})
 }
+
+// A restoration's generation is reserved in the journal before its files appear, be it
+// a new journal: an attempt that fails takes a number with it, and no name ever has two
+// contents.
+func TestRestorationsReserveTheirGeneration(t *testing.T) {
+	inBubble(t, 4, delegation.Succinct, func(t *testing.T, e *env) {
+		e.publish(files("x", 10)...)
+		e.close()
+		failing := func(c faulty.Call) faulty.Fault {
+			if c.Op == "store.Create" && c.Name == "3.bins-0.json" || c.Name == "5.bins-0.json" {
+				return faulty.Before
+			}
+			return faulty.None
+		}
+		root := repository.Restoration{Root: e.ceremony.Documents().Roots[0]}
+
+		e.journal = storetest.NewJournal()
+		e.inject.Plan(failing)
+		_, err := repository.RestoreJournal(t.Context(), e.config(), root)
+		require.ErrorIs(t, err, faulty.ErrInjected)
+		e.inject.Plan(nil)
+		_, err = repository.Open(t.Context(), e.config())
+		require.ErrorIs(t, err, repository.ErrNotRepository)
+		require.ErrorContains(t, err, "RestoreJournal began to make its journal, and must be repeated")
+		_, err = repository.RestoreStore(t.Context(), e.config(), repository.Restoration{})
+		require.ErrorIs(t, err, repository.ErrNotRepository)
+		_, err = repository.Create(t.Context(), e.config(), e.ceremony.Documents())
+		require.ErrorIs(t, err, repository.ErrExists)
+		_, err = repository.RestoreJournal(t.Context(), e.config(), repository.Restoration{})
+		require.ErrorContains(t, err, "a trusted one must be given")
+		e.repo, err = repository.RestoreJournal(t.Context(), e.config(), root)
+		require.NoError(t, err)
+		status, err := e.repo.Status(t.Context())
+		require.NoError(t, err)
+		require.EqualValues(t, 4, status.Generation)
+		require.Empty(t, e.store.History("3.snapshot.json"))
+		e.close()
+
+		require.NoError(t, e.store.Delete(t.Context(), "timestamp.json"))
+		e.inject.Plan(failing)
+		_, err = repository.RestoreStore(t.Context(), e.config(), repository.Restoration{})
+		require.ErrorIs(t, err, faulty.ErrInjected)
+		e.inject.Plan(nil)
+		_, err = repository.Open(t.Context(), e.config())
+		require.ErrorIs(t, err, repository.ErrDiverged)
+		e.repo, err = repository.RestoreStore(t.Context(), e.config(), repository.Restoration{})
+		require.NoError(t, err)
+		status, err = e.repo.Status(t.Context())
+		require.NoError(t, err)
+		require.EqualValues(t, 6, status.Generation)
+		e.publish(file("goes on", "1"))
+		e.check()
+	})
+}

@@ -33,8 +33,9 @@ import (
 // RestoreStore. So is a store in which anything is missing or isn't as it was
 // signed; the error names it. Old targets of the store are not in the new journal:
 // Rebuild needs the bins' files of this moment, or newer ones. The cost is that of Create, and one
-// more read and verification of each bin. After an error the journal is as it was,
-// and the call can be repeated; or Open completes the work.
+// more read and verification of each bin. After an error the journal is as it was, but
+// for the number of the generation, and the call can be repeated; or Open completes the
+// work.
 func RestoreJournal(ctx context.Context, cfg Config, r Restoration) (*Repository, error) {
 	p, log, err := lead(ctx, cfg)
 	if err != nil {
@@ -89,6 +90,9 @@ func (p *publisher) restoreJournal(ctx context.Context, log Log, r Restoration) 
 	}
 	gen, err := p.unused(ctx, max(public, pub.timestamp.Version()))
 	if err != nil {
+		return err
+	}
+	if err := p.reserve(ctx, gen); err != nil {
 		return err
 	}
 	items, committed, err := p.undecided(ctx, pub)

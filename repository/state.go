@@ -187,7 +187,7 @@ func (s *state) follow(r Record) error {
 		s.docs = b.Docs
 		s.unwritten = append(s.unwritten, b.Files...)
 	case KindIntent:
-		if r.Generation <= s.planned || s.sealed != nil {
+		if r.Generation <= s.planned { // where one is sealed, a restoration will give it up
 			return fmt.Errorf("it follows generation %d", s.planned)
 		}
 		s.planned = r.Generation

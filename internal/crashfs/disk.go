@@ -147,6 +147,14 @@ func (d *Disk) Put(name string, data []byte) {
 	d.names[name], d.durable[name] = n, n
 }
 
+// Drop removes a file as durably as Put makes one.
+func (d *Disk) Drop(name string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.names, name)
+	delete(d.durable, name)
+}
+
 // Ops returns how many operations there were so far.
 func (d *Disk) Ops() int {
 	d.mu.Lock()

@@ -33,12 +33,17 @@ func check(h *History, d *crashfs.Disk, l *ledger, full bool) error {
 	if n := len(l.timestamps); n == 0 || !bytes.Equal(store[timestampName], l.timestamps[n-1]) {
 		return fmt.Errorf("the timestamp is not the newest that could be read")
 	}
+	if err := client(store, l); err != nil {
+		return fmt.Errorf("a client from root 1: %w", err)
+	}
+	for name, data := range l.lost { // clients of older generations have it
+		if store[name] == nil {
+			store[name] = data
+		}
+	}
 	content, err := l.published(store)
 	if err != nil {
 		return err
-	}
-	if err := client(store, l); err != nil {
-		return fmt.Errorf("a client from root 1: %w", err)
 	}
 	if !full {
 		return nil

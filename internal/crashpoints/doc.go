@@ -11,7 +11,9 @@
 //
 // In some histories a bin is full, some items can't be published, and the file of a
 // bin is altered while publishing goes on: all else is then published first, and
-// the rest once the file is put back or the bin rebuilt.
+// the rest once the file is put back or the bin rebuilt. In others the whole store is
+// lost, or its newest generation, or the journal, and the points are those of the
+// restoration as well.
 //
 // What must hold, see check.go: names in the store never had two contents, also
 // those that a crash took away; versions of the timestamp never went down; each

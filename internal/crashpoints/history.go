@@ -31,14 +31,15 @@ type History struct {
 
 // Step is one thing after the other: time passes, the file of the bin of some path is
 // altered, or made good, items are submitted, documents are installed, the process
-// ends and another one opens the repository, or all that was accepted is published
-// (or, if there is nothing, renewed), unless its bin is altered.
+// ends, loses the store perhaps, and another one opens the repository, or all that was
+// accepted is published (or, if there is nothing, renewed), unless its bin is altered.
 type Step struct {
 	Wait            time.Duration
 	Alter           string
 	Heal            healing
 	Submit          []repository.Item
 	Install         repository.Documents
+	Lose            loss
 	Reopen, Publish bool
 }
 
@@ -94,7 +95,8 @@ func (a *author) add(paths ...int) repository.Item {
 func (a *author) remove(n int) repository.Item { return a.submit(nil, []string{file(n)}) }
 
 // Scripted returns the histories that have everything in them that a repository
-// does: one for each form of bins and pace of checkpoints, and those with trouble.
+// does: one for each form of bins and pace of checkpoints, those with trouble, and those
+// of restorations.
 func Scripted(t require.TestingT) []*History {
 	var all []*History
 	for _, form := range []delegation.Form{delegation.Succinct, delegation.Explicit} {
@@ -112,7 +114,8 @@ func Scripted(t require.TestingT) []*History {
 		}
 	}
 	all[0].thorough = true // it needs every segment to the end
-	return append(all, troubled(t, "troubled-replaced", 1<<20, replaced), troubled(t, "troubled-rebuilt", 1, rebuilt))
+	all = append(all, troubled(t, "troubled-replaced", 1<<20, replaced), troubled(t, "troubled-rebuilt", 1, rebuilt))
+	return append(all, lossy(t, "lost", 1<<20, wholeStore), lossy(t, "older", 1, newest), lossy(t, "journal", 1<<20, wholeJournal))
 }
 
 // Random returns a longer history from a seed.

@@ -28,14 +28,17 @@ type ledger struct {
 	seen       map[string][]byte // every name that was ever in the store, but the timestamp
 	timestamps [][]byte          // that could ever be read, by version
 	altered    *alteration       // the file that somebody altered, or nil
+	loss       loss              // what was lost
+	lost       map[string][]byte // the files that the store lost, or nil
 	broken     error             // the first rule that was seen broken
 }
 
 // entry is one item.
 type entry struct {
-	item     repository.Item
-	accepted bool                // Submit returned
-	told     *repository.Outcome // what a receipt said
+	item      repository.Item
+	accepted  bool                // Submit returned
+	forgotten bool                // the journal was lost
+	told      *repository.Outcome // what a receipt said
 }
 
 // poisonous tells whether the item can't come from Submit: others fill a shared
@@ -49,7 +52,7 @@ func (l *ledger) clone() *ledger {
 	defer l.mu.Unlock()
 	c := &ledger{
 		now: l.now, created: l.created, seen: maps.Clone(l.seen), timestamps: slices.Clone(l.timestamps),
-		altered: l.altered, broken: l.broken,
+		altered: l.altered, loss: l.loss, lost: l.lost, broken: l.broken,
 	}
 	for _, e := range l.items {
 		copied := *e

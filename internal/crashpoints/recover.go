@@ -26,6 +26,7 @@ func (s *session) recover(step int, r *rand.Rand) error {
 	for _, e := range s.ledger.items {
 		o, err := s.repo.Outcome(s.ctx, e.item.ID)
 		switch {
+		case e.forgotten:
 		case errors.Is(err, repository.ErrUnknownItem) && e.accepted:
 			return broken("item %s was accepted and is lost", e.item.ID)
 		case errors.Is(err, repository.ErrUnknownItem):
@@ -98,7 +99,7 @@ func (s *session) finish() error {
 	for _, e := range s.ledger.items {
 		o, err := s.repo.Outcome(s.ctx, e.item.ID)
 		switch {
-		case errors.Is(err, repository.ErrUnknownItem) && !e.accepted, waiting[e]:
+		case errors.Is(err, repository.ErrUnknownItem) && !e.accepted, waiting[e], e.forgotten:
 		case err != nil:
 			return err
 		case e.told == nil || *e.told != o:
@@ -120,7 +121,7 @@ func (l *ledger) lasts(d *crashfs.Disk) error {
 		return err
 	}
 	for _, e := range l.items {
-		if e.told == nil {
+		if e.told == nil || e.forgotten {
 			continue
 		}
 		o, err := journal.Outcome(context.Background(), e.item.ID)

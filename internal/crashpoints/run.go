@@ -17,7 +17,8 @@ type Options struct {
 	Every  int    // of the points of a history, only each of so many; zero: all
 	Syncs  int    // of the failing syncs, only each of so many; zero: syncSample
 
-	// Only one point, if History isn't empty.
+	// Only one history, if its name is given; and of that only one point, unless Op
+	// is negative.
 	History     string
 	Op, Variant int
 }
@@ -134,7 +135,7 @@ func tryAll(moments []*Moment, o Options, failed func(Failure)) int64 {
 				m, variant := moments[n/each], n%each
 				switch {
 				case o.Every > 1 && n%o.Every != 0:
-				case o.History != "":
+				case o.History != "" && o.Op >= 0:
 					if m.Op == o.Op && variant == 0 {
 						try(m, o.Variant, true)
 					}

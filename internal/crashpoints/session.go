@@ -37,6 +37,7 @@ func newSession(h *History, d *crashfs.Disk, l *ledger) *session {
 // open opens the repository as an index does when it starts: it creates what
 // isn't there, unless it was told that it is.
 func (s *session) open() error {
+	s.ledger.set(func() { s.ledger.now = s.ledger.now.Add(time.Minute) }) // no two attempts look alike
 	fsys := watch{Process: s.disk.Start(), disk: s.disk, ledger: s.ledger, failed: func() {
 		s.faults.Store(true)
 		s.cancel()
@@ -49,7 +50,7 @@ func (s *session) open() error {
 		return err
 	}
 	s.journal, err = dirjournal.OpenFS(fsys, journalDir)
-	if errors.Is(err, fs.ErrNotExist) && !s.ledger.created {
+	if errors.Is(err, fs.ErrNotExist) && (!s.ledger.created || s.ledger.loss == wholeJournal) {
 		s.journal, err = dirjournal.CreateFS(fsys, journalDir)
 	}
 	if err != nil {
@@ -64,6 +65,9 @@ func (s *session) open() error {
 	s.repo, err = repository.Open(s.ctx, cfg)
 	if errors.Is(err, repository.ErrNotRepository) && !s.ledger.created {
 		s.repo, err = repository.Create(s.ctx, cfg, s.history.documents)
+	}
+	if err != nil {
+		s.repo, err = s.restore(s.ctx, cfg, err)
 	}
 	if err != nil {
 		return err
@@ -107,11 +111,14 @@ func (s *session) do(step Step) error {
 	if err := s.install(step.Install); err != nil {
 		return err
 	}
-	if step.Reopen {
+	if step.Reopen || step.Lose != 0 {
 		if err := s.repo.Close(); err != nil {
 			return err
 		}
 		s.disk.End()
+		if err := s.lose(step.Lose); err != nil {
+			return err
+		}
 		return s.open()
 	}
 	if step.Publish {
@@ -162,7 +169,7 @@ func (s *session) refused() error {
 	if _, err := s.repo.Submit(s.ctx, bad); err == nil {
 		return errors.New("a path that leaves the repository was accepted")
 	}
-	if len(s.ledger.items) == 0 || !s.ledger.items[0].accepted {
+	if len(s.ledger.items) == 0 || !s.ledger.items[0].accepted || s.ledger.items[0].forgotten {
 		return nil
 	}
 	other := target("packages/refused", "never")

@@ -73,8 +73,22 @@ var mutations = map[string][]mutation.Edit{
 	},
 }
 
+// restorations are mistakes that show when something was lost.
+var restorations = map[string][]mutation.Edit{
+	"restoration: files appear before their generation is reserved": {
+		{"repository/restore.go", "\trec, err := p.state.record(KindIntent, gen, nil, nil)\n\tif err != nil {\n\t\treturn err\n\t}\n\treturn p.append(ctx, rec)\n", "\tp.state.planned = gen\n\treturn nil\n"},
+	},
+	"restoration: bins are published as they were": {
+		{"repository/restore.go", "\t\tplan.renew(i)\n", "\t\t_ = i\n"},
+	},
+	"restoration: offline documents aren't written again": {
+		{"repository/restore.go", "\ts.unwritten = allFiles(history.files, s.unwritten)\n", "\t_ = allFiles\n"},
+	},
+}
+
 // TestMutations shows that the checks can fail: each mutation is noticed. It
 // compiles and runs the command for each, and so runs only where it is asked for.
 func TestMutations(t *testing.T) {
 	mutation.RequireNoticed(t, mutations, "-n", "6000", "-first")
+	mutation.RequireNoticed(t, restorations, "-history", "lost", "-first")
 }
