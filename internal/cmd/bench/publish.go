@@ -81,7 +81,7 @@ func (s *site) uploads(n int) []roles.Target {
 // publish adds targets and waits until all are published.
 func (s *site) publish(ctx context.Context, targets []roles.Target) (took time.Duration, err error) {
 	// One generation, that begins when the last one is there: by default for 1,000.
-	r, err := s.open(ctx, func(c *repository.Config) { c.MaxBatch = len(targets) })
+	r, err := s.open(ctx, func(c *repository.Config) { c.MaxBatch, c.MaxDelay = len(targets), time.Minute })
 	if err != nil {
 		return 0, err
 	}

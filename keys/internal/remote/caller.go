@@ -121,6 +121,10 @@ func (c *Caller) attempt(ctx context.Context, call func(context.Context) error) 
 	limited, cancel := context.WithTimeout(ctx, c.limits.CallTimeout)
 	defer cancel()
 	err := call(limited)
+	if err != nil {
+		awaitEnd(ctx)
+		awaitEnd(limited)
+	}
 	// The text only: a caller must not take it for the end of its own context.
 	switch {
 	case err != nil && limited.Err() != nil:
@@ -129,6 +133,14 @@ func (c *Caller) attempt(ctx context.Context, call func(context.Context) error) 
 		return fmt.Errorf("%w: no answer within a time limit of the client's own (%v)", keys.ErrUnavailable, err)
 	}
 	return err
+}
+
+// awaitEnd waits for a context to end whose deadline has come: a service that was told
+// of the deadline may have noticed it first.
+func awaitEnd(ctx context.Context) {
+	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
+		<-ctx.Done()
+	}
 }
 
 // backoff is how long to wait after an attempt, the first being 1: from half of
