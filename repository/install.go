@@ -75,6 +75,9 @@ func (p *publisher) install(ctx context.Context, d Documents, compromise bool) e
 	if len(files) == 0 {
 		return nil
 	}
+	if err := judgeNew(files, 0); err != nil {
+		return err
+	}
 	if _, err := next.signers(p.cfg); err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package repository_test
 import (
 	"bytes"
 	"fmt"
+	"regexp"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -164,15 +165,25 @@ func TestInstallRefuses(t *testing.T) {
 		wide := repotest.NewCeremony(t, mustBins(t, 8), time.Now())
 		root2, root3 := c.NextRoot(nil), c.NextRoot(nil)
 		old := e.ceremony.Documents().Targets
-		// A key of a kind to come harms nobody but go-tuf clients, which refuse
-		// the whole role for it.
+		// A key of a kind to come: go-tuf refuses the role that uses it, and python-tuf
+		// any root that lists it.
 		future := c.SignRoot(bytes.Replace(root2, []byte(`"keys":{`),
 			[]byte(`"keys":{"future":{"keytype":"pq","keyval":{"public":"x"},"scheme":"pq"},`), 1))
 		_, err := roles.Parse[metadata.RootType](future)
 		require.NoError(t, err)
+		unused := future
 		future = c.SignRoot(bytes.Replace(future, []byte(`"timestamp":{"keyids":[`), []byte(`"timestamp":{"keyids":["future",`), 1))
+		altered := func(root []byte, old, new string) []byte {
+			require.Contains(t, string(root), old)
+			return c.SignRoot(bytes.Replace(root, []byte(old), []byte(new), 1))
+		}
+		expiry := regexp.MustCompile(`"expires":"[^"]*"`).FindString(string(root2))
 		for name, d := range map[string]repository.Documents{
 			"go-tuf refuses":        {Roots: [][]byte{future}},
+			"python-tuf refuses":    {Roots: [][]byte{unused}},
+			"no consistent names":   {Roots: [][]byte{altered(root2, `"consistent_snapshot":true`, `"consistent_snapshot":false`)}},
+			"a fifth role":          {Roots: [][]byte{altered(root2, `"roles":{`, `"roles":{"mirrors":{"keyids":[],"threshold":1},`)}},
+			"parts of a second":     {Roots: [][]byte{altered(root2, expiry, expiry[:len(expiry)-2]+`.0Z"`)}},
 			"no JSON":               {Targets: []byte("{")},
 			"a root for a targets":  {Targets: root2},
 			"version skipped":       {Roots: [][]byte{root3}},

@@ -1,11 +1,18 @@
 package repository
 
 import (
+	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"github.com/bindery-tuf/bindery/delegation"
+	"github.com/bindery-tuf/bindery/internal/cjson"
+	"github.com/bindery-tuf/bindery/roles"
 )
 
 // judge asks go-tuf's client what it says to the documents: nothing may be
@@ -58,6 +65,74 @@ func judgeKeys(listed map[string]*metadata.Key, ids []string) error {
 		}
 		if _, err := key.ToPublicKey(); err != nil {
 			return fmt.Errorf("key %q: %w", id, err)
+		}
+	}
+	return nil
+}
+
+// judgeNew refuses new documents that some client can't follow although go-tuf can:
+// python-tuf 7.0.1 refuses a whole file for a key of a kind that it doesn't know, used
+// or not, for a fifth role in root, and for an expiry that isn't in whole seconds; and
+// without consistent snapshots no client finds anything that is published here. Roots
+// before version from are those that an operator brings along: clients have followed
+// them, or not, already. Documents in force are not judged: what they are they stay.
+func judgeNew(files []file, from int64) error {
+	for _, f := range files {
+		var err error
+		if strings.HasSuffix(f.Name, "."+metadata.ROOT+".json") {
+			err = judgeNewRoot(f.Data, from)
+		} else {
+			err = judgeNewTargets(f.Data)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", strings.TrimSuffix(f.Name, ".json"), err)
+		}
+	}
+	return nil
+}
+
+func judgeNewRoot(data []byte, from int64) error {
+	root, err := roles.Parse[metadata.RootType](data)
+	if err != nil || root.Version() < from {
+		return err
+	}
+	signed := root.Signed()
+	if !signed.ConsistentSnapshot {
+		return errors.New("consistent_snapshot is false: clients would look for files under names that nothing here has")
+	}
+	for role := range signed.Roles {
+		if !slices.Contains(metadata.TOP_LEVEL_ROLE_NAMES[:], role) {
+			return fmt.Errorf("role %q: python-tuf clients refuse a root with other roles than the four", role)
+		}
+	}
+	if err := judgeKeys(signed.Keys, slices.Sorted(maps.Keys(signed.Keys))); err != nil {
+		return fmt.Errorf("not all clients accept it: %w", err)
+	}
+	return judgeExpires(root.Canonical(), root.Expires())
+}
+
+func judgeNewTargets(data []byte) error {
+	doc, err := roles.Parse[metadata.TargetsType](data)
+	if err != nil {
+		return err
+	}
+	if d := doc.Signed().Delegations; d != nil {
+		if err := judgeKeys(d.Keys, slices.Sorted(maps.Keys(d.Keys))); err != nil {
+			return fmt.Errorf("not all clients accept it: %w", err)
+		}
+	}
+	return judgeExpires(doc.Canonical(), doc.Expires())
+}
+
+// judgeExpires makes sure that an expiry is written as all clients read it.
+func judgeExpires(canonical []byte, expires time.Time) error {
+	want := expires.UTC().Format(`"2006-01-02T15:04:05Z"`)
+	for m, err := range cjson.Members(canonical) {
+		if err != nil {
+			return err
+		}
+		if string(m.Key) == "expires" && string(m.Value) != want {
+			return fmt.Errorf("it expires at %s: not all clients read that: it must be %s, in whole seconds", m.Value, want)
 		}
 	}
 	return nil

@@ -66,6 +66,9 @@ func (p *publisher) create(ctx context.Context, log Log, d Documents) error {
 	if err != nil {
 		return err
 	}
+	if err := judgeNew(files, next.root.Version()); err != nil {
+		return err
+	}
 	if _, err := next.signers(p.cfg); err != nil {
 		return err
 	}

@@ -121,3 +121,24 @@ func TestClockThatJumps(t *testing.T) {
 		e.close()
 	})
 }
+
+// Whatever MaxDelay is, what falls due while items wait for others is renewed, and
+// takes them along.
+func TestRenewalWhileItemsWait(t *testing.T) {
+	inBubble(t, 4, delegation.Succinct, func(t *testing.T, e *env) {
+		e.cfg.MaxDelay = 20 * time.Hour
+		e.close()
+		e.open()
+		e.run(func() {
+			time.Sleep(11 * time.Hour) // an hour before the timestamp is due
+			e.add(file("waits", "1"))
+			for range 24 {
+				time.Sleep(time.Hour)
+				s, err := e.repo.Status(t.Context())
+				require.NoError(t, err)
+				require.GreaterOrEqual(t, time.Until(s.Timestamp.Expires), 11*time.Hour)
+			}
+		})
+		e.check()
+	})
+}

@@ -130,7 +130,8 @@ func (r *Repository) await(ctx context.Context) (arrived bool, err error) {
 	case err != nil || !arrived || r.cfg.MaxDelay <= 0:
 		return arrived, err
 	}
-	_, err = awaitUntil(ctx, leader, waiting+r.cfg.MaxBatch, r.cfg.MaxDelay)
+	// What falls due meanwhile takes along what has arrived.
+	_, err = awaitUntil(ctx, leader, waiting+r.cfg.MaxBatch, min(r.cfg.MaxDelay, due.Sub(r.cfg.Now())))
 	return true, err
 }
 

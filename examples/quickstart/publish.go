@@ -46,7 +46,7 @@ func (x *index) upload(files []file) (generation int64, err error) {
 	for _, f := range files {
 		target, err := x.store(f)
 		if err != nil {
-			return 0, err
+			return 0, x.reason(err)
 		}
 		targets = append(targets, target)
 	}
