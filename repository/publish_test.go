@@ -326,3 +326,26 @@ func TestQuarantine(t *testing.T) {
 		e.check()
 	})
 }
+
+// Whoever waits when the repository is closed, or later, is told that the item is
+// durable, and not that it isn't published: it may be.
+func TestWaitAfterClose(t *testing.T) {
+	inBubble(t, 2, delegation.Succinct, func(t *testing.T, e *env) {
+		pending := e.add(file("b", "1"))
+		require.NoError(t, e.repo.Close())
+		o, err := pending.Wait(t.Context())
+		require.ErrorIs(t, err, repository.ErrClosed)
+		require.ErrorContains(t, err, "is accepted, and its outcome is known once the repository is opened again")
+		require.Equal(t, repository.Outcome{State: repository.Accepted}, o)
+		e.open()
+		e.run(func() { e.wait(resubmitted(e, pending, file("b", "1")), repository.Published) })
+	})
+}
+
+// resubmitted is the receipt of the same item from the repository that is open now.
+func resubmitted(e *env, r *repository.Receipt, targets ...roles.Target) *repository.Receipt {
+	e.t.Helper()
+	again, err := e.repo.Submit(e.t.Context(), repository.Item{ID: r.ID(), Add: targets})
+	require.NoError(e.t, err)
+	return again
+}

@@ -85,10 +85,10 @@ func (r *Repository) Submit(ctx context.Context, it Item) (*Receipt, error) {
 		if longDownload(t.Path) {
 			r.cfg.Logger.Warn("go-tuf clients must be given a file name for this target: its escaped path has over 255 bytes", "path", t.Path)
 		}
-		if t.Custom != nil {
+		if len(t.Custom) > 0 {
 			canonical, err := cjson.Canonicalize(t.Custom)
 			if err != nil {
-				return nil, fmt.Errorf("add: target %q: custom: %w", t.Path, err)
+				return nil, fmt.Errorf("submit: target %q: custom: %w", t.Path, err)
 			}
 			t.Custom = canonical
 		}
@@ -96,15 +96,15 @@ func (r *Repository) Submit(ctx context.Context, it Item) (*Receipt, error) {
 	}
 	it.Add = add
 	if err := it.Validate(); err != nil {
-		return nil, fmt.Errorf("add: %w", err)
+		return nil, fmt.Errorf("submit: %w", err)
 	}
 	it.Accepted = r.cfg.Now().UTC().Truncate(time.Millisecond)
 	if err := r.enter(ctx, it.ID); err != nil {
-		return nil, fmt.Errorf("add: %w", err)
+		return nil, fmt.Errorf("submit: %w", err)
 	}
 	defer r.left()
 	if err := r.cfg.Journal.Enqueue(ctx, it); err != nil {
-		return nil, fmt.Errorf("add: journal: %w", err)
+		return nil, fmt.Errorf("submit: journal: %w", err)
 	}
 	return &Receipt{id: it.ID, r: r}, nil
 }
@@ -171,8 +171,8 @@ func (rc *Receipt) ID() string { return rc.id }
 // Wait returns once clients can see what became of the item: its generation's
 // timestamp is swapped in. It publishes nothing itself; that is for Run. The error
 // wraps ErrSetAside, with the reason, if the item can't be published; it is the
-// context's or the repository's error if that ended first, and the item is
-// still queued then.
+// context's or the repository's error if that ended first. The item is durable then,
+// and Repository.Outcome tells what became of it, if need be after Open.
 func (rc *Receipt) Wait(ctx context.Context) (Outcome, error) {
 	for {
 		rc.r.mu.Lock()
@@ -180,6 +180,8 @@ func (rc *Receipt) Wait(ctx context.Context) (Outcome, error) {
 		rc.r.mu.Unlock()
 		o, err := rc.r.Outcome(ctx, rc.id)
 		switch {
+		case errors.Is(err, ErrClosed): // the journal is
+			return Outcome{State: Accepted}, rc.ended(err)
 		case err != nil:
 			return o, err
 		case o.State == SetAside:
@@ -190,11 +192,16 @@ func (rc *Receipt) Wait(ctx context.Context) (Outcome, error) {
 		select {
 		case <-changed:
 		case <-rc.r.closed:
-			return o, fmt.Errorf("item %q is accepted, and not yet published: %w", rc.id, rc.r.closeErr)
+			return o, rc.ended(rc.r.closeErr)
 		case <-ctx.Done():
 			return o, fmt.Errorf("item %q is accepted, and not yet published: %w", rc.id, ctx.Err())
 		}
 	}
+}
+
+// ended says that nobody will tell here what became of the item.
+func (rc *Receipt) ended(reason error) error {
+	return fmt.Errorf("item %q is accepted, and its outcome is known once the repository is opened again: %w", rc.id, reason)
 }
 
 // AcceptClock takes the present time for right after an error that wraps

@@ -44,7 +44,7 @@ func TestRestoreJournalThatEndsWithASealGivenUp(t *testing.T) {
 		var err error
 		e.repo, err = repository.RestoreStore(t.Context(), e.config(), repository.Restoration{})
 		require.NoError(t, err)
-		require.EqualValues(t, 4, e.wait(resubmit(e, sealed), repository.Published))
+		require.EqualValues(t, 4, e.wait(resubmitted(e, sealed, file("sealed", "1")), repository.Published))
 		e.publish(file("later", "1"))
 		e.close()
 
@@ -57,14 +57,6 @@ func TestRestoreJournalThatEndsWithASealGivenUp(t *testing.T) {
 		e.publish(file("goes on", "1"))
 		e.check()
 	})
-}
-
-// resubmit is the receipt of the same item from the repository that is open now.
-func resubmit(e *env, r *repository.Receipt) *repository.Receipt {
-	e.t.Helper()
-	again, err := e.repo.Submit(e.t.Context(), repository.Item{ID: r.ID(), Add: []roles.Target{file("sealed", "1")}})
-	require.NoError(e.t, err)
-	return again
 }
 
 // What RestoreJournal read from the store and the store then lost can't be made by

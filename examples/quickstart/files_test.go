@@ -39,6 +39,38 @@ func TestIndexBelowTheFiles(t *testing.T) {
 	require.Empty(t, published)
 }
 
+// Nothing in the index is a file to publish, whatever its folder is called; what can't
+// be published is told, and a link to a folder is a folder.
+func TestFilesThatAreRefusedOrSkipped(t *testing.T) {
+	index := t.TempDir()
+	keys := filepath.Join(index, "keys")
+	require.NoError(t, os.MkdirAll(keys, 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(keys, "root-1.pem"), []byte("secret"), 0o600))
+	link := filepath.Join(t.TempDir(), "link")
+	require.NoError(t, os.Symlink(keys, link))
+	for _, dir := range []string{keys, link} {
+		_, err := listFiles(&printer{w: io.Discard}, dir, index)
+		require.ErrorContains(t, err, "it is the folder of the index, or in it")
+	}
+	_, err := listFiles(&printer{w: io.Discard}, filepath.Join(keys, "root-1.pem"), "")
+	require.ErrorContains(t, err, "not a folder")
+
+	dir := t.TempDir()
+	require.NoError(t, os.Mkdir(filepath.Join(dir, ".bindery"), 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, ".bindery", "format"), nil, 0o644))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "a"), nil, 0o644))
+	require.NoError(t, os.Symlink("a", filepath.Join(dir, "b")))
+	require.NoError(t, os.Remove(link))
+	require.NoError(t, os.Symlink(dir, link))
+	var out bytes.Buffer
+	files, err := listFiles(&printer{w: &out}, link, index)
+	require.NoError(t, err)
+	require.Len(t, files, 1)
+	require.Equal(t, "a", files[0].path)
+	require.Contains(t, out.String(), filepath.Join(dir, "b")+", which is no regular file\n")
+	require.Contains(t, out.String(), filepath.Join(dir, ".bindery")+", a store's own folder\n")
+}
+
 // Only the modules named are taken from a cache that holds others.
 func TestArchives(t *testing.T) {
 	cache := t.TempDir()

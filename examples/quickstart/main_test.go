@@ -153,7 +153,7 @@ func TestRefusals(t *testing.T) {
 		{[]string{"-form", "both"}, `-form "both": want succinct or explicit`},
 		{[]string{"now"}, `unexpected argument "now"`},
 		{[]string{"-files", empty}, empty + ": no files to publish"},
-		{[]string{"-files", files, "-dir", files}, "-files " + files + " is the folder of the index: give another"},
+		{[]string{"-files", files, "-dir", files}, "-files " + files + ": it is the folder of the index, or in it: give another"},
 		{[]string{"-files", files, "-dir", other}, other + " holds other things, or what an interrupted first run left: give another -dir or remove it"},
 	} {
 		_, err := quickstart(t, test.args...)

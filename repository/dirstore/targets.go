@@ -76,7 +76,8 @@ var newHash = map[string]func() hash.Hash{
 // error of the disk some of the names may be there, and the call may be repeated.
 // Memory is bounded whatever the size. Names share one file's space.
 //
-// The path must pass roles.CheckPath; below ".bindery/" nothing can be kept.
+// The path must pass roles.CheckPath; below ".bindery/", and below directories that are
+// named like files of the store, HASH.NAME, nothing can be kept.
 func (t *Targets) Put(ctx context.Context, path string, content io.Reader, algorithms ...string) (roles.Target, error) {
 	target, err := t.put(ctx, path, content, algorithms)
 	if err != nil {
@@ -92,6 +93,11 @@ func (t *Targets) put(ctx context.Context, path string, content io.Reader, algor
 	// Some file systems ignore case.
 	if first, _, nested := strings.Cut(path, "/"); nested && strings.EqualFold(first, ownDir) {
 		return roles.Target{}, fmt.Errorf("%s/ is the store's own", ownDir)
+	}
+	for segment := range strings.SplitSeq(path[:strings.LastIndexByte(path, '/')+1], "/") {
+		if isHashName(segment) {
+			return roles.Target{}, fmt.Errorf("directory %q: it could be the name under which another target is kept", segment)
+		}
 	}
 	hashes := map[string]hash.Hash{"sha256": sha256.New()}
 	for _, name := range algorithms {
@@ -118,6 +124,17 @@ func (t *Targets) put(ctx context.Context, path string, content io.Reader, algor
 		return roles.Target{}, err
 	}
 	return target, t.place(ctx, temp, target)
+}
+
+// isHashName tells whether a name is HASH.NAME: a directory of such a name would be in
+// the way of a target.
+func isHashName(name string) bool {
+	digest, _, ok := strings.Cut(name, ".")
+	if !ok || len(digest) != 2*sha256.Size && len(digest) != 2*sha512.Size {
+		return false
+	}
+	_, err := hex.DecodeString(digest)
+	return err == nil
 }
 
 // receive writes content to a new file, synced.

@@ -247,3 +247,17 @@ func TestPutIsServed(t *testing.T) {
 		}
 	}
 }
+
+// A directory must never be in the way of a file that somebody knows will come.
+func TestPutRefusesDirectoriesThatLookLikeFiles(t *testing.T) {
+	s, _, dir := newTargets(t)
+	for _, path := range []string{sum256 + ".foo/evil", "a/" + sum512 + ".foo/b/evil", strings.ToUpper(sum256) + ".foo/evil"} {
+		_, err := s.Put(ctx, path, strings.NewReader("evil"))
+		require.ErrorContains(t, err, ".foo\": it could be the name under which another target is kept", path)
+	}
+	require.Equal(t, map[string]string{".bindery/format": targetFormat}, tree(t, dir))
+	for _, path := range []string{"foo", sum256 + "/foo", sum256[1:] + ".foo/foo", sum256 + ".foo"} {
+		_, err := s.Put(ctx, path, strings.NewReader(content))
+		require.NoError(t, err, path)
+	}
+}
