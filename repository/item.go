@@ -76,10 +76,12 @@ func (it Item) Validate() error {
 }
 
 // Digest is the SHA-256 (hex) of what the item changes: equal for two items
-// that change the same, whatever their IDs and times.
+// that change the same, whatever their IDs and times. Journals keep it: it is over the
+// JSON of the item with an empty ID and the zero time.
 func (it Item) Digest() string {
 	var room usualItem
-	b, err := it.appendChanges(room[:0])
+	it.ID, it.Accepted = "", time.Time{}
+	b, err := it.appendJSON(room[:0])
 	if err != nil { // only for custom data that Validate refuses
 		b = fmt.Appendf(nil, "%#v %#v", it.Add, it.Remove)
 	}

@@ -16,7 +16,15 @@ import (
 // reflection took a third of Submit.
 func (it Item) MarshalJSON() ([]byte, error) {
 	var room usualItem
-	dst, err := appendText(append(room[:0], `{"id":`...), it.ID)
+	b, err := it.appendJSON(room[:0])
+	if err != nil {
+		return nil, err
+	}
+	return bytes.Clone(b), nil
+}
+
+func (it Item) appendJSON(dst []byte) ([]byte, error) {
+	dst, err := appendText(append(dst, `{"id":`...), it.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -26,7 +34,7 @@ func (it Item) MarshalJSON() ([]byte, error) {
 	if dst, err = it.Accepted.AppendText(append(dst, `"accepted":"`...)); err != nil {
 		return nil, err
 	}
-	return bytes.Clone(append(dst, `"}`...)), nil
+	return append(dst, `"}`...), nil
 }
 
 // usualItem is on the stack, and has room for most items' encoding.

@@ -1,6 +1,8 @@
 package repository
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"net/url"
 	"strings"
@@ -93,6 +95,9 @@ func TestItemDigest(t *testing.T) {
 		require.NoError(t, json.Unmarshal(data, &read))
 		require.Equal(t, digest, read.Digest(), "as the journal reads it again")
 	}
+	// Journals that were written keep it.
+	sum := sha256.Sum256([]byte(`{"id":"","add":[{"path":"a","length":1,"hashes":{"sha256":"` + a.Hashes["sha256"] + `"}}],"remove":["b"],"accepted":"0001-01-01T00:00:00Z"}`))
+	require.Equal(t, hex.EncodeToString(sum[:]), Item{Add: []roles.Target{a}, Remove: []string{"b"}}.Digest())
 	require.NotPanics(t, func() { add(roles.Target{Custom: json.RawMessage("{")}).Digest() })
 }
 

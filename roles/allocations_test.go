@@ -4,6 +4,7 @@ package roles_test
 
 import (
 	"fmt"
+	"runtime"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -49,4 +50,41 @@ func TestAllocations(t *testing.T) {
 		})
 		require.EqualValues(t, 10, got, "edit half of %d bins of a snapshot", n)
 	}
+}
+
+// Who keeps a signed file, as a cache does, keeps little more than its bytes: whatever
+// the bin held before, and whatever was replaced.
+func TestMemoryOfSignedFiles(t *testing.T) {
+	const bins = 200
+	signer := binSigner(t)
+	full := fullBin(t, 140)
+	var remove, replace []roles.TargetEdit
+	for target, err := range full.Targets() {
+		require.NoError(t, err)
+		remove = append(remove, roles.TargetEdit{Path: target.Path})
+		target.Length++
+		replace = append(replace, put(target))
+	}
+	for what, edits := range map[string][]roles.TargetEdit{"renewed": nil, "emptied": remove, "replaced": replace} {
+		files := make([][]byte, bins)
+		before, bytes := heap(), 0
+		for i := range files {
+			bin, err := full.Edit(9, binExpires, edits)
+			require.NoError(t, err)
+			files[i], err = bin.Sign(t.Context(), signer)
+			require.NoError(t, err)
+			bytes += len(files[i])
+		}
+		require.Less(t, heap()-before, bytes+bytes/4+bins*256, what)
+		runtime.KeepAlive(files)
+	}
+}
+
+// heap is how many bytes are in use.
+func heap() int {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return int(m.HeapAlloc)
 }

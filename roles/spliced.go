@@ -43,6 +43,11 @@ type room struct {
 	taken  atomic.Bool
 }
 
+// wasteful tells whether a file made there would keep much more memory than it needs
+// from being freed, for as long as somebody keeps it: where little is left of a large
+// document, or many edits replaced what was there.
+func (r *room) wasteful(canonical int) bool { return cap(r.buffer) > canonical+canonical/8 }
+
 // headRoom is enough for a signature of any key but the largest RSA ones.
 const headRoom = 1024
 
@@ -178,7 +183,7 @@ func (s *spliced) sign(ctx context.Context, signer keys.Signer, also func(file [
 // file returns the file with one signature.
 func (s *spliced) file(signature Signature) []byte {
 	head := appendHead(make([]byte, 0, headRoom), []Signature{signature})
-	if s.room == nil || len(head) > headRoom || s.controls || !s.room.taken.CompareAndSwap(false, true) {
+	if s.room == nil || len(head) > headRoom || s.controls || s.room.wasteful(len(s.canonical)) || !s.room.taken.CompareAndSwap(false, true) {
 		file := append(make([]byte, 0, len(head)+len(s.canonical)+len("}")), head...)
 		return appendTail(file, s.canonical)
 	}

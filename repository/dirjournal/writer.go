@@ -37,8 +37,11 @@ type group struct {
 // write is the one goroutine that writes.
 func (j *Journal) write() {
 	defer close(j.stopped)
+	served := 0
 	for {
-		j.yield()
+		if served > 1 {
+			j.yield()
+		}
 		g, ok := j.take()
 		if !ok {
 			return
@@ -47,14 +50,15 @@ func (j *Journal) write() {
 		for _, r := range g.requests {
 			r.done <- err
 		}
+		served = len(g.requests)
 	}
 }
 
 // yields is how often the writer lets others run before it takes what is there.
 const yields = 3
 
-// yield lets those run whom the last frame has served, and who may have more to write:
-// they share the next frame then, and not the one after it. It waits for nobody.
+// yield lets those run whom the last frame has served, if they were several, and who may
+// have more to write: they share the next frame then, and not the one after it.
 func (j *Journal) yield() {
 	for n := range yields {
 		j.mu.Lock()
@@ -139,9 +143,9 @@ func (j *Journal) serve(g group) error {
 	checkpoint := g.last != nil && g.last.checkpoint
 	if checkpoint {
 		var err error
-		j.mu.Lock()
+		// Without the lock: only this goroutine changes what is dumped, and callers
+		// must not wait for so much JSON.
 		j.payload, err = j.queue.dump(j.payload)
-		j.mu.Unlock()
 		if err == nil && len(j.payload)+len(g.last.lines) > maxPayload {
 			err = fmt.Errorf("a checkpoint with the queue would be of %d bytes: at most %d", len(j.payload), maxPayload)
 		}

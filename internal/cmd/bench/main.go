@@ -148,16 +148,19 @@ func parse(args []string, stderr io.Writer) (options, error) {
 		flags.Usage()
 		return o, errors.New("unexpected arguments")
 	}
-	for _, j := range jobs() {
-		for name := range strings.SplitSeq(*names, ",") {
-			if strings.HasPrefix(j.name, name) && !slices.ContainsFunc(o.jobs, func(k job) bool { return k.name == j.name }) {
-				o.jobs = append(o.jobs, j)
+	wanted := map[string]bool{}
+	for name := range strings.SplitSeq(*names, ",") {
+		name, before := strings.TrimSpace(name), len(wanted)
+		for _, j := range jobs() {
+			if strings.HasPrefix(j.name, name) && (name != "" || *names == "") {
+				wanted[j.name] = true
 			}
 		}
+		if len(wanted) == before {
+			return o, fmt.Errorf("-job %s: no job, or none that isn't named before, is called %q", *names, name)
+		}
 	}
-	if len(o.jobs) == 0 {
-		return o, fmt.Errorf("no job is called %q", *names)
-	}
+	o.jobs = slices.DeleteFunc(jobs(), func(j job) bool { return !wanted[j.name] })
 	if *cpus == "" {
 		o.cpus = []int{runtime.GOMAXPROCS(0)}
 		return o, nil

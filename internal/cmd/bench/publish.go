@@ -34,6 +34,9 @@ func publishSides(n int) func(ctx context.Context, e *env) (*sides, error) {
 			},
 			limit: func(ctx context.Context) (time.Duration, error) {
 				files, err := s.newest()
+				if err == nil {
+					err = settle(e.dir) // the files that it removed
+				}
 				if err != nil {
 					return 0, err
 				}
