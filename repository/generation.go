@@ -2,6 +2,7 @@ package repository
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -206,7 +207,7 @@ func (p *publisher) buildBin(ctx context.Context, i int, old binState, gen int64
 	if err != nil {
 		return blob{}, err
 	}
-	data, sum, err := bin.SignSum(ctx, s.bins)
+	data, err := bin.Sign(ctx, s.bins)
 	if err != nil {
 		return blob{}, err
 	}
@@ -219,6 +220,7 @@ func (p *publisher) buildBin(ctx context.Context, i int, old binState, gen int64
 	}
 	p.cache.put(i, gen, data)
 	p.rebuild.drop(i)
+	sum := sha256.Sum256(data)
 	return blob{hex.EncodeToString(sum[:]), int64(len(data))}, nil
 }
 

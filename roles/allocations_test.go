@@ -33,8 +33,8 @@ func TestAllocations(t *testing.T) {
 			_, err := bin.Edit(9, binExpires, edits)
 			return err
 		})
-		count(12, "sign", func() error {
-			_, _, err := bin.SignSum(t.Context(), signer)
+		count(7, "sign", func() error {
+			_, err := bin.Sign(t.Context(), signer)
 			return err
 		})
 	}

@@ -3,7 +3,6 @@ package roles
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
 	"fmt"
 	"iter"
 	"slices"
@@ -128,18 +127,7 @@ func (b *Bin) Signatures() []Signature { return b.signatures }
 // The Bin itself stays without. The file may share its memory, so it must not be
 // changed either.
 func (b *Bin) Sign(ctx context.Context, signer keys.Signer) ([]byte, error) {
-	return b.signAnd(ctx, signer, func([]byte) {})
-}
-
-// SignSum is Sign, and returns the file's SHA-256 too, which it computes while the
-// signature is verified.
-func (b *Bin) SignSum(ctx context.Context, signer keys.Signer) (file []byte, sum [sha256.Size]byte, err error) {
-	file, err = b.signAnd(ctx, signer, func(file []byte) { sum = sha256.Sum256(file) })
-	return file, sum, err
-}
-
-func (b *Bin) signAnd(ctx context.Context, signer keys.Signer, also func(file []byte)) ([]byte, error) {
-	file, err := b.sign(ctx, signer, also)
+	file, err := b.sign(ctx, signer)
 	if err != nil {
 		return nil, fmt.Errorf("bin: %w", err)
 	}

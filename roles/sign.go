@@ -26,33 +26,15 @@ type Signature struct {
 // none for a message that is larger than the signer can take. Every error names
 // the key ID and wraps its cause.
 func Sign(ctx context.Context, signer keys.Signer, message []byte) (Signature, error) {
-	s, verify, err := sign(ctx, signer, message)
-	if err == nil {
-		err = verify()
-	}
-	if err != nil {
-		return Signature{}, err
-	}
-	return s, nil
-}
-
-// sign is Sign for a caller that has something to do while the signature is
-// verified: it is worth nothing until verify has returned nil.
-func sign(ctx context.Context, signer keys.Signer, message []byte) (Signature, func() error, error) {
-	public := signer.Public()
+	id := signer.Public().ID()
 	if limit := signer.MaxMessage(); len(message) > limit {
-		return Signature{}, nil, fmt.Errorf("key %s: %w: %d bytes, it signs at most %d", public.ID(), keys.ErrTooLarge, len(message), limit)
+		return Signature{}, fmt.Errorf("key %s: %w: %d bytes, it signs at most %d", id, keys.ErrTooLarge, len(message), limit)
 	}
-	sig, verify, err := keys.Begin(ctx, signer, message)
+	sig, err := keys.SignVerified(ctx, signer, message)
 	if err != nil {
-		return Signature{}, nil, fmt.Errorf("key %s: sign: %w", public.ID(), err)
+		return Signature{}, fmt.Errorf("key %s: sign: %w", id, err)
 	}
-	return Signature{KeyID: public.ID(), Sig: sig}, func() error {
-		if err := verify(); err != nil {
-			return fmt.Errorf("key %s: the signature it made does not verify: %w", public.ID(), err)
-		}
-		return nil
-	}, nil
+	return Signature{KeyID: id, Sig: sig}, nil
 }
 
 // check refuses what no file may hold as a new signature.

@@ -59,7 +59,7 @@ func TestSign(t *testing.T) {
 		other := ed25519Signer(t)
 		f := &fakeSigner{Signer: signer, limit: 100, sign: func(m []byte) ([]byte, error) { return other.Sign(t.Context(), m) }}
 		s, err := roles.Sign(t.Context(), f, message)
-		require.ErrorContains(t, err, "key "+id+": the signature it made does not verify")
+		require.ErrorContains(t, err, "key "+id+": sign: the signature it made does not verify")
 		require.Empty(t, s)
 	})
 }

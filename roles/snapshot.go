@@ -136,7 +136,7 @@ func (s *Snapshot) Signatures() []Signature { return s.signatures }
 
 // Sign returns the snapshot's file, as Bin.Sign does a bin's.
 func (s *Snapshot) Sign(ctx context.Context, signer keys.Signer) ([]byte, error) {
-	file, err := s.sign(ctx, signer, func([]byte) {})
+	file, err := s.sign(ctx, signer)
 	if err != nil {
 		return nil, fmt.Errorf("snapshot: %w", err)
 	}

@@ -159,25 +159,16 @@ func (s *spliced) edit(version int64, expires time.Time, edits []cjson.Edit) (sp
 }
 
 // sign returns the file with signer's signature and no other: those who sign bins
-// and snapshots are online, and one of them is enough. The signature is verified
-// while the file is put together and handed to also; the file doesn't leave here
-// unless it was.
-func (s *spliced) sign(ctx context.Context, signer keys.Signer, also func(file []byte)) ([]byte, error) {
+// and snapshots are online, and one of them is enough.
+func (s *spliced) sign(ctx context.Context, signer keys.Signer) ([]byte, error) {
 	if s.version < 1 {
 		return nil, errors.New("version 0: not edited yet")
 	}
-	signature, verify, err := sign(ctx, signer, s.canonical)
+	signature, err := Sign(ctx, signer, s.canonical)
 	if err != nil {
 		return nil, err
 	}
-	verified := make(chan error, 1)
-	go func() { verified <- verify() }()
-	file := s.file(signature)
-	also(file)
-	if err := <-verified; err != nil {
-		return nil, err
-	}
-	return file, nil
+	return s.file(signature), nil
 }
 
 // file returns the file with one signature.

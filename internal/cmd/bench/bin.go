@@ -122,10 +122,11 @@ func (j *binJob) bindery(ctx context.Context) ([]byte, error) {
 	if bin, err = bin.Edit(2, expires, []roles.TargetEdit{{Path: t.Path, Target: &t}}); err != nil {
 		return nil, err
 	}
-	file, sum, err := bin.SignSum(ctx, j.key.signer)
+	file, err := bin.Sign(ctx, j.key.signer)
 	if err != nil {
 		return nil, err
 	}
+	sum := sha256.Sum256(file)
 	_ = hex.EncodeToString(sum[:]) // as the journal has it
 	return file, nil
 }

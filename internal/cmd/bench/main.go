@@ -22,10 +22,9 @@
 //
 //   - bin-610-ed25519, bin-610-p256, bin-3000-ed25519: one target of a bin is
 //     replaced. From the bin's file in memory: its SHA-256 is compared with the
-//     journal's, roles.OpenBin, Bin.Edit, and Bin.SignSum, which verifies the
-//     signature that it made while it computes the SHA-256 of the new file, for the
-//     journal. The bin is never taken from the cache, where the first comparison is
-//     left out.
+//     journal's, roles.OpenBin, Bin.Edit, Bin.Sign (which verifies the signature that
+//     it made), and the SHA-256 of the new file, for the journal. The bin is never
+//     taken from the cache, where the first comparison is left out.
 //   - snapshot-16384: 1,000 of 16,384 bins got a new version. From the roles.Snapshot
 //     of the last generation, which the engine keeps: the names of the bins,
 //     Snapshot.Edit, Snapshot.Sign with a P-256 key, which is what Bindery recommends
@@ -59,13 +58,13 @@
 // 64 goroutines, one fsync for each directory with new names, and one write and
 // fsync for each of the journal's frames that must follow one another (items,
 // seal, and then the timestamp). There is no parsing, no temporary file, no
-// rename but the timestamp's, no JSON. It uses as many processors as Bindery, but
-// for the verification of a single file, which Bindery does on another one.
+// rename but the timestamp's, no JSON. It uses as many processors as Bindery.
 // For add-64 it is one write and fsync for 64 items. For open it is reading and
 // hashing the journal and the offline documents, and the durable writes.
 //
 // The memory is how much larger Bindery made the process's heap at most, garbage
-// included, in samples taken every few milliseconds.
+// included, in samples taken every few milliseconds of one more run, which comes first
+// and isn't timed.
 package main
 
 import (

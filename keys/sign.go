@@ -1,0 +1,30 @@
+package keys
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+)
+
+// SignVerified has s sign message, once, and returns the signature only if it is the
+// key's: what a faulty token or a KMS key that was swapped made is an error that
+// wraps ErrSignature. Other errors are those of Signer.Sign.
+//
+// It hashes the message once for a MemorySigner that signs its digest. No other
+// signer's digest is relied on.
+func SignVerified(ctx context.Context, s Signer, message []byte) ([]byte, error) {
+	sign, verify, input := s.Sign, s.Public().Verify, message
+	// Only for the type itself: one that embeds it has a Sign of its own.
+	if m, ok := s.(*MemorySigner); ok && m.public.signsDigest() {
+		digest := sha256.Sum256(message)
+		sign, verify, input = m.sign, m.public.verify, digest[:]
+	}
+	signature, err := sign(ctx, input)
+	if err != nil {
+		return nil, err
+	}
+	if err := verify(input, signature); err != nil {
+		return nil, fmt.Errorf("the signature it made does not verify: %w", err)
+	}
+	return signature, nil
+}
