@@ -39,15 +39,17 @@ type Config struct {
 	BinLifetime, SnapshotLifetime, TimestampLifetime time.Duration
 
 	// CheckpointBytes is about how much goes into the journal between two
-	// checkpoints, items included, but at least four times a checkpoint's size (150
-	// bytes for each bin). Open reads about as much, and what is queued. Zero: 16 MiB.
+	// checkpoints, items included, but at least four times the table of bins (150
+	// bytes for each). Open reads about as much, and the checkpoint: that table, what
+	// is queued, and what the journal remembers of items (a dirjournal 18 MB, of the
+	// newest 100,000). Zero: 16 MiB.
 	CheckpointBytes int
 	// CacheBytes is how many bytes of bins are kept in memory. Zero: 64 MiB.
 	// Negative: none.
 	CacheBytes int64
-	// Workers is how many bins are read, signed and written at a time. While some are
-	// signed, one on each processor, the others wait for the store, which serves many
-	// at once sooner than one after the other. A generation holds at most this many
+	// Workers is how many bins are read, signed and written at a time: more than there
+	// are processors, because most of them wait for the store, which serves many at
+	// once sooner than one after the other. A generation holds at most this many
 	// bins in memory beside the cache, each twice. Zero: 32, or 4 for each
 	// processor if that is more.
 	Workers int

@@ -49,6 +49,13 @@ func TestAllocations(t *testing.T) {
 			require.NoError(t, err)
 		})
 		require.EqualValues(t, 10, got, "edit half of %d bins of a snapshot", n)
+		s, err := s.Edit(2, binExpires, edits)
+		require.NoError(t, err)
+		got = testing.AllocsPerRun(5, func() {
+			_, err := s.Sign(t.Context(), signer)
+			require.NoError(t, err)
+		})
+		require.EqualValues(t, 7, got, "sign a snapshot of %d bins", n)
 	}
 }
 

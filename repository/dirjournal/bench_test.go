@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -73,30 +74,12 @@ func bareSyncs(b *testing.B, size int) float64 {
 	return writes / time.Since(start).Seconds()
 }
 
-// BenchmarkOpen opens a journal whose newest checkpoint holds 10,000 pending items
-// and 10,000 outcomes.
+// BenchmarkOpen opens a journal whose newest checkpoint holds as many outcomes as are
+// remembered, and 10,000 pending items. BenchmarkCheckpoint writes that checkpoint. The
+// peer of both is one durable write of as many bytes; of the other side of the
+// ratio there is nothing to measure.
 func BenchmarkOpen(b *testing.B) {
-	const half = 10_000
-	dir := filepath.Join(b.TempDir(), "journal")
-	j, err := dirjournal.Create(dir)
-	require.NoError(b, err)
-	items := make([]repository.Item, 2*half)
-	outcomes := make([]repository.ItemOutcome, half)
-	for i := range items {
-		items[i] = upload(int64(i))
-		if i < half {
-			outcomes[i] = repository.ItemOutcome{ID: items[i].ID, Outcome: repository.Outcome{State: repository.Published, Generation: 1}}
-		}
-	}
-	require.NoError(b, j.Enqueue(b.Context(), items...))
-	leader, err := j.Lead(b.Context())
-	require.NoError(b, err)
-	_, err = leader.Load(b.Context())
-	require.NoError(b, err)
-	require.NoError(b, leader.Append(b.Context(),
-		repository.Record{Epoch: 1, Kind: repository.KindSeal, Generation: 1, Outcomes: outcomes},
-		repository.Record{Epoch: 1, Kind: repository.KindCommit, Generation: 1}))
-	require.NoError(b, leader.Append(b.Context(), repository.Record{Epoch: 1, Kind: repository.KindCheckpoint, Generation: 1}))
+	dir, j, _ := fullJournal(b)
 	require.NoError(b, j.Close())
 	b.ReportAllocs()
 	for b.Loop() {
@@ -104,4 +87,42 @@ func BenchmarkOpen(b *testing.B) {
 		require.NoError(b, err)
 		require.NoError(b, j.Close())
 	}
+}
+
+func BenchmarkCheckpoint(b *testing.B) {
+	_, j, leader := fullJournal(b)
+	defer j.Close()
+	b.ReportAllocs()
+	for b.Loop() {
+		require.NoError(b, leader.Append(b.Context(), checkpoint))
+	}
+}
+
+var checkpoint = repository.Record{Epoch: 1, Kind: repository.KindCheckpoint, Generation: 1}
+
+// fullJournal returns a journal after its first checkpoint.
+func fullJournal(b *testing.B) (string, *dirjournal.Journal, repository.Leader) {
+	dir := filepath.Join(b.TempDir(), "journal")
+	j, err := dirjournal.Create(dir)
+	require.NoError(b, err)
+	items := make([]repository.Item, dirjournal.Remembered+10_000)
+	outcomes := make([]repository.ItemOutcome, dirjournal.Remembered)
+	for i := range items {
+		items[i] = upload(int64(i))
+		if i < len(outcomes) {
+			outcomes[i] = repository.ItemOutcome{ID: items[i].ID, Outcome: repository.Outcome{State: repository.Published, Generation: 1}}
+		}
+	}
+	for part := range slices.Chunk(items, 10_000) {
+		require.NoError(b, j.Enqueue(b.Context(), part...))
+	}
+	leader, err := j.Lead(b.Context())
+	require.NoError(b, err)
+	_, err = leader.Load(b.Context())
+	require.NoError(b, err)
+	require.NoError(b, leader.Append(b.Context(),
+		repository.Record{Epoch: 1, Kind: repository.KindSeal, Generation: 1, Outcomes: outcomes},
+		repository.Record{Epoch: 1, Kind: repository.KindCommit, Generation: 1}))
+	require.NoError(b, leader.Append(b.Context(), checkpoint))
+	return dir, j, leader
 }

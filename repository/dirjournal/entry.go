@@ -30,15 +30,6 @@ type entry struct {
 	committed bool               // whether that generation is committed
 }
 
-// outcome is an entry without its item, as a checkpoint keeps it.
-type outcome struct {
-	ID        string `json:"id"`
-	Digest    string `json:"digest"`
-	Sealed    int64  `json:"sealed"`
-	Committed bool   `json:"committed,omitempty"`
-	repository.Outcome
-}
-
 func newEntry(it repository.Item) (*entry, error) {
 	if it.ID == "" {
 		return nil, errors.New("an item has no ID")

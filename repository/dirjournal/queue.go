@@ -2,7 +2,6 @@ package dirjournal
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"slices"
 
@@ -137,7 +136,7 @@ func (q *queue) read(kind byte, data []byte) error {
 		}
 		q.apply(r)
 	case outcomeLine:
-		o, err := decode[outcome](data)
+		o, err := decodeOutcome(data)
 		if err != nil {
 			return fmt.Errorf("outcome: %w", err)
 		}
@@ -157,15 +156,24 @@ func (q *queue) read(kind byte, data []byte) error {
 	return nil
 }
 
+// usualOutcome is the length of most outcomes' lines, or more.
+const usualOutcome = 224
+
 // dump appends lines that, read into an empty queue, make it equal to q.
 func (q *queue) dump(b []byte) ([]byte, error) {
+	size := 0
+	for _, e := range q.pending {
+		size += len("i \n") + len(e.data)
+	}
+	b = slices.Grow(b, size+usualOutcome*(len(q.final)+len(q.sealed)))
 	for _, entries := range [][]*entry{q.final, q.sealed} {
 		for _, e := range entries {
-			data, err := json.Marshal(outcome{e.id, e.digest, e.sealed, e.committed, e.outcome})
-			if err != nil {
+			var err error
+			b = append(b, outcomeLine, ' ')
+			if b, err = (outcome{e.id, e.digest, e.sealed, e.committed, e.outcome}).appendJSON(b); err != nil {
 				return nil, fmt.Errorf("outcome of item %q: %w", e.id, err)
 			}
-			b = appendLine(b, outcomeLine, data)
+			b = append(b, '\n')
 		}
 	}
 	for _, e := range q.pending {

@@ -1,0 +1,68 @@
+//go:build !race
+
+package repository_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/bindery-tuf/bindery/delegation"
+	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/repository/storetest"
+	"github.com/bindery-tuf/bindery/roles"
+)
+
+// The allocations of an upload, and of a bin in a generation, are pinned: whoever
+// lowers them may lower them here.
+func TestAllocationsOfSubmit(t *testing.T) {
+	r := benchRepository(t, 2, repository.Config{Journal: forgetful{storetest.NewJournal()}})
+	upload := benchTargets(1)[0]
+	require.EqualValues(t, 5, testing.AllocsPerRun(100, func() {
+		_, err := r.Add(t.Context(), upload)
+		require.NoError(t, err)
+	}))
+}
+
+func TestAllocationsOfGeneration(t *testing.T) {
+	r := benchRepository(t, 256, repository.Config{MaxDelay: -1})
+	targets := onePerBin(t, 256)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var running errgroup.Group
+	running.Go(func() error { return r.Run(ctx) })
+	publish := func(it repository.Item) {
+		receipt, err := r.Submit(ctx, it)
+		require.NoError(t, err)
+		_, err = receipt.Wait(ctx)
+		require.NoError(t, err)
+	}
+	publish(repository.Item{Add: targets})
+	// What is allocated for each bin, its upload included, and nothing of the generation's.
+	cost := func(n int) float64 {
+		return testing.AllocsPerRun(10, func() { publish(repository.Item{Add: targets[:n]}) })
+	}
+	few, many := cost(50), cost(250)
+	require.InDelta(t, 61.3, (many-few)/200, 1)
+	cancel()
+	require.NoError(t, running.Wait())
+}
+
+// onePerBin returns a target for each bin.
+func onePerBin(tb testing.TB, bins int) []roles.Target {
+	tb.Helper()
+	layout, err := delegation.New("bins", bins, delegation.Succinct)
+	require.NoError(tb, err)
+	found := make([]roles.Target, bins)
+	for _, t := range benchTargets(20 * bins) {
+		found[layout.Find(t.Path)] = t
+	}
+	return found
+}
+
+// forgetful is a journal that allocates nothing for an item.
+type forgetful struct{ repository.Journal }
+
+func (forgetful) Enqueue(context.Context, ...repository.Item) error { return nil }

@@ -1,0 +1,137 @@
+package repository_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/bindery-tuf/bindery/delegation"
+	"github.com/bindery-tuf/bindery/internal/repotest"
+	"github.com/bindery-tuf/bindery/keys"
+	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/repository/storetest"
+	"github.com/bindery-tuf/bindery/roles"
+)
+
+// These benchmarks are of the engine alone, with a store and a journal in memory. What
+// is durable is measured where it is written, and all of it together by
+// internal/cmd/bench.
+
+// BenchmarkSubmit queues one upload. Its peer in the same run is package encoding/json
+// that encodes the item.
+func BenchmarkSubmit(b *testing.B) {
+	r := benchRepository(b, 2, repository.Config{MaxPending: 1 << 30})
+	uploads := benchTargets(4096)
+	b.ReportAllocs()
+	for n := 0; b.Loop(); n++ {
+		_, err := r.Add(b.Context(), uploads[n%len(uploads)])
+		require.NoError(b, err)
+	}
+	ours := b.Elapsed()
+	start := time.Now()
+	for n := range b.N {
+		_, err := json.Marshal(repository.Item{ID: "ABCDEFGHIJKLMNOPQRSTUVWXYZ", Add: uploads[n%len(uploads) : n%len(uploads)+1]})
+		require.NoError(b, err)
+	}
+	b.ReportMetric(float64(ours)/float64(time.Since(start)), "×encoding")
+}
+
+// BenchmarkGeneration publishes one upload into each of 64 bins. Its peer in the same
+// run is the 64 signatures and their verification, on as many processors.
+func BenchmarkGeneration(b *testing.B) {
+	const bins = 64
+	for _, n := range []int{140, 610} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			r := benchRepository(b, bins, repository.Config{MaxDelay: -1, MaxBatch: 10_000})
+			// As many targets as make n on average; the last one of each bin is replaced.
+			targets := benchTargets(n * bins)
+			layout, err := delegation.New("bins", bins, delegation.Succinct)
+			require.NoError(b, err)
+			var upload repository.Item
+			found := map[int]bool{}
+			for _, t := range targets {
+				if bin := layout.Find(t.Path); !found[bin] {
+					found[bin] = true
+					upload.Add = append(upload.Add, t)
+				}
+			}
+			ctx, cancel := context.WithCancel(b.Context())
+			defer cancel()
+			var running errgroup.Group
+			running.Go(func() error { return r.Run(ctx) })
+			publish := func(it repository.Item) {
+				receipt, err := r.Submit(ctx, it)
+				require.NoError(b, err)
+				_, err = receipt.Wait(ctx)
+				require.NoError(b, err)
+			}
+			for part := range slices.Chunk(targets, 5000) {
+				publish(repository.Item{Add: part})
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				for i := range upload.Add {
+					upload.Add[i].Length++
+				}
+				publish(upload)
+			}
+			ours := b.Elapsed()
+
+			signer, err := keys.GenerateEd25519()
+			require.NoError(b, err)
+			start := time.Now()
+			for range b.N {
+				var g errgroup.Group
+				for range bins {
+					g.Go(func() error {
+						_, err := keys.SignVerified(ctx, signer, make([]byte, 215*n))
+						return err
+					})
+				}
+				require.NoError(b, g.Wait())
+			}
+			b.ReportMetric(float64(ours)/float64(time.Since(start)), "×signing")
+			cancel()
+			require.NoError(b, running.Wait())
+		})
+	}
+}
+
+func benchRepository(tb testing.TB, bins int, cfg repository.Config) *repository.Repository {
+	tb.Helper()
+	layout, err := delegation.New("bins", bins, delegation.Succinct)
+	require.NoError(tb, err)
+	ceremony := repotest.NewCeremony(tb, layout, time.Now())
+	cfg.Store = storetest.NewStore()
+	if cfg.Journal == nil {
+		cfg.Journal = storetest.NewJournal()
+	}
+	cfg.Bins, cfg.Snapshot, cfg.Timestamp = ceremony.Bins, ceremony.Online, ceremony.Online
+	r, err := repository.Create(tb.Context(), cfg, ceremony.Documents())
+	require.NoError(tb, err)
+	tb.Cleanup(func() { require.NoError(tb, r.Close()) })
+	return r
+}
+
+// benchTargets returns n targets that look as on PyPI: some 215 bytes in a bin.
+func benchTargets(n int) []roles.Target {
+	targets := make([]roles.Target, n)
+	for i := range targets {
+		sum := sha256.Sum256([]byte(fmt.Sprint(i)))
+		digest := hex.EncodeToString(sum[:])
+		targets[i] = roles.Target{
+			Path:   fmt.Sprintf("packages/%s/%s/%s/project_%s-1.2.3-py3-none-any.whl", digest[:2], digest[2:4], digest[4:], digest[:4]),
+			Length: 1_000_000 + int64(i),
+			Hashes: map[string]string{"sha256": digest},
+		}
+	}
+	return targets
+}

@@ -1,0 +1,84 @@
+package dirjournal
+
+import (
+	"bytes"
+	"encoding/json"
+	"strconv"
+
+	"github.com/bindery-tuf/bindery/repository"
+)
+
+// outcome is an entry without its item, as a checkpoint keeps it.
+//
+// There are up to Remembered of them in a checkpoint, so nearly all are written and
+// read by hand: package encoding/json takes ten times as long, half a second of every
+// Open. What is written is what it would write.
+type outcome struct {
+	ID        string `json:"id"`
+	Digest    string `json:"digest"`
+	Sealed    int64  `json:"sealed"`
+	Committed bool   `json:"committed,omitempty"`
+	repository.Outcome
+}
+
+func (o outcome) appendJSON(dst []byte) ([]byte, error) {
+	if o.Reason != "" || !plain(o.ID) || !plain(o.Digest) || !plain(string(o.State)) {
+		data, err := json.Marshal(o)
+		return append(dst, data...), err
+	}
+	dst = append(append(dst, `{"id":"`...), o.ID...)
+	dst = append(append(dst, `","digest":"`...), o.Digest...)
+	dst = strconv.AppendInt(append(dst, `","sealed":`...), o.Sealed, 10)
+	if o.Committed {
+		dst = append(dst, `,"committed":true`...)
+	}
+	dst = append(append(dst, `,"state":"`...), o.State...)
+	dst = append(dst, '"')
+	if o.Generation != 0 {
+		dst = strconv.AppendInt(append(dst, `,"generation":`...), o.Generation, 10)
+	}
+	return append(dst, '}'), nil
+}
+
+// plain tells whether s stands in JSON as it is.
+func plain(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+			return false
+		}
+	}
+	return true
+}
+
+func decodeOutcome(line []byte) (outcome, error) {
+	// What can't be cut as expected gives another line when it is written again.
+	rest, _ := bytes.CutPrefix(line, []byte(`{"id":"`))
+	id, rest, _ := bytes.Cut(rest, []byte(`","digest":"`))
+	digest, rest, _ := bytes.Cut(rest, []byte(`","sealed":`))
+	sealed, rest, _ := bytes.Cut(rest, []byte(`,`))
+	rest, committed := bytes.CutPrefix(rest, []byte(`"committed":true,`))
+	rest, _ = bytes.CutPrefix(rest, []byte(`"state":"`))
+	state, rest, _ := bytes.Cut(rest, []byte(`"`))
+	rest, _ = bytes.CutPrefix(rest, []byte(`,"generation":`))
+	generation, _, _ := bytes.Cut(rest, []byte(`}`))
+
+	o := outcome{ID: string(id), Digest: string(digest), Committed: committed}
+	o.State = stateOf(state)
+	o.Sealed, _ = strconv.ParseInt(string(sealed), 10, 64)
+	o.Generation, _ = strconv.ParseInt(string(generation), 10, 64)
+	var room [256]byte
+	if again, err := o.appendJSON(room[:0]); err == nil && bytes.Equal(again, line) {
+		return o, nil
+	}
+	return decode[outcome](line)
+}
+
+// stateOf makes no string for a state that there is.
+func stateOf(name []byte) repository.State {
+	for _, s := range []repository.State{repository.Published, repository.Superseded, repository.SetAside} {
+		if string(name) == string(s) {
+			return s
+		}
+	}
+	return repository.State(name)
+}
