@@ -7,6 +7,8 @@ import (
 	"runtime"
 	"slices"
 	"time"
+
+	"github.com/bindery-tuf/bindery/repository/dirjournal"
 )
 
 // scale is how large the jobs are.
@@ -16,9 +18,11 @@ type scale struct {
 	changed int           // bins of snapshot-16384 that changed
 	adds    int           // of one measurement of add-64
 	small   time.Duration // that one measurement of a small job takes at least
+
+	remembered int // outcomes in the journals of large repositories
 }
 
-var full = scale{bins: 16_384, uploads: 1000, changed: 1000, adds: 20_000, small: 20 * time.Millisecond}
+var full = scale{bins: 16_384, uploads: 1000, changed: 1000, adds: 20_000, small: 20 * time.Millisecond, remembered: dirjournal.Remembered}
 
 // job is one line of the table.
 type job struct {
@@ -38,7 +42,7 @@ type env struct {
 	dir    string
 	log    io.Writer
 	python *python // or nil
-	sites  map[int]*site
+	sites  map[string]*site
 }
 
 // side does a job once and returns how long that took, without what it had to

@@ -39,7 +39,9 @@
 //   - add-64: one Repository.Add out of many from 64 goroutines, with a dirjournal,
 //     while nobody publishes.
 //   - open: dirstore.Open, dirjournal.Open and repository.Open of a repository of
-//     16,384 bins and 2,293,760 targets that was closed.
+//     16,384 bins and 2,293,760 targets that was closed. Its journal remembers 100,000
+//     uploads, as many as it ever does, and goes on behind its checkpoint for 12,000
+//     uploads more.
 //
 // go-tuf v2.4.2 does its part the way it is used: FromBytes, the change of a map,
 // Metadata.Sign, ToBytes. It has no durable writing and no hash checks, and so no

@@ -15,7 +15,7 @@ import (
 	"github.com/bindery-tuf/bindery/internal/interop"
 )
 
-var small = scale{bins: 4, uploads: 8, changed: 3, adds: 128}
+var small = scale{bins: 4, uploads: 8, changed: 3, adds: 128, remembered: 10}
 
 // Every job runs, whatever it takes, and leaves nothing behind.
 func TestJobs(t *testing.T) {

@@ -12,16 +12,19 @@ import (
 )
 
 // openTail is how many generations of publish-1000 are in the journal behind its
-// newest checkpoint: about half of what goes in before the next one.
-const openTail = 8
+// newest checkpoint: some 8 MB, about half of what goes in before the next one.
+const openTail = 12
 
 // openSides opens a large repository.
 func openSides(ctx context.Context, e *env) (*sides, error) {
-	s, err := e.site(ctx, 140)
+	s, made, err := e.site(ctx, "open", 140)
 	if err != nil {
 		return nil, err
 	}
 	for range openTail {
+		if !made {
+			break
+		}
 		if _, err := s.publish(ctx, s.uploads(e.uploads)); err != nil {
 			return nil, err
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -20,7 +21,7 @@ const adders = 64
 // publishSides publishes uploads in a repository whose bins hold n targets.
 func publishSides(n int) func(ctx context.Context, e *env) (*sides, error) {
 	return func(ctx context.Context, e *env) (*sides, error) {
-		s, err := e.site(ctx, n)
+		s, _, err := e.site(ctx, strconv.Itoa(n), n)
 		if err != nil {
 			return nil, err
 		}

@@ -12,7 +12,7 @@ import (
 
 // renewSides renews all bins of a repository.
 func renewSides(ctx context.Context, e *env) (*sides, error) {
-	s, err := e.site(ctx, 610)
+	s, _, err := e.site(ctx, "610", 610)
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -9,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -103,34 +105,35 @@ func (s *site) begin(ctx context.Context, store func(string) (*dirstore.Store, e
 	return r, nil
 }
 
-// site returns a repository whose bins hold n targets each, and makes it at first.
-func (e *env) site(ctx context.Context, n int) (*site, error) {
-	if s := e.sites[n]; s != nil {
-		return s, nil
+// site returns the repository of this name, whose bins hold n targets each, and makes
+// it at first.
+func (e *env) site(ctx context.Context, name string, n int) (s *site, made bool, err error) {
+	if s := e.sites[name]; s != nil {
+		return s, false, nil
 	}
 	fmt.Fprintf(e.log, "making a repository of %d bins of %d targets\n", e.bins, n)
-	s, err := newSite(filepath.Join(e.dir, "site-"+strconv.Itoa(n)), e.bins)
-	if err == nil {
+	if s, err = newSite(filepath.Join(e.dir, "site-"+name), e.bins); err == nil {
 		err = os.Mkdir(s.dir, 0o700)
 	}
 	if err == nil {
-		err = s.fill(ctx, n)
+		err = s.fill(ctx, n, e.remembered)
 	}
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if e.sites == nil {
-		e.sites = map[int]*site{}
+		e.sites = map[string]*site{}
 	}
-	e.sites[n] = s
-	return s, nil
+	e.sites[name] = s
+	return s, true, nil
 }
 
 // fill writes store and journal as they are after a year of uploads and a
 // checkpoint, in seconds and not in hours: all bins are the same file, signed once.
 // (That their targets belong elsewhere by their hashes is nothing that a publisher
-// looks at.) Open refuses a checkpoint that isn't as the engine's own.
-func (s *site) fill(ctx context.Context, n int) error {
+// looks at.) The journal remembers as many uploads as given. Open refuses a checkpoint
+// that isn't as the engine's own.
+func (s *site) fill(ctx context.Context, n, remembered int) error {
 	store, err := dirstore.Create(s.metadata())
 	if err != nil {
 		return err
@@ -178,7 +181,7 @@ func (s *site) fill(ctx context.Context, n int) error {
 	}); err != nil {
 		return err
 	}
-	return s.fillJournal(ctx, file, snapshotFile, timestamp.Bytes())
+	return s.fillJournal(ctx, file, snapshotFile, timestamp.Bytes(), remembered)
 }
 
 // object is a JSON object of the journal's records.
@@ -189,7 +192,7 @@ func blob(data []byte) object {
 	return object{"sha256": hex.EncodeToString(sum[:]), "length": len(data)}
 }
 
-func (s *site) fillJournal(ctx context.Context, bin, snapshot, timestamp []byte) error {
+func (s *site) fillJournal(ctx context.Context, bin, snapshot, timestamp []byte, remembered int) error {
 	document := func(version int, data []byte) object {
 		d := blob(data)
 		d["version"] = version
@@ -216,13 +219,40 @@ func (s *site) fillJournal(ctx context.Context, bin, snapshot, timestamp []byte)
 	}
 	l, err := j.Lead(ctx)
 	if err == nil {
-		var log repository.Log
-		log, err = l.Load(ctx)
-		if err == nil {
-			err = l.Append(ctx, repository.Record{Epoch: log.Epoch, Kind: repository.KindCheckpoint, Generation: 1, Body: body})
-		}
+		_, err = l.Load(ctx)
+	}
+	if err == nil {
+		err = s.remember(ctx, j, l, remembered)
+	}
+	if err == nil {
+		err = l.Append(ctx, repository.Record{Epoch: epoch, Kind: repository.KindCheckpoint, Generation: 1, Body: body})
 	}
 	return errors.Join(err, j.Close())
+}
+
+// epoch is that of a journal's first leader.
+const epoch = 1
+
+// remember publishes uploads, as far as the journal knows.
+func (s *site) remember(ctx context.Context, j *dirjournal.Journal, l repository.Leader, n int) error {
+	const batch = 1000
+	for targets := range slices.Chunk(s.uploads(n), batch) {
+		items := make([]repository.Item, len(targets))
+		seal := repository.Record{Epoch: epoch, Kind: repository.KindSeal, Generation: 1}
+		for i, t := range targets {
+			items[i] = repository.Item{ID: rand.Text(), Add: []roles.Target{t}, Accepted: s.now}
+			seal.Outcomes = append(seal.Outcomes, repository.ItemOutcome{
+				ID: items[i].ID, Outcome: repository.Outcome{State: repository.Published, Generation: 1},
+			})
+		}
+		if err := j.Enqueue(ctx, items...); err != nil {
+			return err
+		}
+		if err := l.Append(ctx, seal, repository.Record{Epoch: epoch, Kind: repository.KindCommit, Generation: 1}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // keyName is what the journal calls a key.
