@@ -36,6 +36,7 @@ func fetch[T roles.Type](a *auditor, e expected) *roles.Document[T] {
 	if r := judgeFile(e, data, doc, err); r != nil {
 		a.errorf(r.check, e.name, "%s", r.problem)
 	} else {
+		judgeForAll(a, e.name, doc)
 		a.spareSignatures(e.name, e.authority.Authority, doc)
 		a.compareRecorded(e.name, data)
 	}
@@ -79,6 +80,13 @@ func judgeFile[T roles.Type](e expected, data []byte, doc *roles.Document[T], er
 		return &refusal{checkVersion, fmt.Sprintf("it is version %d, and the metadata that refers to it says %d", doc.Version(), e.meta.Version)}
 	}
 	return nil
+}
+
+// judgeForAll reports what only some clients refuse.
+func judgeForAll[T roles.Type](a *auditor, name string, doc *roles.Document[T]) {
+	if err := judgeStrictly(doc); err != nil {
+		a.errorf(checkFormat, name, "%v", err)
+	}
 }
 
 // sumOf returns the hash of data in hexadecimal.

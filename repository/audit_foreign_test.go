@@ -55,7 +55,22 @@ func TestAuditOfWhatWasSigned(t *testing.T) {
 		"an unknown kind of key": {func(f *foreign) {
 			f.roots[1].Keys["bob"].Type = "quantum"
 			f.signers[metadata.ROOT] = []string{"alice", "carol"}
-		}, []repository.Finding{finding(isError, "keys", root, "", `keytype "quantum"`)}},
+		}, []repository.Finding{
+			finding(isError, "format", root, "", `not all clients accept it: key "bob", keytype "quantum"`),
+			finding(isError, "keys", root, "", `keytype "quantum"`),
+		}},
+		"a key of an unknown kind that nobody uses": {func(f *foreign) {
+			f.roots[1].Keys["later"] = &metadata.Key{Type: "quantum", Scheme: "quantum", Value: metadata.KeyVal{PublicKey: "00"}}
+		}, []repository.Finding{finding(isError, "format", root, "", `not all clients accept it: key "later", keytype "quantum"`)}},
+		"one among delegations": {func(f *foreign) {
+			f.targets["ö"].Delegations.Keys["later"] = &metadata.Key{Type: "quantum", Scheme: "quantum", Value: metadata.KeyVal{PublicKey: "00"}}
+		}, []repository.Finding{finding(isError, "format", dev, "", `not all clients accept it: key "later", keytype "quantum"`)}},
+		"a fifth role": {func(f *foreign) {
+			f.roots[1].Roles["mirrors"] = f.roots[1].Roles[metadata.TARGETS]
+		}, []repository.Finding{finding(isError, "format", root, "", `role "mirrors": python-tuf clients refuse`)}},
+		"an expiry with a fraction": {func(f *foreign) {
+			f.snapshot.Expires = f.snapshot.Expires.Add(time.Second / 2)
+		}, []repository.Finding{finding(isError, "format", "20.snapshot.json", "", "in whole seconds")}},
 		"one key under two IDs": {func(f *foreign) {
 			f.roots[1].Keys["carol too"] = f.roots[1].Keys["carol"]
 			f.roots[1].Roles[metadata.TARGETS].KeyIDs = []string{"carol", "carol too"}

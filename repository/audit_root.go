@@ -107,6 +107,7 @@ func (a *auditor) root(version int64, last *roles.Document[metadata.RootType]) (
 		a.errorf(r.check, name, "%s", r.problem)
 		return root, false
 	}
+	judgeForAll(a, name, root)
 	if auth, err := roles.RootAuthority(root, metadata.ROOT); err == nil {
 		a.spareSignatures(name, auth, root)
 	}

@@ -64,25 +64,27 @@ func judgeKeys(listed map[string]*metadata.Key, ids []string) error {
 			return fmt.Errorf("key %q is not listed", id)
 		}
 		if _, err := key.ToPublicKey(); err != nil {
-			return fmt.Errorf("key %q: %w", id, err)
+			return fmt.Errorf("key %q, keytype %q: %w", id, key.Type, err)
 		}
 	}
 	return nil
 }
 
 // judgeNew refuses new documents that some client can't follow although go-tuf can:
-// python-tuf 7.0.1 refuses a whole file for a key of a kind that it doesn't know, used
-// or not, for a fifth role in root, and for an expiry that isn't in whole seconds; and
-// without consistent snapshots no client finds anything that is published here. Roots
-// before version from are those that an operator brings along: clients have followed
-// them, or not, already. Documents in force are not judged: what they are they stay.
+// see judgeStrictly; and without consistent snapshots no client finds anything that is
+// published here. Roots before version from are those that an operator brings along:
+// clients have followed them, or not, already. Documents in force are not judged: what
+// they are they stay, and Audit says so.
 func judgeNew(files []file, from int64) error {
 	for _, f := range files {
 		var err error
 		if strings.HasSuffix(f.Name, "."+metadata.ROOT+".json") {
 			err = judgeNewRoot(f.Data, from)
 		} else {
-			err = judgeNewTargets(f.Data)
+			var doc *roles.Document[metadata.TargetsType]
+			if doc, err = roles.Parse[metadata.TargetsType](f.Data); err == nil {
+				err = judgeStrictly(doc)
+			}
 		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", strings.TrimSuffix(f.Name, ".json"), err)
@@ -96,30 +98,32 @@ func judgeNewRoot(data []byte, from int64) error {
 	if err != nil || root.Version() < from {
 		return err
 	}
-	signed := root.Signed()
-	if !signed.ConsistentSnapshot {
+	if !root.Signed().ConsistentSnapshot {
 		return errors.New("consistent_snapshot is false: clients would look for files under names that nothing here has")
 	}
-	for role := range signed.Roles {
-		if !slices.Contains(metadata.TOP_LEVEL_ROLE_NAMES[:], role) {
-			return fmt.Errorf("role %q: python-tuf clients refuse a root with other roles than the four", role)
-		}
-	}
-	if err := judgeKeys(signed.Keys, slices.Sorted(maps.Keys(signed.Keys))); err != nil {
-		return fmt.Errorf("not all clients accept it: %w", err)
-	}
-	return judgeExpires(root.Canonical(), root.Expires())
+	return judgeStrictly(root)
 }
 
-func judgeNewTargets(data []byte) error {
-	doc, err := roles.Parse[metadata.TargetsType](data)
-	if err != nil {
-		return err
-	}
-	if d := doc.Signed().Delegations; d != nil {
-		if err := judgeKeys(d.Keys, slices.Sorted(maps.Keys(d.Keys))); err != nil {
-			return fmt.Errorf("not all clients accept it: %w", err)
+// judgeStrictly says why the strictest client refuses a document that go-tuf reads:
+// python-tuf 7.0.1 refuses a whole file for a key of a kind that it doesn't know, used
+// or not, for a fifth role in root, and for an expiry that isn't in whole seconds.
+func judgeStrictly[T roles.Type](doc *roles.Document[T]) error {
+	var listed map[string]*metadata.Key
+	switch signed := any(doc.Signed()).(type) {
+	case metadata.RootType:
+		for _, role := range slices.Sorted(maps.Keys(signed.Roles)) {
+			if !slices.Contains(metadata.TOP_LEVEL_ROLE_NAMES[:], role) {
+				return fmt.Errorf("role %q: python-tuf clients refuse a root with other roles than the four", role)
+			}
 		}
+		listed = signed.Keys
+	case metadata.TargetsType:
+		if signed.Delegations != nil {
+			listed = signed.Delegations.Keys
+		}
+	}
+	if err := judgeKeys(listed, slices.Sorted(maps.Keys(listed))); err != nil {
+		return fmt.Errorf("not all clients accept it: %w", err)
 	}
 	return judgeExpires(doc.Canonical(), doc.Expires())
 }
