@@ -153,7 +153,7 @@ func (x *index) reopen(ctx context.Context, p *printer, opts options, log *slog.
 	if x.repo, err = repository.Open(ctx, x.config(journal, online, log)); err != nil {
 		err = errors.Join(err, journal.Close())
 		if errors.Is(err, repository.ErrNotRepository) {
-			err = fmt.Errorf("%w; an interrupted first run leaves that behind: remove %s and run again", err, x.dir)
+			err = fmt.Errorf("%s: the first run was interrupted before anything was published: remove the directory and run again (%w)", x.dir, err)
 		}
 		return err
 	}
