@@ -168,6 +168,7 @@ func FuzzSplice(f *testing.F) {
 		f.Add([]byte(seed), "a/b.whl")
 	}
 	f.Add([]byte(`{"a\"":1,"a#":2}`), `a"`)
+	f.Add([]byte(`{"a":`+usualTarget+`,"b":`+usualTarget+`}`), "b")
 	f.Fuzz(func(t *testing.T, data []byte, key string) {
 		got, err := splice(nil, data, nil)
 		if err == nil {
@@ -180,6 +181,38 @@ func FuzzSplice(f *testing.F) {
 			requireEdited(t, canonical, strings.ToValidUTF8(key, "?"))
 		}
 	})
+}
+
+const usualTarget = `{"hashes":{"sha256":"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"},"length":123}`
+
+// The short cut for usual targets refuses, as the long way does, whatever isn't
+// canonical: each byte of one is replaced, or is the last.
+func TestUsualTarget(t *testing.T) {
+	object := []byte(`{"a":` + usualTarget + `,"b":1}`)
+	check := func(data []byte) {
+		_, err := splice(nil, data, nil)
+		canonical, refused := Canonicalize(data)
+		require.Equal(t, refused == nil && bytes.Equal(canonical, data), err == nil, "%s", data)
+	}
+	check(object)
+	for i := range object {
+		check(object[:i])
+		for _, b := range []byte("\"\\{}[]:,0-1ax ") {
+			data := bytes.Clone(object)
+			data[i] = b
+			check(data)
+		}
+	}
+	for _, target := range []string{
+		strings.Replace(usualTarget, "123", "0", 1), strings.Replace(usualTarget, "123", "-1", 1), strings.Replace(usualTarget, "123", "012", 1),
+		strings.Replace(usualTarget, "123", "123,\"more\":1", 1), strings.Replace(usualTarget, "0123", `\\\\`, 1),
+		strings.Replace(usualTarget, "123", "99999999999999999999", 1), usualTarget + "}",
+	} {
+		check([]byte(`{"a":` + target + `}`))
+	}
+	for _, depth := range []int{maxDepth - 3, maxDepth - 2, maxDepth - 1, maxDepth} {
+		check([]byte(strings.Repeat(`{"a":`, depth) + usualTarget + strings.Repeat("}", depth)))
+	}
 }
 
 func requireEdited(t *testing.T, object []byte, key string) {

@@ -64,9 +64,6 @@ func (c *cursor) next(depth int) bool {
 	data, first, before := c.data, c.keyEnd == 0, byte(',')
 	if first {
 		before = '{'
-		if depth > maxDepth {
-			return c.fail(syntaxErrorf(c.pos, "nested deeper than %d", maxDepth))
-		}
 	}
 	switch at := c.peek(c.pos); {
 	case at == '}' && !first:
@@ -139,11 +136,17 @@ func skipValue(data []byte, i, depth int) (int, error) {
 	if i >= len(data) {
 		return 0, unexpected(data, i, "a value")
 	}
+	if depth > maxDepth {
+		return 0, syntaxErrorf(i, "nested deeper than %d", maxDepth)
+	}
 	switch b := data[i]; {
 	case b == '"':
 		end, _, err := skipString(data, i)
 		return end, err
 	case b == '{':
+		if end, ok := skipTarget(data, i); ok && depth+2 <= maxDepth {
+			return end, nil
+		}
 		c := cursor{data: data, pos: i}
 		for c.next(depth) {
 		}
@@ -161,10 +164,29 @@ func skipValue(data []byte, i, depth int) (int, error) {
 	return 0, unexpected(data, i, "a value")
 }
 
-func skipArray(data []byte, i, depth int) (int, error) {
-	if depth > maxDepth {
-		return 0, syntaxErrorf(i, "nested deeper than %d", maxDepth)
+// skipTarget is skipValue for a target that has what nearly all have, a SHA-256 and a
+// length, and takes half the time, which is a twentieth of what an upload costs. Its
+// false says nothing of others.
+func skipTarget(data []byte, i int) (end int, ok bool) {
+	const before, digest, between = `{"hashes":{"sha256":"`, 64, `"},"length":`
+	rest := data[i:]
+	const number = len(before) + digest + len(between)
+	if len(rest) <= number || string(rest[:len(before)]) != before || string(rest[number-len(between):number]) != between {
+		return 0, false
 	}
+	for n := len(before); n < len(before)+digest; n += 8 {
+		if quotes(binary.LittleEndian.Uint64(rest[n:])) != 0 {
+			return 0, false
+		}
+	}
+	if !isDigit(rest[number]) {
+		return 0, false
+	}
+	end, err := skipNumber(data, i+number)
+	return end + 1, err == nil && end < len(data) && data[end] == '}'
+}
+
+func skipArray(data []byte, i, depth int) (int, error) {
 	if i++; i < len(data) && data[i] == ']' {
 		return i + 1, nil
 	}
