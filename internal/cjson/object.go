@@ -113,6 +113,7 @@ func checkEdits(edits []Edit) error {
 type splicer struct {
 	object []byte
 	index  Index
+	stride int // members between the last two edits
 
 	dst   []byte
 	start int
@@ -122,15 +123,16 @@ type splicer struct {
 // search returns the first member from the one given on whose key isn't before key,
 // in canonical form and quotes, and whether it is key.
 func (s *splicer) search(from int, key []byte) (int, bool) {
-	// Edits come in order and often close together: the steps get larger from
-	// where the last one was.
-	low, high := from, from
-	for step := 1; high < len(s.index) && compareQuoted(s.object[s.index[high]:], key) < 0; step *= 2 {
+	// Edits come in order, and often as far apart as the last two: the steps get
+	// larger from there.
+	low, high := from, min(from+s.stride, len(s.index))
+	for step := 1 + s.stride; high < len(s.index) && compareQuoted(s.object[s.index[high]:], key) < 0; step *= 2 {
 		low, high = high+1, min(high+step, len(s.index))
 	}
 	at, found := slices.BinarySearchFunc(s.index[low:min(high+1, len(s.index))], key, func(offset uint32, key []byte) int {
 		return compareQuoted(s.object[offset:], key)
 	})
+	s.stride = low + at - from
 	return low + at, found
 }
 
