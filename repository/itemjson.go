@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/bindery-tuf/bindery/internal/jsontext"
 	"github.com/bindery-tuf/bindery/roles"
 )
 
@@ -24,11 +25,9 @@ func (it Item) MarshalJSON() ([]byte, error) {
 }
 
 func (it Item) appendJSON(dst []byte) ([]byte, error) {
-	dst, err := appendText(append(dst, `{"id":`...), it.ID)
+	dst = jsontext.AppendString(append(dst, `{"id":`...), it.ID)
+	dst, err := it.appendChanges(append(dst, ','))
 	if err != nil {
-		return nil, err
-	}
-	if dst, err = it.appendChanges(append(dst, ',')); err != nil {
 		return nil, err
 	}
 	if dst, err = it.Accepted.AppendText(append(dst, `"accepted":"`...)); err != nil {
@@ -54,9 +53,7 @@ func (it Item) appendChanges(dst []byte) ([]byte, error) {
 		dst = append(dst, `],`...)
 	}
 	for i, path := range it.Remove {
-		if dst, err = appendText(append(dst, separator(i, `"remove":[`)...), path); err != nil {
-			return nil, err
-		}
+		dst = jsontext.AppendString(append(dst, separator(i, `"remove":[`)...), path)
 	}
 	if len(it.Remove) > 0 {
 		dst = append(dst, `],`...)
@@ -73,14 +70,9 @@ func separator(i int, first string) string {
 }
 
 func appendTarget(dst []byte, t roles.Target) ([]byte, error) {
-	dst, err := appendText(append(dst, `{"path":`...), t.Path)
-	if err != nil {
-		return nil, err
-	}
+	dst = jsontext.AppendString(append(dst, `{"path":`...), t.Path)
 	dst = strconv.AppendInt(append(dst, `,"length":`...), t.Length, 10)
-	if dst, err = appendHashes(append(dst, `,"hashes":`...), t.Hashes); err != nil {
-		return nil, err
-	}
+	dst = appendHashes(append(dst, `,"hashes":`...), t.Hashes)
 	if len(t.Custom) > 0 {
 		custom, err := json.Marshal(t.Custom)
 		if err != nil {
@@ -91,34 +83,16 @@ func appendTarget(dst []byte, t roles.Target) ([]byte, error) {
 	return append(dst, '}'), nil
 }
 
-func appendHashes(dst []byte, hashes map[string]string) ([]byte, error) {
+func appendHashes(dst []byte, hashes map[string]string) []byte {
 	if hashes == nil {
-		return append(dst, "null"...), nil
+		return append(dst, "null"...)
 	}
 	dst = append(dst, '{')
-	var err error
 	names := slices.AppendSeq(make([]string, 0, 4), maps.Keys(hashes))
 	slices.Sort(names)
 	for i, name := range names {
-		if dst, err = appendText(append(dst, separator(i, "")...), name); err != nil {
-			return nil, err
-		}
-		if dst, err = appendText(append(dst, ':'), hashes[name]); err != nil {
-			return nil, err
-		}
+		dst = jsontext.AppendString(append(dst, separator(i, "")...), name)
+		dst = jsontext.AppendString(append(dst, ':'), hashes[name])
 	}
-	return append(dst, '}'), nil
-}
-
-// appendText appends a string. Nearly all are ASCII that needs no escape.
-func appendText(dst []byte, s string) ([]byte, error) {
-	for i := range len(s) {
-		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
-			quoted, err := json.Marshal(s)
-			return append(dst, quoted...), err
-		}
-	}
-	dst = append(dst, '"')
-	dst = append(dst, s...)
-	return append(dst, '"'), nil
+	return append(dst, '}')
 }

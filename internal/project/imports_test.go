@@ -21,7 +21,7 @@ const module = "github.com/bindery-tuf/bindery"
 // exception; one that must be is given a layer of its own. The first entry that
 // matches decides.
 var layers = [][]string{
-	{"internal/cjson", "internal/schema", "internal/disk"},
+	{"internal/cjson", "internal/jsontext", "internal/schema", "internal/disk"},
 	{"internal/crashfs"},
 	{"keys"},
 	{"keys/internal/..."}, // what some of those share

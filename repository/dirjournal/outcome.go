@@ -2,9 +2,9 @@ package dirjournal
 
 import (
 	"bytes"
-	"encoding/json"
 	"strconv"
 
+	"github.com/bindery-tuf/bindery/internal/jsontext"
 	"github.com/bindery-tuf/bindery/repository"
 )
 
@@ -21,33 +21,21 @@ type outcome struct {
 	repository.Outcome
 }
 
-func (o outcome) appendJSON(dst []byte) ([]byte, error) {
-	if o.Reason != "" || !plain(o.ID) || !plain(o.Digest) || !plain(string(o.State)) {
-		data, err := json.Marshal(o)
-		return append(dst, data...), err
-	}
-	dst = append(append(dst, `{"id":"`...), o.ID...)
-	dst = append(append(dst, `","digest":"`...), o.Digest...)
-	dst = strconv.AppendInt(append(dst, `","sealed":`...), o.Sealed, 10)
+func (o outcome) appendJSON(dst []byte) []byte {
+	dst = jsontext.AppendString(append(dst, `{"id":`...), o.ID)
+	dst = jsontext.AppendString(append(dst, `,"digest":`...), o.Digest)
+	dst = strconv.AppendInt(append(dst, `,"sealed":`...), o.Sealed, 10)
 	if o.Committed {
 		dst = append(dst, `,"committed":true`...)
 	}
-	dst = append(append(dst, `,"state":"`...), o.State...)
-	dst = append(dst, '"')
+	dst = jsontext.AppendString(append(dst, `,"state":`...), string(o.State))
 	if o.Generation != 0 {
 		dst = strconv.AppendInt(append(dst, `,"generation":`...), o.Generation, 10)
 	}
-	return append(dst, '}'), nil
-}
-
-// plain tells whether s stands in JSON as it is.
-func plain(s string) bool {
-	for i := range len(s) {
-		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
-			return false
-		}
+	if o.Reason != "" {
+		dst = jsontext.AppendString(append(dst, `,"reason":`...), o.Reason)
 	}
-	return true
+	return append(dst, '}')
 }
 
 func decodeOutcome(line []byte) (outcome, error) {
@@ -67,7 +55,7 @@ func decodeOutcome(line []byte) (outcome, error) {
 	o.Sealed, _ = strconv.ParseInt(string(sealed), 10, 64)
 	o.Generation, _ = strconv.ParseInt(string(generation), 10, 64)
 	var room [256]byte
-	if again, err := o.appendJSON(room[:0]); err == nil && bytes.Equal(again, line) {
+	if bytes.Equal(o.appendJSON(room[:0]), line) {
 		return o, nil
 	}
 	return decode[outcome](line)

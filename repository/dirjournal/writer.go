@@ -142,15 +142,11 @@ func (j *Journal) serve(g group) error {
 	j.payload = j.payload[:0]
 	checkpoint := g.last != nil && g.last.checkpoint
 	if checkpoint {
-		var err error
 		// Without the lock: only this goroutine changes what is dumped, and callers
 		// must not wait for so much JSON.
-		j.payload, err = j.queue.dump(j.payload)
-		if err == nil && len(j.payload)+len(g.last.lines) > maxPayload {
-			err = fmt.Errorf("a checkpoint with the queue would be of %d bytes: at most %d", len(j.payload), maxPayload)
-		}
-		if err != nil {
-			return err
+		j.payload = j.queue.dump(j.payload)
+		if len(j.payload)+len(g.last.lines) > maxPayload {
+			return fmt.Errorf("a checkpoint with the queue would be of %d bytes: at most %d", len(j.payload), maxPayload)
 		}
 	}
 	for _, e := range g.fresh {
