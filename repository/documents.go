@@ -204,7 +204,10 @@ func signerFor(role string, s keys.Signer, auth roles.Authority, version int64) 
 		return nil, fmt.Errorf("%s: its threshold is %d: online roles are signed by one key", role, auth.Threshold)
 	}
 	for _, k := range auth.Keys {
-		if k.Same(s.Public()) {
+		switch {
+		case k.ID() == s.Public().ID() && k.Same(s.Public()):
+			return s, nil // as it is: keys.SignVerified knows it
+		case k.Same(s.Public()):
 			return renamedSigner{s, k}, nil
 		}
 	}
