@@ -22,6 +22,7 @@ func TestAuditOfABurntGeneration(t *testing.T) {
 		p := fresh()
 		require.NoError(t, p.repo.Close())
 		p.env.cfg.CheckpointBytes = 0 // what came before a checkpoint isn't known
+		p.env.cfg.Workers = 1         // one file after the other, the snapshot last
 		p.open()
 		failed := false
 		p.inject.Plan(func(c faulty.Call) faulty.Fault {

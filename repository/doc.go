@@ -10,7 +10,7 @@
 //
 //	queue    Submit puts an item into the journal: it is accepted.
 //	intent   journal: names with version N may appear in the store.
-//	write    store: N.BIN.json for each bin changed or renewed, then N.snapshot.json.
+//	write    store: N.BIN.json for each bin changed or renewed, and N.snapshot.json.
 //	seal     journal: N will be published; the changes of the table of bins, the
 //	         outcome of each item, the exact bytes of the timestamp.
 //	commit   store: timestamp.json is swapped from the old bytes to the new;

@@ -182,15 +182,20 @@ func (p *publisher) build(ctx context.Context, gen int64, now time.Time, bins []
 			return nil
 		})
 	}
+	g.Go(func() error { // beside the last bins: only the timestamp makes clients look at it
+		if gctx.Err() != nil {
+			return gctx.Err()
+		}
+		name := versioned(gen, metadata.SNAPSHOT)
+		if err := p.cfg.Store.Create(gctx, name, snapshotFile); err != nil {
+			return conflictIsFatal(fmt.Errorf("write %s: %w", name, err))
+		}
+		return nil
+	})
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
 	slices.SortFunc(out.Bins, func(a, b binChange) int { return a.Index - b.Index })
-
-	name := versioned(gen, metadata.SNAPSHOT)
-	if err := p.cfg.Store.Create(ctx, name, snapshotFile); err != nil {
-		return nil, conflictIsFatal(fmt.Errorf("write %s: %w", name, err))
-	}
 	meta := timestamp.Signed().Meta[metadata.SNAPSHOT+".json"]
 	out.Snapshot = blob{meta.Hashes["sha256"].String(), meta.Length}
 	out.Timestamp, p.next = timestamp.Bytes(), snapshot

@@ -136,7 +136,8 @@ func TestRestoreStoreInACompromise(t *testing.T) {
 				writes = append(writes, c.Name)
 			}
 		}
-		require.Equal(t, []string{"4.snapshot.json", "2.root.json", "timestamp.json"}, writes[len(writes)-3:])
+		require.Equal(t, []string{"2.root.json", "timestamp.json"}, writes[len(writes)-2:])
+		require.Contains(t, writes, "4.snapshot.json")
 		e.publish(file("goes on", "1"))
 	})
 }
@@ -175,7 +176,7 @@ func TestRestorationsReserveTheirGeneration(t *testing.T) {
 		status, err := e.repo.Status(t.Context())
 		require.NoError(t, err)
 		require.EqualValues(t, 4, status.Generation)
-		require.Empty(t, e.store.History("3.snapshot.json"))
+		require.Empty(t, e.store.History("3.bins-0.json"))
 		e.close()
 
 		require.NoError(t, e.store.Delete(t.Context(), "timestamp.json"))

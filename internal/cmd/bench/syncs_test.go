@@ -43,7 +43,8 @@ func (f syncedFile) Sync() error {
 
 // An upload that is published alone takes ten syncs: the journal's four frames (item,
 // intent, seal, commit), and the file and the directory of the bin, of the snapshot
-// and of the timestamp.
+// and of the timestamp. Bin and snapshot are written at the same time, and may share
+// that of the directory.
 func TestSyncsOfAGeneration(t *testing.T) {
 	s, err := newSite(t.TempDir(), 4)
 	require.NoError(t, err)
@@ -64,7 +65,7 @@ func TestSyncsOfAGeneration(t *testing.T) {
 		require.NoError(t, err)
 		_, err = receipt.Wait(t.Context())
 		require.NoError(t, err)
-		require.EqualValues(t, 6, inStore.n.Load()-ofStore)
+		require.Contains(t, []int64{5, 6}, inStore.n.Load()-ofStore)
 		require.EqualValues(t, 4, inJournal.n.Load()-ofJournal)
 	}
 	require.NoError(t, r.Close())
