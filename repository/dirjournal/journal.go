@@ -43,7 +43,8 @@ type Journal struct {
 	// The writer's own.
 	next    uint64 // sequence number of the next frame
 	segment *segmentFile
-	payload []byte // reused
+	payload []byte     // reused
+	opened  *recordLog // what Open has read, for the first Load; nil afterwards
 }
 
 // Enqueue implements repository.Journal. Concurrent calls share a sync. If ctx

@@ -39,8 +39,9 @@ func (l *leader) leads() error {
 	return nil
 }
 
-// Load implements repository.Leader. It reads what was written since the newest
-// checkpoint; nobody else can write meanwhile.
+// Load implements repository.Leader. At first it returns what Open has read. Later, for
+// another leader, it reads what was written since the newest checkpoint; nobody else can
+// write meanwhile.
 func (l *leader) Load(ctx context.Context) (repository.Log, error) {
 	log := repository.Log{Epoch: l.epoch}
 	err := l.journal.submit(ctx, &request{done: make(chan error, 1), do: func() error {
@@ -68,31 +69,38 @@ func (l *leader) Load(ctx context.Context) (repository.Log, error) {
 	return log, nil
 }
 
-// records reads the newest checkpoint record and those after it, or all.
+// records returns the newest checkpoint record and those after it, or all. At first
+// they are those that were read when the journal was opened: nobody can have appended
+// one before the first Load. Later they are read again.
 func (j *Journal) records() ([]repository.Record, error) {
+	if log := j.opened; log != nil {
+		j.opened = nil
+		return log.records, nil
+	}
 	l, err := list(j.fsys, j.dir)
 	if err != nil {
 		return nil, err
 	}
 	var log recordLog
-	_, err = replay(j.fsys, j.dir, l.segments, log.read)
+	_, err = replay(j.fsys, j.dir, l.segments, func(kind byte, data []byte) error {
+		if kind != recordLine {
+			return nil
+		}
+		r, err := decode[repository.Record](data)
+		log.add(r)
+		return err
+	})
 	return log.records, err
 }
 
 // recordLog is the newest checkpoint record and those after it, or all.
 type recordLog struct{ records []repository.Record }
 
-// read takes in one line of the log.
-func (l *recordLog) read(kind byte, data []byte) error {
-	if kind != recordLine {
-		return nil
-	}
-	r, err := decode[repository.Record](data)
+func (l *recordLog) add(r repository.Record) {
 	if r.Kind == repository.KindCheckpoint {
-		l.records = l.records[:0]
+		l.records = nil
 	}
 	l.records = append(l.records, r)
-	return err
 }
 
 // Await implements repository.Leader.

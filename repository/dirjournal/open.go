@@ -179,11 +179,13 @@ func openLocked(fsys disk.FS, dir string, lim limits, lock io.Closer, created bo
 	if len(l.segments) == 0 {
 		return nil, errNoJournal
 	}
-	q := newQueue(lim.remember)
+	q, log := newQueue(lim.remember), &recordLog{}
+	q.log = log
 	e, err := replay(fsys, dir, l.segments, q.read)
 	if err != nil {
 		return nil, err
 	}
+	q.log = nil
 	if l.tmp {
 		if err := fsys.Remove(filepath.Join(dir, tmpName)); err != nil {
 			return nil, err
@@ -206,7 +208,7 @@ func openLocked(fsys disk.FS, dir string, lim limits, lock io.Closer, created bo
 		return nil, err
 	}
 	j := &Journal{
-		fsys: fsys, dir: dir, limits: lim, queue: q, epoch: e.epoch, next: e.next, segment: s,
+		fsys: fsys, dir: dir, limits: lim, queue: q, epoch: e.epoch, next: e.next, segment: s, opened: log,
 		wake: make(chan struct{}, 1), changed: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	j.release = sync.OnceValue(func() error { return errors.Join(j.segment.file.Close(), lock.Close()) })

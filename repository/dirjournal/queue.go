@@ -16,6 +16,8 @@ type queue struct {
 	sealed   []*entry // decided by a seal and not committed
 	final    []*entry // oldest first, at most remember
 	remember int
+
+	log *recordLog // where the records that are read are kept, or nil
 }
 
 func newQueue(remember int) *queue { return &queue{known: map[string]*entry{}, remember: remember} }
@@ -135,6 +137,9 @@ func (q *queue) read(kind byte, data []byte) error {
 			return fmt.Errorf("record: %w", err)
 		}
 		q.apply(r)
+		if q.log != nil {
+			q.log.add(r)
+		}
 	case outcomeLine:
 		o, err := decodeOutcome(data)
 		if err != nil {

@@ -68,14 +68,9 @@ func (r *Reader) segments() ([]uint64, error) {
 }
 
 func (r *Reader) read(segments []uint64) (repository.Log, repository.QueueStats, error) {
-	q := newQueue(Remembered)
-	var log recordLog
-	e, err := replay(r.fsys, r.dir, segments, func(kind byte, data []byte) error {
-		if err := log.read(kind, data); err != nil {
-			return err
-		}
-		return q.read(kind, data)
-	})
+	q, log := newQueue(Remembered), &recordLog{}
+	q.log = log
+	e, err := replay(r.fsys, r.dir, segments, q.read)
 	return repository.Log{Epoch: e.epoch, Records: log.records}, q.stats(), err
 }
 
