@@ -1,9 +1,11 @@
 package repository
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"io"
 	"net/url"
 	"strings"
 	"testing"
@@ -32,6 +34,46 @@ func sameJSON(t *testing.T, it Item) {
 	again, err := json.Marshal(it)
 	require.NoError(t, err)
 	require.Equal(t, string(want), string(again))
+	sameItem(t, got)
+}
+
+// sameItem requires that ParseItem reads what package encoding/json reads, if that is
+// strict, or that both have an error.
+func sameItem(t *testing.T, data []byte) {
+	t.Helper()
+	var want byReflection
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	err := d.Decode(&want)
+	_, end := d.Token()
+	got, gotErr := ParseItem(data)
+	require.Equal(t, err == nil && end == io.EOF, gotErr == nil, "%v", gotErr)
+	if gotErr == nil {
+		require.Equal(t, Item(want), got)
+	}
+}
+
+func FuzzParseItem(f *testing.F) {
+	for _, it := range []Item{
+		{ID: "id", Remove: []string{"a", "b"}},
+		{ID: "id", Add: []roles.Target{target("a", 1)}, Accepted: time.Unix(1e9, 0).UTC()},
+		{ID: "id", Add: []roles.Target{target("a", 1), target("b", 2)}, Remove: []string{"c"}, Accepted: time.Unix(1e9, 5e6).UTC()},
+	} {
+		data, err := it.MarshalJSON()
+		require.NoError(f, err)
+		f.Add(data)
+		f.Add(append(data, ' '))
+		f.Add(append(data, data...))
+	}
+	for _, text := range []string{
+		`{"id":"a","more":1}`, `{"accepted":"0001-01-01T00:00:00Z","id":"a"}`, `{"id":"a","add":[],"accepted":"0001-01-01T00:00:00Z"}`,
+		`{"id":"a","add":[{"path":"p","length":01,"hashes":{"a":"b","a":"c"}}],"accepted":"0001-01-01T00:00:00Z"}`,
+		`{"id":"a","add":[{"path":"p","length":1,"hashes":{"a":"b",}}],"accepted":"0001-01-01T00:00:00Z"}`,
+		`{"id":"a","remove":["x",],"accepted":"0001-01-01T00:00:00+01:00"}`,
+	} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) { sameItem(t, data) })
 }
 
 func TestItemJSON(t *testing.T) {

@@ -57,7 +57,7 @@ func (j *Journal) history(ctx context.Context, segments []uint64, yield func(rep
 		var e repository.Entry
 		switch kind {
 		case itemLine:
-			it, err := decode[repository.Item](data)
+			it, err := repository.ParseItem(data)
 			if err != nil || pending[it.ID] {
 				return err
 			}

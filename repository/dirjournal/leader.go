@@ -141,7 +141,7 @@ func (l *leader) Pending(ctx context.Context, max int) ([]repository.Item, error
 	}
 	items := make([]repository.Item, len(data))
 	for i := range data {
-		it, err := decode[repository.Item](data[i])
+		it, err := repository.ParseItem(data[i])
 		if err != nil {
 			return nil, fmt.Errorf("pending: %w", err)
 		}

@@ -116,7 +116,7 @@ func (q *queue) settle(e *entry) {
 func (q *queue) read(kind byte, data []byte) error {
 	switch kind {
 	case itemLine:
-		it, err := decode[repository.Item](data)
+		it, err := repository.ParseItem(data)
 		if err != nil {
 			return fmt.Errorf("item: %w", err)
 		}
