@@ -26,9 +26,12 @@ type Config struct {
 	// MaxDelay is how long an item waits for others to share its generation.
 	// Zero: 1 second. Negative: not at all.
 	MaxDelay time.Duration
-	// MaxPending is how many items may wait in the queue; beyond it Submit
-	// refuses with ErrBusy. Zero: 100,000.
-	MaxPending int
+	// MaxPending is how many items may wait in the queue, and MaxPendingBytes how many
+	// bytes of their JSON; beyond either Submit refuses with ErrBusy. A journal may hold
+	// all that waits in memory, and a generation holds what it publishes once more. Zero:
+	// 100,000 items and 256 MiB.
+	MaxPending      int
+	MaxPendingBytes int64
 	// MaxRenew is how many bins one generation renews at most, the most urgent
 	// first. Zero: 1,024.
 	MaxRenew int
@@ -42,7 +45,8 @@ type Config struct {
 	// checkpoints, items included, but at least four times the table of bins (150
 	// bytes for each). Open reads about as much, and the checkpoint: that table, what
 	// is queued, and what the journal remembers of items (a dirjournal 18 MB, of the
-	// newest 100,000). Zero: 16 MiB.
+	// newest 100,000). While a dirjournal writes a checkpoint, which takes a tenth of a
+	// second, calls of Submit wait. Zero: 16 MiB.
 	CheckpointBytes int
 	// CacheBytes is how many bytes of bins are kept in memory. Zero: 64 MiB.
 	// Negative: none.
@@ -117,6 +121,12 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.MaxDelay == 0 {
 		c.MaxDelay = time.Second
+	}
+	if c.MaxPendingBytes < 0 {
+		return c, fmt.Errorf("config: MaxPendingBytes is %d", c.MaxPendingBytes)
+	}
+	if c.MaxPendingBytes == 0 {
+		c.MaxPendingBytes = 256 << 20
 	}
 	if c.CacheBytes == 0 {
 		c.CacheBytes = 64 << 20

@@ -99,6 +99,7 @@ type Log struct {
 // QueueStats describes the queue.
 type QueueStats struct {
 	Pending int       // items that are accepted and have no outcome yet
+	Bytes   int64     // of their JSON
 	Oldest  time.Time // when the oldest of them was accepted; zero if none
 }
 

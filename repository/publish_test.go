@@ -157,6 +157,25 @@ func TestMaxPending(t *testing.T) {
 	})
 }
 
+// What waits is bounded in bytes too: the item that reaches the bound is the last one.
+func TestMaxPendingBytes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEnv(t, 4, delegation.Succinct)
+		e.cfg.MaxPendingBytes = 1000
+		e.create()
+		it := repository.Item{ID: "large", Add: files("x", 20)}
+		last := e.submit(it)
+		_, err := e.repo.Add(t.Context(), file("c", "1"))
+		require.ErrorIs(t, err, repository.ErrBusy)
+		require.ErrorContains(t, err, "1 items of 2")
+		e.submit(it) // it has its place already
+		e.run(func() { e.wait(last, repository.Published) })
+		e.publish(file("c", "1"))
+		e.check()
+		e.close()
+	})
+}
+
 func TestRetryWithTheSameID(t *testing.T) {
 	inBubble(t, 4, delegation.Succinct, func(t *testing.T, e *env) {
 		it := repository.Item{ID: "upload-17", Add: []roles.Target{file("a", "1")}}

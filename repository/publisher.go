@@ -116,19 +116,19 @@ func (p *publisher) finish(ctx context.Context) error {
 	return nil
 }
 
+// binRecord is about how many bytes a checkpoint takes for each bin.
+const binRecord = 150
+
 // checkpoint lets a later Open read little, once much was logged.
 func (p *publisher) checkpoint(ctx context.Context) error {
-	if p.logged < p.cfg.CheckpointBytes || p.state.sealed != nil || len(p.state.unwritten) > 0 {
+	// A large table is written more rarely. (What the journal adds to it is its own
+	// to bound; beside the bins that were written meanwhile, all of it is little.)
+	if p.logged < max(p.cfg.CheckpointBytes, 4*binRecord*len(p.state.bins)) || p.state.sealed != nil || len(p.state.unwritten) > 0 {
 		return nil
 	}
 	rec, err := p.state.checkpoint()
 	if err != nil {
 		return fatal(err)
-	}
-	// A large table is written more rarely. (What the journal adds to it is its own
-	// to bound; beside the bins that were written meanwhile, all of it is little.)
-	if p.logged < 4*len(rec.Body) {
-		return nil
 	}
 	if err := p.append(ctx, rec); err != nil {
 		return fmt.Errorf("checkpoint: %w", err)

@@ -14,7 +14,8 @@ import (
 )
 
 var (
-	// ErrBusy is wrapped by Submit when Config.MaxPending items wait already.
+	// ErrBusy is wrapped by Submit when as many items wait already as
+	// Config.MaxPending and MaxPendingBytes allow.
 	ErrBusy = errors.New("the queue is full")
 
 	// ErrSetAside is wrapped by Receipt.Wait for an item that can't be published.
@@ -131,11 +132,11 @@ func (r *Repository) enter(ctx context.Context, id string) error {
 	entering := r.entering
 	r.mu.Unlock()
 	stats, err := r.cfg.Journal.Stats(ctx)
-	if err == nil && stats.Pending+entering > r.cfg.MaxPending {
+	if err == nil && (stats.Pending+entering > r.cfg.MaxPending || stats.Bytes >= r.cfg.MaxPendingBytes) {
 		if _, known := r.cfg.Journal.Outcome(ctx, id); known == nil {
 			return nil
 		}
-		err = fmt.Errorf("%w: %d items are pending", ErrBusy, stats.Pending)
+		err = fmt.Errorf("%w: %d items of %d bytes are pending", ErrBusy, stats.Pending, stats.Bytes)
 	}
 	if err != nil {
 		r.left()

@@ -13,6 +13,7 @@ import (
 type queue struct {
 	known    map[string]*entry
 	pending  []*entry // oldest first
+	bytes    int64    // of their data
 	sealed   []*entry // decided by a seal and not committed
 	final    []*entry // oldest first, at most remember
 	remember int
@@ -47,12 +48,13 @@ func (q *queue) admit(fresh, items []*entry) ([]*entry, error) {
 func (q *queue) push(fresh []*entry) {
 	for _, e := range fresh {
 		e.durable = true
+		q.bytes += int64(len(e.data))
 	}
 	q.pending = append(q.pending, fresh...)
 }
 
 func (q *queue) stats() repository.QueueStats {
-	s := repository.QueueStats{Pending: len(q.pending)}
+	s := repository.QueueStats{Pending: len(q.pending), Bytes: q.bytes}
 	if s.Pending > 0 {
 		s.Oldest = q.pending[0].accepted
 	}
@@ -85,6 +87,7 @@ func (q *queue) apply(r repository.Record) {
 				continue
 			}
 			if e.data != nil {
+				q.bytes -= int64(len(e.data))
 				e.data = nil
 				q.sealed = append(q.sealed, e)
 			}
@@ -166,11 +169,7 @@ const usualOutcome = 224
 
 // dump appends lines that, read into an empty queue, make it equal to q.
 func (q *queue) dump(b []byte) []byte {
-	size := 0
-	for _, e := range q.pending {
-		size += len("i \n") + len(e.data)
-	}
-	b = slices.Grow(b, size+usualOutcome*(len(q.final)+len(q.sealed)))
+	b = slices.Grow(b, int(q.bytes)+len("i \n")*len(q.pending)+usualOutcome*(len(q.final)+len(q.sealed)))
 	for _, entries := range [][]*entry{q.final, q.sealed} {
 		for _, e := range entries {
 			b = append(b, outcomeLine, ' ')

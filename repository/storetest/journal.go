@@ -132,6 +132,13 @@ func (b *bench) requirePending(want ...repository.Item) {
 	stats, err := b.journal().Stats(b.Context())
 	require.NoError(b, err)
 	require.Equal(b, len(want), stats.Pending)
+	size := 0
+	for _, it := range want {
+		data, err := it.MarshalJSON()
+		require.NoError(b, err)
+		size += len(data)
+	}
+	require.EqualValues(b, size, stats.Bytes)
 	if len(want) == 0 {
 		require.True(b, stats.Oldest.IsZero())
 	} else {

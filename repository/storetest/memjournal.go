@@ -28,6 +28,7 @@ type ledger struct {
 	changed chan struct{} // closed and replaced whenever an Await may be over
 	known   map[string]*memItem
 	pending []*memItem // oldest first
+	bytes   int64      // of their data
 	sealed  []*memItem // decided by a seal that isn't committed yet
 	records [][]byte   // JSON
 	history []memEntry
@@ -73,7 +74,7 @@ func (j *MemJournal) Clone() *MemJournal {
 		}
 		return out
 	}
-	c.pending, c.sealed = of(j.pending), of(j.sealed)
+	c.pending, c.bytes, c.sealed = of(j.pending), j.bytes, of(j.sealed)
 	return &MemJournal{ledger: c}
 }
 
@@ -133,6 +134,7 @@ func (j *MemJournal) Enqueue(ctx context.Context, items ...repository.Item) erro
 		if j.known[it.item.ID] == nil {
 			j.known[it.item.ID] = it
 			j.pending = append(j.pending, it)
+			j.bytes += int64(len(it.data))
 			j.history = append(j.history, memEntry{item: it.data})
 		}
 	}
@@ -206,7 +208,12 @@ func (l *ledger) take(r repository.Record) {
 				continue // committed by a record of the same call
 			}
 			it.decided, it.sealed = o.Outcome, r.Generation
-			l.pending = slices.DeleteFunc(l.pending, func(p *memItem) bool { return p == it })
+			l.pending = slices.DeleteFunc(l.pending, func(p *memItem) bool {
+				if p == it {
+					l.bytes -= int64(len(it.data))
+				}
+				return p == it
+			})
 			l.sealed = append(l.sealed, it)
 		}
 	case repository.KindCommit:

@@ -37,7 +37,7 @@ func (l *ledger) log() (repository.Log, error) {
 }
 
 func (l *ledger) stats() repository.QueueStats {
-	s := repository.QueueStats{Pending: len(l.pending)}
+	s := repository.QueueStats{Pending: len(l.pending), Bytes: l.bytes}
 	if s.Pending > 0 {
 		s.Oldest = l.pending[0].item.Accepted
 	}
