@@ -4,64 +4,29 @@ import (
 	"context"
 	"os"
 	"path/filepath"
-	"runtime"
 
 	"golang.org/x/sync/errgroup"
 )
 
-// writers is how many goroutines write the files of a limit: more gain nothing.
+// writers is how many goroutines read, compute and write the files of a limit: more gain
+// nothing.
 const writers = 64
 
 // writeFiles writes n new files below dir, each durably, and then makes their names
-// durable. What is in file i is computed on all processors while others are written.
+// durable. What is in a file is computed on all processors while others are written.
 func writeFiles(ctx context.Context, dir string, n int, file func(i int) (name string, data []byte, err error)) error {
-	type made struct {
-		name string
-		data []byte
-	}
-	ready := make(chan made)
-	next := make(chan int)
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error {
-		defer close(next)
-		for i := range n {
-			select {
-			case next <- i:
-			case <-ctx.Done():
+	g.SetLimit(writers)
+	for i := range n {
+		g.Go(func() error {
+			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-		}
-		return nil
-	})
-	compute, cctx := errgroup.WithContext(ctx)
-	for range runtime.GOMAXPROCS(0) {
-		compute.Go(func() error {
-			for i := range next {
-				name, data, err := file(i)
-				if err != nil {
-					return err
-				}
-				select {
-				case ready <- made{name, data}:
-				case <-cctx.Done():
-					return cctx.Err()
-				}
+			name, data, err := file(i)
+			if err != nil {
+				return err
 			}
-			return nil
-		})
-	}
-	g.Go(func() error {
-		defer close(ready)
-		return compute.Wait()
-	})
-	for range writers {
-		g.Go(func() error {
-			for m := range ready {
-				if err := writeFile(filepath.Join(dir, m.name), m.data); err != nil {
-					return err
-				}
-			}
-			return nil
+			return writeFile(filepath.Join(dir, name), data)
 		})
 	}
 	if err := g.Wait(); err != nil {

@@ -3,10 +3,13 @@ package main
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"github.com/bindery-tuf/bindery/roles"
 )
 
 // limits are what every generation of a site has beside its bins.
@@ -14,14 +17,14 @@ type limits struct{ snapshot, timestamp []byte }
 
 // limits reads them as they are now.
 func (s *site) limits() (l limits, err error) {
-	names, err := filepath.Glob(filepath.Join(s.metadata(), "*.snapshot.json"))
-	if err != nil || len(names) == 0 {
-		return l, errors.Join(err, errors.New("there is no snapshot"))
-	}
-	if l.snapshot, err = os.ReadFile(names[len(names)-1]); err != nil {
+	if l.timestamp, err = os.ReadFile(filepath.Join(s.metadata(), "timestamp.json")); err != nil {
 		return l, err
 	}
-	l.timestamp, err = os.ReadFile(filepath.Join(s.metadata(), "timestamp.json"))
+	timestamp, err := roles.Parse[metadata.TimestampType](l.timestamp)
+	if err != nil {
+		return l, err
+	}
+	l.snapshot, err = os.ReadFile(filepath.Join(s.metadata(), fmt.Sprintf("%d.snapshot.json", timestamp.Version())))
 	return l, err
 }
 

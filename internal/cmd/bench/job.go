@@ -52,7 +52,6 @@ type side func(ctx context.Context) (time.Duration, error)
 // sides are those that do one job. All but bindery and limit may be nil.
 type sides struct {
 	bindery, gotuf, python, limit side
-	close                         func() error
 }
 
 // result is what was measured. Times are nanoseconds.
@@ -73,11 +72,6 @@ func measure(ctx context.Context, e *env, j job, runs, cpus int) (result, error)
 		runs = j.runs
 	}
 	r, err := s.measure(ctx, runs)
-	if s.close != nil {
-		if cerr := s.close(); err == nil {
-			err = cerr
-		}
-	}
 	r.cpus = cpus
 	return r, err
 }

@@ -12,7 +12,8 @@ import (
 )
 
 // openTail is how many generations of publish-1000 are in the journal behind its
-// newest checkpoint: some 8 MB, about half of what goes in before the next one.
+// newest checkpoint: most of what goes in before the next one, by the default of
+// Config.CheckpointBytes.
 const openTail = 12
 
 // openSides opens a large repository.

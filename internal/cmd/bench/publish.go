@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -74,7 +75,9 @@ func publishSides(n int) func(ctx context.Context, e *env) (*sides, error) {
 // uploads returns targets that were never added.
 func (s *site) uploads(n int) []roles.Target {
 	s.serial++
-	rng := rand.NewChaCha8([32]byte{0: 'u', 1: s.serial})
+	seed := [32]byte{'u'}
+	binary.BigEndian.PutUint32(seed[1:], s.serial)
+	rng := rand.NewChaCha8(seed)
 	targets := make([]roles.Target, n)
 	for i := range targets {
 		targets[i] = makeTarget(rng)

@@ -33,7 +33,7 @@ type site struct {
 	bins, online key
 	docs         repository.Documents
 	now          time.Time // stands still: no bin is due by chance
-	serial       byte      // of the targets added so far
+	serial       uint32    // of the targets added so far
 }
 
 // newSite makes keys and offline documents; nothing is on disk.
