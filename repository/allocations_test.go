@@ -9,10 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/bindery-tuf/bindery/delegation"
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/repository/storetest"
-	"github.com/bindery-tuf/bindery/roles"
 )
 
 // The allocations of an upload, and of a bin in a generation, are pinned: whoever
@@ -48,18 +46,6 @@ func TestAllocationsOfGeneration(t *testing.T) {
 	require.InDelta(t, 61.3, (many-few)/200, 1)
 	cancel()
 	require.NoError(t, running.Wait())
-}
-
-// onePerBin returns a target for each bin.
-func onePerBin(tb testing.TB, bins int) []roles.Target {
-	tb.Helper()
-	layout, err := delegation.New("bins", bins, delegation.Succinct)
-	require.NoError(tb, err)
-	found := make([]roles.Target, bins)
-	for _, t := range benchTargets(20 * bins) {
-		found[layout.Find(t.Path)] = t
-	}
-	return found
 }
 
 // forgetful is a journal that allocates nothing for an item.

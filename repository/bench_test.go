@@ -136,6 +136,18 @@ func benchTargets(n int) []roles.Target {
 	return targets
 }
 
+// onePerBin returns a target for each bin.
+func onePerBin(tb testing.TB, bins int) []roles.Target {
+	tb.Helper()
+	layout, err := delegation.New("bins", bins, delegation.Succinct)
+	require.NoError(tb, err)
+	found := make([]roles.Target, bins)
+	for _, t := range benchTargets(20 * bins) {
+		found[layout.Find(t.Path)] = t
+	}
+	return found
+}
+
 // BenchmarkParseItem reads one upload as a journal keeps it. Its peer in the same run is
 // package encoding/json.
 func BenchmarkParseItem(b *testing.B) {

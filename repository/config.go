@@ -28,8 +28,9 @@ type Config struct {
 	MaxDelay time.Duration
 	// MaxPending is how many items may wait in the queue, and MaxPendingBytes how many
 	// bytes of their JSON; beyond either Submit refuses with ErrBusy. A journal may hold
-	// all that waits in memory, and a generation holds what it publishes once more. Zero:
-	// 100,000 items and 256 MiB.
+	// all that waits in memory, and a generation holds what it publishes once more. (A
+	// dirjournal can't write a checkpoint of more than 1 GiB.) Zero: 100,000 items and
+	// 256 MiB.
 	MaxPending      int
 	MaxPendingBytes int64
 	// MaxRenew is how many bins one generation renews at most, the most urgent
@@ -46,7 +47,7 @@ type Config struct {
 	// bytes for each). Open reads about as much, and the checkpoint: that table, what
 	// is queued, and what the journal remembers of items (a dirjournal 18 MB, of the
 	// newest 100,000). While a dirjournal writes a checkpoint, which takes a tenth of a
-	// second, calls of Submit wait. Zero: 16 MiB.
+	// second and longer with a long queue, calls of Submit wait. Zero: 16 MiB.
 	CheckpointBytes int
 	// CacheBytes is how many bytes of bins are kept in memory. Zero: 64 MiB.
 	// Negative: none.

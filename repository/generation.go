@@ -163,13 +163,29 @@ func (p *publisher) build(ctx context.Context, gen int64, now time.Time, bins []
 	var mu sync.Mutex
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(p.cfg.Workers)
+	unread, allRead := len(changed), make(chan struct{})
+	read := func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if unread--; unread == 0 {
+			close(allRead)
+		}
+	}
+	if unread == 0 {
+		close(allRead)
+	}
 	for _, i := range changed {
 		edits := plan.edits[i]
 		g.Go(func() error {
 			if gctx.Err() != nil {
 				return gctx.Err()
 			}
-			built, err := p.buildBin(gctx, i, bins[i], gen, expires, edits, s)
+			var built blob
+			bin, err := p.loadBin(gctx, i, bins[i])
+			if err == nil {
+				read()
+				built, err = p.buildBin(gctx, i, bin, gen, expires, edits, s)
+			}
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
@@ -182,8 +198,12 @@ func (p *publisher) build(ctx context.Context, gen int64, now time.Time, bins []
 			return nil
 		})
 	}
-	g.Go(func() error { // beside the last bins: only the timestamp makes clients look at it
-		if gctx.Err() != nil {
+	// Beside the last bins, since only the timestamp makes clients look at it. But a
+	// generation that is given up because a bin can't be read leaves none behind.
+	g.Go(func() error {
+		select {
+		case <-allRead:
+		case <-gctx.Done():
 			return gctx.Err()
 		}
 		name := versioned(gen, metadata.SNAPSHOT)
@@ -203,12 +223,8 @@ func (p *publisher) build(ctx context.Context, gen int64, now time.Time, bins []
 }
 
 // buildBin applies edits to a bin, signs it and makes it durable.
-func (p *publisher) buildBin(ctx context.Context, i int, old binState, gen int64, expires time.Time, edits []roles.TargetEdit, s signers) (blob, error) {
-	bin, err := p.loadBin(ctx, i, old)
-	if err != nil {
-		return blob{}, err
-	}
-	bin, err = bin.Edit(gen, expires, edits)
+func (p *publisher) buildBin(ctx context.Context, i int, bin *roles.Bin, gen int64, expires time.Time, edits []roles.TargetEdit, s signers) (blob, error) {
+	bin, err := bin.Edit(gen, expires, edits)
 	if err != nil {
 		return blob{}, err
 	}

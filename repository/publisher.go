@@ -121,8 +121,8 @@ const binRecord = 150
 
 // checkpoint lets a later Open read little, once much was logged.
 func (p *publisher) checkpoint(ctx context.Context) error {
-	// A large table is written more rarely. (What the journal adds to it is its own
-	// to bound; beside the bins that were written meanwhile, all of it is little.)
+	// A large table is written more rarely. What the journal adds to it isn't counted:
+	// it is little beside the bins that were written meanwhile.
 	if p.logged < max(p.cfg.CheckpointBytes, 4*binRecord*len(p.state.bins)) || p.state.sealed != nil || len(p.state.unwritten) > 0 {
 		return nil
 	}

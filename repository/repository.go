@@ -35,7 +35,7 @@ type Repository struct {
 	pub        *publisher
 
 	mu        sync.Mutex
-	entering  int           // items on their way into the journal
+	entering  QueueStats    // items on their way into the journal
 	wake      chan struct{} // tells Run that something may be due
 	changed   chan struct{} // closed and replaced when outcomes may have appeared
 	closed    chan struct{} // closed when the repository is of no more use
@@ -100,10 +100,10 @@ func (r *Repository) Submit(ctx context.Context, it Item) (*Receipt, error) {
 		return nil, fmt.Errorf("submit: %w", err)
 	}
 	it.Accepted = r.cfg.Now().UTC().Truncate(time.Millisecond)
-	if err := r.enter(ctx, it.ID); err != nil {
+	if err := r.enter(ctx, it); err != nil {
 		return nil, fmt.Errorf("submit: %w", err)
 	}
-	defer r.left()
+	defer r.left(it)
 	if err := r.cfg.Journal.Enqueue(ctx, it); err != nil {
 		return nil, fmt.Errorf("submit: journal: %w", err)
 	}
@@ -123,31 +123,33 @@ func longDownload(path string) bool {
 }
 
 // enter reserves a place in the queue. An item that is in it already needs none.
-func (r *Repository) enter(ctx context.Context, id string) error {
+func (r *Repository) enter(ctx context.Context, it Item) error {
 	if err := r.closedErr(); err != nil {
 		return err
 	}
 	r.mu.Lock()
-	r.entering++
-	entering := r.entering
+	before := r.entering
+	r.entering.Pending++
+	r.entering.Bytes += int64(it.size())
 	r.mu.Unlock()
 	stats, err := r.cfg.Journal.Stats(ctx)
-	if err == nil && (stats.Pending+entering > r.cfg.MaxPending || stats.Bytes >= r.cfg.MaxPendingBytes) {
-		if _, known := r.cfg.Journal.Outcome(ctx, id); known == nil {
+	if err == nil && (stats.Pending+before.Pending >= r.cfg.MaxPending || stats.Bytes+before.Bytes >= r.cfg.MaxPendingBytes) {
+		if _, known := r.cfg.Journal.Outcome(ctx, it.ID); known == nil {
 			return nil
 		}
 		err = fmt.Errorf("%w: %d items of %d bytes are pending", ErrBusy, stats.Pending, stats.Bytes)
 	}
 	if err != nil {
-		r.left()
+		r.left(it)
 	}
 	return err
 }
 
-func (r *Repository) left() {
+func (r *Repository) left(it Item) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.entering--
+	r.entering.Pending--
+	r.entering.Bytes -= int64(it.size())
 }
 
 // Outcome returns how far the item with this ID has come, also after a restart,

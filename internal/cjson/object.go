@@ -113,7 +113,7 @@ func checkEdits(edits []Edit) error {
 type splicer struct {
 	object []byte
 	index  Index
-	stride int // members between the last two edits
+	stride int // how many members the last edit was away from the one before
 
 	dst   []byte
 	start int

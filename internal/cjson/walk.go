@@ -165,8 +165,8 @@ func skipValue(data []byte, i, depth int) (int, error) {
 }
 
 // skipTarget is skipValue for a target that has what nearly all have, a SHA-256 and a
-// length, and takes half the time, which is a twentieth of what an upload costs. Its
-// false says nothing of others.
+// length, and takes half the time, which is a twentieth of what an upload costs. False
+// means only that the value must be read the long way.
 func skipTarget(data []byte, i int) (end int, ok bool) {
 	const before, digest, between = `{"hashes":{"sha256":"`, 64, `"},"length":`
 	rest := data[i:]

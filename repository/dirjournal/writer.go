@@ -143,7 +143,7 @@ func (j *Journal) serve(g group) error {
 	checkpoint := g.last != nil && g.last.checkpoint
 	if checkpoint {
 		// Without the lock, so that those who ask for outcomes don't wait: only this
-		// goroutine changes what is dumped. Those who enqueue do.
+		// goroutine changes what is dumped. Those who enqueue do wait.
 		j.payload = j.queue.dump(j.payload)
 		if len(j.payload)+len(g.last.lines) > maxPayload {
 			return fmt.Errorf("a checkpoint with the queue would be of %d bytes: at most %d", len(j.payload), maxPayload)

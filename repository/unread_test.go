@@ -1,0 +1,59 @@
+package repository_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/bindery-tuf/bindery/delegation"
+	"github.com/bindery-tuf/bindery/repository"
+)
+
+// A generation that is given up because a bin can't be read leaves no snapshot behind,
+// however late that turns out: to an audit it would look like one that clients saw.
+func TestUnreadBinLeavesNoSnapshot(t *testing.T) {
+	inBubble(t, 2, delegation.Succinct, func(t *testing.T, e *env) {
+		e.publish(onePerBin(t, 2)...)
+		e.close()
+		slow := &slowStore{Store: e.store}
+		e.cfg.Store, e.cfg.CacheBytes = slow, -1
+		e.open()
+		slow.fails.Store(true)
+		var receipts []*repository.Receipt
+		for _, target := range onePerBin(t, 2) {
+			target.Length++
+			receipts = append(receipts, e.add(target))
+		}
+		e.run(func() { time.Sleep(500 * time.Millisecond) })
+		require.Empty(t, e.store.History("3.snapshot.json"))
+		for f, err := range repository.Audit(t.Context(), e.store, repository.AuditConfig{}) {
+			require.NoError(t, err)
+			require.Equal(t, repository.SeverityNote, f.Severity, f)
+		}
+		e.run(func() {
+			for _, r := range receipts {
+				e.wait(r, repository.Published)
+			}
+		})
+		e.check()
+	})
+}
+
+// slowStore takes its time to fail, once, to read a bin.
+type slowStore struct {
+	repository.Store
+	fails atomic.Bool
+}
+
+func (s *slowStore) Get(ctx context.Context, name string) ([]byte, error) {
+	if strings.Contains(name, "bins-") && s.fails.Swap(false) {
+		time.Sleep(10 * time.Millisecond)
+		return nil, errors.New("service unavailable")
+	}
+	return s.Store.Get(ctx, name)
+}
