@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/repository/storetest"
@@ -26,26 +25,14 @@ func TestAllocationsOfSubmit(t *testing.T) {
 
 func TestAllocationsOfGeneration(t *testing.T) {
 	r := benchRepository(t, 256, repository.Config{MaxDelay: -1})
-	targets := onePerBin(t, 256)
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	var running errgroup.Group
-	running.Go(func() error { return r.Run(ctx) })
-	publish := func(it repository.Item) {
-		receipt, err := r.Submit(ctx, it)
-		require.NoError(t, err)
-		_, err = receipt.Wait(ctx)
-		require.NoError(t, err)
-	}
-	publish(repository.Item{Add: targets})
+	targets, publish := onePerBin(t, 256), publishing(t, r)
+	publish(targets)
 	// What is allocated for each bin, its upload included, and nothing of the generation's.
 	cost := func(n int) float64 {
-		return testing.AllocsPerRun(10, func() { publish(repository.Item{Add: targets[:n]}) })
+		return testing.AllocsPerRun(10, func() { publish(targets[:n]) })
 	}
 	few, many := cost(50), cost(250)
 	require.InDelta(t, 61.3, (many-few)/200, 1)
-	cancel()
-	require.NoError(t, running.Wait())
 }
 
 // forgetful is a journal that allocates nothing for an item.

@@ -51,35 +51,16 @@ func BenchmarkGeneration(b *testing.B) {
 	for _, n := range []int{140, 610} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			r := benchRepository(b, bins, repository.Config{MaxDelay: -1, MaxBatch: 10_000})
-			// As many targets as make n on average; the last one of each bin is replaced.
-			targets := benchTargets(n * bins)
-			layout, err := delegation.New("bins", bins, delegation.Succinct)
-			require.NoError(b, err)
-			var upload repository.Item
-			found := map[int]bool{}
-			for _, t := range targets {
-				if bin := layout.Find(t.Path); !found[bin] {
-					found[bin] = true
-					upload.Add = append(upload.Add, t)
-				}
+			publish := publishing(b, r)
+			// As many targets as make n on average, of which one in each bin is replaced.
+			for part := range slices.Chunk(benchTargets(n*bins), 5000) {
+				publish(part)
 			}
-			ctx, cancel := context.WithCancel(b.Context())
-			defer cancel()
-			var running errgroup.Group
-			running.Go(func() error { return r.Run(ctx) })
-			publish := func(it repository.Item) {
-				receipt, err := r.Submit(ctx, it)
-				require.NoError(b, err)
-				_, err = receipt.Wait(ctx)
-				require.NoError(b, err)
-			}
-			for part := range slices.Chunk(targets, 5000) {
-				publish(repository.Item{Add: part})
-			}
+			upload := onePerBin(b, bins)
 			b.ReportAllocs()
 			for b.Loop() {
-				for i := range upload.Add {
-					upload.Add[i].Length++
+				for i := range upload {
+					upload[i].Length++
 				}
 				publish(upload)
 			}
@@ -92,16 +73,32 @@ func BenchmarkGeneration(b *testing.B) {
 				var g errgroup.Group
 				for range bins {
 					g.Go(func() error {
-						_, err := keys.SignVerified(ctx, signer, make([]byte, 215*n))
+						_, err := keys.SignVerified(b.Context(), signer, make([]byte, 215*n))
 						return err
 					})
 				}
 				require.NoError(b, g.Wait())
 			}
 			b.ReportMetric(float64(ours)/float64(time.Since(start)), "×signing")
-			cancel()
-			require.NoError(b, running.Wait())
 		})
+	}
+}
+
+// publishing has r publish until the end of the test, and returns what publishes targets.
+func publishing(tb testing.TB, r *repository.Repository) (publish func([]roles.Target)) {
+	tb.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	var running errgroup.Group
+	running.Go(func() error { return r.Run(ctx) })
+	tb.Cleanup(func() {
+		cancel()
+		require.NoError(tb, running.Wait())
+	})
+	return func(targets []roles.Target) {
+		receipt, err := r.Add(ctx, targets...)
+		require.NoError(tb, err)
+		_, err = receipt.Wait(ctx)
+		require.NoError(tb, err)
 	}
 }
 
@@ -136,7 +133,7 @@ func benchTargets(n int) []roles.Target {
 	return targets
 }
 
-// onePerBin returns a target for each bin.
+// onePerBin returns a target for each bin, of the first that benchTargets makes.
 func onePerBin(tb testing.TB, bins int) []roles.Target {
 	tb.Helper()
 	layout, err := delegation.New("bins", bins, delegation.Succinct)

@@ -2,11 +2,9 @@ package repository
 
 import (
 	"bytes"
-	"encoding/json"
-	"errors"
-	"io"
 	"strconv"
 
+	"github.com/bindery-tuf/bindery/internal/jsontext"
 	"github.com/bindery-tuf/bindery/roles"
 )
 
@@ -18,81 +16,47 @@ func ParseItem(data []byte) (Item, error) {
 	if it, ok := parsePlain(data); ok {
 		return it, nil
 	}
-	var it Item
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&it); err != nil {
-		return it, err
-	}
-	if _, err := d.Token(); err != io.EOF {
-		return it, errors.New("there is something behind the JSON")
-	}
-	return it, nil
+	return jsontext.Decode[Item](data)
 }
 
 // parsePlain reads an item whose texts have no escapes, and whose targets have no custom
 // data. Whatever else it cuts wrongly is noticed, for it doesn't give the same bytes
 // when it is written again.
 func parsePlain(data []byte) (Item, bool) {
-	c := cutter{rest: data}
-	c.must(`{"id":"`)
-	it := Item{ID: c.text()}
-	if c.next(`,"add":[`) {
-		for more := true; more; more = c.next(`,`) {
-			c.must(`{"path":"`)
-			t := roles.Target{Path: c.text(), Hashes: make(map[string]string, 1)}
-			c.must(`,"length":`)
-			t.Length, _ = strconv.ParseInt(c.until(`,`), 10, 64)
-			c.must(`"hashes":{`)
-			for c.next(`"`) {
-				name := c.text()
-				c.must(`:"`)
-				t.Hashes[name] = c.text()
-				c.next(`,`)
+	c := jsontext.NewCutter(data)
+	text := func() string { return string(c.Until(`"`)) } // up to its closing quote
+	c.Must(`{"id":"`)
+	it := Item{ID: text()}
+	if c.Next(`,"add":[`) {
+		for more := true; more; more = c.Next(`,`) {
+			c.Must(`{"path":"`)
+			t := roles.Target{Path: text(), Hashes: make(map[string]string, 1)}
+			c.Must(`,"length":`)
+			t.Length, _ = strconv.ParseInt(string(c.Until(`,`)), 10, 64)
+			c.Must(`"hashes":{`)
+			for c.Next(`"`) {
+				name := text()
+				c.Must(`:"`)
+				t.Hashes[name] = text()
+				c.Next(`,`)
 			}
-			c.must(`}}`)
+			c.Must(`}}`)
 			it.Add = append(it.Add, t)
 		}
-		c.must(`]`)
+		c.Must(`]`)
 	}
-	if c.next(`,"remove":[`) {
-		for c.next(`"`) {
-			it.Remove = append(it.Remove, c.text())
-			c.next(`,`)
+	if c.Next(`,"remove":[`) {
+		for c.Next(`"`) {
+			it.Remove = append(it.Remove, text())
+			c.Next(`,`)
 		}
-		c.must(`]`)
+		c.Must(`]`)
 	}
-	c.must(`,"accepted":"`)
-	if err := it.Accepted.UnmarshalText([]byte(c.text())); err != nil {
+	c.Must(`,"accepted":"`)
+	if err := it.Accepted.UnmarshalText(c.Until(`"`)); err != nil {
 		return Item{}, false
 	}
 	var room usualItem
 	again, err := it.appendJSON(room[:0])
 	return it, err == nil && bytes.Equal(again, data)
 }
-
-// cutter cuts pieces off the front of a text. Nothing is left of it once it went on
-// in another way than it must.
-type cutter struct{ rest []byte }
-
-// next tells whether the text goes on with piece, and cuts it off.
-func (c *cutter) next(piece string) (found bool) {
-	c.rest, found = bytes.CutPrefix(c.rest, []byte(piece))
-	return found
-}
-
-func (c *cutter) must(piece string) {
-	if !c.next(piece) {
-		c.rest = nil
-	}
-}
-
-// until cuts off what is before end, and end.
-func (c *cutter) until(end string) string {
-	text, rest, _ := bytes.Cut(c.rest, []byte(end))
-	c.rest = rest
-	return string(text)
-}
-
-// text is until the closing quote.
-func (c *cutter) text() string { return c.until(`"`) }

@@ -152,8 +152,8 @@ func (x *index) reopen(ctx context.Context, p *printer, opts options, log *slog.
 	}
 	if x.repo, err = repository.Open(ctx, x.config(journal, online, log)); err != nil {
 		err = errors.Join(err, journal.Close())
-		_, published := os.Stat(x.at("metadata/timestamp.json"))
-		if errors.Is(err, repository.ErrNotRepository) && errors.Is(published, fs.ErrNotExist) {
+		_, statErr := os.Stat(x.at("metadata/timestamp.json"))
+		if errors.Is(err, repository.ErrNotRepository) && errors.Is(statErr, fs.ErrNotExist) {
 			err = fmt.Errorf("%s: the first run was interrupted before anything was published: remove the directory and run again (%w)", x.dir, err)
 		}
 		return err

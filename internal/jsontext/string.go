@@ -1,5 +1,5 @@
-// Package jsontext writes by hand, for what is written hundreds of thousands of times,
-// the JSON that package encoding/json writes.
+// Package jsontext reads and writes by hand, for what is read and written hundreds of
+// thousands of times, the JSON that package encoding/json writes.
 package jsontext
 
 import "encoding/json"

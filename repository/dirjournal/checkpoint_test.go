@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/bindery-tuf/bindery/internal/disk"
+	"github.com/bindery-tuf/bindery/internal/jsontext"
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/stretchr/testify/require"
 )
@@ -185,7 +186,7 @@ func TestWholeHistory(t *testing.T) {
 		for _, f := range c.frames {
 			require.NoError(t, lines(f.payload, func(kind byte, data []byte) error {
 				if kind == recordLine {
-					r, err := decode[repository.Record](data)
+					r, err := jsontext.Decode[repository.Record](data)
 					kinds = append(kinds, fmt.Sprintf("%s %d", r.Kind, r.Generation))
 					return err
 				}

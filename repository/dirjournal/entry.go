@@ -5,9 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
+	"github.com/bindery-tuf/bindery/internal/jsontext"
 	"github.com/bindery-tuf/bindery/repository"
 )
 
@@ -63,20 +63,6 @@ func lines(payload []byte, visit func(kind byte, data []byte) error) error {
 	return nil
 }
 
-// decode is strict about what it doesn't know: to ignore it would be to lose it.
-func decode[T any](data []byte) (T, error) {
-	var v T
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&v); err != nil {
-		return v, err
-	}
-	if _, err := d.Token(); err != io.EOF {
-		return v, errors.New("there is something behind the JSON")
-	}
-	return v, nil
-}
-
 // encodeRecord returns the record's line. The record's hash is a link in a chain,
 // so what is read again must have the very same encoding.
 func encodeRecord(b []byte, r repository.Record) ([]byte, error) {
@@ -84,7 +70,7 @@ func encodeRecord(b []byte, r repository.Record) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	again, err := decode[repository.Record](data)
+	again, err := jsontext.Decode[repository.Record](data)
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"slices"
 
+	"github.com/bindery-tuf/bindery/internal/jsontext"
 	"github.com/bindery-tuf/bindery/repository"
 )
 
@@ -64,7 +65,7 @@ func (j *Journal) history(ctx context.Context, segments []uint64, yield func(rep
 			pending[it.ID] = true
 			e.Item = &it
 		case recordLine:
-			r, err := decode[repository.Record](data)
+			r, err := jsontext.Decode[repository.Record](data)
 			if err != nil {
 				return err
 			}

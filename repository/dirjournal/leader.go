@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/bindery-tuf/bindery/internal/jsontext"
 	"github.com/bindery-tuf/bindery/repository"
 )
 
@@ -86,7 +87,7 @@ func (j *Journal) records() ([]repository.Record, error) {
 		if kind != recordLine {
 			return nil
 		}
-		r, err := decode[repository.Record](data)
+		r, err := jsontext.Decode[repository.Record](data)
 		log.add(r)
 		return err
 	})

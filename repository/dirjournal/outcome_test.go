@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/bindery-tuf/bindery/internal/jsontext"
 	"github.com/bindery-tuf/bindery/repository"
 )
 
@@ -41,7 +42,7 @@ func FuzzOutcome(f *testing.F) {
 
 		for _, line := range [][]byte{want, line} {
 			got, gotErr := decodeOutcome(line)
-			want, wantErr := decode[outcome](line)
+			want, wantErr := jsontext.Decode[outcome](line)
 			require.Equal(t, wantErr, gotErr)
 			if wantErr == nil {
 				require.Equal(t, want, got)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/bindery-tuf/bindery/internal/jsontext"
 	"github.com/bindery-tuf/bindery/repository"
 )
 
@@ -135,7 +136,7 @@ func (q *queue) read(kind byte, data []byte) error {
 		q.known[e.id] = e
 		q.push([]*entry{e})
 	case recordLine:
-		r, err := decode[repository.Record](data)
+		r, err := jsontext.Decode[repository.Record](data)
 		if err != nil {
 			return fmt.Errorf("record: %w", err)
 		}

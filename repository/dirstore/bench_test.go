@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/bindery-tuf/bindery/internal/disk"
 	"github.com/bindery-tuf/bindery/repository/dirstore"
 )
 
@@ -46,8 +47,8 @@ func BenchmarkCreate(b *testing.B) {
 	for b.Loop() {
 		all(func(name string) error { return s.Create(context.Background(), name, data) })
 		theirs.run(func() {
-			all(func(name string) error { return writeBare(filepath.Join(bare, name), data) })
-			require.NoError(b, syncBare(bare))
+			all(func(name string) error { return disk.WriteFile(disk.OS(), filepath.Join(bare, name), data, 0o644) })
+			require.NoError(b, disk.OS().SyncDir(bare))
 		})
 	}
 	theirs.report()
@@ -85,31 +86,10 @@ func BenchmarkSwap(b *testing.B) {
 		require.NoError(b, s.Swap(context.Background(), "timestamp.json", old, data))
 		old = data
 		theirs.run(func() {
-			require.NoError(b, writeBare(temp, data))
+			require.NoError(b, disk.WriteFile(disk.OS(), temp, data, 0o644))
 			require.NoError(b, os.Rename(temp, filepath.Join(bare, "timestamp.json")))
-			require.NoError(b, syncBare(bare))
+			require.NoError(b, disk.OS().SyncDir(bare))
 		})
 	}
 	theirs.report()
-}
-
-func writeBare(name string, data []byte) error {
-	f, err := os.Create(name)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if _, err := f.Write(data); err != nil {
-		return err
-	}
-	return f.Sync()
-}
-
-func syncBare(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
 }

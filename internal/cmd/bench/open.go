@@ -22,10 +22,7 @@ func openSides(ctx context.Context, e *env) (*sides, error) {
 	if err != nil {
 		return nil, err
 	}
-	for range openTail {
-		if !made {
-			break
-		}
+	for n := 0; made && n < openTail; n++ {
 		if _, err := s.publish(ctx, s.uploads(e.uploads)); err != nil {
 			return nil, err
 		}

@@ -218,23 +218,21 @@ func (s *site) fillJournal(ctx context.Context, bin, snapshot, timestamp []byte,
 		return err
 	}
 	l, err := j.Lead(ctx)
+	var log repository.Log
 	if err == nil {
-		_, err = l.Load(ctx)
+		log, err = l.Load(ctx)
 	}
 	if err == nil {
-		err = s.remember(ctx, j, l, remembered)
+		err = s.remember(ctx, j, l, log.Epoch, remembered)
 	}
 	if err == nil {
-		err = l.Append(ctx, repository.Record{Epoch: epoch, Kind: repository.KindCheckpoint, Generation: 1, Body: body})
+		err = l.Append(ctx, repository.Record{Epoch: log.Epoch, Kind: repository.KindCheckpoint, Generation: 1, Body: body})
 	}
 	return errors.Join(err, j.Close())
 }
 
-// epoch is that of a journal's first leader.
-const epoch = 1
-
 // remember publishes uploads, as far as the journal knows.
-func (s *site) remember(ctx context.Context, j *dirjournal.Journal, l repository.Leader, n int) error {
+func (s *site) remember(ctx context.Context, j *dirjournal.Journal, l repository.Leader, epoch int64, n int) error {
 	const batch = 1000
 	for targets := range slices.Chunk(s.uploads(n), batch) {
 		items := make([]repository.Item, len(targets))
