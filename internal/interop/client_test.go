@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -31,7 +30,7 @@ type refusals struct{ altered, older, rollback string }
 var clients = map[string]func(t *testing.T) client{
 	"python-tuf": func(t *testing.T) client {
 		return client{
-			command: []string{installPython(t, "python"), "-I", script(t, "python/client.py")},
+			command: []string{NeedPython(t, "python"), "-I", Script(t, "python/client.py")},
 			refusals: refusals{
 				altered:  "UnsignedMetadataError: BIN was signed by 0/1 keys",
 				older:    "BadVersionNumberError: Expected BIN vWANT, got vGOT.",
@@ -40,9 +39,9 @@ var clients = map[string]func(t *testing.T) client{
 		}
 	},
 	"tuf-js": func(t *testing.T) client {
-		node, modules := installJS(t)
+		node, modules := needJS(t)
 		return client{
-			command:     []string{node, script(t, "js/client.cjs")},
+			command:     []string{node, Script(t, "js/client.cjs")},
 			environment: []string{"NODE_PATH=" + modules},
 			refusals: refusals{
 				altered:  "RuntimeError: Unable to load targets error Error: BIN was signed by 0/1 keys",
@@ -51,13 +50,6 @@ var clients = map[string]func(t *testing.T) client{
 			},
 		}
 	},
-}
-
-// script looks at the file, so that go test's cache knows of it.
-func script(t *testing.T, name string) string {
-	_, err := os.Stat(name)
-	require.NoError(t, err)
-	return filepath.FromSlash(name)
 }
 
 // A visit is one process of a client: it refreshes, and then finds and

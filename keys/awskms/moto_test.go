@@ -1,4 +1,4 @@
-package interop
+package awskms_test
 
 import (
 	"bufio"
@@ -16,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 	"github.com/stretchr/testify/require"
 
+	"github.com/bindery-tuf/bindery/internal/interop"
 	"github.com/bindery-tuf/bindery/keys"
 	"github.com/bindery-tuf/bindery/keys/awskms"
 	"github.com/bindery-tuf/bindery/keys/keystest"
@@ -23,7 +24,7 @@ import (
 
 // startMoto returns the URL of moto, which runs until the test ends.
 func startMoto(t *testing.T) string {
-	cmd := exec.Command(installPython(t, "moto"), "-I", script(t, "moto/server.py"))
+	cmd := exec.Command(interop.NeedPython(t, "moto"), "-I", interop.Script(t, "../../internal/interop/moto/server.py"))
 	stdin, err := cmd.StdinPipe()
 	require.NoError(t, err)
 	stdout, err := cmd.StdoutPipe()
@@ -129,11 +130,9 @@ func TestMotoPublishes(t *testing.T) {
 	sources, err := filepath.Glob("../../examples/kms/*.go")
 	require.NoError(t, err)
 	for _, name := range sources {
-		script(t, name)
+		interop.Script(t, name)
 	}
-	command, err := tool("go")
-	requireInstalled(t, err)
-	cmd := exec.CommandContext(t.Context(), command, "run", "../../examples/kms", "-aws")
+	cmd := exec.CommandContext(t.Context(), "go", "run", "../../examples/kms", "-aws")
 	cmd.Env = append(os.Environ(), "AWS_ENDPOINT_URL_KMS="+startMoto(t), "AWS_REGION=us-west-2",
 		"AWS_ACCESS_KEY_ID=AKIAEXAMPLE", "AWS_SECRET_ACCESS_KEY=secret", "NO_PROXY=127.0.0.1", "no_proxy=127.0.0.1")
 	var stderr bytes.Buffer
