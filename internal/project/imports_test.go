@@ -24,8 +24,8 @@ var layers = [][]string{
 	{"internal/cjson", "internal/jsontext", "internal/schema", "internal/disk"},
 	{"internal/crashfs"},
 	{"keys"},
-	{"keys/internal/..."}, // what some of those share
-	{"keys/..."},          // each place where a key can live, and the suite for them
+	{"keys/remote"}, // what some of those share
+	{"keys/..."},    // each place where a key can live, and the suite for them
 	{"roles"},
 	{"delegation"},
 	{"roles/ceremony"},

@@ -13,7 +13,7 @@ import (
 	"github.com/aws/smithy-go"
 
 	"github.com/bindery-tuf/bindery/keys"
-	"github.com/bindery-tuf/bindery/keys/internal/remote"
+	"github.com/bindery-tuf/bindery/keys/remote"
 )
 
 // Config says which account is used, and how much of it. All keys of a Client

@@ -11,7 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 
 	"github.com/bindery-tuf/bindery/keys"
-	"github.com/bindery-tuf/bindery/keys/internal/remote"
+	"github.com/bindery-tuf/bindery/keys/remote"
 )
 
 // kind is how KMS is asked for signatures with one kind of key.

@@ -9,7 +9,7 @@ import (
 	kms "cloud.google.com/go/kms/apiv1"
 	"github.com/googleapis/gax-go/v2"
 
-	"github.com/bindery-tuf/bindery/keys/internal/remote"
+	"github.com/bindery-tuf/bindery/keys/remote"
 )
 
 // Config says how the service is reached, and how much of it is used. All keys of

@@ -8,7 +8,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/bindery-tuf/bindery/keys"
-	"github.com/bindery-tuf/bindery/keys/internal/remote"
+	"github.com/bindery-tuf/bindery/keys/remote"
 )
 
 // typeEd25519 is the keytype of the only keys that sign messages as they are,

@@ -15,7 +15,7 @@ import (
 // The wait before the first repetition is at most firstWait, and doubles.
 const firstWait, longestWait = 250 * time.Millisecond, 10 * time.Second
 
-// Limits bound the calls to one account.
+// Limits bound the calls to one account. The zero value lacks PerSecond.
 type Limits struct {
 	// Concurrent is how many calls may be under way; others wait. 0 means 16.
 	Concurrent int
@@ -35,14 +35,15 @@ type Limits struct {
 	Logger *slog.Logger
 }
 
-// Caller makes calls within limits. It is safe for concurrent use.
+// Caller makes calls to one account within limits. It is safe for concurrent use.
 type Caller struct {
 	limits Limits
 	slots  chan struct{}
 	rate   *rate.Limiter
 }
 
-// NewCaller refuses limits below zero.
+// NewCaller returns a caller that keeps to these limits. It makes no call. A limit
+// below zero is an error, and so is a PerSecond of zero.
 func NewCaller(l Limits) (*Caller, error) {
 	switch {
 	case l.Concurrent < 0:
@@ -73,10 +74,10 @@ func NewCaller(l Limits) (*Caller, error) {
 	}, nil
 }
 
-// Do calls until there is no error that wraps keys.ErrUnavailable, or Attempts
-// are used up. An attempt that takes longer than CallTimeout is such an error. key
-// names the key in the log. If ctx ends first, the error wraps the context's, and
-// the last answer of the service.
+// Do calls until the error doesn't wrap keys.ErrUnavailable, or Attempts are used up.
+// An attempt that takes longer than CallTimeout counts as such an error. The log has
+// the name of the key. If ctx ends first, the error wraps the context's error and the
+// last answer of the service.
 func (c *Caller) Do(ctx context.Context, key string, call func(context.Context) error) error {
 	var last error
 	for attempt := 1; ; attempt++ {

@@ -9,7 +9,7 @@ import (
 	"github.com/bindery-tuf/bindery/keys"
 )
 
-// Key is a private key in a service.
+// Key is a private key in a service. Name, Public and Sign must be given.
 type Key struct {
 	// Name is the service's full name of the key. Errors and the log carry it.
 	Name string
@@ -34,7 +34,8 @@ type signer struct {
 	key    Key
 }
 
-// Signer returns a signer for a key. It makes no call.
+// Signer returns a signer for a key, which is safe for concurrent use. It makes no
+// call: one signature is one call of k.Sign, and more only if calls are repeated.
 func (c *Caller) Signer(k Key) keys.Signer { return &signer{c, k} }
 
 func (s *signer) Public() *keys.PublicKey { return s.key.Public }
