@@ -22,6 +22,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 )
 
@@ -62,9 +63,8 @@ func run(ctx context.Context, out io.Writer, program string) (err error) {
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	if program == "" {
 		program = filepath.Join(dir, "ceremony")
-		build := exec.CommandContext(ctx, "go", "build", "-o", program, "github.com/bindery-tuf/bindery/examples/ceremony")
-		if message, err := build.CombinedOutput(); err != nil {
-			return fmt.Errorf("build examples/ceremony: %w: %s", err, message)
+		if err := buildCeremony(ctx, program); err != nil {
+			return fmt.Errorf("build examples/ceremony: %w", err)
 		}
 	}
 	w := &world{ctx: ctx, out: out, dir: dir, program: program}
@@ -90,4 +90,25 @@ func run(ctx context.Context, out io.Writer, program string) (err error) {
 		}
 	}
 	return nil
+}
+
+// buildCeremony builds the program as what it is: part of another module, in a folder of
+// this one.
+func buildCeremony(ctx context.Context, program string) error {
+	dir, err := command(ctx, "go", "list", "-m", "-f", "{{.Dir}}", "github.com/bindery-tuf/bindery")
+	if err != nil {
+		return err
+	}
+	_, err = command(ctx, "go", "build", "-C", filepath.Join(dir, "examples", "ceremony"), "-o", program, ".")
+	return err
+}
+
+// command returns what a program prints, without the last newline.
+func command(ctx context.Context, name string, args ...string) (string, error) {
+	out, err := exec.CommandContext(ctx, name, args...).Output()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		err = fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, exit.Stderr)
+	}
+	return strings.TrimSuffix(string(out), "\n"), err
 }

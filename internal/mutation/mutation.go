@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Edit is a file (a path from the top of the module, with slashes), a text that is
+// Edit is a file (a path from the top of the repository, with slashes), a text that is
 // in it once, and what takes its place.
 type Edit [3]string
 
@@ -35,9 +35,7 @@ func RequireNoticed(t *testing.T, mutations map[string][]Edit, args ...string) {
 	if os.Getenv(Variable) == "" {
 		t.Skip(Variable + " is not set")
 	}
-	out, err := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Dir}}").Output()
-	require.NoError(t, err)
-	root := strings.TrimSpace(string(out))
+	root := repository(t)
 	for name, edits := range mutations {
 		t.Run(name, func(t *testing.T) {
 			program := filepath.Join(t.TempDir(), "program")
@@ -55,6 +53,15 @@ func RequireNoticed(t *testing.T, mutations map[string][]Edit, args ...string) {
 			t.Logf("%.600s", out)
 		})
 	}
+}
+
+// repository returns the top of the repository, which is the folder of its root module.
+// The test's own module may be another one, in a folder below, that replaces the root
+// module by that folder.
+func repository(t *testing.T) string {
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Dir}}", "github.com/bindery-tuf/bindery").Output()
+	require.NoError(t, err)
+	return strings.TrimSpace(string(out))
 }
 
 // overlay writes the changed files and what go build wants to know of them.
