@@ -2,7 +2,8 @@
 // prepares what shall be signed, shows it in words, signs it on a machine that has no
 // network, and puts the signatures together. The runbook is README.md.
 //
-//	go run ./examples/ceremony COMMAND [flags] [files]
+//	go build -C examples/ceremony -o "$PWD/ceremony" .
+//	./ceremony COMMAND [flags] [files]
 //
 // The exit status is 0 if it is done, 1 if it was refused or didn't work, and 2 if
 // nothing is wrong but signatures are still missing. A script answers every prompt

@@ -1,6 +1,6 @@
 // Kms is an index whose snapshot and timestamp are signed by a key in AWS KMS.
 //
-//	go run ./examples/kms
+//	go run -C examples/kms .
 //
 // plays a key's whole life against an emulator in this process: it is created,
 // imported, named by the root, signs generations, is throttled, and is replaced by

@@ -1,4 +1,4 @@
-// Package project holds the tests of what concerns the module as a whole: which
-// package may import which, what lies at the top level, and that the README
-// shows code that was compiled and run.
+// Package project holds the tests of what concerns the repository as a whole: which
+// package and which module may import and require which, what requiring Bindery costs,
+// what lies at the top level, and that the README shows code that was compiled and run.
 package project

@@ -1,11 +1,9 @@
 package project_test
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"io"
-	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -13,9 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-const module = "github.com/bindery-tuf/bindery"
-
-// layers are the packages from the lowest to the highest; a "/..." stands for
+// layers are the packages of all modules, from the lowest to the highest; a "/..." stands for
 // all below it. A package imports from lower layers only: a store is built without
 // a journal, an example without another. No two packages of one layer are an
 // exception; one that must be is given a layer of its own. The first entry that
@@ -46,21 +42,40 @@ var banned = map[string][]string{
 }
 
 func TestImportsPointDown(t *testing.T) {
-	packages := list(t, "./...")
-	require.Contains(t, packages, module+"/repository")
-	for path, p := range packages {
-		require.GreaterOrEqualf(t, layerOf(path), 0, "%s is in no layer", path)
-		for _, imported := range p.Imports {
-			require.Truef(t, mayImport(path, imported), "%s must not import %s", path, imported)
+	for _, folder := range modules(t) {
+		packages := list(t, folder, "./...")
+		require.NotEmpty(t, packages, folder)
+		for path, p := range packages {
+			require.GreaterOrEqualf(t, layerOf(path), 0, "%s is in no layer", path)
+			for _, imported := range p.Imports {
+				require.Truef(t, mayImport(modules(t), p, imported), "%s must not import %s", path, imported)
+			}
 		}
 	}
 }
 
-func mayImport(path, imported string) bool {
-	return !strings.HasPrefix(imported, module+"/") || layerOf(imported) < layerOf(path)
+// mayImport applies the layers, and the rules for modules: the root's packages import no
+// nested module's, because who embeds them would have that as well; and a nested
+// module's packages import no other module's internal ones, because a user may
+// upgrade one module alone. Programs and tests are built from this tree, and may.
+func mayImport(folders []string, p goPackage, imported string) bool {
+	if !strings.HasPrefix(imported, module+"/") {
+		return true
+	}
+	from, to := moduleOf(folders, p.ImportPath), moduleOf(folders, imported)
+	switch {
+	case layerOf(imported) >= layerOf(p.ImportPath):
+		return false
+	case from == ".":
+		return to == "."
+	case from != to && p.Name != "main":
+		return !strings.Contains(imported, "/internal/")
+	}
+	return true
 }
 
 func TestMayImport(t *testing.T) {
+	folders := []string{".", "examples/kms", "keys/awskms", "keys/remote"}
 	for _, test := range []struct {
 		path, imported string
 		may            bool
@@ -76,25 +91,47 @@ func TestMayImport(t *testing.T) {
 		{"keys/keystest", "keys/other", false},
 		{"internal/cjson", "internal/schema", false},
 		{"keys", "roles", false},
+
+		{"keys/awskms", "keys", true},
+		{"keys/awskms", "keys/remote", true},
+		{"keys/remote", "keys/awskms", false},
+		{"keys/awskms", "internal/disk", false},
+		{"examples/kms", "internal/disk", true},
+		{"examples/kms", "keys/awskms", true},
+		{"examples/quickstart", "keys/awskms", false},
+		{"internal/repotest", "keys/remote", false},
 	} {
-		require.Equal(t, test.may, mayImport(module+"/"+test.path, module+"/"+test.imported), "%s imports %s", test.path, test.imported)
+		p := goPackage{ImportPath: module + "/" + test.path, Name: "library"}
+		if strings.HasPrefix(test.path, "examples/") {
+			p.Name = "main"
+		}
+		require.Equal(t, test.may, mayImport(folders, p, module+"/"+test.imported), "%s imports %s", test.path, test.imported)
 	}
-	require.True(t, mayImport(module+"/internal/cjson", "golang.org/x/text/unicode/norm"))
+	require.True(t, mayImport(folders, goPackage{ImportPath: module + "/internal/cjson"}, "golang.org/x/text/unicode/norm"))
 }
 
 // What lies in internal for tests must not be linked into a user's program.
 func TestNoTestCodeInPrograms(t *testing.T) {
-	for _, p := range list(t, "-deps", "./examples/...") {
-		for _, name := range []string{"internal/repotest", "internal/faulty", "internal/crashfs", "internal/mutation", "keys/keystest", "repository/storetest"} {
-			require.NotEqual(t, module+"/"+name, p.ImportPath)
+	for _, folder := range modules(t) {
+		if folder != "." && !strings.HasPrefix(folder, "examples/") {
+			continue
 		}
-		require.NotEqual(t, "testing", p.ImportPath)
+		pattern := "./..."
+		if folder == "." {
+			pattern = "./examples/..."
+		}
+		for _, p := range list(t, folder, "-deps", pattern) {
+			for _, name := range []string{"internal/repotest", "internal/faulty", "internal/crashfs", "internal/mutation", "keys/keystest", "repository/storetest"} {
+				require.NotEqual(t, module+"/"+name, p.ImportPath)
+			}
+			require.NotEqual(t, "testing", p.ImportPath)
+		}
 	}
 }
 
 func TestBannedDependencies(t *testing.T) {
 	for name, prefixes := range banned {
-		for _, p := range list(t, "-deps", "./"+name) {
+		for _, p := range list(t, ".", "-deps", "./"+name) {
 			for _, prefix := range prefixes {
 				require.Falsef(t, strings.HasPrefix(p.ImportPath, prefix), "%s depends on %s", name, p.ImportPath)
 			}
@@ -115,20 +152,17 @@ func layerOf(path string) int {
 
 type goPackage struct {
 	ImportPath string
+	Name       string
 	Imports    []string
 }
 
-// list returns what go list says of the packages named, by import path.
-func list(t *testing.T, args ...string) map[string]goPackage {
+// list returns what go list says of the packages named, by import path, in the module in
+// a folder.
+func list(t *testing.T, folder string, args ...string) map[string]goPackage {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "go", append([]string{"list", "-json=ImportPath,Imports"}, args...)...)
-	cmd.Dir = "../.."
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	require.NoError(t, err, stderr.String())
+	out := goCommand(t, folder, append([]string{"list", "-json=ImportPath,Name,Imports"}, args...)...)
 	packages := map[string]goPackage{}
-	for decoder := json.NewDecoder(bytes.NewReader(out)); ; {
+	for decoder := json.NewDecoder(strings.NewReader(out)); ; {
 		var p goPackage
 		err := decoder.Decode(&p)
 		if errors.Is(err, io.EOF) {

@@ -17,6 +17,7 @@ import (
 // them adds to package keys. A new one is added here, and its size is logged.
 var signers = []struct {
 	scheme  string // the first is the one that package keys itself has
+	module  string // folder of the module whose part the program is; the root's if empty
 	name    string // of the package below keys; its imports beside it
 	imports []string
 	opener  string // an expression of type keys.Opener
@@ -25,9 +26,9 @@ var signers = []struct {
 	{scheme: "file", opener: `keys.FileOpener(nil)`},
 	{scheme: "file", name: "passphrase", opener: `keys.FileOpener(passphrase.Terminal())`},
 	{scheme: "sshagent", name: "sshagent", opener: `sshagent.Opener(sshagent.Config{})`},
-	{scheme: "pkcs11", name: "pkcs11", opener: `pkcs11.Opener(pkcs11.Config{})`, tags: "pkcs11"},
+	{scheme: "pkcs11", module: "keys/pkcs11", name: "pkcs11", opener: `pkcs11.Opener(pkcs11.Config{})`, tags: "pkcs11"},
 	{
-		scheme: "awskms", name: "awskms", imports: []string{"github.com/aws/aws-sdk-go-v2/config"},
+		scheme: "awskms", module: "keys/awskms", name: "awskms", imports: []string{"github.com/aws/aws-sdk-go-v2/config"},
 		opener: `func(ctx context.Context, place string, public *keys.PublicKey) (keys.Signer, error) {
 			found, err := config.LoadDefaultConfig(ctx)
 			if err != nil {
@@ -41,7 +42,7 @@ var signers = []struct {
 		}`,
 	},
 	{
-		scheme: "gcpkms", name: "gcpkms", imports: []string{"cloud.google.com/go/kms/apiv1"},
+		scheme: "gcpkms", module: "keys/gcpkms", name: "gcpkms", imports: []string{"cloud.google.com/go/kms/apiv1"},
 		opener: `func(ctx context.Context, place string, public *keys.PublicKey) (keys.Signer, error) {
 			found, err := kms.NewKeyManagementClient(ctx)
 			if err != nil {
@@ -61,8 +62,8 @@ const (
 	// own packages take, and some room. A cloud SDK takes more than that by itself.
 	maxKeysSize = 8 << 20
 
-	// programDir has no files but those of an overlay.
-	programDir = "internal/project/program"
+	// programDir, below a module's folder, has no files but those of an overlay.
+	programDir = "internal/program"
 )
 
 // keysModules are all modules that the program that uses keys alone may link.
@@ -88,7 +89,7 @@ func TestSizes(t *testing.T) {
 			t.Logf("%-12s there is no C compiler", name)
 			continue
 		}
-		size, modules := measure(t, program(s.scheme, s.name, s.opener, s.imports), s.tags)
+		size, modules := measure(t, s.module, program(s.scheme, s.name, s.opener, s.imports), s.tags)
 		t.Logf("%-12s %9d %8d", name, size, len(modules))
 		if i == 0 {
 			require.Equal(t, keysModules, modules)
@@ -127,11 +128,11 @@ func main() {
 `, &quoted, scheme, opener)
 }
 
-// measure builds a program as part of this module, and returns the size of the
+// measure builds a program as part of the module in a folder, and returns the size of the
 // binary and the modules that are linked into it.
-func measure(t *testing.T, source, tags string) (size int64, modules []string) {
+func measure(t *testing.T, folder, source, tags string) (size int64, modules []string) {
 	t.Helper()
-	root, err := filepath.Abs("../..")
+	root, err := filepath.Abs(filepath.Join(top, filepath.FromSlash(folder)))
 	require.NoError(t, err)
 	dir := t.TempDir()
 	file, overlay, binary := filepath.Join(dir, "main.go"), filepath.Join(dir, "overlay.json"), filepath.Join(dir, "program")

@@ -2,7 +2,6 @@ package project_test
 
 import (
 	"os"
-	"os/exec"
 	"path"
 	"strings"
 	"testing"
@@ -35,17 +34,15 @@ func TestQuickstartsIndexIsIgnored(t *testing.T) {
 
 // A file holds one idea: past 400 lines there is a second one in it.
 func TestFilesAreShort(t *testing.T) {
-	cmd := exec.CommandContext(t.Context(), "go", "list", "-f",
-		`{{$dir := .Dir}}{{range .GoFiles}}{{$dir}}/{{.}}{{"\n"}}{{end}}{{range .TestGoFiles}}{{$dir}}/{{.}}{{"\n"}}{{end}}{{range .XTestGoFiles}}{{$dir}}/{{.}}{{"\n"}}{{end}}`, "./...")
-	cmd.Dir = "../.."
-	out, err := cmd.Output()
-	require.NoError(t, err)
-	files := strings.Fields(string(out))
-	require.NotEmpty(t, files)
-	for _, name := range files {
-		source, err := os.ReadFile(name)
-		require.NoError(t, err)
-		require.LessOrEqual(t, strings.Count(string(source), "\n"), 400, name)
-		require.NotContains(t, []string{"utils.go", "util.go", "helpers.go", "common.go"}, path.Base(name))
+	for _, folder := range modules(t) {
+		files := strings.Fields(goCommand(t, folder, "list", "-f",
+			`{{$dir := .Dir}}{{range .GoFiles}}{{$dir}}/{{.}}{{"\n"}}{{end}}{{range .TestGoFiles}}{{$dir}}/{{.}}{{"\n"}}{{end}}{{range .XTestGoFiles}}{{$dir}}/{{.}}{{"\n"}}{{end}}`, "./..."))
+		require.NotEmpty(t, files, folder)
+		for _, name := range files {
+			source, err := os.ReadFile(name)
+			require.NoError(t, err)
+			require.LessOrEqual(t, strings.Count(string(source), "\n"), 400, name)
+			require.NotContains(t, []string{"utils.go", "util.go", "helpers.go", "common.go"}, path.Base(name))
+		}
 	}
 }

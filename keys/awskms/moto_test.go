@@ -132,7 +132,7 @@ func TestMotoPublishes(t *testing.T) {
 	for _, name := range sources {
 		interop.Script(t, name)
 	}
-	cmd := exec.CommandContext(t.Context(), "go", "run", "../../examples/kms", "-aws")
+	cmd := exec.CommandContext(t.Context(), "go", "run", "-C", "../../examples/kms", ".", "-aws")
 	cmd.Env = append(os.Environ(), "AWS_ENDPOINT_URL_KMS="+startMoto(t), "AWS_REGION=us-west-2",
 		"AWS_ACCESS_KEY_ID=AKIAEXAMPLE", "AWS_SECRET_ACCESS_KEY=secret", "NO_PROXY=127.0.0.1", "no_proxy=127.0.0.1")
 	var stderr bytes.Buffer
