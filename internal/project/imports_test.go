@@ -42,22 +42,23 @@ var banned = map[string][]string{
 }
 
 func TestImportsPointDown(t *testing.T) {
-	for _, folder := range modules(t) {
+	folders := modules(t)
+	for _, folder := range folders {
 		packages := list(t, folder, "./...")
 		require.NotEmpty(t, packages, folder)
 		for path, p := range packages {
 			require.GreaterOrEqualf(t, layerOf(path), 0, "%s is in no layer", path)
 			for _, imported := range p.Imports {
-				require.Truef(t, mayImport(modules(t), p, imported), "%s must not import %s", path, imported)
+				require.Truef(t, mayImport(folders, p, imported), "%s must not import %s", path, imported)
 			}
 		}
 	}
 }
 
-// mayImport applies the layers, and the rules for modules: the root's packages import no
-// nested module's, because who embeds them would have that as well; and a nested
-// module's packages import no other module's internal ones, because a user may
-// upgrade one module alone. Programs and tests are built from this tree, and may.
+// mayImport applies the layers, and the two rules for modules. The root's packages import
+// no nested module's, or whoever embeds them would get that module too. A nested
+// module's packages import no other module's internal packages, because a user may
+// upgrade one module alone; its programs may, because they are built from this tree.
 func mayImport(folders []string, p goPackage, imported string) bool {
 	if !strings.HasPrefix(imported, module+"/") {
 		return true

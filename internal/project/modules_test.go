@@ -72,9 +72,9 @@ func readGoMod(t *testing.T, file string) goMod {
 	return m
 }
 
-// A nested module requires those of ours that it needs at v0.0.0, and replaces each by its
-// folder, so that a clone is all that building it takes. The root requires none of
-// ours, and the tools that check the repository are nobody's requirement.
+// A nested module requires our other modules at v0.0.0, and replaces each by its folder:
+// a clone is all that building it takes. The root requires no nested module. Only
+// internal/tools has tools.
 func TestModules(t *testing.T) {
 	var root goMod
 	for i, folder := range modules(t) {

@@ -25,9 +25,9 @@ const (
 	version = "v0.1.0"
 )
 
-// A user's module that lies elsewhere, and requires released versions, builds. What Bindery
-// consists of comes from a proxy as a release would fill it: no folder replaces
-// anything, and a module has only its own files.
+// A user's module outside the repository builds with released versions. Our modules come
+// from a proxy that has what a release would put there: no folder replaces a module,
+// and an archive has only its module's own files.
 func TestRelease(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it builds an SDK")
@@ -217,9 +217,9 @@ type user struct {
 	env        []string
 }
 
-// newUser makes a module of one program that requires one of ours. It has a module cache of
-// its own, so that nothing of this release stays behind. What others publish comes
-// from the machine's cache, which building our module has filled.
+// newUser makes a module of one program that requires one of our modules. It has a module
+// cache of its own, so that nothing of this release stays behind. What others publish
+// comes from the machine's cache, which listing our module's packages has filled.
 func newUser(t *testing.T, proxy, requires, program string) *user {
 	t.Helper()
 	folder := filepath.Join(top, filepath.FromSlash("./"+strings.TrimPrefix(requires, root)))
