@@ -64,6 +64,14 @@ func TestChangesAreRefusedByName(t *testing.T) {
 	}
 }
 
+func TestNoLinks(t *testing.T) {
+	for _, answer := range []error{errNoLinks, fs.ErrPermission, errors.ErrUnsupported} {
+		require.True(t, NoLinks(&os.LinkError{Op: "link", Old: "a", New: "b", Err: answer}))
+	}
+	require.False(t, NoLinks(nil))
+	require.False(t, NoLinks(&os.LinkError{Op: "link", Old: "a", New: "b", Err: fs.ErrExist}))
+}
+
 func TestSyncName(t *testing.T) {
 	dir := t.TempDir()
 	name := filepath.Join(dir, "a")
@@ -71,6 +79,9 @@ func TestSyncName(t *testing.T) {
 	for _, goos := range systems {
 		require.NoError(t, syncName(goos, name), goos)
 		require.NoError(t, syncName(goos, dir), goos)
+	}
+	for _, goos := range systems {
+		require.NoError(t, syncNames(goos, dir), goos)
 	}
 	require.ErrorIs(t, syncName("windows", name+"b"), fs.ErrNotExist)
 	require.ErrorIs(t, syncName("linux", filepath.Join(name+"b", "c")), fs.ErrNotExist)

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"syscall"
 )
 
 // OS returns the operating system's disk. See On for where it can be written to.
@@ -96,8 +95,7 @@ func (o osFS) Link(oldname, newname string) error {
 		return err
 	}
 	err := os.Link(oldname, newname)
-	// FAT and exFAT answer EPERM on Linux, and ENOTSUP on macOS.
-	if errors.Is(err, errors.ErrUnsupported) || errors.Is(err, syscall.EPERM) {
+	if NoLinks(err) {
 		return fmt.Errorf("%w (are there hard links on this file system? FAT and exFAT have none, and they are needed)", err)
 	}
 	return err
@@ -175,21 +173,37 @@ func (o osFS) Lock(name string) (io.Closer, error) {
 	return flock(name)
 }
 
-// SyncName makes the name of an existing file or directory durable: it syncs the
-// directory that has it. Windows can't do that, so there it is no more than an
-// attempt: the file is synced, with which NTFS writes down its name as well, and for
-// a directory nothing is done.
+// NoLinks reports whether an error of os.Link may mean that the file system has no
+// hard links, as FAT and exFAT haven't. Systems differ in what they answer.
+func NoLinks(err error) bool {
+	return errors.Is(err, errors.ErrUnsupported) || errors.Is(err, fs.ErrPermission) || errors.Is(err, errNoLinks)
+}
+
+// SyncName makes the name of an existing file or directory durable, by a sync of the
+// directory that has it. Windows has no such sync. There the file is synced once more,
+// since NTFS writes down the name with it, and for a directory nothing is done.
 func SyncName(name string) error { return syncName(runtime.GOOS, name) }
 
 func syncName(goos, name string) error {
 	if goos != "windows" {
-		return syncOpened(os.Open(filepath.Dir(name)))
+		return syncNames(goos, filepath.Dir(name))
 	}
 	info, err := os.Stat(name)
 	if err != nil || info.IsDir() {
 		return err
 	}
 	return syncOpened(os.OpenFile(name, os.O_RDWR, 0)) // Windows syncs only what can be written to
+}
+
+// SyncNames makes the names in a directory durable. On Windows, which has no such
+// sync, it does nothing.
+func SyncNames(dir string) error { return syncNames(runtime.GOOS, dir) }
+
+func syncNames(goos, dir string) error {
+	if goos == "windows" {
+		return nil
+	}
+	return syncOpened(os.Open(dir))
 }
 
 // syncOpened syncs and closes what was opened.

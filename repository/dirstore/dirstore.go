@@ -19,6 +19,8 @@
 // not written to for an hour. IDs are random and never used twice: a process
 // that was stopped for longer and then goes on gets an error, not another's file.
 //
+// A call into the disk that has begun is not interrupted when the context ends.
+//
 // # Machines
 //
 // A store is written to on Linux, macOS and the BSDs. On Windows, which can't make a
@@ -27,12 +29,9 @@
 // errors.ErrUnsupported. So it is on all other systems.
 //
 // The file system must have hard links: FAT and exFAT have none, and Create says so.
-// Where it ignores case, as that of macOS usually does, two target paths that differ
-// in case only share a file if they have the same content, and roles whose names do
-// can't both be kept: the second one is refused with repository.ErrConflict.
-//
-// A call into the disk that has begun is not
-// interrupted when the context ends.
+// Where it ignores case, as that of macOS usually does, target files are kept all the
+// same, since their names have their hashes. Of two roles whose names differ in case
+// only, the second one is refused with repository.ErrConflict.
 package dirstore
 
 import (
