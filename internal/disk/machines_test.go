@@ -35,7 +35,7 @@ func TestRefusedWhereThereIsNoLock(t *testing.T) {
 func TestChangesAreRefusedByName(t *testing.T) {
 	dir := t.TempDir()
 	name, other := filepath.Join(dir, "a"), filepath.Join(dir, "b")
-	require.NoError(t, WriteFile(OS(), name, []byte("A"), 0o600))
+	require.NoError(t, os.WriteFile(name, []byte("A"), 0o600))
 	windows := On("windows")
 	_, create := windows.Create(other, 0o600)
 	_, lock := windows.Lock(name)
