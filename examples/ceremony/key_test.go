@@ -98,3 +98,10 @@ func TestCardOfFile(t *testing.T) {
 	s.refuse("not one PEM block", "Ada\n", append(public, s.card("Ada"), s.path("x.json"))...)
 	s.run(done, "Ada\n", append(public, pemOf(h), s.path("x.json"))...)
 }
+
+func TestFileURIOfMachines(t *testing.T) {
+	require.Equal(t, "file:/home/ada/a%20key%5C1", fileURI("linux", `/home/ada/a key\1`))
+	require.Equal(t, "file:/C:/Users/Ada/a%20key", fileURI("windows", `C:\Users\Ada\a key`))
+	require.Equal(t, "/C:/Users", fileName("linux", "/C:/Users"))
+	require.Equal(t, "C:/Users", fileName("windows", "/C:/Users"))
+}
