@@ -7,10 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 
+	"github.com/bindery-tuf/bindery/internal/disk"
 	"github.com/secure-systems-lab/go-securesystemslib/encrypted"
 )
 
@@ -28,8 +28,10 @@ const (
 // that only its owner may read (mode 0600). An existing file is never
 // overwritten: the error wraps fs.ErrExist. When WriteFile returns nil the file is
 // durable; after an error there is none. On a file system without links and modes,
-// such as a stick with FAT, everybody can read the file who has the stick. Encrypting
-// takes a few tenths of a second and 128 MiB on purpose.
+// such as a stick with FAT, everybody can read the file who has the stick. On Windows
+// whoever may read the directory can read the file, and since a directory can't be
+// synced, only the content is certain to be durable: NTFS writes down the name with it,
+// and other file systems may not. Encrypting takes a few tenths of a second and 128 MiB on purpose.
 func WriteFile(name string, s *MemorySigner, passphrase []byte) error {
 	if len(passphrase) == 0 {
 		return fmt.Errorf("write key file %s: the passphrase is empty", name)
@@ -55,8 +57,7 @@ func WriteFile(name string, s *MemorySigner, passphrase []byte) error {
 // writeNew writes a file under a temporary name and links it into place, so
 // that it is there whole or not at all, and never in place of another.
 func writeNew(name string, data []byte, link func(from, to string) error) error {
-	dir := filepath.Dir(name)
-	f, err := os.CreateTemp(dir, ".bindery-key-") // with mode 0600
+	f, err := os.CreateTemp(filepath.Dir(name), ".bindery-key-") // with mode 0600
 	if err != nil {
 		return err
 	}
@@ -65,18 +66,14 @@ func writeNew(name string, data []byte, link func(from, to string) error) error 
 		return err
 	}
 	err = link(f.Name(), name)
-	if errors.Is(err, errors.ErrUnsupported) || errors.Is(err, fs.ErrPermission) {
+	if disk.NoLinks(err) {
 		// A stick with FAT has no links. There, a loss of power may leave a part.
 		err = writeInPlace(name, data)
 	}
 	if err != nil {
 		return err
 	}
-	d, err := os.Open(dir)
-	if err == nil {
-		err = errors.Join(d.Sync(), d.Close())
-	}
-	if err != nil {
+	if err := disk.SyncName(name); err != nil {
 		return errors.Join(err, os.Remove(name))
 	}
 	return nil

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"regexp"
+	"runtime"
 	"strings"
 	"unicode"
 )
@@ -16,12 +18,16 @@ import (
 //	file:/etc/bindery/online.key
 //	file:///etc/bindery/online.key
 //
+// On Windows the path begins with a drive (RFC 8089, E.2):
+//
+//	file:/C:/bindery/online.key
+//
 // The passphrase is what ask returns, which is called with a prompt that names the
 // file, once the file is known to exist. Package passphrase has functions for
 // ask; any other will do.
 func FileOpener(ask func(ctx context.Context, prompt string) ([]byte, error)) Opener {
 	return func(ctx context.Context, place string, _ *PublicKey) (Signer, error) {
-		name, err := filePath(place)
+		name, err := filePath(runtime.GOOS, place)
 		if err != nil {
 			return nil, err
 		}
@@ -44,7 +50,7 @@ func FileOpener(ask func(ctx context.Context, prompt string) ([]byte, error)) Op
 	}
 }
 
-func filePath(place string) (string, error) {
+func filePath(goos, place string) (string, error) {
 	if authority, found := strings.CutPrefix(place, "//"); found {
 		if !strings.HasPrefix(authority, "/") {
 			return "", errors.New(`behind "file://" a third "/" must follow: files of other hosts can't be opened`)
@@ -65,6 +71,12 @@ func filePath(place string) (string, error) {
 		return "", err
 	case strings.ContainsFunc(name, unicode.IsControl):
 		return "", errors.New("a control character in the path") // which a prompt would show
+	case goos == "windows" && !drive.MatchString(name):
+		return "", errors.New("on Windows the path must begin with a drive, as /C:/ is")
+	case goos == "windows":
+		name = name[1:]
 	}
 	return name, nil
 }
+
+var drive = regexp.MustCompile(`^/[A-Za-z]:/`)

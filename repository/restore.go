@@ -227,7 +227,7 @@ func (p *publisher) unused(ctx context.Context, public int64) (int64, error) {
 
 // maxGeneration leaves room for generations up to 2^53-1, the largest version that
 // all clients read.
-const maxGeneration = 1 << 52
+const maxGeneration int64 = 1 << 52
 
 // lostBins lists the bins whose files in the store aren't the published ones.
 func (p *publisher) lostBins(ctx context.Context) ([]int, error) {

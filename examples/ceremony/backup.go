@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"time"
 )
@@ -153,7 +154,9 @@ func (a *archive) addFile(file, name string, private bool) error {
 	if err != nil {
 		return err
 	}
-	return a.add(entry{name: name, private: private || info.Mode()&0o077 == 0, data: data})
+	// Windows has no modes, and doesn't say which files are private.
+	private = private || info.Mode()&0o077 == 0 || runtime.GOOS == "windows"
+	return a.add(entry{name: name, private: private, data: data})
 }
 
 func (a archive) result(file string, docs []inForce) backedUp {

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/bindery-tuf/bindery/internal/disk"
 	"github.com/bindery-tuf/bindery/roles/ceremony"
 )
 
@@ -187,7 +188,7 @@ func (f *folder) closeOpen(to string) (string, error) {
 		return "", err
 	}
 	f.open = nil
-	return dir, errors.Join(syncDir(f.path(to)), syncDir(f.dir))
+	return dir, errors.Join(disk.SyncName(dir), disk.SyncName(f.path(to)))
 }
 
 // writeDocuments writes finished documents, in the order of their publishing.

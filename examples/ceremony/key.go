@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 
 	"github.com/bindery-tuf/bindery/keys"
@@ -34,14 +35,31 @@ var uriForm = regexp.MustCompile(`^(?i)[a-z][a-z0-9+.-]+:`)
 func parsePlace(s string) (place, error) {
 	if !uriForm.MatchString(s) {
 		name, err := filepath.Abs(s)
-		return place{"file:" + (&url.URL{Path: name}).EscapedPath(), s}, err
+		return place{fileURI(runtime.GOOS, name), s}, err
 	}
 	escaped, isFile := strings.CutPrefix(s, "file:")
 	if !isFile {
 		return place{uri: s}, nil
 	}
 	name, err := url.PathUnescape(strings.TrimPrefix(escaped, "//"))
-	return place{s, name}, err
+	return place{s, fileName(runtime.GOOS, name)}, err
+}
+
+// fileURI is the URI of the file with an absolute path.
+func fileURI(goos, name string) string {
+	if goos == "windows" {
+		name = "/" + strings.ReplaceAll(name, `\`, "/")
+	}
+	return "file:" + (&url.URL{Path: name}).EscapedPath()
+}
+
+// fileName is the file that the path of a URI names: on Windows there is a slash before
+// its drive.
+func fileName(goos, path string) string {
+	if goos == "windows" {
+		return strings.TrimPrefix(path, "/")
+	}
+	return path
 }
 
 // openKey opens the key at a place, which must be public if that isn't nil. The caller

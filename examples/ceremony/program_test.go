@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -43,7 +44,7 @@ func fileOpener(ask func(context.Context, string) ([]byte, error)) keys.Opener {
 			passphrase, err := ask(ctx, prompt)
 			if err == nil {
 				var data []byte
-				data, err = os.ReadFile(place)
+				data, err = os.ReadFile(fileName(runtime.GOOS, place))
 				id = string(data) + "\x00" + string(passphrase)
 			}
 			if _, known := readKeys[id]; err == nil && known {

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"github.com/bindery-tuf/bindery/internal/disk"
 )
 
 func restore(ctx context.Context, a *app, flags *flag.FlagSet, args []string) (any, error) {
@@ -112,7 +114,7 @@ func (a archive) write(ctx context.Context, dir string) error {
 		}
 	}
 	for folder := range folders {
-		if err := syncDir(filepath.Join(dir, folder)); err != nil {
+		if err := disk.SyncNames(filepath.Join(dir, folder)); err != nil {
 			return err
 		}
 	}

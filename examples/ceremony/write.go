@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/bindery-tuf/bindery/internal/disk"
 )
 
 // writeNew makes a file that is there whole and durable, or not at all. A file that
@@ -47,19 +49,14 @@ func writeTemp(name string, data []byte, place func(from, to string) error) erro
 		return fmt.Errorf("write %s: nothing was written: %w", name, err)
 	}
 	err = place(f.Name(), name)
-	if errors.Is(err, errors.ErrUnsupported) || isNotPermitted(err) {
+	if disk.NoLinks(err) {
 		// A stick with FAT has no links.
 		err = placeByRename(f.Name(), name)
 	}
 	if err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(name))
-}
-
-// isNotPermitted tells a file system without links from a file that exists.
-func isNotPermitted(err error) bool {
-	return errors.Is(err, fs.ErrPermission) && !errors.Is(err, fs.ErrExist)
+	return disk.SyncName(name)
 }
 
 // placeByRename is a link for where there are none. It would replace a file that
@@ -69,15 +66,6 @@ func placeByRename(from, to string) error {
 		return &fs.PathError{Op: "create", Path: to, Err: fs.ErrExist}
 	}
 	return os.Rename(from, to)
-}
-
-// syncDir makes the names in a folder durable.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // maxFile is beyond every file of a ceremony.
@@ -127,5 +115,5 @@ func makeDir(dir string, fill func(temporary string) error) error {
 	if err := os.Rename(temporary, dir); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(dir))
+	return disk.SyncName(dir)
 }

@@ -19,8 +19,9 @@ type Edit struct {
 // object without reading it again.
 type Index []uint32
 
-// maxIndexed is the most that an Index reaches.
-const maxIndexed = math.MaxUint32
+// maxIndexed is the most that an Index reaches. It is more than an int holds on a
+// 32-bit machine.
+const maxIndexed int64 = math.MaxUint32
 
 // append adds the cursor's member, of an object that begins at start.
 func (x Index) append(c *cursor, start int) Index {

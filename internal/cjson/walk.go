@@ -100,7 +100,7 @@ func (c *cursor) next(depth int) bool {
 
 // skipIndexed is skipValue for the object that is to be indexed.
 func (c *cursor) skipIndexed(i, depth int) (int, error) {
-	if len(c.data)-i > maxIndexed {
+	if int64(len(c.data)-i) > maxIndexed {
 		return 0, syntaxErrorf(i, "an object of more than %d bytes", maxIndexed)
 	}
 	*c.index = nil

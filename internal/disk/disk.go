@@ -20,6 +20,12 @@
 //   - What a killed process did stays visible to others, and is as little
 //     durable as before.
 //
+// Linux, macOS and the BSDs give this. (On macOS a Sync is F_FULLFSYNC, which waits
+// for the disk itself, or fsync where the file system knows no better.) Windows
+// has nothing that syncs a directory, so there, and on systems that nobody tried, OS
+// reads and refuses to change anything: see On. 32-bit machines are no different,
+// but what is read whole must fit into their address space.
+//
 // Names are paths as the operating system has them. Errors name the path, and
 // wrap the errors of package io/fs (fs.ErrNotExist, fs.ErrExist,
 // fs.ErrPermission) where they apply.

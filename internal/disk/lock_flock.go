@@ -10,7 +10,7 @@ import (
 	"syscall"
 )
 
-func (osFS) Lock(name string) (io.Closer, error) {
+func flock(name string) (io.Closer, error) {
 	// Over NFS an exclusive lock needs a file opened for writing.
 	f, err := os.OpenFile(name, os.O_RDWR, 0)
 	if err != nil {

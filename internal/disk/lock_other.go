@@ -8,6 +8,7 @@ import (
 	"io"
 )
 
-func (osFS) Lock(name string) (io.Closer, error) {
+// flock is not reached: where there is none, OS refuses to lock.
+func flock(name string) (io.Closer, error) {
 	return nil, fmt.Errorf("lock %s: %w", name, errors.ErrUnsupported)
 }

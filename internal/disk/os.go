@@ -7,13 +7,53 @@ import (
 	"io/fs"
 	"iter"
 	"os"
+	"path/filepath"
+	"runtime"
 )
 
-// OS returns the operating system's disk. Lock works on Unix systems only, and
-// SyncDir where a directory can be opened and synced.
-func OS() FS { return osFS{} }
+// OS returns the operating system's disk. See On for where it can be written to.
+func OS() FS { return On(runtime.GOOS) }
 
-type osFS struct{}
+// On is OS as it behaves on an operating system, which is named as runtime.GOOS
+// names it. So a test on one machine sees what another one refuses.
+//
+// Linux, macOS and the BSDs do all that FS promises. On every other system, what
+// exists can be read, and each call that would change something, or lock it, is
+// refused with an error that names the system, says what is missing and what to do
+// instead, and wraps errors.ErrUnsupported.
+func On(goos string) FS { return osFS{unsupported(goos)} }
+
+// osFS is the operating system's disk.
+type osFS struct {
+	refusal error // of every change, or nil
+}
+
+// unsupported returns why nothing is written on an operating system, or nil.
+func unsupported(goos string) error {
+	switch goos {
+	case "android", "darwin", "dragonfly", "freebsd", "ios", "linux", "netbsd", "openbsd":
+		return nil
+	case "windows", "plan9":
+		return unsupportedError(goos + " is not supported: it can't sync a directory, so a loss of power could take a file that was promised to be durable: " + instead)
+	}
+	return unsupportedError(goos + " is not supported: this package has no file lock for it, and directory syncs were never tried there: " + instead)
+}
+
+const instead = "publish from Linux, macOS or a BSD, or with a store and a journal that aren't local directories"
+
+type unsupportedError string
+
+func (e unsupportedError) Error() string { return string(e) }
+
+func (unsupportedError) Is(target error) bool { return target == errors.ErrUnsupported }
+
+// refuse returns the error of a change, or nil where changes can be made durable.
+func (o osFS) refuse(op, name string) error {
+	if o.refusal == nil {
+		return nil
+	}
+	return &fs.PathError{Op: op, Path: name, Err: o.refusal}
+}
 
 func (osFS) Open(name string) (Reader, error) {
 	f, err := os.Open(name)
@@ -38,7 +78,10 @@ type osReader struct {
 
 func (r osReader) Size() int64 { return r.size }
 
-func (osFS) Create(name string, perm fs.FileMode) (File, error) {
+func (o osFS) Create(name string, perm fs.FileMode) (File, error) {
+	if err := o.refuse("create", name); err != nil {
+		return nil, err
+	}
 	// A nil *os.File must not become a File that isn't nil.
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm)
 	if err != nil {
@@ -47,12 +90,37 @@ func (osFS) Create(name string, perm fs.FileMode) (File, error) {
 	return f, nil
 }
 
-func (osFS) Link(oldname, newname string) error   { return os.Link(oldname, newname) }
-func (osFS) Rename(oldname, newname string) error { return os.Rename(oldname, newname) }
+func (o osFS) Link(oldname, newname string) error {
+	if err := o.refuse("link", newname); err != nil {
+		return err
+	}
+	err := os.Link(oldname, newname)
+	if NoLinks(err) {
+		return fmt.Errorf("%w (are there hard links on this file system? FAT and exFAT have none, and they are needed)", err)
+	}
+	return err
+}
 
-func (osFS) Remove(name string) error { return os.Remove(name) }
+func (o osFS) Rename(oldname, newname string) error {
+	if err := o.refuse("rename", newname); err != nil {
+		return err
+	}
+	return os.Rename(oldname, newname)
+}
 
-func (osFS) Mkdir(name string, perm fs.FileMode) error { return os.Mkdir(name, perm) }
+func (o osFS) Remove(name string) error {
+	if err := o.refuse("remove", name); err != nil {
+		return err
+	}
+	return os.Remove(name)
+}
+
+func (o osFS) Mkdir(name string, perm fs.FileMode) error {
+	if err := o.refuse("mkdir", name); err != nil {
+		return err
+	}
+	return os.Mkdir(name, perm)
+}
 
 // readDirBatch is how many entries are in memory at once.
 const readDirBatch = 1024
@@ -91,14 +159,57 @@ func (osFS) ReadDir(name string) iter.Seq2[Entry, error] {
 	}
 }
 
-func (osFS) SyncDir(name string) error {
-	d, err := os.Open(name)
+func (o osFS) SyncDir(name string) error {
+	if err := o.refuse("sync", name); err != nil {
+		return err
+	}
+	return syncOpened(os.Open(name))
+}
+
+func (o osFS) Lock(name string) (io.Closer, error) {
+	if err := o.refuse("lock", name); err != nil {
+		return nil, err
+	}
+	return flock(name)
+}
+
+// NoLinks reports whether an error of os.Link may mean that the file system has no
+// hard links, as FAT and exFAT haven't. Systems differ in what they answer.
+func NoLinks(err error) bool {
+	return errors.Is(err, errors.ErrUnsupported) || errors.Is(err, fs.ErrPermission) || errors.Is(err, errNoLinks)
+}
+
+// SyncName makes the name of an existing file or directory durable, by a sync of the
+// directory that has it. Windows has no such sync. There the file is synced once more,
+// since NTFS writes down the name with it, and for a directory nothing is done.
+func SyncName(name string) error { return syncName(runtime.GOOS, name) }
+
+func syncName(goos, name string) error {
+	if goos != "windows" {
+		return syncNames(goos, filepath.Dir(name))
+	}
+	info, err := os.Stat(name)
+	if err != nil || info.IsDir() {
+		return err
+	}
+	return syncOpened(os.OpenFile(name, os.O_RDWR, 0)) // Windows syncs only what can be written to
+}
+
+// SyncNames makes the names in a directory durable. On Windows, which has no such
+// sync, it does nothing.
+func SyncNames(dir string) error { return syncNames(runtime.GOOS, dir) }
+
+func syncNames(goos, dir string) error {
+	if goos == "windows" {
+		return nil
+	}
+	return syncOpened(os.Open(dir))
+}
+
+// syncOpened syncs and closes what was opened.
+func syncOpened(f *os.File, err error) error {
 	if err != nil {
 		return err
 	}
-	err = d.Sync()
-	if cerr := d.Close(); err == nil {
-		err = cerr
-	}
-	return err
+	return errors.Join(f.Sync(), f.Close())
 }

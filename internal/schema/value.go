@@ -39,7 +39,7 @@ func Boolean(v any) error {
 }
 
 // MaxInteger is the largest integer that clients in JavaScript read exactly.
-const MaxInteger = 1<<53 - 1
+const MaxInteger int64 = 1<<53 - 1
 
 // Integer is a whole number from low to high, both included.
 func Integer(low, high int64) Rule {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 )
 
 // Descriptor returns a Source that reads from an open file descriptor of the
@@ -20,15 +21,32 @@ import (
 //
 // After a call that failed or did not end before its context, all others fail: it
 // may have read what they ask for.
+//
+// On Windows the only descriptor that a program is given is 0, its standard input. For
+// any other, the error wraps errors.ErrUnsupported.
 func Descriptor(fd int) (Source, error) {
-	f := os.NewFile(uintptr(fd), fmt.Sprintf("file descriptor %d", fd))
-	if f == nil {
-		return nil, fmt.Errorf("passphrase: there is no file descriptor %d", fd)
+	f, err := descriptor(runtime.GOOS, fd)
+	if err != nil {
+		return nil, fmt.Errorf("passphrase: %w", err)
 	}
 	if _, err := f.Stat(); err != nil {
 		return nil, fmt.Errorf("passphrase: %w", err)
 	}
 	return lines(f, f.Name()), nil
+}
+
+func descriptor(goos string, fd int) (*os.File, error) {
+	if goos == "windows" {
+		if fd != 0 {
+			return nil, unsupported(fmt.Sprintf("file descriptor %d: windows is not supported: it gives a program none but standard input, 0", fd))
+		}
+		return os.Stdin, nil // os.NewFile takes a handle there
+	}
+	f := os.NewFile(uintptr(fd), fmt.Sprintf("file descriptor %d", fd))
+	if f == nil {
+		return nil, fmt.Errorf("there is no file descriptor %d", fd)
+	}
+	return f, nil
 }
 
 // lines returns a Source of the lines of r.

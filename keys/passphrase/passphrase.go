@@ -73,3 +73,10 @@ func check(answer []byte) error {
 	}
 	return nil
 }
+
+// unsupported is the error of what an operating system can't do.
+type unsupported string
+
+func (e unsupported) Error() string { return string(e) }
+
+func (unsupported) Is(target error) bool { return target == errors.ErrUnsupported }

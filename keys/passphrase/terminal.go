@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"strings"
 	"time"
 	"unicode"
@@ -15,12 +16,17 @@ import (
 
 // Terminal returns a Source that asks at the terminal of the process (/dev/tty),
 // whatever its standard input is, and shows nothing of what is typed. Without a
-// terminal, as in a service, the error says so.
-func Terminal() Source { return terminal("/dev/tty") }
+// terminal, as in a service, the error says so. Windows has no /dev/tty: there the
+// error wraps errors.ErrUnsupported, and Descriptor is another way.
+func Terminal() Source { return terminal(runtime.GOOS, "/dev/tty") }
 
-func terminal(name string) Source {
-	return inTurn(func(ctx context.Context, prompt string) ([]byte, error) {
-		line, err := ask(ctx, name, prompt)
+func terminal(goos, name string) Source {
+	return inTurn(func(ctx context.Context, prompt string) (line []byte, err error) {
+		if goos == "windows" {
+			err = unsupported("windows is not supported: it has no /dev/tty: give the passphrase on standard input, as file descriptor 0")
+		} else {
+			line, err = ask(ctx, name, prompt)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("ask for the passphrase at the terminal: %w", err)
 		}

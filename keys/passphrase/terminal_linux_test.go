@@ -71,7 +71,7 @@ func answering(t *testing.T, typed string) (answer []byte, screen string, err er
 		p.WriteString(typed)
 		p.sees(t, "\r\n")
 	}()
-	answer, err = terminal(p.name)(t.Context(), prompt)
+	answer, err = terminal("linux", p.name)(t.Context(), prompt)
 	<-done
 	require.True(t, p.echo(t), "the terminal is as it was")
 	return answer, p.screen.String(), err
@@ -114,7 +114,7 @@ func TestTerminalConfirmed(t *testing.T) {
 			p.WriteString("correct horse\r")
 		}
 	}()
-	answer, err := Confirmed(terminal(p.name))(t.Context(), prompt)
+	answer, err := Confirmed(terminal("linux", p.name))(t.Context(), prompt)
 	require.NoError(t, err)
 	require.Equal(t, "correct horse", string(answer))
 }
@@ -127,18 +127,18 @@ func TestTerminalGivenUp(t *testing.T) {
 		p.WriteString("hunter2")
 		cancel()
 	}()
-	_, err := terminal(p.name)(ctx, prompt)
+	_, err := terminal("linux", p.name)(ctx, prompt)
 	require.ErrorIs(t, err, context.Canceled)
 	require.True(t, p.echo(t), "the terminal is as it was")
-	_, err = terminal(p.name)(ctx, prompt)
+	_, err = terminal("linux", p.name)(ctx, prompt)
 	require.ErrorIs(t, err, context.Canceled)
 }
 
 func TestNoTerminal(t *testing.T) {
-	_, err := terminal(t.TempDir()+"/tty")(t.Context(), prompt)
+	_, err := terminal("linux", t.TempDir()+"/tty")(t.Context(), prompt)
 	require.ErrorIs(t, err, os.ErrNotExist)
 	require.ErrorContains(t, err, "there is none (a file descriptor can be used instead)")
-	_, err = terminal("/dev/null")(t.Context(), prompt)
+	_, err = terminal("linux", "/dev/null")(t.Context(), prompt)
 	require.ErrorIs(t, err, unix.ENOTTY)
 }
 

@@ -26,6 +26,12 @@
 //	keys.ErrUnusable      the agent does not have the key, or is locked
 //	keys.ErrDenied        the agent has the key and refuses, or the socket is someone else's
 //	keys.ErrSignature     the signature is not the key's over the message
+//
+// # Windows
+//
+// The agent of OpenSSH for Windows has a named pipe and no socket. It isn't supported:
+// Open refuses a name that begins with \\.\pipe\, and the error wraps
+// errors.ErrUnsupported. An agent with a Unix socket works.
 package sshagent
 
 import (
@@ -35,6 +41,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/bindery-tuf/bindery/keys"
@@ -75,6 +82,8 @@ func Open(ctx context.Context, cfg Config) (keys.Signer, error) {
 	switch {
 	case cfg.Socket == "":
 		return nil, errors.New("ssh-agent: its socket is not given (ssh-agent prints it as SSH_AUTH_SOCK)")
+	case strings.HasPrefix(strings.ReplaceAll(cfg.Socket, `\`, "/"), "//./pipe/"):
+		return nil, fmt.Errorf("ssh-agent: the named pipe %s is not supported (OpenSSH's agent on Windows has one): use an agent that has a Unix socket, or a key file: %w", cfg.Socket, errors.ErrUnsupported)
 	case !filepath.IsAbs(cfg.Socket):
 		return nil, fmt.Errorf("ssh-agent: the path of its socket, %q, is not absolute", cfg.Socket)
 	case cfg.Timeout < 0:

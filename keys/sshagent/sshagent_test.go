@@ -63,12 +63,13 @@ func TestOpenRefuses(t *testing.T) {
 	require.NoError(t, err)
 	socket := serveAgent(t, keyring(t, private, p256))
 	for want, cfg := range map[string]sshagent.Config{
-		"its socket is not given":              {Public: public},
-		`its socket, "agent", is not absolute`: {Public: public, Socket: "agent"},
-		"Timeout is below zero: -1ns":          {Public: public, Socket: socket, Timeout: -1},
-		"neither the public key nor":           {Socket: socket},
-		"ecdsa-sha2-nistp256, and an agent's":  {Public: p256Public, Socket: socket},
-		"ecdsa-sha2-nistp256, and an agent":    {Fingerprint: ssh.FingerprintSHA256(p256SSH), Socket: socket},
+		"its socket is not given":                {Public: public},
+		`its socket, "agent", is not absolute`:   {Public: public, Socket: "agent"},
+		`pipe \\.\pipe\openssh-ssh-agent is not`: {Public: public, Socket: `\\.\pipe\openssh-ssh-agent`},
+		"Timeout is below zero: -1ns":            {Public: public, Socket: socket, Timeout: -1},
+		"neither the public key nor":             {Socket: socket},
+		"ecdsa-sha2-nistp256, and an agent's":    {Public: p256Public, Socket: socket},
+		"ecdsa-sha2-nistp256, and an agent":      {Fingerprint: ssh.FingerprintSHA256(p256SSH), Socket: socket},
 	} {
 		s, err := sshagent.Open(t.Context(), cfg)
 		require.ErrorContains(t, err, want)

@@ -89,4 +89,12 @@
 // somewhere behind it; before the last, the next segment must go on in its
 // place. A bad frame within the synced bytes, a bad header, and all else that
 // doesn't fit, is damage: Open says where and changes nothing.
+//
+// # Machines
+//
+// A journal is written on Linux, macOS and the BSDs. Windows can't make a directory
+// durable: there Create and Open are refused with an error that says so, names the
+// system, and wraps errors.ErrUnsupported. So it is on all other systems. OpenReader
+// reads a copy of a journal anywhere. On a 32-bit machine the segments that are read
+// since the newest checkpoint must fit into the address space.
 package dirjournal

@@ -19,8 +19,19 @@
 // not written to for an hour. IDs are random and never used twice: a process
 // that was stopped for longer and then goes on gets an error, not another's file.
 //
-// The disk must support hard links. A call into the disk that has begun is not
-// interrupted when the context ends.
+// A call into the disk that has begun is not interrupted when the context ends.
+//
+// # Machines
+//
+// A store is written to on Linux, macOS and the BSDs. On Windows, which can't make a
+// directory durable, Open and Get work, to check a copy for example; Create, and each call
+// that writes, is refused with an error that says so, names the system, and wraps
+// errors.ErrUnsupported. So it is on all other systems.
+//
+// The file system must have hard links: FAT and exFAT have none, and Create says so.
+// Where it ignores case, as that of macOS usually does, target files are kept all the
+// same, since their names have their hashes. Of two roles whose names differ in case
+// only, the second one is refused with repository.ErrConflict.
 package dirstore
 
 import (

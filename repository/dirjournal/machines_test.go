@@ -1,0 +1,32 @@
+package dirjournal
+
+import (
+	"errors"
+	"path/filepath"
+	"testing"
+
+	"github.com/bindery-tuf/bindery/internal/disk"
+	"github.com/stretchr/testify/require"
+)
+
+// Where a directory can't be synced, a journal can only be read.
+func TestRefusedOnWindows(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "journal")
+	windows := disk.On("windows")
+	_, err := CreateFS(windows, dir)
+	require.ErrorIs(t, err, errors.ErrUnsupported)
+	require.ErrorContains(t, err, "create journal "+dir+": mkdir "+dir+": windows is not supported: it can't sync a directory")
+	require.NoDirExists(t, dir)
+
+	j, err := Create(dir)
+	require.NoError(t, err)
+	require.NoError(t, j.Close())
+	_, err = OpenFS(windows, dir)
+	require.ErrorIs(t, err, errors.ErrUnsupported)
+	require.ErrorContains(t, err, "open journal "+dir+": lock "+filepath.Join(dir, lockName)+": windows is not supported")
+
+	r, err := OpenReaderFS(windows, dir)
+	require.NoError(t, err)
+	_, _, err = r.Read(t.Context())
+	require.NoError(t, err)
+}
