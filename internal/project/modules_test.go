@@ -111,9 +111,15 @@ func TestModules(t *testing.T) {
 // goCommand returns what the go command prints in a folder, given from the top.
 func goCommand(t *testing.T, folder string, args ...string) string {
 	t.Helper()
+	return goCommandFor(t, nil, folder, args...)
+}
+
+// goCommandFor is goCommand with more variables in the environment.
+func goCommandFor(t *testing.T, env []string, folder string, args ...string) string {
+	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "go", args...)
 	cmd.Dir = filepath.Join(top, filepath.FromSlash(folder))
-	cmd.Env = os.Environ()
+	cmd.Env = append(os.Environ(), env...)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
