@@ -2,6 +2,7 @@ package project_test
 
 import (
 	"encoding/json"
+	"errors"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -30,6 +31,8 @@ func modules(t *testing.T) []string {
 			return err
 		case d.IsDir() && name != top && (d.Name()[0] == '.' || d.Name() == "testdata"):
 			return filepath.SkipDir
+		case d.Name() == "go.work":
+			return errors.New("there is a " + name)
 		case d.Name() != "go.mod":
 			return nil
 		}
@@ -119,7 +122,7 @@ func goCommandFor(t *testing.T, env []string, folder string, args ...string) str
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "go", args...)
 	cmd.Dir = filepath.Join(top, filepath.FromSlash(folder))
-	cmd.Env = append(os.Environ(), env...)
+	cmd.Env = append(append(os.Environ(), "GOWORK=off"), env...)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
