@@ -32,8 +32,8 @@ import (
 	"strings"
 )
 
-// Role is the name of the role that delegates to the bins.
-const Role = "bins"
+// BinsRole is the name of the role that delegates to the bins.
+const BinsRole = "bins"
 
 // Form is how the role "bins" describes the bins.
 type Form int

@@ -17,7 +17,7 @@ import (
 func (b Bins) NewRole(version int64, expires time.Time, online roles.Authority) (*roles.Document[metadata.TargetsType], error) {
 	keys, ids, err := online.Metadata()
 	if err != nil {
-		return nil, fmt.Errorf("%s %d: %w", Role, version, err)
+		return nil, fmt.Errorf("%s %d: %w", BinsRole, version, err)
 	}
 	delegations := &metadata.Delegations{Keys: keys}
 	switch b.form {
@@ -59,7 +59,7 @@ func (b Bins) hashPrefixes(i int) []string {
 func Parse(bins *roles.Document[metadata.TargetsType]) (Bins, error) {
 	b, err := parse(bins.Signed())
 	if err != nil {
-		return Bins{}, fmt.Errorf("%s %d: %w", Role, bins.Version(), err)
+		return Bins{}, fmt.Errorf("%s %d: %w", BinsRole, bins.Version(), err)
 	}
 	return b, nil
 }

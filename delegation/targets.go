@@ -20,12 +20,12 @@ func everything() []string { return []string{""} }
 func NewTargets(version int64, expires time.Time, bins roles.Authority) (*roles.Document[metadata.TargetsType], error) {
 	keys, ids, err := bins.Metadata()
 	if err != nil {
-		return nil, fmt.Errorf("targets %d: role %s: %w", version, Role, err)
+		return nil, fmt.Errorf("targets %d: role %s: %w", version, BinsRole, err)
 	}
 	return roles.New(newTargets(version, expires, &metadata.Delegations{
 		Keys: keys,
 		Roles: []metadata.DelegatedRole{{
-			Name:             Role,
+			Name:             BinsRole,
 			KeyIDs:           ids,
 			Threshold:        bins.Threshold,
 			Terminating:      true,
@@ -52,11 +52,11 @@ func checkTargets(targets metadata.TargetsType) error {
 	case d == nil:
 		return errors.New("it delegates nothing")
 	case d.SuccinctRoles != nil:
-		return fmt.Errorf("it delegates to bins itself and not to the role %q", Role)
-	case len(d.Roles) != 1 || d.Roles[0].Name != Role:
-		return fmt.Errorf("it does not delegate to the one role %q", Role)
+		return fmt.Errorf("it delegates to bins itself and not to the role %q", BinsRole)
+	case len(d.Roles) != 1 || d.Roles[0].Name != BinsRole:
+		return fmt.Errorf("it does not delegate to the one role %q", BinsRole)
 	case !slices.Equal(d.Roles[0].PathHashPrefixes, everything()):
-		return fmt.Errorf("it does not delegate every path to %q by the hash prefix \"\"", Role)
+		return fmt.Errorf("it does not delegate every path to %q by the hash prefix \"\"", BinsRole)
 	}
 	return nil
 }
