@@ -92,16 +92,26 @@ func New(prefix string, n int, form Form) (Bins, error) {
 const maxName = 200
 
 func checkPrefix(prefix string, nameLength int) error {
+	if prefix == "" {
+		return errors.New("an empty prefix")
+	}
+	if err := checkCharacters(prefix); err != nil {
+		return err
+	}
+	if nameLength > maxName {
+		return fmt.Errorf("names of %d bytes, at most %d", nameLength, maxName)
+	}
+	return nil
+}
+
+// checkCharacters refuses a name that clients quote differently in URLs and files.
+func checkCharacters(name string) error {
 	const allowed = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-"
 	switch {
-	case prefix == "":
-		return errors.New("an empty prefix")
-	case prefix[0] == '.':
+	case name[0] == '.':
 		return errors.New("a dot in front")
-	case strings.Trim(prefix, allowed) != "":
+	case strings.Trim(name, allowed) != "":
 		return errors.New(`a character that is no letter, digit, "_", "." or "-"`)
-	case nameLength > maxName:
-		return fmt.Errorf("names of %d bytes, at most %d", nameLength, maxName)
 	}
 	return nil
 }
@@ -122,11 +132,10 @@ func (b Bins) Name(i int) string {
 
 // hex is i in as many hexadecimal digits as the number of the last bin has.
 func (b Bins) hex(i int) string {
-	const digits = "0123456789abcdef"
 	var text [maxDigits]byte
 	n := b.digits()
 	for k := range n {
-		text[k] = digits[i>>(4*(n-1-k))&15]
+		text[k] = hexDigits[i>>(4*(n-1-k))&15]
 	}
 	return string(text[:n])
 }
@@ -137,6 +146,11 @@ func (b Bins) digits() int { return (b.bits() + 3) / 4 }
 // Find returns the bin that the target at path belongs to.
 func (b Bins) Find(path string) int {
 	sum := sha256.Sum256([]byte(path))
+	return b.find(&sum)
+}
+
+// find is Find for the SHA-256 of a path.
+func (b Bins) find(sum *[sha256.Size]byte) int {
 	return int(binary.BigEndian.Uint16(sum[:]) >> (16 - b.bits()))
 }
 
