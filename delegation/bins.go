@@ -145,8 +145,14 @@ func (b Bins) digits() int { return (b.bits() + 3) / 4 }
 
 // Find returns the bin that the target at path belongs to.
 func (b Bins) Find(path string) int {
-	sum := sha256.Sum256([]byte(path))
+	sum := digest(path)
 	return b.find(&sum)
+}
+
+// digest is the SHA-256 of a path. It allocates nothing for paths of usual length.
+func digest(path string) [sha256.Size]byte {
+	var short [192]byte
+	return sha256.Sum256(append(short[:0], path...))
 }
 
 // find is Find for the SHA-256 of a path.

@@ -351,7 +351,7 @@ func (t *Tree) Search(path string) []string {
 // Owner returns the role that a target at path is published in: the first leaf that
 // a client asks for it. There is none if no leaf is responsible for path. Its cost
 // is a SHA-256 of path and one match for each delegation on the way; it allocates
-// nothing.
+// nothing for paths of usual length.
 func (t *Tree) Owner(path string) (Role, bool) {
 	s := search{Tree: t, path: path}
 	s.visit(0)
@@ -428,7 +428,7 @@ func (s *search) matches(of *scope) bool {
 // digest is the SHA-256 of the path, made once and only if it is needed.
 func (s *search) digest() *[sha256.Size]byte {
 	if !s.hashed {
-		s.sum, s.hashed = sha256.Sum256([]byte(s.path)), true
+		s.sum, s.hashed = digest(s.path), true
 	}
 	return &s.sum
 }
