@@ -1,5 +1,14 @@
-// Package delegation spreads target files over hashed bins, as PEP 458 and TAP 15
-// of TUF have it.
+// Package delegation says which role a target file is published in. A Tree is all
+// that root and the documents in force delegate: NewTree makes it, and refuses what
+// clients would read differently; Tree.Owner finds the role of a path.
+//
+//	tree, err := delegation.NewTree(root, documents)
+//	...
+//	role, ok := tree.Owner("packages/demo-1.0.tar.gz")
+//
+// NewRole makes the documents of roles that delegate; NewTargets and Bins.NewRole make
+// those of PEP 458. Bins spreads target files over hashed bins, as PEP 458 and TAP 15
+// of TUF have it:
 //
 // The targets role delegates every path to the role "bins", and that one to a
 // power of two of bins. A target belongs to the bin whose number is the first

@@ -184,7 +184,9 @@ func (s scope) check() error {
 }
 
 // checkPattern refuses a pattern that some client matches differently: go-tuf with
-// path.Match, python-tuf with fnmatch, tuf-js with minimatch.
+// filepath.Match, python-tuf with fnmatch, tuf-js with minimatch. What is left they
+// differ on is for Tree.CheckPath. tough 0.24 goes its own way: its "*" matches a "/"
+// too, and no delegation is terminating to it.
 func checkPattern(pattern string) error {
 	const literals = "abcdefghijklmnopqrstuvwxyz0123456789-_.+~@=,"
 	for segment := range strings.SplitSeq(pattern, "/") {
@@ -232,6 +234,34 @@ func match(pattern, path string) bool {
 		p++
 	}
 	return p == len(pattern)
+}
+
+// hides returns a pattern that path matches, if tuf-js finds none that it does: there a
+// "*" at the beginning of a segment doesn't stand for a dot.
+func (s scope) hides(path string) (string, bool) {
+	hiding := ""
+	for _, pattern := range s.paths {
+		if !match(pattern, path) {
+			continue
+		}
+		if !dotForStar(pattern, path) {
+			return "", false
+		}
+		hiding = pattern
+	}
+	return hiding, hiding != ""
+}
+
+// dotForStar reports whether a segment of path begins with a dot and that of the pattern
+// with a "*". They have equally many segments.
+func dotForStar(pattern, path string) bool {
+	segments := strings.Split(path, "/")
+	for i, segment := range strings.Split(pattern, "/") {
+		if strings.HasPrefix(segment, "*") && strings.HasPrefix(segments[i], ".") {
+			return true
+		}
+	}
+	return false
 }
 
 const hexDigits = "0123456789abcdef"

@@ -358,6 +358,19 @@ func (t *Tree) Owner(path string) (Role, bool) {
 	return s.owner, s.found
 }
 
+// CheckPath returns nil if every client asks the same roles for path. It refuses a
+// segment that begins with a dot where a delegation has a "*" for it: tuf-js then does
+// not ask the role, as a shell would not, and others do. The error names the role and
+// the pattern.
+func (t *Tree) CheckPath(path string) error {
+	if path != "" && path[0] != '.' && !strings.Contains(path, "/.") {
+		return nil
+	}
+	s := search{Tree: t, path: path, all: true, check: true}
+	s.visit(0)
+	return s.differs
+}
+
 // search is one client's way through the tree.
 type search struct {
 	*Tree
@@ -372,6 +385,9 @@ type search struct {
 	names []string
 	owner Role
 	found bool
+
+	check   bool // for a delegation that clients read differently
+	differs error
 }
 
 // visit asks a role and what it delegates to, and reports whether the search ends.
@@ -393,6 +409,13 @@ func (s *search) visit(i int32) bool {
 	}
 	for k := range n.edges {
 		e := &n.edges[k]
+		if s.check {
+			if pattern, ok := e.hides(s.path); ok {
+				s.differs = fmt.Errorf("target %q: path: a segment that begins with a dot, which clients differ on where %q delegates %q to %q",
+					s.path, n.Name, pattern, s.nodes[e.to].Name)
+				return true
+			}
+		}
 		if s.matches(&e.scope) && (s.visit(e.to) || e.terminating) {
 			return true
 		}

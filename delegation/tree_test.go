@@ -2,6 +2,7 @@ package delegation_test
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -178,4 +179,26 @@ func withTarget(t *testing.T, d document) document {
 	return edited(t, d, func(s *metadata.TargetsType) {
 		s.Targets["x"] = &metadata.TargetFiles{Hashes: metadata.Hashes{"sha256": []byte(strings.Repeat("x", 32))}}
 	})
+}
+
+func TestTreeChecksPaths(t *testing.T) {
+	s := newStaff(t)
+	tree, err := delegation.NewTree(s.root(), documents{
+		"targets": s.role("targets", s.to("a", false, "a/*"), s.to("b", false, "*/b*", ".c/*"), s.to("d", true, "d/.*", "d/*"),
+			s.to("f", false, "d/*"), s.toAll("bins")),
+		"d":    s.role("d", s.to("e", false, "*/x*", "*/.x")),
+		"bins": s.bins("bins", bins(t, "bins", 4, delegation.Succinct)),
+	})
+	require.NoError(t, err)
+	for _, path := range []string{"a/b", "a.b/c.", ".x", ".x/y", "x/.y", "a/b/.c", ".c/b", "d/b", ".d/e", "d/.y", "d/.x"} {
+		require.NoError(t, tree.CheckPath(path), path)
+	}
+	for path, want := range map[string]string{
+		"a/.b":  `"targets" delegates "a/*" to "a"`,
+		".a/b":  `"targets" delegates "*/b*" to "b"`,
+		".c/.b": `"targets" delegates ".c/*" to "b"`,
+	} {
+		require.EqualError(t, tree.CheckPath(path),
+			fmt.Sprintf("target %q: path: a segment that begins with a dot, which clients differ on where %s", path, want))
+	}
 }
