@@ -1,5 +1,14 @@
-// Package delegation spreads target files over hashed bins, as PEP 458 and TAP 15
-// of TUF have it.
+// Package delegation says which role a target file is published in. A Tree is all
+// that root and the documents in force delegate: NewTree makes it, and refuses what
+// clients would read differently; Tree.Owner finds the role of a path.
+//
+//	tree, err := delegation.NewTree(root, documents)
+//	...
+//	role, ok := tree.Owner("packages/demo-1.0.tar.gz")
+//
+// NewRole makes the documents of roles that delegate; NewTargets and Bins.NewRole make
+// those of PEP 458. Bins spreads target files over hashed bins, as PEP 458 and TAP 15
+// of TUF have it:
 //
 // The targets role delegates every path to the role "bins", and that one to a
 // power of two of bins. A target belongs to the bin whose number is the first
@@ -32,8 +41,8 @@ import (
 	"strings"
 )
 
-// Role is the name of the role that delegates to the bins.
-const Role = "bins"
+// BinsRole is the name of the role that delegates to the bins.
+const BinsRole = "bins"
 
 // Form is how the role "bins" describes the bins.
 type Form int
@@ -92,16 +101,26 @@ func New(prefix string, n int, form Form) (Bins, error) {
 const maxName = 200
 
 func checkPrefix(prefix string, nameLength int) error {
+	if prefix == "" {
+		return errors.New("an empty prefix")
+	}
+	if err := checkCharacters(prefix); err != nil {
+		return err
+	}
+	if nameLength > maxName {
+		return fmt.Errorf("names of %d bytes, at most %d", nameLength, maxName)
+	}
+	return nil
+}
+
+// checkCharacters refuses a name that clients quote differently in URLs and files.
+func checkCharacters(name string) error {
 	const allowed = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-"
 	switch {
-	case prefix == "":
-		return errors.New("an empty prefix")
-	case prefix[0] == '.':
+	case name[0] == '.':
 		return errors.New("a dot in front")
-	case strings.Trim(prefix, allowed) != "":
+	case strings.Trim(name, allowed) != "":
 		return errors.New(`a character that is no letter, digit, "_", "." or "-"`)
-	case nameLength > maxName:
-		return fmt.Errorf("names of %d bytes, at most %d", nameLength, maxName)
 	}
 	return nil
 }
@@ -122,11 +141,10 @@ func (b Bins) Name(i int) string {
 
 // hex is i in as many hexadecimal digits as the number of the last bin has.
 func (b Bins) hex(i int) string {
-	const digits = "0123456789abcdef"
 	var text [maxDigits]byte
 	n := b.digits()
 	for k := range n {
-		text[k] = digits[i>>(4*(n-1-k))&15]
+		text[k] = hexDigits[i>>(4*(n-1-k))&15]
 	}
 	return string(text[:n])
 }
@@ -136,7 +154,18 @@ func (b Bins) digits() int { return (b.bits() + 3) / 4 }
 
 // Find returns the bin that the target at path belongs to.
 func (b Bins) Find(path string) int {
-	sum := sha256.Sum256([]byte(path))
+	sum := digest(path)
+	return b.find(&sum)
+}
+
+// digest is the SHA-256 of a path. It allocates nothing for paths of usual length.
+func digest(path string) [sha256.Size]byte {
+	var short [192]byte
+	return sha256.Sum256(append(short[:0], path...))
+}
+
+// find is Find for the SHA-256 of a path.
+func (b Bins) find(sum *[sha256.Size]byte) int {
 	return int(binary.BigEndian.Uint16(sum[:]) >> (16 - b.bits()))
 }
 

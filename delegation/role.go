@@ -10,36 +10,109 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 )
 
-// NewRole returns the unsigned role "bins", which delegates to the bins in their
-// form. All bins are signed by the same authority. It refuses what
+// Delegation is what a document says of one role that it delegates to.
+type Delegation struct {
+	Name string
+	Keys roles.Authority // who signs it
+
+	// Which paths are delegated. Paths are patterns; HashPrefixes are the beginnings
+	// of SHA-256(path) in hexadecimal, of which "" stands for every path. One of the
+	// two is empty.
+	Paths, HashPrefixes []string
+
+	// Terminating ends a client's search with this role and what it delegates to.
+	Terminating bool
+}
+
+// NewRole returns the unsigned document of a role, "targets" or a delegated one, that
+// delegates in the order given. With no delegations at all it is the document of a role
+// that could delegate, as PEP 480's "recently-claimed" is before it has projects. It
+// refuses what NewTree refuses of one document.
+func NewRole(name string, version int64, expires time.Time, delegations []Delegation) (*roles.Document[metadata.TargetsType], error) {
+	d, err := delegated(delegations)
+	if err == nil {
+		_, err = read(d)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s %d: %w", name, version, err)
+	}
+	return roles.New(newTargets(version, expires, d))
+}
+
+// delegated is how a document says delegations.
+func delegated(delegations []Delegation) (*metadata.Delegations, error) {
+	all := &metadata.Delegations{Keys: make(map[string]*metadata.Key), Roles: []metadata.DelegatedRole{}}
+	var last roles.Authority
+	var ids []string // of last
+	for _, d := range delegations {
+		if ids == nil || d.Keys.Threshold != last.Threshold || !slices.Equal(d.Keys.Keys, last.Keys) {
+			var listed map[string]*metadata.Key
+			var err error
+			if listed, ids, err = d.Keys.Metadata(); err != nil {
+				return nil, fmt.Errorf("role %q: %w", d.Name, err)
+			}
+			for id, key := range listed {
+				if other, ok := all.Keys[id]; ok && !sameKey(key, other) {
+					return nil, fmt.Errorf("role %q: key %s: another key has this ID", d.Name, id)
+				}
+				all.Keys[id] = key
+			}
+			last = d.Keys
+		}
+		all.Roles = append(all.Roles, metadata.DelegatedRole{
+			Name:             d.Name,
+			KeyIDs:           ids,
+			Threshold:        d.Keys.Threshold,
+			Terminating:      d.Terminating,
+			Paths:            d.Paths,
+			PathHashPrefixes: d.HashPrefixes,
+		})
+	}
+	return all, nil
+}
+
+func sameKey(a, b *metadata.Key) bool {
+	return a.Type == b.Type && a.Scheme == b.Scheme && a.Value.PublicKey == b.Value.PublicKey
+}
+
+// NewRole returns the unsigned document of a role that delegates to the bins in their
+// form, and to nothing else: of "bins", or of "targets" where no role stands between. All
+// bins are signed by the same authority. It refuses what
 // Authority.Metadata refuses. Clients read 5,000,000 bytes of it unless the snapshot
 // tells its length, which it must for more than 16,384 bins in the explicit form.
 func (b Bins) NewRole(version int64, expires time.Time, online roles.Authority) (*roles.Document[metadata.TargetsType], error) {
+	d, err := b.delegated(online)
+	if err != nil {
+		return nil, fmt.Errorf("%s %d: %w", BinsRole, version, err)
+	}
+	return roles.New(newTargets(version, expires, d))
+}
+
+func (b Bins) delegated(online roles.Authority) (*metadata.Delegations, error) {
 	keys, ids, err := online.Metadata()
 	if err != nil {
-		return nil, fmt.Errorf("%s %d: %w", Role, version, err)
+		return nil, err
 	}
-	delegations := &metadata.Delegations{Keys: keys}
-	switch b.form {
-	case Succinct:
-		delegations.SuccinctRoles = &metadata.SuccinctRoles{
-			KeyIDs:     ids,
-			Threshold:  online.Threshold,
-			BitLength:  b.bits(),
-			NamePrefix: b.prefix,
-		}
-	case Explicit:
-		for i := range b.n {
-			delegations.Roles = append(delegations.Roles, metadata.DelegatedRole{
-				Name:             b.Name(i),
-				KeyIDs:           ids,
-				Threshold:        online.Threshold,
-				Terminating:      true,
-				PathHashPrefixes: b.hashPrefixes(i),
-			})
-		}
+	if b.form == Explicit {
+		return delegated(b.Delegations(online))
 	}
-	return roles.New(newTargets(version, expires, delegations))
+	return &metadata.Delegations{Keys: keys, SuccinctRoles: &metadata.SuccinctRoles{
+		KeyIDs:     ids,
+		Threshold:  online.Threshold,
+		BitLength:  b.bits(),
+		NamePrefix: b.prefix,
+	}}, nil
+}
+
+// Delegations returns the bins one by one, all signed by the same authority, for a
+// NewRole in which other roles stand in front of them. A document has them in the
+// explicit form then: beside the succinct one no other role can be listed.
+func (b Bins) Delegations(online roles.Authority) []Delegation {
+	all := make([]Delegation, b.n)
+	for i := range all {
+		all[i] = Delegation{Name: b.Name(i), Keys: online, HashPrefixes: b.hashPrefixes(i), Terminating: true}
+	}
+	return all
 }
 
 // hashPrefixes are the beginnings of the hexadecimal hashes that fall into bin i,
@@ -59,31 +132,35 @@ func (b Bins) hashPrefixes(i int) []string {
 func Parse(bins *roles.Document[metadata.TargetsType]) (Bins, error) {
 	b, err := parse(bins.Signed())
 	if err != nil {
-		return Bins{}, fmt.Errorf("%s %d: %w", Role, bins.Version(), err)
+		return Bins{}, fmt.Errorf("%s %d: %w", BinsRole, bins.Version(), err)
 	}
 	return b, nil
 }
 
 func parse(bins metadata.TargetsType) (Bins, error) {
+	if err := checkOwnTargets(bins); err != nil {
+		return Bins{}, err
+	}
 	d := bins.Delegations
 	switch {
-	case len(bins.Targets) > 0:
-		return Bins{}, fmt.Errorf("it has %d targets of its own", len(bins.Targets))
-	case d == nil:
-		return Bins{}, errors.New("it delegates nothing")
+	case d == nil || d.SuccinctRoles == nil && len(d.Roles) == 0:
+		return Bins{}, errNothing
 	case d.SuccinctRoles != nil:
-		if d.SuccinctRoles.BitLength > 16 { // before the shift, that it fits an int
-			return Bins{}, fmt.Errorf("a bit_length of %d, at most 16", d.SuccinctRoles.BitLength)
-		}
-		return New(d.SuccinctRoles.NamePrefix, 1<<d.SuccinctRoles.BitLength, Succinct)
+		return parseSuccinct(d.SuccinctRoles)
 	}
-	return parseExplicit(d.Roles)
+	return parseExplicit(d.Roles, 0)
 }
 
-func parseExplicit(listed []metadata.DelegatedRole) (Bins, error) {
-	if len(listed) == 0 {
-		return Bins{}, errors.New("it delegates nothing")
+func parseSuccinct(s *metadata.SuccinctRoles) (Bins, error) {
+	if s.BitLength > 16 { // before the shift, that it fits an int
+		return Bins{}, fmt.Errorf("a bit_length of %d, at most 16", s.BitLength)
 	}
+	return New(s.NamePrefix, 1<<s.BitLength, Succinct)
+}
+
+// parseExplicit parses one or more roles, the first of which stands at the given place in
+// its document's list.
+func parseExplicit(listed []metadata.DelegatedRole, place int) (Bins, error) {
 	// The first name tells the prefix: what is in front of "-" and zeros.
 	digits := Bins{n: len(listed)}.digits()
 	first := listed[0].Name
@@ -93,7 +170,7 @@ func parseExplicit(listed []metadata.DelegatedRole) (Bins, error) {
 	}
 	for i, role := range listed {
 		if err := b.checkBin(i, role, listed[0]); err != nil {
-			return Bins{}, fmt.Errorf("delegations.roles[%d] (%q): %w", i, role.Name, err)
+			return Bins{}, fmt.Errorf("delegations.roles[%d] (%q): %w", place+i, role.Name, err)
 		}
 	}
 	return b, nil

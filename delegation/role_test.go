@@ -174,7 +174,7 @@ func TestTargets(t *testing.T) {
 
 	role, err := newBins(t, 16, delegation.Succinct).NewRole(1, expiry, authority(1, a))
 	require.NoError(t, err)
-	who, err := roles.DelegatedAuthority(targets, delegation.Role)
+	who, err := roles.DelegatedAuthority(targets, delegation.BinsRole)
 	require.NoError(t, err)
 	require.Equal(t, 2, who.Threshold)
 	role, err = role.Sign(t.Context(), a)
@@ -188,7 +188,7 @@ func TestTargets(t *testing.T) {
 	require.NoError(t, err)
 	signed, err := metadata.Targets().FromBytes(role.Bytes())
 	require.NoError(t, err)
-	require.NoError(t, m.VerifyDelegate(delegation.Role, signed))
+	require.NoError(t, m.VerifyDelegate(delegation.BinsRole, signed))
 	for _, path := range []string{"a", "a/b/c", strings.Repeat("ü", 300)} {
 		require.Equal(t, []metadata.RoleResult{{Name: "bins", Terminating: true}}, m.Signed.Delegations.GetRolesForTarget(path))
 	}

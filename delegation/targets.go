@@ -10,28 +10,13 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 )
 
-// everything are the hash prefixes that match each path. Patterns don't do it:
-// a "*" ends at a "/", and clients disagree about "**".
-func everything() []string { return []string{""} }
-
 // NewTargets returns the unsigned targets role: it has no targets of its own and
 // delegates every path to the role "bins", which the given authority signs. It
 // refuses what Authority.Metadata refuses.
 func NewTargets(version int64, expires time.Time, bins roles.Authority) (*roles.Document[metadata.TargetsType], error) {
-	keys, ids, err := bins.Metadata()
-	if err != nil {
-		return nil, fmt.Errorf("targets %d: role %s: %w", version, Role, err)
-	}
-	return roles.New(newTargets(version, expires, &metadata.Delegations{
-		Keys: keys,
-		Roles: []metadata.DelegatedRole{{
-			Name:             Role,
-			KeyIDs:           ids,
-			Threshold:        bins.Threshold,
-			Terminating:      true,
-			PathHashPrefixes: everything(),
-		}},
-	}))
+	return NewRole(metadata.TARGETS, version, expires, []Delegation{
+		{Name: BinsRole, Keys: bins, HashPrefixes: everything(), Terminating: true},
+	})
 }
 
 // CheckTargets returns nil if targets does what those of NewTargets do, whoever
@@ -45,18 +30,30 @@ func CheckTargets(targets *roles.Document[metadata.TargetsType]) error {
 }
 
 func checkTargets(targets metadata.TargetsType) error {
+	if err := checkOwnTargets(targets); err != nil {
+		return err
+	}
 	d := targets.Delegations
 	switch {
-	case len(targets.Targets) > 0:
-		return fmt.Errorf("it has %d targets of its own", len(targets.Targets))
 	case d == nil:
-		return errors.New("it delegates nothing")
+		return errNothing
 	case d.SuccinctRoles != nil:
-		return fmt.Errorf("it delegates to bins itself and not to the role %q", Role)
-	case len(d.Roles) != 1 || d.Roles[0].Name != Role:
-		return fmt.Errorf("it does not delegate to the one role %q", Role)
+		return fmt.Errorf("it delegates to bins itself and not to the role %q", BinsRole)
+	case len(d.Roles) != 1 || d.Roles[0].Name != BinsRole:
+		return fmt.Errorf("it does not delegate to the one role %q", BinsRole)
 	case !slices.Equal(d.Roles[0].PathHashPrefixes, everything()):
-		return fmt.Errorf("it does not delegate every path to %q by the hash prefix \"\"", Role)
+		return fmt.Errorf("it does not delegate every path to %q by the hash prefix \"\"", BinsRole)
+	}
+	return nil
+}
+
+var errNothing = errors.New("it delegates nothing")
+
+// checkOwnTargets refuses targets in the document of a role that delegates: clients
+// would find them in the place of what a leaf says.
+func checkOwnTargets(targets metadata.TargetsType) error {
+	if n := len(targets.Targets); n > 0 {
+		return fmt.Errorf("it has %d targets of its own", n)
 	}
 	return nil
 }

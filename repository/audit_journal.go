@@ -64,7 +64,7 @@ func (a *auditor) compareTimestamp(t *roles.Document[metadata.TimestampType]) {
 		v.recorded = map[string]blob{
 			versioned(s.generation, metadata.SNAPSHOT):               s.snapshot,
 			versioned(s.published.Targets.Version, metadata.TARGETS): s.published.Targets.blob,
-			versioned(s.published.Bins.Version, delegation.Role):     s.published.Bins.blob,
+			versioned(s.published.Bins.Version, delegation.BinsRole): s.published.Bins.blob,
 		}
 	case version == s.generation:
 		a.errorf(checkJournal, timestampName, "it is not the one that the journal recorded for generation %d", version)
@@ -79,7 +79,7 @@ func (a *auditor) compareTimestamp(t *roles.Document[metadata.TimestampType]) {
 
 // recordBins adds the bins to what can be compared.
 func (a *auditor) recordBins(role string, doc *roles.Document[metadata.TargetsType]) {
-	if role != delegation.Role || a.journal.recorded == nil {
+	if role != delegation.BinsRole || a.journal.recorded == nil {
 		return
 	}
 	layout, err := delegation.Parse(doc)

@@ -42,7 +42,7 @@ func (a *auditor) leftovers() {
 func (a *auditor) leftover(name, role string, version int64) {
 	current, known := a.current[role]
 	// The versions of these are generations.
-	online := role != metadata.TARGETS && role != delegation.Role
+	online := role != metadata.TARGETS && role != delegation.BinsRole
 	switch {
 	case !known || !a.consistent:
 		a.notef(checkOrphan, name, "nothing refers to it")

@@ -84,7 +84,7 @@ func (o *offline) with(d Documents, now time.Time) (*offline, []file, error) {
 		name string
 		data []byte
 		doc  **roles.Document[metadata.TargetsType]
-	}{{metadata.TARGETS, d.Targets, &next.targets}, {delegation.Role, d.Bins, &next.bins}} {
+	}{{metadata.TARGETS, d.Targets, &next.targets}, {delegation.BinsRole, d.Bins, &next.bins}} {
 		if part.data == nil {
 			continue
 		}
@@ -133,7 +133,7 @@ func (o *offline) derive() error {
 	if err := delegation.CheckTargets(o.targets); err != nil {
 		return fmt.Errorf("targets version %d: %w", o.targets.Version(), err)
 	}
-	auth, err := roles.DelegatedAuthority(o.targets, delegation.Role)
+	auth, err := roles.DelegatedAuthority(o.targets, delegation.BinsRole)
 	if err != nil {
 		return fmt.Errorf("targets version %d: %w", o.targets.Version(), err)
 	}

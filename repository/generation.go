@@ -312,7 +312,7 @@ func (p *publisher) editSnapshot(gen int64, expires time.Time, changed []int) (*
 func documentMeta(d docs) []roles.MetaEdit {
 	edits := []roles.MetaEdit{
 		{Role: metadata.TARGETS, Version: d.Targets.Version},
-		{Role: delegation.Role, Version: d.Bins.Version},
+		{Role: delegation.BinsRole, Version: d.Bins.Version},
 	}
 	for i, length := range []int64{d.Targets.Length, d.Bins.Length} {
 		if length > targetsLimit {

@@ -40,7 +40,7 @@ func (o *offline) judge() error {
 	}
 	bins, err := metadata.Targets().FromBytes(o.bins.Bytes())
 	if err == nil {
-		err = targets.VerifyDelegate(delegation.Role, bins)
+		err = targets.VerifyDelegate(delegation.BinsRole, bins)
 	}
 	if err == nil {
 		d := bins.Signed.Delegations

@@ -284,7 +284,7 @@ func (p *publisher) loadDocuments(ctx context.Context) error {
 	if err := loadDocument(ctx, p, metadata.TARGETS, d.Targets, &o.targets); err != nil {
 		return err
 	}
-	if err := loadDocument(ctx, p, delegation.Role, d.Bins, &o.bins); err != nil {
+	if err := loadDocument(ctx, p, delegation.BinsRole, d.Bins, &o.bins); err != nil {
 		return err
 	}
 	p.offline = o

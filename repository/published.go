@@ -61,7 +61,7 @@ func readPublished(ctx context.Context, cfg Config, root []byte) (*published, er
 	for _, d := range []struct {
 		role string
 		doc  **roles.Document[metadata.TargetsType]
-	}{{metadata.TARGETS, &p.offline.targets}, {delegation.Role, &p.offline.bins}} {
+	}{{metadata.TARGETS, &p.offline.targets}, {delegation.BinsRole, &p.offline.bins}} {
 		name := versioned(versions[d.role], d.role)
 		data, err := cfg.Store.Get(ctx, name)
 		if err == nil {
@@ -165,7 +165,7 @@ func (p *published) readSnapshot(ctx context.Context, store Store) (map[string]i
 func (p *published) readBins(ctx context.Context, cfg Config, versions map[string]int64) error {
 	layout := p.offline.layout
 	for role := range versions {
-		if _, ok := layout.Index(role); !ok && role != metadata.TARGETS && role != delegation.Role {
+		if _, ok := layout.Index(role); !ok && role != metadata.TARGETS && role != delegation.BinsRole {
 			return fmt.Errorf("the snapshot names %s, which is none of %d bins named %s-…", role, layout.Len(), layout.Prefix())
 		}
 	}

@@ -103,7 +103,7 @@ func RootAuthority(root *Document[metadata.RootType], role string) (Authority, e
 	if !ok {
 		return Authority{}, fmt.Errorf("root %d: no role %q", root.Version(), role)
 	}
-	return authority(root.signed.Keys, listed.KeyIDs, listed.Threshold), nil
+	return NewAuthority(root.signed.Keys, listed.KeyIDs, listed.Threshold), nil
 }
 
 // DelegatedAuthority returns who may sign role, as targets says: the targets role
@@ -114,17 +114,20 @@ func DelegatedAuthority(targets *Document[metadata.TargetsType], role string) (A
 	if d := targets.signed.Delegations; d != nil {
 		for _, r := range d.Roles {
 			if r.Name == role {
-				return authority(d.Keys, r.KeyIDs, r.Threshold), nil
+				return NewAuthority(d.Keys, r.KeyIDs, r.Threshold), nil
 			}
 		}
 		if s := d.SuccinctRoles; s != nil && isBin(s, role) {
-			return authority(d.Keys, s.KeyIDs, s.Threshold), nil
+			return NewAuthority(d.Keys, s.KeyIDs, s.Threshold), nil
 		}
 	}
 	return Authority{}, fmt.Errorf("targets %d: no delegation to %q", targets.Version(), role)
 }
 
-func authority(listed map[string]*metadata.Key, ids []string, threshold int) Authority {
+// NewAuthority returns the authority that a document describes with the keys it
+// lists, the IDs it names and a threshold: the inverse of Authority.Metadata. Which
+// keys are left out is as for RootAuthority.
+func NewAuthority(listed map[string]*metadata.Key, ids []string, threshold int) Authority {
 	a := Authority{Threshold: threshold}
 	for _, id := range ids {
 		key, ok := listed[id]

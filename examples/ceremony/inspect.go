@@ -115,7 +115,7 @@ func newest(d ceremony.Documents) ([]inForce, error) {
 		if file == nil {
 			continue
 		}
-		role := []string{metadata.TARGETS, delegation.Role}[i]
+		role := []string{metadata.TARGETS, delegation.BinsRole}[i]
 		doc, err := roles.Parse[metadata.TargetsType](file)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", role, err)

@@ -99,7 +99,7 @@ func authorities(docs ceremony.Documents) ([]roles.Authority, error) {
 		if err != nil {
 			return nil, err
 		}
-		if a, err := roles.DelegatedAuthority(targets, delegation.Role); err == nil {
+		if a, err := roles.DelegatedAuthority(targets, delegation.BinsRole); err == nil {
 			all = append(all, a)
 		}
 	}
@@ -150,12 +150,12 @@ func signOnce(ctx context.Context, names map[string]string, o once) (signedOnce,
 		return out, err
 	}
 	defer targetsKeys.Destroy(o.now)
-	binsKeys, err := ceremony.NewOneTime(delegation.Role, o.n)
+	binsKeys, err := ceremony.NewOneTime(delegation.BinsRole, o.n)
 	if err != nil {
 		return out, err
 	}
 	defer binsKeys.Destroy(o.now)
-	for role, of := range map[string]*ceremony.OneTime{metadata.TARGETS: targetsKeys, delegation.Role: binsKeys} {
+	for role, of := range map[string]*ceremony.OneTime{metadata.TARGETS: targetsKeys, delegation.BinsRole: binsKeys} {
 		for i, k := range of.Authority().Keys {
 			names[k.ID()] = fmt.Sprintf("one-time key %d of %s, %s", i+1, role, o.now.Format(time.DateOnly))
 		}
@@ -174,7 +174,7 @@ func signOnce(ctx context.Context, names map[string]string, o once) (signedOnce,
 	if err != nil {
 		return out, err
 	}
-	out.docs = []ceremony.Document{{Role: metadata.TARGETS, File: targets.Bytes()}, {Role: delegation.Role, File: bins.Bytes()}}
+	out.docs = []ceremony.Document{{Role: metadata.TARGETS, File: targets.Bytes()}, {Role: delegation.BinsRole, File: bins.Bytes()}}
 	out.authority = targetsKeys.Authority()
 	out.destroyed = []ceremony.Destroyed{targetsKeys.Destroy(o.now), binsKeys.Destroy(o.now)}
 	return out, nil

@@ -197,7 +197,7 @@ func copyDocuments(dir string, docs ceremony.Documents) error {
 			if err != nil {
 				return err
 			}
-			role := []string{metadata.ROOT, metadata.TARGETS, delegation.Role}[i]
+			role := []string{metadata.ROOT, metadata.TARGETS, delegation.BinsRole}[i]
 			if err := writeNew(filepath.Join(dir, versioned(h.Version, role)), file); err != nil {
 				return err
 			}

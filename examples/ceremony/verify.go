@@ -109,5 +109,5 @@ func judge(d ceremony.Documents, from int) error {
 	if err != nil {
 		return err
 	}
-	return targets.VerifyDelegate(delegation.Role, bins)
+	return targets.VerifyDelegate(delegation.BinsRole, bins)
 }

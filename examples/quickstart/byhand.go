@@ -25,7 +25,7 @@ func (c *client) findByHand(path string) (*metadata.TargetFiles, error) {
 		}
 	}
 	trusted := c.GetTrustedMetadataSet()
-	bins, err := c.role(&trusted, delegation.Role, metadata.TARGETS)
+	bins, err := c.role(&trusted, delegation.BinsRole, metadata.TARGETS)
 	if err != nil {
 		return nil, err
 	}
@@ -38,7 +38,7 @@ func (c *client) findByHand(path string) (*metadata.TargetFiles, error) {
 	if i < 0 {
 		return nil, fmt.Errorf("no bin for %s", path)
 	}
-	bin, err := c.role(&trusted, bins.Signed.Delegations.Roles[i].Name, delegation.Role)
+	bin, err := c.role(&trusted, bins.Signed.Delegations.Roles[i].Name, delegation.BinsRole)
 	if err != nil {
 		return nil, err
 	}

@@ -177,7 +177,7 @@ func (x *index) reopen(ctx context.Context, p *printer, opts options, log *slog.
 // adoptLayout reads from the role "bins" how many bins there are and in what
 // form, and refuses flags that ask for something else.
 func (x *index) adoptLayout(ctx context.Context, opts options) error {
-	bins, err := published[metadata.TargetsType](ctx, x, delegation.Role)
+	bins, err := published[metadata.TargetsType](ctx, x, delegation.BinsRole)
 	if err != nil {
 		return err
 	}
@@ -200,7 +200,7 @@ func published[T roles.Type](ctx context.Context, x *index, role string) (*roles
 		return nil, err
 	}
 	version := map[string]int64{
-		metadata.ROOT: status.Root.Version, metadata.TARGETS: status.Targets.Version, delegation.Role: status.Bins.Version,
+		metadata.ROOT: status.Root.Version, metadata.TARGETS: status.Targets.Version, delegation.BinsRole: status.Bins.Version,
 	}[role]
 	file, err := x.metadata.Get(ctx, fmt.Sprintf("%d.%s.json", version, role))
 	if err != nil {

@@ -35,7 +35,7 @@ const (
 	kindFile = "file"
 )
 
-var metadataKinds = []string{metadata.ROOT, metadata.TIMESTAMP, metadata.SNAPSHOT, metadata.TARGETS, delegation.Role, kindBin}
+var metadataKinds = []string{metadata.ROOT, metadata.TIMESTAMP, metadata.SNAPSHOT, metadata.TARGETS, delegation.BinsRole, kindBin}
 
 var (
 	timestampName = regexp.MustCompile(`^timestamp\.json$`)

@@ -23,7 +23,7 @@ func (x *index) printRoles(ctx context.Context, p *printer) error {
 	if err != nil {
 		return err
 	}
-	bins, err := published[metadata.TargetsType](ctx, x, delegation.Role)
+	bins, err := published[metadata.TargetsType](ctx, x, delegation.BinsRole)
 	if err != nil {
 		return err
 	}
@@ -42,7 +42,7 @@ func (x *index) printRoles(ctx context.Context, p *printer) error {
 	}{
 		{"root", metadata.ROOT, authorities, "offline, 3 people", root.Expires()},
 		{"├─ targets", metadata.TARGETS, authorities, "offline, destroyed", targets.Expires()},
-		{"│  └─ bins", delegation.Role, delegated(targets), "offline, destroyed", bins.Expires()},
+		{"│  └─ bins", delegation.BinsRole, delegated(targets), "offline, destroyed", bins.Expires()},
 		{"│     └─ " + first + " … " + last[len(x.layout.Prefix()):], first, delegated(bins), "online", status.FirstBinExpires},
 		{"├─ snapshot", metadata.SNAPSHOT, authorities, "online", status.Snapshot.Expires},
 		{"└─ timestamp", metadata.TIMESTAMP, authorities, "online", status.Timestamp.Expires},

@@ -57,7 +57,7 @@ func TestCeremonyDelegations(t *testing.T) {
 		bins, err := metadata.Targets().FromBytes(d.Bins)
 		require.NoError(t, err)
 		require.NoError(t, root.VerifyDelegate(metadata.TARGETS, targets))
-		require.NoError(t, targets.VerifyDelegate(delegation.Role, bins))
+		require.NoError(t, targets.VerifyDelegate(delegation.BinsRole, bins))
 		require.Equal(t, int64(2), targets.Signed.Version)
 		require.Equal(t, int64(2), bins.Signed.Version)
 		require.Len(t, bins.Signed.Delegations.Keys, 2)

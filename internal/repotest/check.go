@@ -115,7 +115,7 @@ func checkPaused(t testing.TB, p Published, timestamp []byte, dir, who string) {
 func fetchBins(t testing.TB, store repository.Store, client *updater.Updater, who string) delegation.Bins {
 	t.Helper()
 	trusted := client.GetTrustedMetadataSet()
-	bins := fetchRole(t, store, &trusted, delegation.Role, metadata.TARGETS, who)
+	bins := fetchRole(t, store, &trusted, delegation.BinsRole, metadata.TARGETS, who)
 	doc, err := roles.Parse[metadata.TargetsType](bins)
 	require.NoErrorf(t, err, "%s: bins", who)
 	layout, err := delegation.Parse(doc)
@@ -123,7 +123,7 @@ func fetchBins(t testing.TB, store repository.Store, client *updater.Updater, wh
 	// One name each for the bins, targets and bins itself, and no other.
 	require.Lenf(t, trusted.Snapshot.Signed.Meta, layout.Len()+2, "%s: names in the snapshot", who)
 	for i := range layout.Len() {
-		fetchRole(t, store, &trusted, layout.Name(i), delegation.Role, who)
+		fetchRole(t, store, &trusted, layout.Name(i), delegation.BinsRole, who)
 	}
 	return layout
 }

@@ -33,7 +33,7 @@ func (d Documents) Verify() error {
 const (
 	roleRoot    = metadata.ROOT
 	roleTargets = metadata.TARGETS
-	roleBins    = delegation.Role
+	roleBins    = delegation.BinsRole
 )
 
 type (

@@ -32,8 +32,8 @@ type OneTime struct {
 // NewOneTime makes n Ed25519 keys for role ("targets" or "bins"), all of which must
 // sign. They are in this process's memory and nowhere else.
 func NewOneTime(role string, n int) (*OneTime, error) {
-	if role != metadata.TARGETS && role != delegation.Role {
-		return nil, fmt.Errorf("one-time keys for the role %q: only %s and %s have any", role, metadata.TARGETS, delegation.Role)
+	if role != metadata.TARGETS && role != delegation.BinsRole {
+		return nil, fmt.Errorf("one-time keys for the role %q: only %s and %s have any", role, metadata.TARGETS, delegation.BinsRole)
 	}
 	if n < 1 {
 		return nil, fmt.Errorf("%d one-time keys for the role %s", n, role)

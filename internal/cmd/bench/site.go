@@ -150,7 +150,7 @@ func (s *site) fill(ctx context.Context, n, remembered int) error {
 		return err
 	}
 	snapshot := roles.NewSnapshot()
-	edits := []roles.MetaEdit{{Role: metadata.TARGETS, Version: 1}, {Role: delegation.Role, Version: 2}}
+	edits := []roles.MetaEdit{{Role: metadata.TARGETS, Version: 1}, {Role: delegation.BinsRole, Version: 2}}
 	for i := range s.layout.Len() {
 		edits = append(edits, roles.MetaEdit{Role: s.layout.Name(i), Version: 1})
 	}

@@ -34,7 +34,7 @@ func snapshotSides(ctx context.Context, e *env) (*sides, error) {
 		return nil, err
 	}
 	j := &snapshotJob{key: k, layout: layout}
-	edits := []roles.MetaEdit{{Role: metadata.TARGETS, Version: 1}, {Role: delegation.Role, Version: 1}}
+	edits := []roles.MetaEdit{{Role: metadata.TARGETS, Version: 1}, {Role: delegation.BinsRole, Version: 1}}
 	for i := range e.bins {
 		edits = append(edits, roles.MetaEdit{Role: layout.Name(i), Version: lastGeneration - int64(i%100_000)})
 	}
