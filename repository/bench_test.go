@@ -144,22 +144,3 @@ func onePerBin(tb testing.TB, bins int) []roles.Target {
 	}
 	return found
 }
-
-// BenchmarkParseItem reads one upload as a journal keeps it. Its peer in the same run is
-// package encoding/json.
-func BenchmarkParseItem(b *testing.B) {
-	data, err := json.Marshal(repository.Item{ID: "ABCDEFGHIJKLMNOPQRSTUVWXYZ", Add: benchTargets(1), Accepted: time.Unix(1e9, 0).UTC()})
-	require.NoError(b, err)
-	b.ReportAllocs()
-	for b.Loop() {
-		_, err := repository.ParseItem(data)
-		require.NoError(b, err)
-	}
-	ours := b.Elapsed()
-	start := time.Now()
-	for range b.N {
-		var it repository.Item
-		require.NoError(b, json.Unmarshal(data, &it))
-	}
-	b.ReportMetric(float64(time.Since(start))/float64(ours), "×encoding/json")
-}

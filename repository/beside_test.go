@@ -51,9 +51,9 @@ func TestSecondProcess(t *testing.T) {
 		t.Helper()
 		s, err := repository.ReadStatus(t.Context(), store, reader)
 		require.NoError(t, err)
-		require.Equal(t, int64(2), s.Root.Version)
+		require.Equal(t, int64(2), s.Roles["root"].Version)
 		require.Equal(t, 8, s.BinCount)
-		require.Equal(t, s.Generation, s.Timestamp.Version)
+		require.Equal(t, s.Generation, s.Roles["timestamp"].Version)
 		return s
 	}
 	locked()
@@ -119,12 +119,12 @@ func TestReadStatus(t *testing.T) {
 		e.run(func() { time.Sleep(time.Second) })
 		requireSame()
 		e.inject.Plan(nil)
-		require.NoError(t, e.repo.Install(t.Context(), repository.Documents{Roots: [][]byte{e.ceremony.NextRoot(nil)}, Bins: e.ceremony.NextBins(nil)}))
+		require.NoError(t, e.repo.Install(t.Context(), repository.Documents{Roots: [][]byte{e.ceremony.NextRoot(nil)}, Roles: map[string][]byte{"bins": e.ceremony.NextBins(nil)}}))
 		requireSame()
 		e.close()
 		beside, err := repository.ReadStatus(t.Context(), e.store, e.journal.Handle())
 		require.NoError(t, err)
-		require.Equal(t, int64(2), beside.Root.Version)
+		require.Equal(t, int64(2), beside.Roles["root"].Version)
 		e.open()
 	})
 }

@@ -4,27 +4,44 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"runtime"
+	"slices"
+	"strings"
 	"time"
+
+	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"github.com/bindery-tuf/bindery/keys"
 )
 
-// Config says what a Repository is made of. Store, Journal and the three
-// signers are required; the zero value of every other field is a good default.
+// Config says what a Repository is made of. Store, Journal and the online signers are
+// required; the zero value of every other field is a good default.
 type Config struct {
 	Store   Store
 	Journal Journal
 
-	// The online keys. They may be one and the same. Root names the keys of
-	// snapshot and timestamp, the bins document those of the bins; each of these
-	// roles has threshold 1 (PEP 458).
+	// The online keys. They may be one and the same. Root names the keys of snapshot and
+	// timestamp, and the role that delegates to the bins names theirs. Each of these roles
+	// has threshold 1 (PEP 458). Bins signs all sets of hashed bins.
 	Bins, Snapshot, Timestamp keys.Signer
 
-	// MaxBatch is how many items one generation takes at most. Zero: 1,000.
-	MaxBatch int
-	// MaxDelay is how long an item waits for others to share its generation.
-	// Zero: 1 second. Negative: not at all.
+	// Signers are online keys by role: "snapshot", "timestamp", "bins-*" for the hashed bins
+	// of that prefix, "targets" or any delegated role. They come before Bins, Snapshot and
+	// Timestamp. A role of targets metadata that is named here is signed online; any other
+	// one but a bin has a document that people sign. Several keys are for a rotation: the
+	// first one that the documents in force name for the role signs.
+	Signers map[string][]keys.Signer
+
+	// MaxBatch is how many items one generation takes at most, and MaxBatchBytes how many
+	// bytes of their encoding, one item excepted. Zero: 1,000 items and 16 MiB.
+	MaxBatch      int
+	MaxBatchBytes int64
+	// MaxDelay is the least time between the beginnings of two generations that publish
+	// items. A generation begins at once if the last one began at least this long ago, and
+	// otherwise waits for the rest of it, unless MaxBatch items are pending. So a lone item
+	// is published without delay, and a busy index makes a generation each MaxDelay at most.
+	// Zero: 1 second. Negative: generations follow one another without a pause.
 	MaxDelay time.Duration
 	// MaxPending is how many items may wait in the queue, and MaxPendingBytes how many
 	// bytes of their JSON; beyond either Submit refuses with ErrBusy. A journal may hold
@@ -49,8 +66,9 @@ type Config struct {
 	// newest 100,000). While a dirjournal writes a checkpoint, which takes a tenth of a
 	// second and longer with a long queue, calls of Submit wait. Zero: 16 MiB.
 	CheckpointBytes int
-	// CacheBytes is how many bytes of bins are kept in memory. Zero: 64 MiB.
-	// Negative: none.
+	// CacheBytes is how many bytes of bins are kept in memory. A batch ends before the item
+	// whose bins would exceed it, so that each bin is read once. Zero: 128 MiB. Negative:
+	// none are kept, and the bins that a batch changes are read twice.
 	CacheBytes int64
 	// Workers is how many bins are read, signed and written at a time: more than there
 	// are processors, because most of them wait for the store, which serves many at
@@ -79,12 +97,21 @@ func (c Config) withDefaults() (Config, error) {
 		return c, errors.New("config: Store is missing")
 	case c.Journal == nil:
 		return c, errors.New("config: Journal is missing")
-	case c.Bins == nil:
-		return c, errors.New("config: the signer Bins is missing")
-	case c.Snapshot == nil:
+	case len(c.signersOf(metadata.SNAPSHOT)) == 0:
 		return c, errors.New("config: the signer Snapshot is missing")
-	case c.Timestamp == nil:
+	case len(c.signersOf(metadata.TIMESTAMP)) == 0:
 		return c, errors.New("config: the signer Timestamp is missing")
+	}
+	if c.Bins == nil && !slices.ContainsFunc(slices.Collect(maps.Keys(c.Signers)), func(role string) bool { return role != metadata.SNAPSHOT && role != metadata.TIMESTAMP }) {
+		return c, errors.New("config: the signer Bins is missing")
+	}
+	for role, configured := range c.Signers {
+		if role == metadata.ROOT {
+			return c, errors.New("config: Signers: root is signed offline")
+		}
+		if len(configured) == 0 || slices.Contains(configured, nil) {
+			return c, fmt.Errorf("config: Signers: %s: a signer is missing", role)
+		}
 	}
 	for _, f := range []struct {
 		name string
@@ -129,8 +156,14 @@ func (c Config) withDefaults() (Config, error) {
 	if c.MaxPendingBytes == 0 {
 		c.MaxPendingBytes = 256 << 20
 	}
+	if c.MaxBatchBytes < 0 {
+		return c, fmt.Errorf("config: MaxBatchBytes is %d", c.MaxBatchBytes)
+	}
+	if c.MaxBatchBytes == 0 {
+		c.MaxBatchBytes = 16 << 20
+	}
 	if c.CacheBytes == 0 {
-		c.CacheBytes = 64 << 20
+		c.CacheBytes = 128 << 20
 	}
 	if c.Now == nil {
 		c.Now = time.Now
@@ -140,3 +173,24 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	return c, nil
 }
+
+// signersOf returns the signers configured for a role, or for a set of bins ("bins-*").
+func (c Config) signersOf(role string) []keys.Signer {
+	out := slices.Clone(c.Signers[role])
+	var short keys.Signer
+	switch {
+	case role == metadata.SNAPSHOT:
+		short = c.Snapshot
+	case role == metadata.TIMESTAMP:
+		short = c.Timestamp
+	case strings.HasSuffix(role, "-*"):
+		short = c.Bins
+	}
+	if short != nil {
+		out = append(out, short)
+	}
+	return out
+}
+
+// isOnline reports whether a role of targets metadata that is no hashed bin is signed online.
+func (c Config) isOnline(role string) bool { return len(c.Signers[role]) > 0 }

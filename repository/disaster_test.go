@@ -2,11 +2,14 @@ package repository_test
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/bindery-tuf/bindery/repository/audit"
 
 	"github.com/stretchr/testify/require"
 
@@ -25,6 +28,7 @@ type disaster struct {
 	*env
 	store, oldStore     *storetest.MemStore
 	journal, oldJournal *storetest.MemJournal
+	checks              int                     // how often checkRestored was called
 	before, after       map[string]roles.Target // published at the backup, and at the end
 	waited              []*repository.Receipt   // accepted before the backup, published since
 	never               *repository.Receipt     // accepted, and never published
@@ -51,7 +55,7 @@ func inDisaster(t *testing.T, form delegation.Form, f func(t *testing.T, d *disa
 		d.run(func() { d.wait(d.waited[4], repository.Published) })
 		d.publish(file("replaced", "2"), file("later", "2"), file("new", "1"))
 		d.run(func() { d.wait(d.remove("removed"), repository.Published) })
-		require.NoError(t, d.install(repository.Documents{Roots: [][]byte{d.ceremony.NextRoot(nil)}, Bins: d.ceremony.NextBins(nil)}))
+		require.NoError(t, d.install(repository.Documents{Roots: [][]byte{d.ceremony.NextRoot(nil)}, Roles: map[string][]byte{"bins": d.ceremony.NextBins(nil)}}))
 		d.publish(files("y", 9)...)
 		time.Sleep(4 * 24 * time.Hour)
 		d.publish(file("last", "1")) // and renewals
@@ -94,13 +98,14 @@ func (d *disaster) checkRestored(want map[string]roles.Target) {
 		Store: d.env.store, Then: both{d.env.store, d.store}, Timestamps: slices.Concat(d.timestamps, now), Now: time.Now(),
 		Want: slices.Collect(maps.Values(want)), Gone: slices.Collect(maps.Keys(gone)),
 	})
-	for f, err := range repository.Audit(d.t.Context(), d.env.store, repository.AuditConfig{}) {
+	for f, err := range audit.Run(d.t.Context(), d.env.store, audit.Config{}) {
 		require.NoError(d.t, err)
-		require.Equal(d.t, repository.SeverityNote, f.Severity, f)
+		require.Equal(d.t, audit.Note, f.Severity, f)
 	}
 	// It goes on: also after another start, and without the disaster's help.
 	more := maps.Clone(want)
-	more["goes on"] = file("goes on", "1")
+	d.checks++
+	more["goes on"] = file("goes on", fmt.Sprint(d.checks))
 	d.publish(more["goes on"])
 	d.env.close()
 	d.open()

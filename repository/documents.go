@@ -1,150 +1,175 @@
 package repository
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
-	"github.com/theupdateframework/go-tuf/v2/metadata"
-
 	"github.com/bindery-tuf/bindery/delegation"
+	"github.com/bindery-tuf/bindery/internal/clients"
 	"github.com/bindery-tuf/bindery/keys"
+	"github.com/bindery-tuf/bindery/repository/ledger"
 	"github.com/bindery-tuf/bindery/roles"
+	"github.com/theupdateframework/go-tuf/v2/metadata"
 )
 
-// Documents are complete, signed offline documents, as files. Create needs all
-// of them; Install takes those that are new.
+// Documents are complete, signed documents, as files. Create needs all of them; Install
+// takes those that are new.
 type Documents struct {
-	// Roots are consecutive versions of root, oldest first. Create needs all
-	// that clients may start from, so usually from version 1.
+	// Roots are consecutive versions of root, oldest first. Create needs all that clients
+	// may start from, so usually from version 1.
 	Roots [][]byte
-	// Targets is the top-level targets role, which delegates everything to bins.
-	Targets []byte
-	// Bins is the role "bins", which delegates to every bin.
-	Bins []byte
+	// Roles are "targets" and delegated roles, by name: every role that people sign, and
+	// every role that delegates. In PEP 458's repository these are "targets" and "bins".
+	//
+	// A role that is signed online (see Config.Signers) may have a document too, which says
+	// what it delegates. The engine signs that again under a version of its own; the
+	// version of the document only tells a newer one from an older one.
+	Roles map[string][]byte
 }
 
-// Sizes that clients accept without being told a length (FACTS: the defaults of
-// go-tuf, python-tuf and tuf-js).
-const (
-	rootLimit      = 512_000
-	timestampLimit = 16_384
-	targetsLimit   = 5_000_000 // also each bin
-)
+// documents are those in force, and what follows from them. The value never changes.
+type documents struct {
+	root      *roles.Document[metadata.RootType]
+	roles     map[string]*roles.Document[metadata.TargetsType]
+	installed map[string]ledger.Doc // by role, "root" too, and those of roles that nobody delegates to any more
 
-// offline is the set of offline documents in force.
-type offline struct {
-	root    *roles.Document[metadata.RootType]
-	targets *roles.Document[metadata.TargetsType]
-	bins    *roles.Document[metadata.TargetsType]
-	layout  delegation.Bins
-
-	snapshotKeys, timestampKeys, binKeys roles.Authority
+	online                      online
+	snapshotKeys, timestampKeys roles.Authority
 }
 
-// with returns the documents in force once d is installed over o, which is nil
-// for a new repository, and the files that are new. A document that is in force
-// already is skipped, so that an Install can be repeated; a new one must be
-// unexpired now.
-func (o *offline) with(d Documents, now time.Time) (*offline, []file, error) {
-	next := &offline{}
+// with returns the documents in force once d is installed over o, which is nil for a new
+// repository, and the files that are new. A document that is in force already is skipped,
+// so that an Install can be repeated; a new one must be unexpired now.
+func (o *documents) with(d Documents, isOnline func(role string) bool, now time.Time) (*documents, []ledger.File, error) {
+	next := &documents{roles: map[string]*roles.Document[metadata.TargetsType]{}, installed: map[string]ledger.Doc{}}
 	if o != nil {
-		*next = *o
+		next.root = o.root
+		maps.Copy(next.roles, o.roles)
+		maps.Copy(next.installed, o.installed)
 	}
-	var files []file
-	for i, data := range d.Roots {
-		root, isNew, err := parseNewer(data, next.root)
+	files, err := next.addRoots(d.Roots, now)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, role := range slices.Sorted(maps.Keys(d.Roles)) {
+		data := d.Roles[role]
+		doc, isNew, err := parseNewer[metadata.TargetsType](data, next.installed[role])
 		if err != nil {
-			return nil, nil, fmt.Errorf("root: %w", err)
+			return nil, nil, fmt.Errorf("%s: %w", role, err)
+		}
+		if !isNew {
+			continue
+		}
+		online := isOnline(role)
+		if !online && !doc.Expires().After(now) {
+			return nil, nil, expired(role, doc.Version(), doc.Expires())
+		}
+		next.roles[role] = doc
+		f := ledger.File{Role: role, Doc: docOf(doc), Data: data, Online: online}
+		next.installed[role] = f.Doc
+		files = append(files, f)
+	}
+	if err := next.derive(isOnline); err != nil {
+		return nil, nil, err
+	}
+	for _, role := range slices.Sorted(maps.Keys(d.Roles)) {
+		if _, ok := next.online.tree.Role(role); !ok {
+			return nil, nil, fmt.Errorf("%s: no document in force delegates to this role", role)
+		}
+	}
+	if o != nil {
+		if err := o.online.sameBins(next.online); err != nil {
+			return nil, nil, err
+		}
+	}
+	return next, files, nil
+}
+
+func (o *documents) addRoots(roots [][]byte, now time.Time) ([]ledger.File, error) {
+	var files []ledger.File
+	for i, data := range roots {
+		root, isNew, err := parseNewer[metadata.RootType](data, o.installed[metadata.ROOT])
+		if err != nil {
+			return nil, fmt.Errorf("root: %w", err)
 		}
 		if !isNew {
 			continue
 		}
 		// The first root of a new repository can only vouch for itself.
-		if next.root == nil {
+		if o.root == nil {
 			err = verifyRole(root, root, metadata.ROOT)
 		} else {
-			err = roles.VerifyRootUpdate(next.root, root)
+			err = roles.VerifyRootUpdate(o.root, root)
 		}
 		if err != nil {
-			return nil, nil, fmt.Errorf("root version %d (document %d of %d): %w", root.Version(), i+1, len(d.Roots), err)
+			return nil, fmt.Errorf("root version %d (document %d of %d): %w", root.Version(), i+1, len(roots), err)
 		}
-		if len(data) > rootLimit {
-			return nil, nil, fmt.Errorf("root version %d: %d bytes, and clients accept %d", root.Version(), len(data), rootLimit)
+		if len(data) > clients.RootLimit {
+			return nil, fmt.Errorf("root version %d: %d bytes, and clients accept %d", root.Version(), len(data), clients.RootLimit)
 		}
 		// Clients mind only whether the last root has expired.
-		if i == len(d.Roots)-1 && !root.Expires().After(now) {
-			return nil, nil, expired(metadata.ROOT, root.Version(), root.Expires())
+		if i == len(roots)-1 && !root.Expires().After(now) {
+			return nil, expired(metadata.ROOT, root.Version(), root.Expires())
 		}
-		next.root = root
-		files = append(files, file{Name: versioned(root.Version(), metadata.ROOT), Data: data})
+		f := ledger.File{Role: metadata.ROOT, Doc: docOf(root), Data: data}
+		o.root, o.installed[metadata.ROOT] = root, f.Doc
+		files = append(files, f)
 	}
-	for _, part := range []struct {
-		name string
-		data []byte
-		doc  **roles.Document[metadata.TargetsType]
-	}{{metadata.TARGETS, d.Targets, &next.targets}, {delegation.BinsRole, d.Bins, &next.bins}} {
-		if part.data == nil {
-			continue
-		}
-		doc, isNew, err := parseNewer(part.data, *part.doc)
-		if err != nil {
-			return nil, nil, fmt.Errorf("%s: %w", part.name, err)
-		}
-		if isNew {
-			if !doc.Expires().After(now) {
-				return nil, nil, expired(part.name, doc.Version(), doc.Expires())
-			}
-			*part.doc = doc
-			files = append(files, file{Name: versioned(doc.Version(), part.name), Data: part.data})
-		}
-	}
-	if err := next.derive(); err != nil {
-		return nil, nil, err
-	}
-	if o != nil && (next.layout.Len() != o.layout.Len() || next.layout.Prefix() != o.layout.Prefix()) {
-		return nil, nil, fmt.Errorf("bins version %d: %d bins named %s-…, and the repository has %d named %s-…: bins can't be resized by a new document",
-			next.bins.Version(), next.layout.Len(), next.layout.Prefix(), o.layout.Len(), o.layout.Prefix())
-	}
-	return next, files, nil
+	return files, nil
+}
+
+func docOf[T roles.Type](d *roles.Document[T]) ledger.Doc {
+	return ledger.Doc{Version: d.Version(), Blob: ledger.BlobOf(d.Bytes())}
 }
 
 func expired(role string, version int64, at time.Time) error {
 	return fmt.Errorf("%s version %d: it expired at %s", role, version, at.Format(time.RFC3339))
 }
 
-// derive derives the rest of o from its three documents and checks them against
-// each other, as a client would. That they are unexpired was asked when they were
-// installed.
-func (o *offline) derive() error {
+// parseNewer parses data and reports whether it is newer than current, of which the zero
+// value is none. The same version with other bytes, or a lower one, is an error.
+func parseNewer[T roles.Type](data []byte, current ledger.Doc) (*roles.Document[T], bool, error) {
+	doc, err := roles.Parse[T](data)
+	if err != nil {
+		return nil, false, err
+	}
+	switch {
+	case doc.Version() > current.Version:
+		return doc, true, nil
+	case doc.Version() == current.Version && ledger.BlobOf(data) == current.Blob:
+		return doc, false, nil
+	case doc.Version() == current.Version:
+		return nil, false, fmt.Errorf("version %d is published already, with other contents", doc.Version())
+	default:
+		return nil, false, fmt.Errorf("version %d is older than version %d, which is in force", doc.Version(), current.Version)
+	}
+}
+
+// derive derives the rest of o from its documents and checks them against each other, as a
+// client would. That they are unexpired was asked when they were installed.
+func (o *documents) derive(isOnline func(role string) bool) error {
 	switch {
 	case o.root == nil:
 		return errors.New("root is missing")
-	case o.targets == nil:
+	case o.roles[metadata.TARGETS] == nil:
 		return errors.New("targets is missing")
-	case o.bins == nil:
-		return errors.New("bins is missing")
 	}
-	var err error
-	if err := verifyRole(o.root, o.targets, metadata.TARGETS); err != nil {
+	// A document whose delegation is gone stays installed and has no place in the tree.
+	for role := range o.roles {
+		if !o.reaches(role) {
+			delete(o.roles, role)
+		}
+	}
+	tree, err := delegation.NewTree(o.root, o.roles)
+	if err != nil {
 		return err
 	}
-	if err := delegation.CheckTargets(o.targets); err != nil {
-		return fmt.Errorf("targets version %d: %w", o.targets.Version(), err)
-	}
-	auth, err := roles.DelegatedAuthority(o.targets, delegation.BinsRole)
-	if err != nil {
-		return fmt.Errorf("targets version %d: %w", o.targets.Version(), err)
-	}
-	if err := auth.Verify(o.bins); err != nil {
-		return fmt.Errorf("bins version %d: %w", o.bins.Version(), err)
-	}
-	if o.layout, err = delegation.Parse(o.bins); err != nil {
-		return fmt.Errorf("bins version %d: %w", o.bins.Version(), err)
-	}
-	if o.binKeys, err = roles.DelegatedAuthority(o.bins, o.layout.Name(0)); err != nil {
-		return fmt.Errorf("bins version %d: %w", o.bins.Version(), err)
+	if o.online, err = newOnline(tree, o.roles, isOnline); err != nil {
+		return err
 	}
 	if o.snapshotKeys, err = roles.RootAuthority(o.root, metadata.SNAPSHOT); err != nil {
 		return err
@@ -155,63 +180,279 @@ func (o *offline) derive() error {
 	return o.judge()
 }
 
-// docs are the versions and digests of the documents.
-func (o *offline) docs() docs {
-	return docs{
-		Root:    doc{o.root.Version(), blobOf(o.root.Bytes())},
-		Targets: doc{o.targets.Version(), blobOf(o.targets.Bytes())},
-		Bins:    doc{o.bins.Version(), blobOf(o.bins.Bytes())},
+// reaches reports whether a document in force delegates to role, which may be targets.
+func (o *documents) reaches(role string) bool {
+	seen := map[string]bool{}
+	next := []string{metadata.TARGETS}
+	for len(next) > 0 {
+		name := next[0]
+		next = next[1:]
+		if name == role {
+			return true
+		}
+		doc := o.roles[name]
+		if seen[name] || doc == nil || doc.Signed().Delegations == nil {
+			continue
+		}
+		seen[name] = true
+		for _, r := range doc.Signed().Delegations.Roles {
+			next = append(next, r.Name)
+		}
 	}
+	return false
+}
+
+// signedByPeople are the documents that people sign, by role, root too.
+func (o *documents) signedByPeople() map[string]ledger.Doc {
+	out := maps.Clone(o.installed)
+	for _, r := range o.online.others {
+		delete(out, r.Name)
+	}
+	return out
+}
+
+// online numbers the roles that are signed online, so that tables of them are slices: the
+// bins of each set, and then the others in the order in which clients search. The value
+// never changes.
+type online struct {
+	tree   *delegation.Tree
+	sets   []delegation.Set
+	starts []int // number of the first bin of each set, and of the first of the others
+	others []delegation.Role
+}
+
+func newOnline(tree *delegation.Tree, documents map[string]*roles.Document[metadata.TargetsType], isOnline func(role string) bool) (online, error) {
+	l := online{tree: tree, sets: tree.Sets(), starts: []int{0}}
+	for _, s := range l.sets {
+		l.starts = append(l.starts, l.starts[len(l.starts)-1]+s.Len())
+	}
+	for _, r := range tree.Roles() {
+		switch {
+		case isOnline(r.Name):
+			l.others = append(l.others, r)
+		case documents[r.Name] == nil:
+			return online{}, fmt.Errorf("%s: %s delegates to it, and it has neither a document nor a configured signer", r.Name, r.Delegator)
+		}
+	}
+	return l, nil
+}
+
+// setName is how Config.Signers names the bins of a set.
+func setName(prefix string) string { return prefix + "-*" }
+
+// len is the number of roles.
+func (l online) len() int { return l.starts[len(l.starts)-1] + len(l.others) }
+
+// set returns which set role i belongs to, or -1.
+func (l online) set(i int) int {
+	for s := range l.sets {
+		if i < l.starts[s+1] {
+			return s
+		}
+	}
+	return -1
+}
+
+func (l online) name(i int) string {
+	if s := l.set(i); s >= 0 {
+		return l.sets[s].Name(i - l.starts[s])
+	}
+	return l.other(i).Name
+}
+
+func (l online) other(i int) delegation.Role { return l.others[i-l.starts[len(l.starts)-1]] }
+
+// keys says who signs role i.
+func (l online) keys(i int) roles.Authority {
+	if s := l.set(i); s >= 0 {
+		return l.sets[s].Keys
+	}
+	return l.other(i).Keys
+}
+
+// index returns the number of a role that is signed online.
+func (l online) index(role string) (int, bool) {
+	for s, set := range l.sets {
+		if i, ok := set.Index(role); ok {
+			return l.starts[s] + i, true
+		}
+	}
+	for k, r := range l.others {
+		if r.Name == role {
+			return l.starts[len(l.starts)-1] + k, true
+		}
+	}
+	return 0, false
+}
+
+// owner returns the role in which a path is published. The error names the role if people
+// sign it.
+func (l online) owner(path string) (int, error) {
+	if err := l.tree.CheckPath(path); err != nil {
+		return 0, fmt.Errorf("target %q: %w", path, err)
+	}
+	r, ok := l.tree.Owner(path)
+	switch {
+	case !ok:
+		return 0, fmt.Errorf("target %q: no role is responsible for this path", path)
+	case r.Set >= 0:
+		return l.starts[r.Set] + r.Bin, nil
+	}
+	if i, ok := l.index(r.Name); ok {
+		return i, nil
+	}
+	return 0, fmt.Errorf("target %q: %w: it belongs to the role %q", path, ErrSignedByPeople, r.Name)
+}
+
+// ErrSignedByPeople is wrapped by Submit for a path of a role that is signed offline: its
+// targets are published with its document, by Install.
+var ErrSignedByPeople = errors.New("people sign this path's role")
+
+// row returns what is published of role i.
+func (l online) row(t *ledger.Table, i int) ledger.Row {
+	if s := l.set(i); s >= 0 {
+		if set := t.Set(l.sets[s].Prefix()); set != nil && len(set.Rows) == l.sets[s].Len() {
+			return set.Rows[i-l.starts[s]]
+		}
+		return ledger.Row{}
+	}
+	return t.Roles[l.other(i).Name]
+}
+
+// sizes are the sets of bins, as a seal names them.
+func (l online) sizes() []ledger.SetSize {
+	out := make([]ledger.SetSize, len(l.sets))
+	for i, s := range l.sets {
+		out[i] = ledger.SetSize{Prefix: s.Prefix(), Bins: s.Len()}
+	}
+	return out
+}
+
+// writes names the files of the roles given, for an intent.
+func (l online) writes(changed []int) *ledger.Intent {
+	out := &ledger.Intent{Roles: []string{metadata.SNAPSHOT}}
+	for _, i := range changed { // in order
+		s := l.set(i)
+		if s < 0 {
+			out.Roles = append(out.Roles, l.other(i).Name)
+			continue
+		}
+		n := i - l.starts[s]
+		if k := len(out.Bins) - 1; k >= 0 && out.Bins[k].Prefix == l.sets[s].Prefix() && out.Bins[k].Last == n-1 {
+			out.Bins[k].Last = n
+			continue
+		}
+		digits := len(l.sets[s].Name(n)) - len(l.sets[s].Prefix()) - len("-")
+		out.Bins = append(out.Bins, ledger.BinRange{Prefix: l.sets[s].Prefix(), Digits: digits, First: n, Last: n})
+	}
+	return out
+}
+
+// sameBins refuses other sets of bins than l has.
+func (l online) sameBins(next online) error {
+	describe := func(sizes []ledger.SetSize) string {
+		var out []string
+		for _, s := range sizes {
+			out = append(out, fmt.Sprintf("%d bins named %s-…", s.Bins, s.Prefix))
+		}
+		slices.Sort(out)
+		return fmt.Sprint(out)
+	}
+	if old, new := describe(l.sizes()), describe(next.sizes()); old != new {
+		return fmt.Errorf("the documents delegate to %s, and the repository has %s: bins can't be resized by a new document", new, old)
+	}
+	return nil
 }
 
 // signers are the configured online keys under the IDs that the documents give them.
-type signers struct{ bins, snapshot, timestamp keys.Signer }
+type signers struct {
+	snapshot, timestamp keys.Signer
+	sets, others        []keys.Signer
+	online              online
+}
 
-func (o *offline) signers(cfg Config) (signers, error) {
-	var s signers
-	var err error
-	if s.timestamp, err = signerFor(metadata.TIMESTAMP, cfg.Timestamp, o.timestampKeys, o.root.Version()); err != nil {
-		return s, err
+// of returns the signer of role i.
+func (s signers) of(i int) keys.Signer {
+	if set := s.online.set(i); set >= 0 {
+		return s.sets[set]
 	}
-	if s.snapshot, err = signerFor(metadata.SNAPSHOT, cfg.Snapshot, o.snapshotKeys, o.root.Version()); err != nil {
-		return s, err
+	return s.others[i-s.online.starts[len(s.online.sets)]]
+}
+
+// limit is how many bytes of role i clients accept and its key signs.
+func (s signers) limit(i int) int64 { return min(clients.TargetsLimit, int64(s.of(i).MaxMessage())) }
+
+func (o *documents) signers(cfg Config) (signers, error) {
+	s := signers{online: o.online}
+	snapshot := envelopeSlack
+	for _, set := range o.online.sets {
+		snapshot += (len(set.Name(0)) + len(`"".json:{"version":},`) + 19) * set.Len()
 	}
-	if s.bins, err = signerFor("each bin", cfg.Bins, o.binKeys, o.bins.Version()); err != nil {
-		return s, err
-	}
-	// What a key can't sign is refused before it is needed. A bin has the room
-	// that its key leaves it: see planner.limit.
-	snapshot := (len(o.layout.Name(0))+len(`"".json:{"version":},`)+19)*o.layout.Len() + envelopeSlack
-	for _, c := range []struct {
-		role   string
-		signer keys.Signer
-		need   int
-	}{{metadata.TIMESTAMP, s.timestamp, envelopeSlack / 4}, {metadata.SNAPSHOT, s.snapshot, snapshot}, {"each bin", s.bins, 4 * envelopeSlack}} {
-		if most := c.signer.MaxMessage(); most < c.need {
-			return s, fmt.Errorf("%s: %w: key %s signs at most %d bytes, and %d are needed",
-				c.role, ErrWrongKey, c.signer.Public().ID(), most, c.need)
+	// What a key can't sign is refused before it is needed. A bin has the room that its key
+	// leaves it: see planner.limit.
+	pick := func(role string, auth roles.Authority, named string, need int) (keys.Signer, error) {
+		signer, err := signerFor(role, cfg.signersOf(role), auth, named)
+		if err == nil && signer.MaxMessage() < need {
+			err = fmt.Errorf("%s: %w: key %s signs at most %d bytes, and %d are needed",
+				role, ErrWrongKey, signer.Public().ID(), signer.MaxMessage(), need)
 		}
+		return signer, err
+	}
+	root := fmt.Sprintf("root version %d", o.root.Version())
+	var err error
+	if s.timestamp, err = pick(metadata.TIMESTAMP, o.timestampKeys, root, envelopeSlack/4); err != nil {
+		return s, err
+	}
+	if s.snapshot, err = pick(metadata.SNAPSHOT, o.snapshotKeys, root, snapshot); err != nil {
+		return s, err
+	}
+	for _, set := range o.online.sets {
+		signer, err := pick(setName(set.Prefix()), set.Keys, o.named(set.Delegator), 4*envelopeSlack)
+		if err != nil {
+			return s, err
+		}
+		s.sets = append(s.sets, signer)
+	}
+	for _, r := range o.online.others {
+		signer, err := pick(r.Name, r.Keys, o.named(r.Delegator), 4*envelopeSlack)
+		if err != nil {
+			return s, err
+		}
+		s.others = append(s.others, signer)
 	}
 	return s, nil
 }
 
-// ErrWrongKey is wrapped when a configured online key is not one that root (or,
-// for the bins, the bins document) names for its role.
+// named is a document with its version.
+func (o *documents) named(role string) string {
+	return fmt.Sprintf("%s version %d", role, o.installed[role].Version)
+}
+
+// ErrWrongKey is wrapped when no configured online key is one that root, or the role that
+// delegates, names for its role.
 var ErrWrongKey = errors.New("the configured key may not sign it")
 
-func signerFor(role string, s keys.Signer, auth roles.Authority, version int64) (keys.Signer, error) {
+// signerFor returns the first configured signer that the document names for the role.
+func signerFor(role string, configured []keys.Signer, auth roles.Authority, document string) (keys.Signer, error) {
 	if auth.Threshold != 1 {
 		return nil, fmt.Errorf("%s: its threshold is %d: online roles are signed by one key", role, auth.Threshold)
 	}
-	for _, k := range auth.Keys {
-		switch {
-		case k.ID() == s.Public().ID() && k.Same(s.Public()):
-			return s, nil // as it is: keys.SignVerified knows it
-		case k.Same(s.Public()):
-			return renamedSigner{s, k}, nil
-		}
+	if len(configured) == 0 {
+		return nil, fmt.Errorf("%s: %w: no signer is configured", role, ErrWrongKey)
 	}
-	return nil, fmt.Errorf("%s: %w: key %s, by document version %d", role, ErrWrongKey, s.Public().ID(), version)
+	var ids []string
+	for _, s := range configured {
+		for _, k := range auth.Keys {
+			switch {
+			case k.ID() == s.Public().ID() && k.Same(s.Public()):
+				return s, nil // as it is: keys.SignVerified knows it
+			case k.Same(s.Public()):
+				return renamedSigner{s, k}, nil
+			}
+		}
+		ids = append(ids, s.Public().ID())
+	}
+	return nil, fmt.Errorf("%s: %w: key %s, by %s", role, ErrWrongKey, strings.Join(ids, ", "), document)
 }
 
 // renamedSigner signs under the ID that metadata made by others gave the key.
@@ -221,25 +462,6 @@ type renamedSigner struct {
 }
 
 func (s renamedSigner) Public() *keys.PublicKey { return s.key }
-
-// parseNewer parses data and tells whether it is newer than current, which may
-// be nil. The same version with other bytes, or a lower one, is an error.
-func parseNewer[T roles.Type](data []byte, current *roles.Document[T]) (*roles.Document[T], bool, error) {
-	doc, err := roles.Parse[T](data)
-	if err != nil {
-		return nil, false, err
-	}
-	switch {
-	case current == nil || doc.Version() > current.Version():
-		return doc, true, nil
-	case doc.Version() == current.Version() && bytes.Equal(data, current.Bytes()):
-		return current, false, nil
-	case doc.Version() == current.Version():
-		return nil, false, fmt.Errorf("version %d is published already, with other contents", doc.Version())
-	default:
-		return nil, false, fmt.Errorf("version %d is older than version %d, which is in force", doc.Version(), current.Version())
-	}
-}
 
 func verifyRole[T roles.Type](root *roles.Document[metadata.RootType], d *roles.Document[T], role string) error {
 	auth, err := roles.RootAuthority(root, role)
@@ -252,8 +474,98 @@ func verifyRole[T roles.Type](root *roles.Document[metadata.RootType], d *roles.
 	return nil
 }
 
-// versioned is the name of a role's metadata in a consistent snapshot (TUF
-// specification, 6.2).
-func versioned(version int64, role string) string {
-	return fmt.Sprintf("%d.%s.json", version, role)
+// judge asks go-tuf's client what it says to the documents: nothing may be
+// published that it refuses, for reasons that roles doesn't share (FACTS: a role
+// that lists one key it doesn't know, though the others suffice).
+func (o *documents) judge() error {
+	root, err := metadata.Root().FromBytes(o.root.Bytes())
+	if err == nil {
+		err = root.VerifyDelegate(metadata.ROOT, root)
+	}
+	for _, role := range metadata.TOP_LEVEL_ROLE_NAMES {
+		if err == nil {
+			err = clients.CheckKeys(root.Signed.Keys, root.Signed.Roles[role].KeyIDs)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("root version %d: go-tuf clients refuse it: %w", o.root.Version(), err)
+	}
+	judged := map[string]*metadata.Metadata[metadata.TargetsType]{}
+	for _, r := range o.online.tree.Roles() { // a role comes after the one that delegates to it
+		doc := o.roles[r.Name]
+		if doc == nil {
+			continue
+		}
+		parsed, err := metadata.Targets().FromBytes(doc.Bytes())
+		switch delegator := judged[r.Delegator]; {
+		case err != nil:
+		case delegator != nil:
+			err = delegator.VerifyDelegate(r.Name, parsed)
+		default:
+			err = root.VerifyDelegate(r.Name, parsed)
+		}
+		if err == nil {
+			err = judgeDelegations(parsed.Signed.Delegations)
+		}
+		if err != nil {
+			return fmt.Errorf("%s version %d: go-tuf clients refuse it: %w", r.Name, doc.Version(), err)
+		}
+		judged[r.Name] = parsed
+	}
+	return nil
+}
+
+// judgeDelegations makes sure that go-tuf understands every key of every delegated role.
+func judgeDelegations(d *metadata.Delegations) error {
+	if d == nil {
+		return nil
+	}
+	if d.SuccinctRoles != nil {
+		return clients.CheckKeys(d.Keys, d.SuccinctRoles.KeyIDs)
+	}
+	var last []string
+	for _, r := range d.Roles {
+		if slices.Equal(r.KeyIDs, last) {
+			continue // as of thousands of bins
+		}
+		if err := clients.CheckKeys(d.Keys, r.KeyIDs); err != nil {
+			return err
+		}
+		last = r.KeyIDs
+	}
+	return nil
+}
+
+// judgeNew refuses new documents that some client can't follow although go-tuf can:
+// see clients.Check; and without consistent snapshots no client finds anything that is
+// published here. Roots before version from are those that an operator brings along:
+// clients have followed them, or not, already. Documents in force are not judged: what
+// they are they stay, and Audit says so.
+func judgeNew(files []ledger.File, from int64) error {
+	for _, f := range files {
+		var err error
+		if f.Role == metadata.ROOT {
+			err = judgeNewRoot(f.Data, from)
+		} else {
+			var doc *roles.Document[metadata.TargetsType]
+			if doc, err = roles.Parse[metadata.TargetsType](f.Data); err == nil {
+				err = clients.Check(doc)
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", strings.TrimSuffix(f.Name(), ".json"), err)
+		}
+	}
+	return nil
+}
+
+func judgeNewRoot(data []byte, from int64) error {
+	root, err := roles.Parse[metadata.RootType](data)
+	if err != nil || root.Version() < from {
+		return err
+	}
+	if !root.Signed().ConsistentSnapshot {
+		return errors.New("consistent_snapshot is false: clients would look for files under names that nothing here has")
+	}
+	return clients.Check(root)
 }

@@ -14,14 +14,14 @@ import (
 func TestSignerFor(t *testing.T) {
 	signer, err := keys.GenerateP256()
 	require.NoError(t, err)
-	got, err := signerFor("snapshot", signer, roles.Authority{Keys: []*keys.PublicKey{signer.Public()}, Threshold: 1}, 1)
+	got, err := signerFor("snapshot", []keys.Signer{signer}, roles.Authority{Keys: []*keys.PublicKey{signer.Public()}, Threshold: 1}, "root version 1")
 	require.NoError(t, err)
 	require.Same(t, signer, got)
 
 	k := signer.Public()
 	renamed, err := keys.ParsePublicKey("other", k.Type(), k.Scheme(), k.Value())
 	require.NoError(t, err)
-	got, err = signerFor("snapshot", signer, roles.Authority{Keys: []*keys.PublicKey{renamed}, Threshold: 1}, 1)
+	got, err = signerFor("snapshot", []keys.Signer{signer}, roles.Authority{Keys: []*keys.PublicKey{renamed}, Threshold: 1}, "root version 1")
 	require.NoError(t, err)
 	require.Equal(t, "other", got.Public().ID())
 	signature, err := roles.Sign(t.Context(), got, []byte("message"))

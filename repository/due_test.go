@@ -9,6 +9,7 @@ import (
 
 	"github.com/bindery-tuf/bindery/delegation"
 	"github.com/bindery-tuf/bindery/keys"
+	"github.com/bindery-tuf/bindery/repository/ledger"
 	"github.com/bindery-tuf/bindery/roles"
 )
 
@@ -24,21 +25,24 @@ func TestDueAt(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	seen := map[bool]int{}
 	for range 1000 {
+		rows := make([]ledger.Row, layout.Len())
 		p := &publisher{
-			cfg:     Config{BinLifetime: 8 * time.Hour, SnapshotLifetime: 48 * time.Hour, TimestampLifetime: 49 * time.Hour},
-			offline: &offline{layout: layout, binKeys: roles.Authority{Keys: []*keys.PublicKey{signer.Public()}, Threshold: 1}},
-			state: &state{
-				generation: 7, signed: now, expiry: expiry{now.Unix() + 60, now.Unix() + 60},
-				keys: []string{"dropped", keyName(signer.Public())}, bins: make([]binState, layout.Len()),
+			cfg: Config{BinLifetime: 8 * time.Hour, SnapshotLifetime: 48 * time.Hour, TimestampLifetime: 49 * time.Hour},
+			docs: &documents{online: online{starts: []int{0, layout.Len()}, sets: []delegation.Set{
+				{Bins: layout, Keys: roles.Authority{Keys: []*keys.PublicKey{signer.Public()}, Threshold: 1}},
+			}}},
+			state: &ledger.State{
+				Generation: 7, Signed: now, Expires: ledger.Expires{Snapshot: now.Unix() + 60, Timestamp: now.Unix() + 60},
+				Table: ledger.Table{Keys: []string{"dropped", keyName(signer.Public())}, Sets: []ledger.Set{{Prefix: "bins", Rows: rows}}},
 			},
 			quarantine: map[int]error{},
 		}
 		p.rebuild = newRebuilder(p)
-		for i := range p.state.bins {
+		for i := range rows {
 			age := rng.Int64N(60)
-			p.state.bins[i] = binState{Version: 1, Signed: now.Unix() - age, Expires: now.Unix() + 8*3600 - age, Key: 1}
+			rows[i] = ledger.Row{Version: 1, Signed: now.Unix() - age, Expires: now.Unix() + 8*3600 - age, Key: 1}
 		}
-		switch b := &p.state.bins[rng.IntN(layout.Len())]; rng.IntN(6) {
+		switch b := &rows[rng.IntN(layout.Len())]; rng.IntN(6) {
 		case 0:
 			b.Version = 0
 		case 1:
@@ -53,12 +57,12 @@ func TestDueAt(t *testing.T) {
 		for range rng.IntN(64) {
 			p.quarantine[rng.IntN(layout.Len())] = errQuarantine
 		}
-		schedule := p.binSchedule()
+		schedule := p.schedule()
 		want := now.Add(24 * time.Hour)
-		if len(p.mustRenew(p.state.bins)) > 0 || len(schedule.dueBins(p.state.bins, now, 1, p.quarantined)) > 0 {
+		if len(p.mustRenew()) > 0 || len(schedule.dueRoles(p.row, now, 1, p.quarantined)) > 0 {
 			want = time.Time{}
 		} else {
-			for i, b := range p.state.bins {
+			for i, b := range rows {
 				if at := time.Unix(schedule.next(i, b.Signed), 0); !p.quarantined(i) && at.Before(want) {
 					want = at
 				}

@@ -11,6 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/bindery-tuf/bindery/repository/audit"
+
 	"github.com/stretchr/testify/require"
 
 	"github.com/bindery-tuf/bindery/delegation"
@@ -160,9 +162,9 @@ func (e *env) check() {
 		}
 	}
 	if e.altered == "" {
-		for f, err := range repository.Audit(e.t.Context(), e.store, repository.AuditConfig{}) {
+		for f, err := range audit.Run(e.t.Context(), e.store, audit.Config{Online: slices.Collect(maps.Keys(e.cfg.Signers))}) {
 			require.NoError(e.t, err)
-			require.Equal(e.t, repository.SeverityNote, f.Severity, f)
+			require.Equal(e.t, audit.Note, f.Severity, f)
 		}
 	}
 	repotest.CheckRepository(e.t, repotest.Published{

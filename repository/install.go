@@ -5,10 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
+	"slices"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
+	"github.com/bindery-tuf/bindery/repository/ledger"
 	"github.com/bindery-tuf/bindery/roles"
 )
 
@@ -16,9 +17,9 @@ import (
 // what is published now.
 var ErrLocksOut = errors.New("clients would refuse what is published now")
 
-// Install takes newer versions of root, targets or bins, which belong together,
+// Install takes newer versions of root, targets or delegated roles, which belong together,
 // into force. When it returns nil they are published: a root as soon as it was
-// written, targets and bins by a generation of their own. It doesn't need Run.
+// written, the others by a generation of their own. It doesn't need Run.
 // Documents that are in force already are skipped.
 //
 // A document is refused, with nothing changed, if a client would refuse it; if
@@ -45,7 +46,7 @@ func (r *Repository) InstallAfterCompromise(ctx context.Context, d Documents) er
 func (r *Repository) install(ctx context.Context, d Documents, compromise bool) error {
 	ctx, cancel := r.untilClosed(ctx)
 	defer cancel()
-	err := r.exclusively(func(p *publisher) error { return p.install(ctx, d, compromise) })
+	err := r.exclusively(ctx, func(p *publisher) error { return p.install(ctx, d, compromise) })
 	var accepted acceptedError
 	if err == nil || errors.As(err, &accepted) {
 		r.noteErr(err)
@@ -61,14 +62,14 @@ func (p *publisher) install(ctx context.Context, d Documents, compromise bool) e
 	if err := p.settle(ctx); err != nil {
 		return err
 	}
-	now, err := p.clock.check(p.state.signed)
+	now, err := p.clock.check(p.state.Signed)
 	if err != nil {
 		return err
 	}
 	if d.Roots, err = p.newRoots(ctx, d.Roots); err != nil {
 		return err
 	}
-	next, files, err := p.offline.with(d, now)
+	next, files, err := p.docs.with(d, p.cfg.isOnline, now)
 	if err != nil {
 		return err
 	}
@@ -83,7 +84,7 @@ func (p *publisher) install(ctx context.Context, d Documents, compromise bool) e
 	}
 	if compromise {
 		for i := range files {
-			files[i].AtCommit = strings.HasSuffix(files[i].Name, "."+metadata.ROOT+".json")
+			files[i].AtCommit = files[i].Role == metadata.ROOT
 		}
 	} else if err := p.checkRoots(ctx, d.Roots); err != nil {
 		return err
@@ -112,7 +113,7 @@ func (p *publisher) settle(ctx context.Context) error {
 	if err := p.writeDocuments(ctx, false); err != nil {
 		return err
 	}
-	if len(p.state.unwritten) > 0 || !p.state.docs.sameSnapshot(p.state.published) {
+	if len(p.unwritten) > 0 || !sameInSnapshot(p.state.Documents, p.state.Published) {
 		return p.publish(ctx)
 	}
 	return nil
@@ -126,8 +127,8 @@ func (p *publisher) newRoots(ctx context.Context, files [][]byte) ([][]byte, err
 		if err != nil {
 			return nil, fmt.Errorf("root: %w", err)
 		}
-		if h.Type == metadata.ROOT && h.Version < p.offline.root.Version() {
-			published, err := p.cfg.Store.Get(ctx, versioned(h.Version, metadata.ROOT))
+		if h.Type == metadata.ROOT && h.Version < p.docs.root.Version() {
+			published, err := p.cfg.Store.Get(ctx, ledger.Name(h.Version, metadata.ROOT))
 			if err != nil && !errors.Is(err, ErrNotExist) {
 				return nil, fmt.Errorf("read root version %d: %w", h.Version, err)
 			}
@@ -141,16 +142,44 @@ func (p *publisher) newRoots(ctx context.Context, files [][]byte) ([][]byte, err
 }
 
 // acceptDocuments makes documents durable in the journal and brings them into force.
-func (p *publisher) acceptDocuments(ctx context.Context, next *offline, files []file) error {
-	rec, err := p.state.record(KindDocuments, p.state.generation, documentsBody{Docs: next.docs(), Files: files}, nil)
-	if err != nil {
-		return fatal(err)
-	}
-	if err := p.append(ctx, rec); err != nil {
+func (p *publisher) acceptDocuments(ctx context.Context, next *documents, files []ledger.File) error {
+	if err := p.append(ctx, p.state.Generation, &ledger.Documents{InForce: next.installed, Files: files}); err != nil {
 		return err
 	}
-	p.offline = next
+	p.unwritten = append(p.unwritten, files...)
+	p.bringIntoForce(next)
 	return nil
+}
+
+// bringIntoForce makes documents those in force. Other roles may be online by them, under
+// other numbers.
+func (p *publisher) bringIntoForce(next *documents) {
+	old := p.docs
+	p.docs = next
+	if old == nil || slices.Equal(old.online.names(), next.online.names()) {
+		return
+	}
+	p.cache = newBinCache(p.cfg.CacheBytes)
+	quarantine := map[int]error{}
+	for i, err := range p.quarantine {
+		if k, ok := next.online.index(old.online.name(i)); ok {
+			quarantine[k] = err
+		}
+	}
+	p.quarantine = quarantine
+	p.rebuild.renumber(old.online, next.online)
+}
+
+// names are what numbers the roles: two that are equal number them alike.
+func (l online) names() []string {
+	var names []string
+	for _, s := range l.sizes() {
+		names = append(names, fmt.Sprintf("%d %s", s.Bins, setName(s.Prefix)))
+	}
+	for _, r := range l.others {
+		names = append(names, r.Name)
+	}
+	return names
 }
 
 // checkRoots makes sure that what is published now verifies under each new root,
@@ -162,13 +191,13 @@ func (p *publisher) checkRoots(ctx context.Context, data [][]byte) error {
 		if err != nil {
 			return fmt.Errorf("root: %w", err)
 		}
-		if root.Version() <= p.offline.root.Version() {
+		if root.Version() <= p.docs.root.Version() {
 			continue
 		}
 		if snapshot == nil {
-			name := versioned(p.state.generation, metadata.SNAPSHOT)
+			name := ledger.Name(p.state.Generation, metadata.SNAPSHOT)
 			file, err := p.cfg.Store.Get(ctx, name)
-			if err == nil && blobOf(file) != p.state.snapshot {
+			if err == nil && ledger.BlobOf(file) != p.state.Snapshot {
 				err = ErrDiverged
 			}
 			if err == nil {
@@ -178,11 +207,11 @@ func (p *publisher) checkRoots(ctx context.Context, data [][]byte) error {
 				return fmt.Errorf("read %s: %w", name, err)
 			}
 		}
-		timestamp, err := roles.Parse[metadata.TimestampType](p.state.timestamp)
+		timestamp, err := roles.Parse[metadata.TimestampType](p.state.Timestamp())
 		if err != nil {
-			return fmt.Errorf("%s: %w", timestampName, err)
+			return fmt.Errorf("%s: %w", ledger.Timestamp, err)
 		}
-		targets := p.offline.targets
+		targets := p.docs.roles[metadata.TARGETS]
 		for role, d := range map[string]signed{
 			metadata.TIMESTAMP: timestamp, metadata.SNAPSHOT: snapshot, metadata.TARGETS: targets,
 		} {

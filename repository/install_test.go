@@ -33,22 +33,22 @@ func TestInstall(t *testing.T) {
 				require.NoError(t, e.install(repository.Documents{Roots: [][]byte{root}}))
 				s, err := e.repo.Status(t.Context())
 				require.NoError(t, err)
-				require.EqualValues(t, 2, s.Root.Version)
+				require.EqualValues(t, 2, s.Roles["root"].Version)
 				require.EqualValues(t, 2, s.Generation, "a root is a commit of its own")
 				published, err := e.store.Get(t.Context(), "2.root.json")
 				require.NoError(t, err)
 				require.Equal(t, root, published)
 				e.check()
 
-				require.NoError(t, e.install(repository.Documents{Targets: e.ceremony.NextTargets(nil)}))
-				require.NoError(t, e.install(repository.Documents{Bins: e.ceremony.NextBins(nil)}))
+				require.NoError(t, e.install(repository.Documents{Roles: map[string][]byte{"targets": e.ceremony.NextTargets(nil)}}))
+				require.NoError(t, e.install(repository.Documents{Roles: map[string][]byte{"bins": e.ceremony.NextBins(nil)}}))
 				e.check()
 				require.NoError(t, e.install(e.ceremony.Documents()), "all of it again changes nothing")
 				s, err = e.repo.Status(t.Context())
 				require.NoError(t, err)
 				require.EqualValues(t, 4, s.Generation)
-				require.EqualValues(t, 2, s.Targets.Version)
-				require.EqualValues(t, 2, s.Bins.Version)
+				require.EqualValues(t, 2, s.Roles["targets"].Version)
+				require.EqualValues(t, 2, s.Roles["bins"].Version)
 
 				e.close()
 				e.open()
@@ -72,8 +72,8 @@ func TestInstallWithNewOfflineKeys(t *testing.T) {
 		require.NoError(t, e.install(repository.Documents{Roots: [][]byte{root}}))
 		e.check()
 		targets := c.NextTargets(func(a *roles.Authority) { *a = repotest.Of(2, c.NewEd25519(), c.NewEd25519()) })
-		require.ErrorContains(t, e.install(repository.Documents{Targets: targets}), "bins version 1", "its bins belong with it")
-		require.NoError(t, e.install(repository.Documents{Targets: targets, Bins: c.NextBins(nil)}))
+		require.ErrorContains(t, e.install(repository.Documents{Roles: map[string][]byte{"targets": targets}}), `role "bins"`, "its bins belong with it")
+		require.NoError(t, e.install(repository.Documents{Roles: map[string][]byte{"targets": targets, "bins": c.NextBins(nil)}}))
 		e.check()
 		root = c.NextRoot(func(r *roles.RootSpec) { // … and N+2 drops the old
 			r.Targets.Keys = r.Targets.Keys[len(oldTargets.Keys):]
@@ -117,12 +117,12 @@ func TestInstallWithNewBinKey(t *testing.T) {
 		c := e.ceremony
 		next := c.NewEd25519()
 		bins := c.NextBins(func(a *roles.Authority) { *a = repotest.Of(1, next) })
-		require.ErrorIs(t, e.install(repository.Documents{Bins: bins}), repository.ErrWrongKey)
+		require.ErrorIs(t, e.install(repository.Documents{Roles: map[string][]byte{"bins": bins}}), repository.ErrWrongKey)
 		e.close()
 		e.cfg.Bins = next
 		e.open()
 		require.ErrorIs(t, e.repo.Run(t.Context()), repository.ErrWrongKey)
-		require.NoError(t, e.install(repository.Documents{Bins: bins}))
+		require.NoError(t, e.install(repository.Documents{Roles: map[string][]byte{"bins": bins}}))
 		for i := range 8 {
 			_, err := e.store.Get(t.Context(), fmt.Sprintf("3.bins-%d.json", i))
 			require.NoError(t, err)
@@ -141,7 +141,7 @@ func TestInstallAfterCompromise(t *testing.T) {
 		e.cfg.Snapshot, e.cfg.Timestamp, e.cfg.Bins = online, online, bins
 		e.open()
 		root := c.NextRoot(func(r *roles.RootSpec) { r.Snapshot, r.Timestamp = repotest.Of(1, online), repotest.Of(1, online) })
-		d := repository.Documents{Roots: [][]byte{root}, Bins: c.NextBins(func(a *roles.Authority) { *a = repotest.Of(1, bins) })}
+		d := repository.Documents{Roots: [][]byte{root}, Roles: map[string][]byte{"bins": c.NextBins(func(a *roles.Authority) { *a = repotest.Of(1, bins) })}}
 		require.ErrorIs(t, e.install(d), repository.ErrLocksOut)
 
 		e.inject.Plan(nil)
@@ -164,7 +164,7 @@ func TestInstallRefuses(t *testing.T) {
 		stranger.NextRoot(nil)
 		wide := repotest.NewCeremony(t, mustBins(t, 8), time.Now())
 		root2, root3 := c.NextRoot(nil), c.NextRoot(nil)
-		old := e.ceremony.Documents().Targets
+		old := e.ceremony.Documents().Roles["targets"]
 		// A key of a kind to come: go-tuf refuses the role that uses it, and python-tuf
 		// any root that lists it.
 		future := c.SignRoot(bytes.Replace(root2, []byte(`"keys":{`),
@@ -184,13 +184,13 @@ func TestInstallRefuses(t *testing.T) {
 			"no consistent names":   {Roots: [][]byte{altered(root2, `"consistent_snapshot":true`, `"consistent_snapshot":false`)}},
 			"a fifth role":          {Roots: [][]byte{altered(root2, `"roles":{`, `"roles":{"mirrors":{"keyids":[],"threshold":1},`)}},
 			"parts of a second":     {Roots: [][]byte{altered(root2, expiry, expiry[:len(expiry)-2]+`.0Z"`)}},
-			"no JSON":               {Targets: []byte("{")},
-			"a root for a targets":  {Targets: root2},
+			"no JSON":               {Roles: map[string][]byte{"targets": []byte("{")}},
+			"a root for a targets":  {Roles: map[string][]byte{"targets": root2}},
 			"version skipped":       {Roots: [][]byte{root3}},
 			"foreign root":          {Roots: stranger.Documents().Roots[1:]},
-			"foreign targets":       {Targets: stranger.NextTargets(nil)},
-			"foreign bins":          {Bins: wide.NextBins(nil)},
-			"same version, altered": {Targets: append([]byte(" "), old...)},
+			"foreign targets":       {Roles: map[string][]byte{"targets": stranger.NextTargets(nil)}},
+			"foreign bins":          {Roles: map[string][]byte{"bins": wide.NextBins(nil)}},
+			"same version, altered": {Roles: map[string][]byte{"targets": append([]byte(" "), old...)}},
 		} {
 			before := e.store.Names()
 			require.Error(t, e.install(d), name)
@@ -202,12 +202,12 @@ func TestInstallRefuses(t *testing.T) {
 		// Expired by the time it is installed.
 		late := c.NextTargets(nil)
 		time.Sleep(366 * 24 * time.Hour)
-		require.ErrorContains(t, e.install(repository.Documents{Targets: late}), "expired")
+		require.ErrorContains(t, e.install(repository.Documents{Roles: map[string][]byte{"targets": late}}), "expired")
 		// What expired meanwhile is no reason to refuse its successors one by one.
 		c.Now = time.Now()
 		require.NoError(t, e.install(repository.Documents{Roots: [][]byte{c.NextRoot(nil)}}))
-		require.NoError(t, e.install(repository.Documents{Targets: c.NextTargets(nil)}))
-		require.NoError(t, e.install(repository.Documents{Bins: c.NextBins(nil)}))
+		require.NoError(t, e.install(repository.Documents{Roles: map[string][]byte{"targets": c.NextTargets(nil)}}))
+		require.NoError(t, e.install(repository.Documents{Roles: map[string][]byte{"bins": c.NextBins(nil)}}))
 		e.check()
 	})
 }
@@ -251,13 +251,13 @@ func TestInstallFaults(t *testing.T) {
 					})
 					s, err := e.repo.Status(t.Context())
 					require.NoError(t, err)
-					require.Equal(t, s.Root.Version, s.Targets.Version)
-					require.Equal(t, s.Root.Version, s.Bins.Version)
+					require.Equal(t, s.Roles["root"].Version, s.Roles["targets"].Version)
+					require.Equal(t, s.Roles["root"].Version, s.Roles["bins"].Version)
 					e.check()
 					require.NoError(t, e.install(c.Documents()))
 					s, err = e.repo.Status(t.Context())
 					require.NoError(t, err)
-					require.EqualValues(t, 2, s.Bins.Version)
+					require.EqualValues(t, 2, s.Roles["bins"].Version)
 					e.check()
 					e.close()
 				})

@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/ed25519"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -26,6 +25,7 @@ import (
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/repository/dirjournal"
 	"github.com/bindery-tuf/bindery/repository/dirstore"
+	"github.com/bindery-tuf/bindery/repository/ledger"
 	"github.com/bindery-tuf/bindery/roles"
 )
 
@@ -165,19 +165,15 @@ func TestKill(t *testing.T) {
 // ever was. In the end each that was sealed is committed.
 func sealedTimestamps(t *testing.T, dir string) (timestamps [][]byte) {
 	t.Helper()
-	journal, err := dirjournal.Open(dir)
+	journal, err := dirjournal.OpenReader(dir)
 	require.NoError(t, err)
-	defer func() { require.NoError(t, journal.Close()) }()
-	leader, err := journal.Lead(t.Context())
-	require.NoError(t, err)
-	log, err := leader.Load(t.Context())
-	require.NoError(t, err)
-	for _, r := range log.Records {
-		require.NotEqual(t, repository.KindCheckpoint, r.Kind, "the test wants all records")
-		if r.Kind == repository.KindSeal {
-			var body struct{ Timestamp []byte }
-			require.NoError(t, json.Unmarshal(r.Body, &body))
-			timestamps = append(timestamps, body.Timestamp)
+	for step, err := range journal.Read(t.Context(), ledger.FromBeginning) {
+		require.NoError(t, err)
+		if step.Record == nil {
+			continue
+		}
+		if seal, ok := step.Record.Body.(*ledger.Seal); ok {
+			timestamps = append(timestamps, seal.Swaps[0].New)
 		}
 	}
 	return timestamps

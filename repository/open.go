@@ -2,15 +2,17 @@ package repository
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
-	"github.com/bindery-tuf/bindery/delegation"
+	"github.com/bindery-tuf/bindery/repository/ledger"
 	"github.com/bindery-tuf/bindery/roles"
 )
 
@@ -38,31 +40,31 @@ var (
 // Errors wrap ErrExists, ErrLocked and ErrWrongKey, or name the document; the
 // journal is still the caller's to close then.
 func Create(ctx context.Context, cfg Config, d Documents) (*Repository, error) {
-	p, log, err := lead(ctx, cfg)
+	p, err := lead(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("create repository: %w", err)
 	}
-	if err := p.create(ctx, log, d); err != nil {
-		return nil, errors.Join(fmt.Errorf("create repository: %w", err), release(p.leader))
+	if err := p.create(ctx, d); err != nil {
+		return nil, errors.Join(fmt.Errorf("create repository: %w", err), release(p.lead))
 	}
 	return newRepository(p), nil
 }
 
-func (p *publisher) create(ctx context.Context, log Log, d Documents) error {
-	if len(log.Records) > 0 {
+func (p *publisher) create(ctx context.Context, d Documents) error {
+	if p.state.Chain != "" {
 		return fmt.Errorf("journal: %w: use Open", ErrExists)
 	}
-	switch _, err := p.cfg.Store.Get(ctx, timestampName); {
+	switch _, err := p.cfg.Store.Get(ctx, ledger.Timestamp); {
 	case err == nil:
-		return fmt.Errorf("store: %w: it has a %s", ErrExists, timestampName)
+		return fmt.Errorf("store: %w: it has a %s", ErrExists, ledger.Timestamp)
 	case !errors.Is(err, ErrNotExist):
 		return fmt.Errorf("store: %w", err)
 	}
-	now, err := p.clock.check(p.state.signed)
+	now, err := p.clock.check(p.state.Signed)
 	if err != nil {
 		return err
 	}
-	next, files, err := p.offline.with(d, now)
+	next, files, err := p.docs.with(d, p.cfg.isOnline, now)
 	if err != nil {
 		return err
 	}
@@ -73,9 +75,12 @@ func (p *publisher) create(ctx context.Context, log Log, d Documents) error {
 		return err
 	}
 	for _, f := range files {
-		switch data, err := p.cfg.Store.Get(ctx, f.Name); {
+		if f.Online {
+			continue
+		}
+		switch data, err := p.cfg.Store.Get(ctx, f.Name()); {
 		case err == nil && !bytes.Equal(data, f.Data):
-			return fmt.Errorf("store: %w: it has another %s", ErrExists, f.Name)
+			return fmt.Errorf("store: %w: it has another %s", ErrExists, f.Name())
 		case err != nil && !errors.Is(err, ErrNotExist):
 			return fmt.Errorf("store: %w", err)
 		}
@@ -98,65 +103,79 @@ func (p *publisher) create(ctx context.Context, log Log, d Documents) error {
 // error, nothing that was published or accepted has changed (a journal may have
 // noted the new epoch), and the journal is still the caller's to close.
 func Open(ctx context.Context, cfg Config) (*Repository, error) {
-	p, log, err := lead(ctx, cfg)
+	p, err := lead(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("open repository: %w", err)
 	}
-	if err := p.recover(ctx, log); err != nil {
-		return nil, errors.Join(fmt.Errorf("open repository: %w", err), release(p.leader))
+	if err := p.recover(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("open repository: %w", err), release(p.lead))
 	}
 	return newRepository(p), nil
 }
 
 // lead makes a publisher that has read the journal and nothing else.
-func lead(ctx context.Context, cfg Config) (*publisher, Log, error) {
+func lead(ctx context.Context, cfg Config) (*publisher, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
-		return nil, Log{}, err
+		return nil, err
 	}
 	// A store that can't be read is no reason to take the lead from anybody.
-	if _, err := cfg.Store.Get(ctx, timestampName); err != nil && !errors.Is(err, ErrNotExist) {
-		return nil, Log{}, fmt.Errorf("store: %w", err)
+	if _, err := cfg.Store.Get(ctx, ledger.Timestamp); err != nil && !errors.Is(err, ErrNotExist) {
+		return nil, fmt.Errorf("store: %w", err)
 	}
-	leader, err := cfg.Journal.Lead(ctx)
+	lead, epoch, err := cfg.Journal.Lead(ctx)
 	if err != nil {
-		return nil, Log{}, fmt.Errorf("journal: %w", err)
-	}
-	log, err := leader.Load(ctx)
-	if err != nil {
-		return nil, Log{}, errors.Join(fmt.Errorf("journal: %w", err), release(leader))
+		return nil, fmt.Errorf("journal: %w", err)
 	}
 	p := &publisher{
-		cfg: cfg, log: cfg.Logger, leader: leader,
+		cfg: cfg, log: cfg.Logger, lead: lead, epoch: epoch,
 		clock:      newClock(cfg.Now, max(cfg.BinLifetime, cfg.SnapshotLifetime, cfg.TimestampLifetime)),
-		state:      &state{epoch: log.Epoch},
+		state:      &ledger.State{},
 		cache:      newBinCache(cfg.CacheBytes),
 		quarantine: map[int]error{}, patience: firstRecheck,
 	}
 	p.rebuild = newRebuilder(p)
-	return p, log, nil
+	if err := p.readJournal(ctx); err != nil {
+		return nil, errors.Join(err, release(lead))
+	}
+	return p, nil
+}
+
+// readJournal folds what the journal says from its newest checkpoint on.
+func (p *publisher) readJournal(ctx context.Context) error {
+	for step, err := range p.lead.Read(ctx, ledger.FromCheckpoint) {
+		if err != nil {
+			return fmt.Errorf("journal: %w", err)
+		}
+		if step.Record == nil {
+			p.logged += step.Entry.Size()
+			continue
+		}
+		if step.Record.Kind() == ledger.KindCheckpoint {
+			p.logged = 0
+		}
+		p.logged += len(step.Record.Bytes())
+		if err := p.state.Apply(*step.Record); err != nil {
+			return err
+		}
+	}
+	p.unwritten = slices.Clone(p.state.Unwritten)
+	return nil
 }
 
 // release gives the lead up, also after the caller's context ended, but a journal
 // that doesn't answer keeps nobody for long.
-func release(l Leader) error {
+func release(l Lead) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	return l.Release(ctx)
 }
 
-func (p *publisher) recover(ctx context.Context, log Log) error {
-	if len(log.Records) == 0 {
+func (p *publisher) recover(ctx context.Context) error {
+	if p.state.Chain == "" {
 		return fmt.Errorf("%w: the journal is empty: if it was lost, RestoreJournal makes a new one agree with what the store publishes", ErrNotRepository)
 	}
-	var err error
-	if p.state, err = load(log); err != nil {
-		return err
-	}
-	for _, r := range log.Records {
-		p.logged += len(r.Body) + 1024*len(r.Outcomes) // what items take, about
-	}
-	if err := p.loadDocuments(ctx); err != nil {
+	if err := p.loadDocuments(ctx, p.cfg.isOnline); err != nil {
 		return err
 	}
 	if err := p.compare(ctx); err != nil {
@@ -165,8 +184,9 @@ func (p *publisher) recover(ctx context.Context, log Log) error {
 	if err := p.writeDocuments(ctx, false); err != nil {
 		return err
 	}
-	if p.state.sealed != nil {
-		p.log.Info("completing a generation that was sealed", "generation", p.state.sealed.generation)
+	var err error
+	if p.state.Sealed != nil {
+		p.log.Info("completing a generation that was sealed", "generation", p.state.Last())
 		if err := p.checkSealed(ctx); err != nil {
 			return err
 		}
@@ -177,11 +197,11 @@ func (p *publisher) recover(ctx context.Context, log Log) error {
 	if p.snapshot, err = p.publishedSnapshot(); err != nil {
 		return err
 	}
-	if p.state.generation == 0 { // Create was interrupted
+	if p.state.Generation == 0 { // Create was interrupted
 		return p.publish(ctx)
 	}
-	// That the store can't be written is better known now than at the first upload.
-	if err := p.cfg.Store.Swap(ctx, timestampName, p.state.timestamp, p.state.timestamp); err != nil {
+	// Fail now, and not at the first upload, if the store can't be written.
+	if err := p.cfg.Store.Swap(ctx, ledger.Timestamp, p.state.Timestamp(), p.state.Timestamp()); err != nil {
 		return conflictIsFatal(fmt.Errorf("store: %w", err))
 	}
 	return nil
@@ -190,19 +210,19 @@ func (p *publisher) recover(ctx context.Context, log Log) error {
 // compare holds the store's timestamp against what the journal says of it, and that
 // against the witness.
 func (p *publisher) compare(ctx context.Context) error {
-	current, err := p.cfg.Store.Get(ctx, timestampName)
+	current, err := p.cfg.Store.Get(ctx, ledger.Timestamp)
 	if err != nil && !errors.Is(err, ErrNotExist) {
 		return fmt.Errorf("store: %w", err)
 	}
-	if bytes.Equal(current, p.state.timestamp) || p.state.sealed != nil && bytes.Equal(current, p.state.sealed.Timestamp) {
+	if bytes.Equal(current, p.state.Timestamp()) || p.state.Sealed != nil && bytes.Equal(current, p.state.Sealed.Timestamp()) {
 		if err := p.compareRoots(ctx); err != nil {
 			return err
 		}
 		return p.compareWitness(ctx)
 	}
-	known := fmt.Sprintf("version %d", p.state.generation)
-	if s := p.state.sealed; s != nil {
-		known += fmt.Sprintf(" or %d", s.generation)
+	known := fmt.Sprintf("version %d", p.state.Generation)
+	if p.state.Sealed != nil {
+		known += fmt.Sprintf(" or %d", p.state.Last())
 	}
 	return fmt.Errorf("%w: by the journal the timestamp is %s, and in the store there is %s", ErrDiverged, known, p.explain(current))
 }
@@ -210,7 +230,7 @@ func (p *publisher) compare(ctx context.Context) error {
 // compareRoots makes sure that the root in force is the newest that clients find. A
 // root may be installed without a generation: no timestamp tells.
 func (p *publisher) compareRoots(ctx context.Context) error {
-	name := versioned(p.offline.root.Version()+1, metadata.ROOT)
+	name := ledger.Name(p.docs.root.Version()+1, metadata.ROOT)
 	_, err := p.cfg.Store.Get(ctx, name)
 	switch {
 	case errors.Is(err, ErrNotExist):
@@ -235,15 +255,15 @@ func (p *publisher) explain(timestamp []byte) string {
 		return fmt.Sprintf("one that is not valid metadata (%v): somebody else wrote it: %s", err, onFromJournal)
 	}
 	found := fmt.Sprintf("version %d, expiring %s", t.Version(), t.Expires().Format("2006-01-02 15:04:05Z"))
-	last := p.state.last()
-	switch err := p.offline.timestampKeys.Verify(t); {
+	last := p.state.Last()
+	switch err := p.docs.timestampKeys.Verify(t); {
 	case err != nil:
 		return fmt.Sprintf("%s, which isn't signed as root version %d demands (%v): somebody else wrote it, or the journal was restored "+
-			"from before a newer root: %s; if the store is right, RestoreJournal makes the journal agree with it", found, p.offline.root.Version(), err, onFromJournal)
+			"from before a newer root: %s; if the store is right, RestoreJournal makes the journal agree with it", found, p.docs.root.Version(), err, onFromJournal)
 	case t.Version() > last:
 		return fmt.Sprintf("%s: the journal was restored from a backup, or cut: restore the newest journal, or let RestoreJournal "+
 			"make it agree with what is published; what was accepted and isn't published is lost with it", found)
-	case t.Version() == last || t.Version() == p.state.generation:
+	case t.Version() == last || t.Version() == p.state.Generation:
 		return fmt.Sprintf("%s, but another one: two publishers were at work: %s", found, onFromJournal)
 	default:
 		return fmt.Sprintf("%s: the store was restored from a backup: %s", found, onFromJournal)
@@ -252,75 +272,91 @@ func (p *publisher) explain(timestamp []byte) string {
 
 // checkSealed makes sure that all the sealed generation newly names is there.
 func (p *publisher) checkSealed(ctx context.Context) error {
-	s := p.state.sealed
-	want := map[string]blob{versioned(s.generation, metadata.SNAPSHOT): s.Snapshot}
-	for _, b := range s.Bins {
-		want[versioned(b.Version, p.offline.layout.Name(b.Index))] = b.blob
+	s, gen := p.state.Sealed, p.state.Last()
+	want := map[string]ledger.Blob{ledger.Name(gen, metadata.SNAPSHOT): s.Snapshot}
+	for _, r := range s.Rows {
+		want[ledger.Name(r.Row.Version, r.Role)] = r.Row.Blob()
 	}
 	for name, b := range want {
 		data, err := p.cfg.Store.Get(ctx, name)
-		if err == nil && blobOf(data) != b {
+		if err == nil && ledger.BlobOf(data) != b {
 			err = errQuarantine
 		}
 		if err != nil {
 			return fmt.Errorf("%w: generation %d is sealed and can't be committed: %s: %w: put the file back, "+
-				"or let RestoreStore decide its items again", ErrDiverged, s.generation, name, err)
+				"or let RestoreStore decide its items again", ErrDiverged, gen, name, err)
 		}
 	}
 	return nil
 }
 
-// loadDocuments reads the offline documents in force, from the journal where
-// they may not have reached the store yet.
-func (p *publisher) loadDocuments(ctx context.Context) error {
-	d := p.state.docs
-	if d.Root.Version == 0 {
+// loadDocuments reads the documents in force, from the journal where they may not have
+// reached the store yet.
+func (p *publisher) loadDocuments(ctx context.Context, isOnline func(role string) bool) error {
+	installed := p.state.Documents
+	if installed[metadata.ROOT].Version == 0 {
 		return fmt.Errorf("%w yet: RestoreJournal began to make its journal, and must be repeated", ErrNotRepository)
 	}
-	o := &offline{}
-	if err := loadDocument(ctx, p, metadata.ROOT, d.Root, &o.root); err != nil {
+	o := &documents{roles: map[string]*roles.Document[metadata.TargetsType]{}, installed: installed}
+	inOrder := slices.SortedFunc(maps.Keys(installed), func(a, b string) int {
+		first := func(role string) int { return slices.Index([]string{"", metadata.TARGETS, metadata.ROOT}, role) }
+		return cmp.Or(cmp.Compare(first(b), first(a)), cmp.Compare(a, b))
+	})
+	for _, role := range inOrder {
+		data, err := p.loadDocument(ctx, role, installed[role])
+		if err != nil {
+			return err
+		}
+		if role == metadata.ROOT {
+			o.root, err = roles.Parse[metadata.RootType](data)
+		} else {
+			o.roles[role], err = roles.Parse[metadata.TargetsType](data)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", role, err)
+		}
+	}
+	if err := o.derive(isOnline); err != nil {
 		return err
 	}
-	if err := loadDocument(ctx, p, metadata.TARGETS, d.Targets, &o.targets); err != nil {
-		return err
-	}
-	if err := loadDocument(ctx, p, delegation.BinsRole, d.Bins, &o.bins); err != nil {
-		return err
-	}
-	p.offline = o
-	if err := o.derive(); err != nil {
-		return err
-	}
-	if n := o.layout.Len(); p.state.generation > 0 && len(p.state.bins) != n {
-		return fmt.Errorf("%w: the journal knows %d bins, and the bins document has %d", ErrDiverged, len(p.state.bins), n)
+	p.docs = o
+	if p.state.Generation > 0 && !p.hasSets() {
+		return fmt.Errorf("%w: the journal knows other sets of bins than the documents in force", ErrDiverged)
 	}
 	return nil
 }
 
-func loadDocument[T roles.Type](ctx context.Context, p *publisher, role string, d doc, to **roles.Document[T]) error {
-	name := versioned(d.Version, role)
-	var data []byte
-	if i := slices.IndexFunc(p.state.unwritten, func(f file) bool { return f.Name == name }); i >= 0 {
-		data = p.state.unwritten[i].Data
-	} else {
-		var err error
-		data, err = p.cfg.Store.Get(ctx, name)
-		if errors.Is(err, ErrNotExist) {
-			return fmt.Errorf("%w: %s was installed, and the store doesn't have it: %w: the store was lost, or restored from a backup: "+
-				"give the right one, or let RestoreStore make it again from the journal", ErrDiverged, name, err)
-		}
-		if err != nil {
-			return fmt.Errorf("read %s: %w", name, err)
+// loadDocument reads one document. Of a role that is signed online, which a row tells, the
+// newest file says what the document said.
+func (p *publisher) loadDocument(ctx context.Context, role string, d ledger.Doc) ([]byte, error) {
+	for _, f := range slices.Backward(p.unwritten) {
+		if f.Role == role && f.Version == d.Version {
+			return f.Data, nil
 		}
 	}
-	if blobOf(data) != d.blob {
-		return fmt.Errorf("%w: %s isn't the document that was installed: move it away, and let RestoreStore write it again from the journal",
+	name, blob := ledger.Name(d.Version, role), d.Blob
+	row, signed := p.state.Table.Roles[role]
+	if s := p.state.Sealed; s != nil { // it may take the place of one that was lost: see RestoreStore
+		for _, r := range s.Rows {
+			if r.Role == role {
+				row, signed = r.Row, true
+			}
+		}
+	}
+	if signed {
+		name, blob = ledger.Name(row.Version, role), row.Blob()
+	}
+	data, err := p.cfg.Store.Get(ctx, name)
+	if errors.Is(err, ErrNotExist) {
+		return nil, fmt.Errorf("%w: %s was installed, and the store doesn't have it: %w: the store was lost, or restored from a backup: "+
+			"give the right one, or let RestoreStore make it again from the journal", ErrDiverged, name, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", name, err)
+	}
+	if ledger.BlobOf(data) != blob {
+		return nil, fmt.Errorf("%w: %s isn't the document that was installed: move it away, and let RestoreStore write it again from the journal",
 			ErrDiverged, name)
 	}
-	parsed, err := roles.Parse[T](data)
-	if err != nil {
-		return fmt.Errorf("%s: %w", name, err)
-	}
-	*to = parsed
-	return nil
+	return data, nil
 }

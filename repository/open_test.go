@@ -46,9 +46,11 @@ func TestCreateRefuses(t *testing.T) {
 	e := newEnv(t, 2, delegation.Succinct)
 	docs := e.ceremony.Documents()
 	for name, d := range map[string]repository.Documents{
-		"root is missing":    {Targets: docs.Targets, Bins: docs.Bins},
-		"targets is missing": {Roots: docs.Roots, Bins: docs.Bins},
-		"bins is missing":    {Roots: docs.Roots, Targets: docs.Targets},
+		"root is missing":    {Roles: docs.Roles},
+		"targets is missing": {Roots: docs.Roots, Roles: map[string][]byte{"bins": docs.Roles["bins"]}},
+		"bins: targets delegates to it, and it has neither a document nor a configured signer": {
+			Roots: docs.Roots, Roles: map[string][]byte{"targets": docs.Roles["targets"]},
+		},
 	} {
 		_, err := repository.Create(t.Context(), e.config(), d)
 		require.ErrorContains(t, err, name)
@@ -212,7 +214,7 @@ func TestConcurrentUse(t *testing.T) {
 		})
 	}
 	wg.Go(func() {
-		if err := e.install(repository.Documents{Targets: e.ceremony.NextTargets(nil)}); err != nil {
+		if err := e.install(repository.Documents{Roles: map[string][]byte{"targets": e.ceremony.NextTargets(nil)}}); err != nil {
 			t.Errorf("install: %v", err)
 		}
 		for range 100 {
@@ -235,7 +237,7 @@ func TestSecondRun(t *testing.T) {
 	inBubble(t, 2, delegation.Succinct, func(t *testing.T, e *env) {
 		e.run(func() {
 			synctest.Wait()
-			require.ErrorContains(t, e.repo.Run(t.Context()), "runs already")
+			require.ErrorContains(t, e.repo.Run(t.Context()), "already running")
 		})
 		e.check()
 	})
@@ -258,7 +260,7 @@ func TestClose(t *testing.T) {
 		require.NoError(t, e.repo.Close(), "closing again")
 		_, err := e.repo.Add(t.Context(), file("b", "1"))
 		require.ErrorIs(t, err, repository.ErrClosed)
-		require.ErrorIs(t, e.install(repository.Documents{Targets: e.ceremony.NextTargets(nil)}), repository.ErrClosed)
+		require.ErrorIs(t, e.install(repository.Documents{Roles: map[string][]byte{"targets": e.ceremony.NextTargets(nil)}}), repository.ErrClosed)
 		e.open()
 		e.publish(file("c", "1"))
 		e.check()

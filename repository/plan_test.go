@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bindery-tuf/bindery/internal/clients"
+
 	"github.com/stretchr/testify/require"
 
 	"github.com/bindery-tuf/bindery/delegation"
@@ -15,19 +17,43 @@ func target(path string, length int64) roles.Target {
 	return roles.Target{Path: path, Length: length, Hashes: map[string]string{"sha256": fmt.Sprintf("%064x", length)}}
 }
 
-func testPlanner(t *testing.T) planner {
+func testPlanner(t *testing.T) testPlan {
 	layout, err := delegation.New("bins", 2, delegation.Succinct)
 	require.NoError(t, err)
-	return planner{
-		layout: layout, bins: make([]binState, 2), limit: targetsLimit,
-		blocked: noBin,
+	return testPlan{planner{
+		owner: func(path string) (int, error) { return layout.Find(path), nil }, name: layout.Name,
+		length: func(int) int64 { return 0 }, limit: func(int) int64 { return clients.TargetsLimit },
+		blocked: func(int) bool { return false },
 		load:    func(int) (*roles.Bin, error) { panic("not needed") },
+	}, layout}
+}
+
+type testPlan struct {
+	planner
+	layout delegation.Bins
+}
+
+// decides plans items, which may be invalid.
+func (p testPlan) decides(t *testing.T, generation int64, items ...Item) plan {
+	t.Helper()
+	var batch []queued
+	for _, it := range items {
+		e, err := it.Entry()
+		require.NoError(t, err)
+		q := queued{entry: e, item: it, err: it.Validate()}
+		for path := range it.Paths {
+			q.roles = append(q.roles, p.layout.Find(path))
+		}
+		batch = append(batch, q)
 	}
+	got, err := p.plan(batch, generation)
+	require.NoError(t, err)
+	return got
 }
 
 func states(p plan) (out []string) {
-	for _, o := range p.outcomes {
-		out = append(out, o.ID+" "+string(o.State))
+	for n, o := range p.outcomes {
+		out = append(out, p.items[n].entry.ID+" "+string(o.State))
 	}
 	return out
 }
@@ -47,13 +73,12 @@ func pathIn(layout delegation.Bins, bin, n int) string {
 
 func TestPlanLastAcceptedWins(t *testing.T) {
 	p := testPlanner(t)
-	got, err := p.plan([]Item{
-		{ID: "a", Add: []roles.Target{target("x", 1)}},
-		{ID: "b", Add: []roles.Target{target("x", 2), target("y", 2)}},
-		{ID: "c", Remove: []string{"y"}},
-		{ID: "d", Add: []roles.Target{target("z", 4)}},
-	}, 7)
-	require.NoError(t, err)
+	got := p.decides(t, 7,
+		Item{ID: "a", Add: []roles.Target{target("x", 1)}},
+		Item{ID: "b", Add: []roles.Target{target("x", 2), target("y", 2)}},
+		Item{ID: "c", Remove: []string{"y"}},
+		Item{ID: "d", Add: []roles.Target{target("z", 4)}},
+	)
 	require.Equal(t, []string{"a superseded", "b published", "c published", "d published"}, states(got))
 	for _, o := range got.outcomes {
 		require.EqualValues(t, 7, o.Generation)
@@ -72,13 +97,12 @@ func TestPlanQuarantine(t *testing.T) {
 	p := testPlanner(t)
 	p.blocked = func(bin int) bool { return bin == 0 }
 	bad, good, other := pathIn(p.layout, 0, 0), pathIn(p.layout, 1, 0), pathIn(p.layout, 1, 1)
-	got, err := p.plan([]Item{
-		{ID: "a", Add: []roles.Target{target(bad, 1), target(good, 1)}},
-		{ID: "b", Add: []roles.Target{target(good, 2), target(other, 2)}}, // must not overtake a
-		{ID: "c", Remove: []string{other}},                                // nor this b
-		{ID: "d", Add: []roles.Target{target(pathIn(p.layout, 1, 2), 3)}},
-	}, 1)
-	require.NoError(t, err)
+	got := p.decides(t, 1,
+		Item{ID: "a", Add: []roles.Target{target(bad, 1), target(good, 1)}},
+		Item{ID: "b", Add: []roles.Target{target(good, 2), target(other, 2)}}, // must not overtake a
+		Item{ID: "c", Remove: []string{other}},                                // nor this b
+		Item{ID: "d", Add: []roles.Target{target(pathIn(p.layout, 1, 2), 3)}},
+	)
 	require.Equal(t, []string{"a", "b", "c"}, got.waiting)
 	require.Equal(t, []string{"d published"}, states(got))
 	require.Empty(t, got.edits[0])
@@ -86,11 +110,10 @@ func TestPlanQuarantine(t *testing.T) {
 }
 
 func TestPlanPoisonousItem(t *testing.T) {
-	got, err := testPlanner(t).plan([]Item{
-		{ID: "a", Add: []roles.Target{{Path: "../x", Length: 1}}},
-		{ID: "b", Add: []roles.Target{target("x", 1)}},
-	}, 1)
-	require.NoError(t, err)
+	got := testPlanner(t).decides(t, 1,
+		Item{ID: "a", Add: []roles.Target{{Path: "../x", Length: 1}}},
+		Item{ID: "b", Add: []roles.Target{target("x", 1)}},
+	)
 	require.Equal(t, []string{"a set aside", "b published"}, states(got))
 	require.Contains(t, got.outcomes[0].Reason, `"../x"`)
 }
@@ -112,9 +135,19 @@ func TestPlanBinLimit(t *testing.T) {
 		loads++
 		return published, nil
 	}
-	p.bins[0].Length = int64(len(published.Canonical())) + 200
+	p.published = map[string]*roles.Target{}
+	for _, e := range old {
+		p.published[e.Path] = e.Target
+	}
+	p.length = func(bin int) int64 {
+		if bin == 1 {
+			return 0
+		}
+		return int64(len(published.Canonical())) + 200
+	}
 	one := target(pathIn(p.layout, 0, 100), 1)
-	p.limit = int64(len(published.Canonical())) + envelopeSlack + int64(one.Size()) + 50
+	limit := int64(len(published.Canonical())) + envelopeSlack + int64(one.Size()) + 50
+	p.limit = func(int) int64 { return limit }
 
 	elsewhere := target(pathIn(p.layout, 1, 0), 1)
 	items := []Item{
@@ -124,17 +157,15 @@ func TestPlanBinLimit(t *testing.T) {
 		{ID: "removes", Remove: []string{old[1].Path, old[2].Path}},
 		{ID: "fits-again", Add: []roles.Target{target(pathIn(p.layout, 0, 102), 1)}},
 	}
-	got, err := p.plan(items, 1)
-	require.NoError(t, err)
+	got := p.decides(t, 1, items...)
 	require.Equal(t, []string{"fits published", "too-much set aside", "replaces published", "removes published", "fits-again published"}, states(got))
 	require.Contains(t, got.outcomes[1].Reason, "bin bins-0 would have")
 	require.Empty(t, got.edits[1], "nothing of an item that was set aside")
 	require.Positive(t, loads)
 
 	// The same items far from the limit are decided without reading the bin.
-	p.limit, loads = targetsLimit, 0
-	got, err = p.plan(items, 1)
-	require.NoError(t, err)
+	limit, loads = clients.TargetsLimit, 0
+	got = p.decides(t, 1, items...)
 	require.Zero(t, loads)
 	require.Len(t, got.edits[1], 1)
 }

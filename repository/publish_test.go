@@ -39,7 +39,7 @@ func TestPublish(t *testing.T) {
 				gone := e.remove("never/there")
 				e.run(func() {
 					e.wait(r, repository.Published)
-					e.wait(gone, repository.Published)
+					e.wait(gone, repository.Unchanged)
 				})
 				e.check()
 			})
@@ -121,11 +121,18 @@ func TestMaxDelay(t *testing.T) {
 		e.create()
 		e.run(func() {
 			start := time.Now()
-			r := e.add(file("a", "1"))
+			e.wait(e.add(file("a", "1")), repository.Published)
+			require.Zero(t, time.Since(start), "a lone item is published at once")
 			time.Sleep(6 * time.Second)
-			r2 := e.add(file("b", "1"))
+			r := e.add(file("b", "1"))
+			time.Sleep(2 * time.Second)
+			r2 := e.add(file("c", "1"))
 			require.Equal(t, e.wait(r, repository.Published), e.wait(r2, repository.Published))
-			require.Equal(t, 10*time.Second, time.Since(start))
+			require.Equal(t, 10*time.Second, time.Since(start), "the next generation begins MaxDelay after the last one")
+			time.Sleep(time.Minute)
+			start = time.Now()
+			e.wait(e.add(file("d", "1")), repository.Published)
+			require.Zero(t, time.Since(start))
 
 			start = time.Now()
 			for _, f := range files("x", 3) {

@@ -1,12 +1,11 @@
 package repository_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"iter"
-	"maps"
 	"math/rand/v2"
-	"slices"
 	"testing"
 	"time"
 
@@ -15,6 +14,7 @@ import (
 	"github.com/bindery-tuf/bindery/delegation"
 	"github.com/bindery-tuf/bindery/internal/faulty"
 	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/repository/ledger"
 	"github.com/bindery-tuf/bindery/repository/storetest"
 	"github.com/bindery-tuf/bindery/roles"
 )
@@ -103,7 +103,7 @@ func TestRebuild(t *testing.T) {
 func TestRebuildRefuses(t *testing.T) {
 	inBubble(t, 4, delegation.Succinct, func(t *testing.T, e *env) {
 		e.publish(files("x", 10)...)
-		require.ErrorContains(t, e.repo.Rebuild(t.Context(), "bins-9"), "rebuild bin bins-9: there is no such bin")
+		require.ErrorContains(t, e.repo.Rebuild(t.Context(), "bins-9"), "rebuild bin bins-9: no role of this name is signed online")
 		// A bin that is as it was published stays as it is, also when it can be had again.
 		require.NoError(t, e.repo.Rebuild(t.Context(), "bins-1"))
 		s, err := e.repo.Status(t.Context())
@@ -114,7 +114,7 @@ func TestRebuildRefuses(t *testing.T) {
 		name, data := e.newest("bins-1")
 		e.put(name, []byte("{}"))
 		e.inject.Plan(func(c faulty.Call) faulty.Fault {
-			if c.Op == "journal.History" {
+			if c.Op == "leader.Read" {
 				return faulty.Before
 			}
 			return faulty.None
@@ -128,7 +128,7 @@ func TestRebuildRefuses(t *testing.T) {
 		before := len(e.inject.Calls())
 		e.run(func() { time.Sleep(2 * time.Minute) })
 		for _, c := range e.inject.Calls()[before:] {
-			require.NotEqual(t, "journal.History", c.Op, "what can't be rebuilt is looked for in the store again")
+			require.NotEqual(t, "leader.Read", c.Op, "what can't be rebuilt is looked for in the store again")
 		}
 		s, err = e.repo.Status(t.Context())
 		require.NoError(t, err)
@@ -185,7 +185,10 @@ func TestRebuildRandomHistories(t *testing.T) {
 						e.open()
 					case 3: // it is set aside as a whole
 						bad := repository.Item{ID: fmt.Sprint("bad-", r.Int()), Add: []roles.Target{file(path()+"0", "bad"), file("../escape", "bad")}}
-						require.NoError(t, e.journal.Enqueue(t.Context(), bad))
+						entry, err := bad.Entry()
+						require.NoError(t, err)
+						_, err = e.journal.Enqueue(t.Context(), entry)
+						require.NoError(t, err)
 					case 1:
 						time.Sleep(time.Duration(r.IntN(60)) * time.Hour)
 					case 2:
@@ -245,47 +248,25 @@ func TestRebuildAfterRestoreJournal(t *testing.T) {
 	})
 }
 
-// The journals of others need not be read back.
-func TestRebuildWithoutHistory(t *testing.T) {
-	inBubble(t, 2, delegation.Succinct, func(t *testing.T, e *env) {
-		e.publish(files("x", 10)...)
-		e.close()
-		e.cfg.CacheBytes = -1
-		cfg := e.config()
-		cfg.Journal = struct{ repository.Journal }{cfg.Journal}
-		var err error
-		e.repo, err = repository.Open(t.Context(), cfg)
-		require.NoError(t, err)
-		name, original := e.newest("bins-0")
-		e.put(name, []byte("{}"))
-		require.ErrorContains(t, e.repo.Rebuild(t.Context(), "bins-0"), "the journal can't be read back")
-		e.put(name, original)
-		e.altered = name
-		e.check()
+// forged is a journal in whose history an entry was exchanged.
+type forged struct{ repository.Journal }
 
-		// Where nothing is missing, the way forwards needs no history either.
-		e.close()
-		cfg.Journal = struct{ repository.Journal }{e.config().Journal}
-		e.repo, err = repository.RestoreStore(t.Context(), cfg, repository.Restoration{Past: 50})
-		require.NoError(t, err)
-		s, err := e.repo.Status(t.Context())
-		require.NoError(t, err)
-		require.EqualValues(t, 51, s.Generation)
-		e.check()
-		require.Len(t, slices.Collect(maps.Keys(e.want)), 10)
-	})
+type forgedLead struct{ repository.Lead }
+
+func (j forged) Lead(ctx context.Context) (repository.Lead, int64, error) {
+	lead, epoch, err := j.Journal.Lead(ctx)
+	return forgedLead{lead}, epoch, err
 }
 
-// forged is a journal in whose history an item was exchanged.
-type forged struct{ *storetest.MemJournal }
-
-func (j forged) History(ctx context.Context) iter.Seq2[repository.Entry, error] {
-	return func(yield func(repository.Entry, error) bool) {
-		for e, err := range j.MemJournal.History(ctx) {
-			if e.Item != nil {
-				e.Item.Add[0].Length++
+func (l forgedLead) Read(ctx context.Context, from ledger.From) iter.Seq2[ledger.Step, error] {
+	return func(yield func(ledger.Step, error) bool) {
+		for step, err := range l.Lead.Read(ctx, from) {
+			if step.Entry != nil {
+				forged := *step.Entry
+				forged.Body = bytes.Replace(forged.Body, []byte(`"length":`), []byte(`"length":1`), 1)
+				step.Entry = &forged
 			}
-			if !yield(e, err) {
+			if !yield(step, err) {
 				return
 			}
 		}
@@ -305,7 +286,7 @@ func TestRebuildNoticesAForgedHistory(t *testing.T) {
 		name, original := e.newest("bins-0")
 		e.put(name, []byte("{}"))
 		require.ErrorContains(t, e.repo.Rebuild(t.Context(), "bins-0"),
-			"seal of generation 2: its items in the history aren't those that it decided")
+			"and it decided")
 		e.put(name, original)
 		e.altered = name
 		e.check()

@@ -4,6 +4,11 @@ import (
 	"cmp"
 	"slices"
 	"time"
+
+	"github.com/bindery-tuf/bindery/keys"
+	"github.com/bindery-tuf/bindery/repository/ledger"
+	"github.com/bindery-tuf/bindery/roles"
+	"github.com/theupdateframework/go-tuf/v2/metadata"
 )
 
 // Renewal. Each bin has moments of its own, once in half its lifetime, at which
@@ -15,14 +20,14 @@ const renewGroups = 256
 
 // schedule says when bins are due.
 type schedule struct {
-	bins     int
+	roles    int // how many are renewed
 	lifetime time.Duration
 }
 
 // next returns when bin i, signed at the time given, is due; both are Unix seconds.
 func (s schedule) next(i int, signed int64) int64 {
 	period := max(int64(s.lifetime/time.Second)/2, 1)
-	groups := int64(min(s.bins, renewGroups))
+	groups := int64(min(s.roles, renewGroups))
 	offset := int64(i) % groups * period / groups
 	// The first moment offset + k*period that is later than signed. Unix times
 	// are positive here: no clock of ours is set before 1970.
@@ -30,21 +35,125 @@ func (s schedule) next(i int, signed int64) int64 {
 	return offset + k*period
 }
 
-// due tells whether bin i must be signed again. An expiry further away than one
+// due reports whether role i must be signed again. An expiry further away than one
 // lifetime comes from a clock that was wrong or a longer lifetime than now.
-func (s schedule) due(i int, b binState, now time.Time) bool {
+func (s schedule) due(i int, b ledger.Row, now time.Time) bool {
 	return s.next(i, b.Signed) <= now.Unix() ||
 		time.Unix(b.Expires, 0).Sub(now) > s.lifetime
 }
 
-// dueBins returns at most limit bins to renew, the soonest to expire first.
-func (s schedule) dueBins(bins []binState, now time.Time, limit int, skip func(i int) bool) []int {
+// dueRoles returns at most limit roles to renew, the soonest to expire first.
+func (s schedule) dueRoles(row func(i int) ledger.Row, now time.Time, limit int, skip func(i int) bool) []int {
 	var due []int
-	for i, b := range bins {
-		if s.due(i, b, now) && !skip(i) {
+	for i := range s.roles {
+		if s.due(i, row(i), now) && !skip(i) {
 			due = append(due, i)
 		}
 	}
-	slices.SortStableFunc(due, func(a, b int) int { return cmp.Compare(bins[a].Expires, bins[b].Expires) })
+	slices.SortStableFunc(due, func(a, b int) int { return cmp.Compare(row(a).Expires, row(b).Expires) })
 	return due[:min(len(due), limit)]
+}
+
+// mustRenew lists the roles that clients would refuse whatever their age: those
+// never published, those whose files the store lost, those signed by a key that
+// the document in force doesn't name, and those that a new document says more of.
+func (p *publisher) mustRenew() []int {
+	refused := p.refuses()
+	var must []int
+	for i := range p.docs.online.len() {
+		if refused(i, p.row(i)) && !p.quarantined(i) {
+			must = append(must, i)
+		}
+	}
+	return must
+}
+
+// refuses returns a function that reports whether clients would refuse a role's row.
+func (p *publisher) refuses() func(i int, row ledger.Row) bool {
+	l := p.docs.online
+	trusted := func(auth roles.Authority) []bool {
+		out := make([]bool, len(p.state.Table.Keys))
+		for n, name := range p.state.Table.Keys {
+			out[n] = slices.ContainsFunc(auth.Keys, func(k *keys.PublicKey) bool { return keyName(k) == name })
+		}
+		return out
+	}
+	bySet := make([][]bool, len(l.sets))
+	for s := range l.sets {
+		bySet[s] = trusted(l.sets[s].Keys)
+	}
+	return func(i int, row ledger.Row) bool {
+		if row.Version == 0 || p.rebuild.wants(i) {
+			return true
+		}
+		if s := l.set(i); s >= 0 {
+			return !bySet[s][row.Key]
+		}
+		name := p.name(i)
+		return !trusted(l.keys(i))[row.Key] ||
+			slices.ContainsFunc(p.unwritten, func(f ledger.File) bool { return f.Online && f.Role == name })
+	}
+}
+
+// dueAt returns when the next generation is due even if nobody adds anything: the
+// zero time if something was left to do, or if an expiry is further away than it
+// can be by the clock.
+func (p *publisher) dueAt(now time.Time) time.Time {
+	s := p.state
+	if s.Generation == 0 || s.Sealed != nil || len(p.unwritten) > 0 || !sameInSnapshot(s.Documents, s.Published) ||
+		time.Unix(s.Expires.Snapshot, 0).Sub(now) > p.cfg.SnapshotLifetime ||
+		time.Unix(s.Expires.Timestamp, 0).Sub(now) > p.cfg.TimestampLifetime {
+		return time.Time{}
+	}
+	at := s.Signed.Add(min(p.cfg.SnapshotLifetime, p.cfg.TimestampLifetime) / 2)
+	// One walk over the table: this is asked for at every wake-up.
+	schedule, refused := p.schedule(), p.refuses()
+	for i := range p.docs.online.len() {
+		if p.quarantined(i) {
+			continue
+		}
+		row := p.row(i)
+		if refused(i, row) || schedule.due(i, row, now) {
+			return time.Time{}
+		}
+		if t := time.Unix(schedule.next(i, row.Signed), 0); t.Before(at) {
+			at = t
+		}
+	}
+	return at
+}
+
+// sameInSnapshot reports whether a snapshot says the same of both: root is not in it.
+func sameInSnapshot(a, b map[string]ledger.Doc) bool {
+	for role, d := range a {
+		if role != metadata.ROOT && b[role] != d {
+			return false
+		}
+	}
+	return true
+}
+
+// warnOffline logs, once a day, which offline documents expire within 30 days.
+func (p *publisher) warnOffline(now time.Time) {
+	if now.Sub(p.warned) < 24*time.Hour {
+		return
+	}
+	for role, expires := range p.docs.expiries() {
+		if left := expires.Sub(now); left < 30*24*time.Hour {
+			p.warned = now
+			p.log.Warn("an offline document expires soon: hold a ceremony",
+				"role", role, "expires", expires, "days", int(left.Hours()/24))
+		}
+	}
+}
+
+// expiries are those of the documents that people sign, root too.
+func (o *documents) expiries() map[string]time.Time {
+	out := map[string]time.Time{metadata.ROOT: o.root.Expires()}
+	for role, d := range o.roles {
+		if _, online := o.online.index(role); !online {
+			out[role] = d.Expires()
+		}
+	}
+	return out
 }

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/bindery-tuf/bindery/repository/ledger"
 )
 
 func noBin(int) bool { return false }
@@ -13,7 +15,7 @@ func noBin(int) bool { return false }
 // of their lifetime, and from then on every half lifetime.
 func TestRenewalIsSpread(t *testing.T) {
 	for _, bins := range []int{2, 8, 256, 1024, 16384} {
-		s := schedule{bins: bins, lifetime: 7 * 24 * time.Hour}
+		s := schedule{roles: bins, lifetime: 7 * 24 * time.Hour}
 		period := int64(s.lifetime/time.Second) / 2
 		start := time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC).Unix()
 		count := map[int64]int{}
@@ -33,7 +35,7 @@ func TestRenewalIsSpread(t *testing.T) {
 }
 
 func TestRenewalOfShortestLifetime(t *testing.T) {
-	s := schedule{bins: 4, lifetime: 2 * time.Second}
+	s := schedule{roles: 4, lifetime: 2 * time.Second}
 	const now = 1_800_000_000
 	for i := range 4 {
 		require.EqualValues(t, now+1, s.next(i, now))
@@ -41,16 +43,17 @@ func TestRenewalOfShortestLifetime(t *testing.T) {
 }
 
 func TestDueBins(t *testing.T) {
-	s := schedule{bins: 4, lifetime: 8 * time.Hour}
+	s := schedule{roles: 4, lifetime: 8 * time.Hour}
 	now := time.Unix(1_800_000_000, 0)
-	signedAgo := func(d time.Duration) binState {
-		return binState{Version: 1, Signed: now.Add(-d).Unix(), Expires: now.Add(s.lifetime - d).Unix()}
+	signedAgo := func(d time.Duration) ledger.Row {
+		return ledger.Row{Version: 1, Signed: now.Add(-d).Unix(), Expires: now.Add(s.lifetime - d).Unix()}
 	}
-	bins := []binState{signedAgo(5 * time.Hour), signedAgo(0), signedAgo(7 * time.Hour), signedAgo(6 * time.Hour)}
-	require.Equal(t, []int{2, 3, 0}, s.dueBins(bins, now, 4, noBin), "the soonest to expire first")
-	require.Equal(t, []int{2}, s.dueBins(bins, now, 1, noBin))
-	require.Equal(t, []int{3, 0}, s.dueBins(bins, now, 4, func(i int) bool { return i == 2 }))
+	bins := []ledger.Row{signedAgo(5 * time.Hour), signedAgo(0), signedAgo(7 * time.Hour), signedAgo(6 * time.Hour)}
+	row := func(i int) ledger.Row { return bins[i] }
+	require.Equal(t, []int{2, 3, 0}, s.dueRoles(row, now, 4, noBin), "the soonest to expire first")
+	require.Equal(t, []int{2}, s.dueRoles(row, now, 1, noBin))
+	require.Equal(t, []int{3, 0}, s.dueRoles(row, now, 4, func(i int) bool { return i == 2 }))
 
 	bins[1].Expires = now.Add(s.lifetime + time.Second).Unix()
-	require.Contains(t, s.dueBins(bins, now, 4, noBin), 1, "an expiry further away than a lifetime")
+	require.Contains(t, s.dueRoles(row, now, 4, noBin), 1, "an expiry further away than a lifetime")
 }

@@ -28,8 +28,8 @@ func TestRenewal(t *testing.T) {
 				require.NoError(t, err)
 				require.NoError(t, s.Err)
 				// Half a lifetime is left, but for the six hours between two looks.
-				require.Greater(t, time.Until(s.Timestamp.Expires), 12*time.Hour-time.Second)
-				require.Greater(t, time.Until(s.Snapshot.Expires), 12*time.Hour-time.Second)
+				require.Greater(t, time.Until(s.Roles["timestamp"].Expires), 12*time.Hour-time.Second)
+				require.Greater(t, time.Until(s.Roles["snapshot"].Expires), 12*time.Hour-time.Second)
 				require.Greater(t, time.Until(s.FirstBinExpires), 84*time.Hour-time.Second)
 			}
 		})
@@ -91,7 +91,7 @@ func TestRenewalOfTheTimestampAlone(t *testing.T) {
 		e.run(func() { time.Sleep(13 * time.Hour) })
 		s, err := e.repo.Status(t.Context())
 		require.NoError(t, err)
-		require.Greater(t, time.Until(s.Timestamp.Expires), 22*time.Hour)
+		require.Greater(t, time.Until(s.Roles["timestamp"].Expires), 22*time.Hour)
 		e.check()
 	})
 }
@@ -115,7 +115,7 @@ func TestClockThatJumps(t *testing.T) {
 		})
 		r = e.add(file("a", "2"))
 		offset.Store(int64(-time.Hour))
-		e.repo.AcceptClock()
+		require.NoError(t, e.repo.AcceptClock(t.Context()))
 		e.run(func() { e.wait(r, repository.Published) })
 		e.check()
 		e.close()
@@ -136,7 +136,7 @@ func TestRenewalWhileItemsWait(t *testing.T) {
 				time.Sleep(time.Hour)
 				s, err := e.repo.Status(t.Context())
 				require.NoError(t, err)
-				require.GreaterOrEqual(t, time.Until(s.Timestamp.Expires), 11*time.Hour)
+				require.GreaterOrEqual(t, time.Until(s.Roles["timestamp"].Expires), 11*time.Hour)
 			}
 		})
 		e.check()

@@ -3,17 +3,23 @@ package repository
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"maps"
+	"math"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
-	"github.com/theupdateframework/go-tuf/v2/metadata"
-	"golang.org/x/sync/errgroup"
+	"github.com/bindery-tuf/bindery/internal/clients"
 
 	"github.com/bindery-tuf/bindery/delegation"
+	"github.com/bindery-tuf/bindery/repository/ledger"
 	"github.com/bindery-tuf/bindery/roles"
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+	"golang.org/x/sync/errgroup"
 )
 
 // Restoration is what an operator knows and neither store nor journal does. The
@@ -52,48 +58,41 @@ type Restoration struct {
 //
 // A store whose timestamp is newer than the journal, and rightly signed, is
 // refused, unless Past says that its version is known: RestoreJournal keeps what
-// it publishes. The Journal must be a Historian if anything is to be made again.
-// Files of the store are never overwritten but for the timestamp: a name that holds
+// it publishes. Files of the store are never overwritten but for the timestamp: a name that holds
 // other bytes than it must is an error that wraps ErrConflict and names it; move it
 // away. The cost is that of Create, one more read of each bin, and some readings of
 // the whole history if bins are to be made again. After an error repeat the call: Open
 // completes the work only if it was in the journal already, and doesn't know Past. If
 // store and journal are of one backup and there is no Witness, it would go on from them.
 func RestoreStore(ctx context.Context, cfg Config, r Restoration) (*Repository, error) {
-	p, log, err := lead(ctx, cfg)
+	p, err := lead(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("restore store: %w", err)
 	}
-	if err := p.restoreStore(ctx, log, r); err != nil {
-		return nil, errors.Join(fmt.Errorf("restore store: %w", err), release(p.leader))
+	if err := p.restoreStore(ctx, r); err != nil {
+		return nil, errors.Join(fmt.Errorf("restore store: %w", err), release(p.lead))
 	}
 	return newRepository(p), nil
 }
 
-func (p *publisher) restoreStore(ctx context.Context, log Log, r Restoration) error {
-	if len(log.Records) == 0 {
+func (p *publisher) restoreStore(ctx context.Context, r Restoration) error {
+	s := p.state
+	if s.Chain == "" {
 		return fmt.Errorf("%w: the journal is empty: use RestoreJournal", ErrNotRepository)
 	}
-	var err error
-	if p.state, err = load(log); err != nil {
-		return err
-	}
-	s := p.state
-	history, err := replayHistory(ctx, p.cfg.Journal, s.chain, delegation.Bins{})
-	if errors.Is(err, errors.ErrUnsupported) && s.sealed == nil {
-		history, err = &replay{}, nil // perhaps nothing is missing
-	}
+	history, err := p.replay().run(ctx, p.lead, s.Chain)
 	if err != nil {
 		return err
 	}
-	s.unwritten = allFiles(history.files, s.unwritten)
-	if err := p.loadDocuments(ctx); err != nil {
+	p.unwritten = allFiles(history.files, p.unwritten)
+	if err := p.loadDocuments(ctx, p.cfg.isOnline); err != nil {
 		return err
 	}
+	p.unwritten = p.current(p.unwritten)
 	if r.AcceptClock {
 		p.clock.accept()
 	}
-	now, err := p.clock.check(s.signed)
+	now, err := p.clock.check(s.Signed)
 	if err != nil {
 		return fmt.Errorf("%w: if this is right, set Restoration.AcceptClock", err)
 	}
@@ -104,7 +103,7 @@ func (p *publisher) restoreStore(ctx context.Context, log Log, r Restoration) er
 	if err := p.compareRoots(ctx); err != nil {
 		return err
 	}
-	signers, err := p.offline.signers(p.cfg)
+	signers, err := p.docs.signers(p.cfg)
 	if err != nil {
 		return err
 	}
@@ -112,7 +111,7 @@ func (p *publisher) restoreStore(ctx context.Context, log Log, r Restoration) er
 	if err != nil {
 		return err
 	}
-	if last, seen := s.last(), found.version; seen > last && seen > r.Past {
+	if last, seen := s.Last(), found.version; seen > last && seen > r.Past {
 		return fmt.Errorf("%w: the store's timestamp is version %d, and by the journal %d is the last: "+
 			"RestoreJournal keeps what the store publishes; to publish what the journal says instead, set Past to %d",
 			ErrDiverged, seen, last, seen)
@@ -128,30 +127,34 @@ func (p *publisher) restoreStore(ctx context.Context, log Log, r Restoration) er
 	if err := p.reserve(ctx, gen); err != nil {
 		return err
 	}
-	p.rebuild.want(s.chain, lost...)
+	p.rebuild.want(s.Chain, lost...)
 	if err := p.rebuild.checkBases(ctx, lost); err != nil {
 		return err
 	}
 	p.log.Info("restoring the store", "bins", len(lost), "generation", gen)
 
-	s.sealed, s.timestamp = nil, found.data
-	bins := p.table()
-	plan, err := planner{
-		layout: p.offline.layout, bins: bins, limit: binLimit(signers), blocked: func(int) bool { return false },
-		load: func(i int) (*roles.Bin, error) { return p.loadBin(ctx, i, bins[i]) },
-	}.plan(history.decided, gen)
+	b := batch{published: map[string]*roles.Target{}, bins: map[int]*roles.Bin{}}
+	for _, e := range history.history.Sealed() {
+		b.items = append(b.items, p.interpret(e))
+	}
+	if err := p.lookUp(ctx, &b, p.pathsOf(b.items)); err != nil {
+		return err
+	}
+	planner := p.planner(ctx, b, signers)
+	planner.blocked = func(int) bool { return false }
+	plan, err := planner.plan(b.items, gen)
 	if err != nil {
 		return fmt.Errorf("plan generation %d: %w", gen, err)
 	}
-	return p.restart(ctx, nil, gen, now, plan, signers)
+	return p.restart(ctx, nil, found.data, gen, now, plan, signers)
 }
 
 // allFiles are the files ever accepted. Those that wait for a timestamp which verifies
 // under them still do.
-func allFiles(ever, unwritten []file) []file {
-	var all []file
+func allFiles(ever, unwritten []ledger.File) []ledger.File {
+	var all []ledger.File
 	for _, f := range ever {
-		if !slices.ContainsFunc(unwritten, func(u file) bool { return u.Name == f.Name }) {
+		if !slices.ContainsFunc(unwritten, func(u ledger.File) bool { return u.Name() == f.Name() }) {
 			f.AtCommit = false
 			all = append(all, f)
 		}
@@ -184,11 +187,11 @@ type foundTimestamp struct {
 // publicVersion returns the store's timestamp, and the highest version of one that
 // clients may have seen.
 func (p *publisher) publicVersion(ctx context.Context, r Restoration) (found foundTimestamp, public int64, err error) {
-	found.data, err = p.cfg.Store.Get(ctx, timestampName)
+	found.data, err = p.cfg.Store.Get(ctx, ledger.Timestamp)
 	if err != nil && !errors.Is(err, ErrNotExist) {
 		return found, 0, fmt.Errorf("store: %w", err)
 	}
-	if t, err := roles.Parse[metadata.TimestampType](found.data); err == nil && p.offline.timestampKeys.Verify(t) == nil {
+	if t, err := roles.Parse[metadata.TimestampType](found.data); err == nil && p.docs.timestampKeys.Verify(t) == nil {
 		found.version = t.Version()
 	}
 	public = max(found.version, r.Past)
@@ -205,13 +208,13 @@ func (p *publisher) publicVersion(ctx context.Context, r Restoration) (found fou
 // unused returns the first generation above public, and all that the journal knows,
 // whose names were never in the store as far as the store knows.
 func (p *publisher) unused(ctx context.Context, public int64) (int64, error) {
-	gen := max(public, p.state.planned, p.state.generation)
+	gen := max(public, p.state.Planned, p.state.Generation)
 	for info, err := range p.cfg.Store.List(ctx) {
 		if err != nil {
 			return 0, fmt.Errorf("store: %w", err)
 		}
-		n, role, ok := parseVersioned(info.Name)
-		if _, isBin := p.offline.layout.Index(role); !ok || !isBin && role != metadata.SNAPSHOT {
+		n, role, ok := ledger.ParseName(info.Name)
+		if _, isOnline := p.docs.online.index(role); !ok || !isOnline && role != metadata.SNAPSHOT {
 			continue
 		}
 		if n > maxGeneration {
@@ -235,12 +238,16 @@ func (p *publisher) lostBins(ctx context.Context) ([]int, error) {
 	var lost []int
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(p.cfg.Workers)
-	for i, b := range p.state.bins {
+	for i := range p.docs.online.len() {
+		row := p.row(i)
+		if row.Version == 0 {
+			continue
+		}
 		g.Go(func() error {
-			name := versioned(b.Version, p.offline.layout.Name(i))
+			name := p.fileName(i)
 			data, err := p.cfg.Store.Get(gctx, name)
 			switch {
-			case errors.Is(err, ErrNotExist), err == nil && blobOf(data) != b.blob:
+			case errors.Is(err, ErrNotExist), err == nil && ledger.BlobOf(data) != row.Blob():
 				mu.Lock()
 				defer mu.Unlock()
 				lost = append(lost, i)
@@ -255,16 +262,17 @@ func (p *publisher) lostBins(ctx context.Context) ([]int, error) {
 	return lost, err
 }
 
-// batch are records for one Append. They are applied to the state as they are made,
+// prepared are records for one Append. They are applied to the state as they are made,
 // each being chained to the one before it.
-type batch struct {
-	state   *state
-	records []Record
+type prepared struct {
+	p       *publisher
+	records []ledger.Record
 }
 
-func (b *batch) add(rec Record, err error) error {
+func (b *prepared) add(generation int64, body ledger.Body) error {
+	rec, err := b.p.record(generation, body)
 	if err == nil {
-		err = b.state.apply(rec)
+		err = b.p.state.Apply(rec)
 	}
 	b.records = append(b.records, rec)
 	return err
@@ -273,24 +281,58 @@ func (b *batch) add(rec Record, err error) error {
 // reserve makes it known that the store will have files of generation gen, before it
 // has: should this fail, another attempt takes another one.
 func (p *publisher) reserve(ctx context.Context, gen int64) error {
-	rec, err := p.state.record(KindIntent, gen, nil, nil)
-	if err != nil {
-		return err
+	return p.append(ctx, gen, p.docs.online.writes(p.all()))
+}
+
+// all are the numbers of all online roles.
+func (p *publisher) all() []int {
+	out := make([]int, p.docs.online.len())
+	for i := range out {
+		out[i] = i
 	}
-	return p.append(ctx, rec)
+	return out
+}
+
+// pathsOf are the paths that items name, by role.
+func (p *publisher) pathsOf(items []queued) map[int][]string {
+	paths := map[int][]string{}
+	for _, q := range items {
+		if q.err != nil {
+			continue
+		}
+		for path := range q.item.Paths {
+			if i, err := p.docs.online.owner(path); err == nil {
+				paths[i] = append(paths[i], path)
+			}
+		}
+	}
+	return paths
+}
+
+// current leaves out the files of online roles that a generation has signed already.
+func (p *publisher) current(files []ledger.File) []ledger.File {
+	return slices.DeleteFunc(files, func(f ledger.File) bool {
+		return f.Online && p.state.Published[f.Role] == p.docs.installed[f.Role]
+	})
 }
 
 // restart publishes generation gen, which is reserved, on top of the state, which the
 // journal doesn't know yet: first and then a checkpoint of it are appended together with
-// the seal. Until then nothing has changed but that the store has new files.
-func (p *publisher) restart(ctx context.Context, first []Record, gen int64, now time.Time, plan plan, signers signers) error {
-	recs := batch{p.state, first}
-	atCommit := p.state.unwritten // a checkpoint has none
-	if err := recs.add(p.state.checkpoint()); err != nil {
+// the seal. Until then nothing has changed but that the store has new files. Found is the
+// timestamp that the store holds now.
+func (p *publisher) restart(ctx context.Context, first []ledger.Record, found []byte, gen int64, now time.Time, plan plan, signers signers) error {
+	recs := prepared{p, first}
+	atCommit := p.unwritten // a checkpoint has none
+	checkpoint := p.state.Checkpoint()
+	if checkpoint.Swapped == nil {
+		checkpoint.Swapped = map[string][]byte{}
+	}
+	checkpoint.Swapped[ledger.Timestamp] = found
+	if err := recs.add(p.state.Generation, checkpoint); err != nil {
 		return err
 	}
 	if len(atCommit) > 0 {
-		if err := recs.add(p.state.record(KindDocuments, gen, documentsBody{Docs: p.offline.docs(), Files: atCommit}, nil)); err != nil {
+		if err := recs.add(gen, &ledger.Documents{InForce: p.docs.installed, Files: atCommit}); err != nil {
 			return err
 		}
 	}
@@ -299,17 +341,15 @@ func (p *publisher) restart(ctx context.Context, first []Record, gen int64, now 
 		return err
 	}
 	// Which versions of the bins clients have seen is not known for sure.
-	for i := range p.table() {
-		plan.renew(i)
-	}
-	sealed, err := p.build(ctx, gen, now, p.table(), plan, signers)
+	plan.renew(p.all()...)
+	seal, err := p.build(ctx, gen, now, p.all(), plan, batch{}, signers)
 	if err != nil {
 		return fmt.Errorf("publish generation %d: %w", gen, err)
 	}
-	if err := recs.add(p.state.record(KindSeal, gen, sealed, plan.outcomes)); err != nil {
+	if err := recs.add(gen, seal); err != nil {
 		return err
 	}
-	if err := p.leader.Append(ctx, recs.records...); err != nil {
+	if err := p.lead.Append(ctx, recs.records...); err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
 	return p.finish(ctx)
@@ -321,10 +361,10 @@ func (p *publisher) restart(ctx context.Context, first []Record, gen int64, now 
 func (p *publisher) witness(ctx context.Context) (*roles.Document[metadata.TimestampType], error) {
 	t, err := roles.Parse[metadata.TimestampType](p.cfg.Witness)
 	if err == nil {
-		err = p.offline.timestampKeys.Verify(t)
+		err = p.docs.timestampKeys.Verify(t)
 	}
-	for version := p.offline.root.Version() - 1; err != nil && t != nil && version >= 1; version-- {
-		data, getErr := p.cfg.Store.Get(ctx, versioned(version, metadata.ROOT))
+	for version := p.docs.root.Version() - 1; err != nil && t != nil && version >= 1; version-- {
+		data, getErr := p.cfg.Store.Get(ctx, ledger.Name(version, metadata.ROOT))
 		if errors.Is(getErr, ErrNotExist) {
 			break // the repository was made from the one after it on
 		}
@@ -338,7 +378,7 @@ func (p *publisher) witness(ctx context.Context) (*roles.Document[metadata.Times
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: the witness is no timestamp by root version %d, the newest that is known here, or one before it: "+
-			"it isn't this repository's, or a newer root was lost (see Restoration.Documents): %w", ErrDiverged, p.offline.root.Version(), err)
+			"it isn't this repository's, or a newer root was lost (see Restoration.Documents): %w", ErrDiverged, p.docs.root.Version(), err)
 	}
 	return t, nil
 }
@@ -353,9 +393,9 @@ func (p *publisher) compareWitness(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	last, data := p.state.last(), p.state.timestamp
-	if s := p.state.sealed; s != nil {
-		data = s.Timestamp
+	last, data := p.state.Last(), p.state.Timestamp()
+	if p.state.Sealed != nil {
+		data = p.state.Sealed.Timestamp()
 	}
 	switch {
 	case t.Version() > last:
@@ -367,4 +407,528 @@ func (p *publisher) compareWitness(ctx context.Context) error {
 			"both were restored from a backup, or there are two publishers. RestoreStore publishes above it", ErrDiverged, last)
 	}
 	return nil
+}
+
+// RestoreJournal opens a repository whose store is right and whose journal isn't:
+// it was lost, and Config.Journal is a new one; or it was cut or restored from an
+// older backup. The journal is made to agree with the published metadata, which is
+// verified first, from a root that is trusted: Restoration.Root or the one that the
+// journal knows. Then a new generation is published, every bin too, above every
+// version that clients may have seen.
+//
+// What was accepted and is neither published nor in the journal is lost: an index
+// submits again what it has no outcome for. Of the items that wait in an older
+// journal it isn't known whether they were published and replaced since, so none
+// of them is published now: one is Published if clients see just what it asked
+// for, Superseded if later ones of them account for its paths, and otherwise set
+// aside, with the reason.
+//
+// A store whose timestamp isn't newer than the journal is refused: see
+// RestoreStore. So is a store in which anything is missing or isn't as it was
+// signed; the error names it. Old targets of the store are not in the new journal:
+// Rebuild needs the bins' files of this moment, or newer ones. The cost is that of Create, and one
+// more read and verification of each bin. After an error the journal is as it was, but
+// for the number of the generation, and the call can be repeated; or Open completes the
+// work.
+func RestoreJournal(ctx context.Context, cfg Config, r Restoration) (*Repository, error) {
+	p, err := lead(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("restore journal: %w", err)
+	}
+	if err := p.restoreJournal(ctx, r); err != nil {
+		return nil, errors.Join(fmt.Errorf("restore journal: %w", err), release(p.lead))
+	}
+	return newRepository(p), nil
+}
+
+func (p *publisher) restoreJournal(ctx context.Context, r Restoration) error {
+	root, err := p.trustedRoot(ctx, r)
+	if err != nil {
+		return err
+	}
+	pub, err := readPublished(ctx, p.cfg, root)
+	if err != nil {
+		return err
+	}
+	if err := p.olderThan(pub); err != nil {
+		return err
+	}
+	p.docs = pub.docs
+	now := p.cfg.Now().UTC().Truncate(time.Second) // there is no earlier one to compare it with
+
+	// The offline documents are made durable in the store before the journal
+	// relies on them; that the journal has them too is for RestoreStore.
+	next, files, err := p.withNewer(ctx, r.Documents, now)
+	if err != nil {
+		return err
+	}
+	files = slices.Concat(pub.files, files)
+	p.unwritten = files
+	if err := p.writeDocuments(ctx, true); err != nil {
+		return err
+	}
+	p.bringIntoForce(next)
+	signers, err := p.docs.signers(p.cfg)
+	if err != nil {
+		return err
+	}
+	_, public, err := p.publicVersion(ctx, r)
+	if err != nil {
+		return err
+	}
+	gen, err := p.unused(ctx, max(public, pub.timestamp.Version()))
+	if err != nil {
+		return err
+	}
+	if err := p.reserve(ctx, gen); err != nil {
+		return err
+	}
+	items, committed, err := p.undecided(ctx, pub)
+	if err != nil {
+		return err
+	}
+	first, err := p.agree(pub, files, now, committed)
+	if err != nil {
+		return err
+	}
+	plan := plan{edits: map[int][]roles.TargetEdit{}}
+	for _, e := range items {
+		plan.items = append(plan.items, p.interpret(e))
+	}
+	if plan.outcomes, err = p.restoredOutcomes(ctx, plan.items, gen); err != nil {
+		return err
+	}
+	p.log.Info("restoring the journal", "published", pub.timestamp.Version(), "generation", gen, "items", len(items))
+	return p.restart(ctx, first, pub.timestamp.Bytes(), gen, now, plan, signers)
+}
+
+// trustedRoot returns the root from which everything is verified.
+func (p *publisher) trustedRoot(ctx context.Context, r Restoration) ([]byte, error) {
+	if r.Root != nil {
+		return r.Root, nil
+	}
+	d := p.state.Documents[metadata.ROOT]
+	if d.Version == 0 {
+		return nil, errors.New("the journal knows no root: a trusted one must be given")
+	}
+	name := ledger.Name(d.Version, metadata.ROOT)
+	data, err := p.cfg.Store.Get(ctx, name)
+	if err == nil && ledger.BlobOf(data) != d.Blob {
+		err = errors.New("it isn't the one that the journal knows")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("store: %s: %w", name, err)
+	}
+	return data, nil
+}
+
+// olderThan makes sure that the journal knows nothing that isn't published, but
+// for items.
+func (p *publisher) olderThan(pub *published) error {
+	s := p.state
+	switch version := pub.timestamp.Version(); {
+	case s.Chain == "":
+		return nil
+	case bytes.Equal(pub.timestamp.Bytes(), s.Timestamp()) || s.Sealed != nil && bytes.Equal(pub.timestamp.Bytes(), s.Sealed.Timestamp()):
+		if version := pub.docs.root.Version(); version > s.Documents[metadata.ROOT].Version {
+			return fmt.Errorf("the journal agrees with the store but for root version %d: give it to RestoreStore (see Restoration.Documents)", version)
+		}
+		return errors.New("the journal agrees with the store: use Open")
+	case version <= s.Last():
+		return fmt.Errorf("%w: the store's timestamp is version %d, and the journal knows %d: RestoreStore publishes what the journal says",
+			ErrDiverged, version, s.Last())
+	}
+	for _, role := range slices.Sorted(maps.Keys(s.Documents)) {
+		if p.cfg.isOnline(role) {
+			continue // it has another version in each generation that signs it
+		}
+		journal, published := s.Documents[role], pub.docs.installed[role]
+		if journal.Version > published.Version || journal.Version == published.Version && journal != published {
+			return fmt.Errorf("%w: the journal knows %s version %d, and the store publishes version %d, which isn't newer",
+				ErrDiverged, role, journal.Version, published.Version)
+		}
+	}
+	return nil
+}
+
+// withNewer returns the documents in force once d is installed, and the new files.
+func (p *publisher) withNewer(ctx context.Context, d Documents, now time.Time) (*documents, []ledger.File, error) {
+	var err error
+	if d.Roots, err = p.newRoots(ctx, d.Roots); err != nil {
+		return nil, nil, err
+	}
+	return p.docs.with(d, p.cfg.isOnline, now)
+}
+
+// undecided returns the items of the journal of which it isn't known what became,
+// and whether the generation with which it ends, if it is sealed, was committed. Later
+// ones are published, but it may have been given up, by RestoreStore, which leaves no
+// bin of that version.
+func (p *publisher) undecided(ctx context.Context, pub *published) (items []ledger.Entry, committed bool, err error) {
+	if s := p.state.Sealed; s != nil {
+		committed = slices.ContainsFunc(s.Rows, func(r ledger.RoleRow) bool {
+			row, ok := pub.table.Row(r.Role)
+			return ok && row.Version == r.Row.Version && row.Blob() == r.Row.Blob()
+		})
+		if !committed {
+			history, err := p.replay().run(ctx, p.lead, p.state.Chain)
+			if err != nil {
+				return nil, false, err
+			}
+			items = history.history.Sealed()
+		}
+	}
+	pending, err := p.lead.Pending(ctx, math.MaxInt, math.MaxInt64)
+	if err != nil {
+		return nil, false, fmt.Errorf("journal: %w", err)
+	}
+	return slices.Concat(items, pending), committed, nil
+}
+
+// agree makes the state that of what is published, and returns the records that the
+// journal needs before a checkpoint of it.
+func (p *publisher) agree(pub *published, files []ledger.File, now time.Time, committed bool) ([]ledger.Record, error) {
+	recs := prepared{p: p}
+	if committed {
+		if err := recs.add(p.state.Last(), &ledger.Commit{}); err != nil {
+			return nil, err
+		}
+	}
+	if err := recs.add(pub.timestamp.Version(), &ledger.Documents{InForce: p.docs.installed, Files: files}); err != nil {
+		return nil, err
+	}
+	signed := pub.timestamp.Expires().Add(-p.cfg.TimestampLifetime)
+	if signed.After(now) {
+		signed = now // the lifetime was longer then
+	}
+	s := p.state
+	p.state = &ledger.State{
+		Epoch: s.Epoch, Chain: s.Chain, Planned: s.Planned, Generation: pub.timestamp.Version(), Signed: signed,
+		Expires:  ledger.Expires{Snapshot: pub.expires.Unix(), Timestamp: pub.timestamp.Expires().Unix()},
+		Swapped:  map[string][]byte{ledger.Timestamp: pub.timestamp.Bytes()},
+		Snapshot: pub.snapshot, Documents: p.docs.installed, Published: pub.docs.installed,
+		Table: pub.table,
+	}
+	return recs.records, nil
+}
+
+const unknownFate = "the journal was restored from a backup: whether this was published isn't known, and what is published now is another; if it is still wanted, submit it again with another ID"
+
+// restoredOutcomes says what became of the items that an older journal holds, by
+// what is published.
+func (p *publisher) restoredOutcomes(ctx context.Context, items []queued, gen int64) ([]Outcome, error) {
+	outcomes := make([]Outcome, len(items))
+	later := map[string]bool{} // paths accounted for by a later item
+	for n, q := range slices.Backward(items) {
+		if q.err != nil { // others may fill a shared journal
+			outcomes[n] = Outcome{State: SetAside, Generation: gen, Reason: q.err.Error()}
+			continue
+		}
+		outcome := Outcome{State: Superseded, Generation: gen}
+		for e := range q.item.Edits {
+			if later[e.Path] {
+				continue
+			}
+			same, err := p.isPublished(ctx, e)
+			if err != nil {
+				return nil, err
+			}
+			if !same {
+				outcome = Outcome{State: SetAside, Generation: gen, Reason: unknownFate}
+				break
+			}
+			outcome.State = Published
+		}
+		if outcome.State != SetAside {
+			for path := range q.item.Paths {
+				later[path] = true
+			}
+		}
+		outcomes[n] = outcome
+	}
+	return outcomes, nil
+}
+
+// isPublished reports whether clients see what an edit asks for.
+func (p *publisher) isPublished(ctx context.Context, e roles.TargetEdit) (bool, error) {
+	i, err := p.docs.online.owner(e.Path)
+	if err != nil {
+		return false, nil // interpret has said so
+	}
+	bin, err := p.loadBin(ctx, i)
+	if err != nil {
+		return false, err
+	}
+	published, found, err := bin.Lookup(e.Path)
+	if err != nil || !found {
+		return e.Target == nil, err
+	}
+	return sameTarget(e.Target, &published), nil
+}
+
+// published is what a store publishes, verified as a client does that trusts one
+// root, but for expiries: a repository that expired can be restored.
+type published struct {
+	docs      *documents
+	files     []ledger.File // the offline documents
+	timestamp *roles.Document[metadata.TimestampType]
+	snapshot  ledger.Blob
+	expires   time.Time // of the snapshot
+	table     ledger.Table
+}
+
+// readPublished reads and verifies all metadata that clients can come to now. The
+// cost is one read and one verification of each bin. It fails if anything is
+// missing or not as it was signed, and names all bins of which that is true.
+func readPublished(ctx context.Context, cfg Config, root []byte) (*published, error) {
+	p := &published{docs: &documents{
+		roles: map[string]*roles.Document[metadata.TargetsType]{}, installed: map[string]ledger.Doc{},
+	}}
+	if err := p.readRoots(ctx, cfg.Store, root); err != nil {
+		return nil, err
+	}
+	data, err := cfg.Store.Get(ctx, ledger.Timestamp)
+	if err != nil {
+		return nil, fmt.Errorf("store: %s: %w", ledger.Timestamp, err)
+	}
+	if p.timestamp, err = roles.Parse[metadata.TimestampType](data); err == nil {
+		err = verifyRole(p.docs.root, p.timestamp, metadata.TIMESTAMP)
+	}
+	if err != nil {
+		err = fmt.Errorf("%s: %w", ledger.Timestamp, err)
+		if version := p.docs.root.Version(); version > 1 {
+			// See Repository.InstallAfterCompromise.
+			err = fmt.Errorf("%w; if the publisher died between that root and its first timestamp, "+
+				"move %s away and give it in Restoration.Documents", err, ledger.Name(version, metadata.ROOT))
+		}
+		return nil, err
+	}
+	versions, err := p.readSnapshot(ctx, cfg.Store)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.readDocuments(ctx, cfg, versions); err != nil {
+		return nil, err
+	}
+	return p, p.readBins(ctx, cfg, versions)
+}
+
+// readDocuments reads targets, and then every role that is delegated to, but for hashed
+// bins and for roles that are signed online and delegate nothing.
+func (p *published) readDocuments(ctx context.Context, cfg Config, versions map[string]int64) error {
+	rows := map[string]bool{} // roles of which a row says all
+	for next := []string{metadata.TARGETS}; len(next) > 0; {
+		for _, role := range next {
+			name := ledger.Name(versions[role], role)
+			data, err := cfg.Store.Get(ctx, name)
+			var doc *roles.Document[metadata.TargetsType]
+			if err == nil {
+				doc, err = roles.Parse[metadata.TargetsType](data)
+			}
+			if err == nil && doc.Version() != versions[role] {
+				err = fmt.Errorf("it is version %d", doc.Version())
+			}
+			if err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+			online := cfg.isOnline(role)
+			if rows[role] = online && doc.Signed().Delegations == nil; rows[role] {
+				continue
+			}
+			p.docs.roles[role], p.docs.installed[role] = doc, docOf(doc)
+			p.files = append(p.files, ledger.File{Role: role, Doc: docOf(doc), Data: data, Online: online})
+		}
+		tree, err := delegation.NewTree(p.docs.root, p.docs.roles)
+		if err != nil {
+			return err
+		}
+		next = nil
+		for _, r := range tree.Roles() {
+			if p.docs.roles[r.Name] == nil && !rows[r.Name] && (versions[r.Name] > 0 || !cfg.isOnline(r.Name)) {
+				next = append(next, r.Name)
+			}
+		}
+	}
+	return p.docs.derive(cfg.isOnline)
+}
+
+// readRoots follows the chain of roots from the trusted one, and adds those before
+// it, from which clients may start.
+func (p *published) readRoots(ctx context.Context, store Store, trusted []byte) error {
+	root, err := roles.Parse[metadata.RootType](trusted)
+	if err == nil {
+		err = verifyRole(root, root, metadata.ROOT)
+	}
+	if err != nil {
+		return fmt.Errorf("the trusted root: %w", err)
+	}
+	for version := root.Version(); version >= 1; version-- {
+		name := ledger.Name(version, metadata.ROOT)
+		data, err := store.Get(ctx, name)
+		if errors.Is(err, ErrNotExist) && version < root.Version() {
+			break // the repository was made from this one on
+		}
+		if err != nil {
+			return fmt.Errorf("store: %s: %w", name, err)
+		}
+		if version == root.Version() && !bytes.Equal(data, trusted) {
+			return fmt.Errorf("store: %s isn't the trusted root of that version", name)
+		}
+		f, err := rootFile(data)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		p.files = slices.Insert(p.files, 0, f)
+	}
+	for {
+		name := ledger.Name(root.Version()+1, metadata.ROOT)
+		data, err := store.Get(ctx, name)
+		if errors.Is(err, ErrNotExist) {
+			p.docs.root, p.docs.installed[metadata.ROOT] = root, docOf(root)
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("store: %s: %w", name, err)
+		}
+		next, err := roles.Parse[metadata.RootType](data)
+		if err == nil {
+			err = roles.VerifyRootUpdate(root, next)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		root, p.files = next, append(p.files, ledger.File{Role: metadata.ROOT, Doc: docOf(next), Data: data})
+	}
+}
+
+func rootFile(data []byte) (ledger.File, error) {
+	root, err := roles.Parse[metadata.RootType](data)
+	if err != nil {
+		return ledger.File{}, err
+	}
+	return ledger.File{Role: metadata.ROOT, Doc: docOf(root), Data: data}, nil
+}
+
+// readSnapshot returns the versions that the snapshot of the timestamp names.
+func (p *published) readSnapshot(ctx context.Context, store Store) (map[string]int64, error) {
+	meta := p.timestamp.Signed().Meta[metadata.SNAPSHOT+".json"]
+	name := ledger.Name(meta.Version, metadata.SNAPSHOT)
+	data, err := store.Get(ctx, name)
+	if err == nil {
+		err = meta.VerifyLengthHashes(data)
+	}
+	var snapshot *roles.Snapshot
+	if err == nil {
+		snapshot, err = roles.ParseSnapshot(data)
+	}
+	if err == nil {
+		var auth roles.Authority
+		if auth, err = roles.RootAuthority(p.docs.root, metadata.SNAPSHOT); err == nil {
+			err = auth.Verify(snapshot)
+		}
+	}
+	if err == nil && (snapshot.Version() != meta.Version || meta.Version != p.timestamp.Version()) {
+		err = fmt.Errorf("it is version %d, and the timestamp is %d: a generation has one number for both", snapshot.Version(), p.timestamp.Version())
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	p.snapshot, p.expires = ledger.BlobOf(data), snapshot.Expires()
+	versions := map[string]int64{}
+	for m, err := range snapshot.Meta() {
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		versions[m.Role] = m.Version
+	}
+	return versions, nil
+}
+
+// readBins fills the table.
+func (p *published) readBins(ctx context.Context, cfg Config, versions map[string]int64) error {
+	l := p.docs.online
+	for _, role := range slices.Sorted(maps.Keys(versions)) {
+		if _, ok := l.tree.Role(role); !ok {
+			return fmt.Errorf("the snapshot names %s, to which nobody delegates", role)
+		}
+	}
+	for i := range l.len() {
+		for _, k := range l.keys(i).Keys {
+			p.table.Keys, _ = keyIndex(p.table.Keys, keyName(k))
+		}
+	}
+	var mu sync.Mutex
+	bad := map[int]error{}
+	rows := make([]ledger.Row, l.len())
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(cfg.Workers)
+	for i := range rows {
+		g.Go(func() error {
+			row, err := p.readBin(gctx, cfg, i, versions[l.name(i)])
+			if gctx.Err() != nil {
+				return gctx.Err()
+			}
+			if err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				bad[i] = err
+			}
+			rows[i] = row
+			return nil
+		})
+	}
+	err := g.Wait()
+	if err != nil {
+		return err
+	}
+	if len(bad) > 0 {
+		var all []string
+		for _, i := range slices.Sorted(maps.Keys(bad)) {
+			all = append(all, bad[i].Error())
+		}
+		return fmt.Errorf("%d bins can't be read; put copies of a backup or a mirror into the store: %s", len(bad), strings.Join(all, "; "))
+	}
+	for s, set := range l.sets {
+		p.table.Sets = append(p.table.Sets, ledger.Set{Prefix: set.Prefix(), Rows: rows[l.starts[s]:l.starts[s+1]:l.starts[s+1]]})
+	}
+	p.table.Roles = map[string]ledger.Row{}
+	for k, r := range l.others {
+		if row := rows[l.starts[len(l.sets)]+k]; row.Version > 0 {
+			p.table.Roles[r.Name] = row
+		}
+	}
+	return nil
+}
+
+func (p *published) readBin(ctx context.Context, cfg Config, i int, version int64) (ledger.Row, error) {
+	role, auth := p.docs.online.name(i), p.docs.online.keys(i)
+	name := ledger.Name(version, role)
+	if version == 0 {
+		return ledger.Row{}, fmt.Errorf("%s isn't in the snapshot", role)
+	}
+	data, err := cfg.Store.Get(ctx, name)
+	if err != nil {
+		return ledger.Row{}, fmt.Errorf("%s: %w", name, err)
+	}
+	bin, err := roles.ParseBin(data)
+	switch {
+	case err != nil:
+		return ledger.Row{}, fmt.Errorf("%s: %w", name, err)
+	case bin.Version() != version || version > p.timestamp.Version():
+		return ledger.Row{}, fmt.Errorf("%s: it is version %d in generation %d", name, bin.Version(), p.timestamp.Version())
+	case len(data) > clients.TargetsLimit:
+		return ledger.Row{}, fmt.Errorf("%s: %d bytes, and clients accept %d", name, len(data), clients.TargetsLimit)
+	}
+	for n, k := range auth.Keys {
+		one := auth
+		one.Keys = one.Keys[n : n+1]
+		if one.Verify(bin) == nil {
+			return ledger.Row{
+				Version: version, SHA256: sha256.Sum256(data), Length: int32(len(data)), Key: int32(slices.Index(p.table.Keys, keyName(k))),
+				Signed: bin.Expires().Add(-cfg.BinLifetime).Unix(), Expires: bin.Expires().Unix(),
+			}, nil
+		}
+	}
+	delegator, _ := p.docs.online.tree.Role(role)
+	return ledger.Row{}, fmt.Errorf("%s: %s names no key that signed it: %w", name, p.docs.named(delegator.Delegator), auth.Verify(bin))
 }

@@ -36,7 +36,7 @@ func TestRestoreJournalRefusesWhatWasAltered(t *testing.T) {
 			other := newEnv(e.t, 2, delegation.Succinct)
 			other.create()
 			other.publish(files("x", 10)...)
-			other.publish(files("x", 10)...)
+			other.publish(files("y", 10)...)
 			_, data := other.newest("bins-1")
 			other.close()
 			e.put(bin(3), data)
@@ -57,7 +57,7 @@ func TestRestoreJournalRefusesWhatWasAltered(t *testing.T) {
 			e := newEnv(t, 2, delegation.Succinct)
 			e.create()
 			e.publish(files("x", 10)...)
-			e.publish(files("x", 10)...)
+			e.publish(files("y", 10)...)
 			e.close()
 			if name == "a root that doesn't follow" {
 				require.NoError(t, e.store.Create(t.Context(), "2.root.json", nil))

@@ -52,7 +52,7 @@ func TestUnreadableBin(t *testing.T) {
 			require.NoError(t, err)
 			require.NoError(t, after.Err)
 			require.LessOrEqual(t, after.Generation-before.Generation, int64(10), "renewals only")
-			require.Greater(t, time.Until(after.Timestamp.Expires), 11*time.Hour)
+			require.Greater(t, time.Until(after.Roles["timestamp"].Expires), 11*time.Hour)
 			e.inject.Plan(nil)
 			e.wait(stuck, repository.Published)
 		})
@@ -165,7 +165,7 @@ func TestInstallWithAReusedKeyID(t *testing.T) {
 		next := c.NewEd25519()
 		e.cfg.Bins = next
 		e.open()
-		require.NoError(t, e.install(repository.Documents{Bins: c.NextBins(named(next))}))
+		require.NoError(t, e.install(repository.Documents{Roles: map[string][]byte{"bins": c.NextBins(named(next))}}))
 		e.check()
 		e.close()
 	})
@@ -190,6 +190,7 @@ func TestWaitEndsWhenFenced(t *testing.T) {
 		old := e.repo
 		done := make(chan error, 1)
 		go func() { done <- old.Run(t.Context()) }()
+		e.wait(e.add(file("first", "1")), repository.Published) // at once: the next one waits
 		r := e.add(file("a", "1"))
 		waited := make(chan error, 1)
 		go func() {
@@ -221,7 +222,7 @@ func TestRunEndsWithInstall(t *testing.T) {
 			}
 			return faulty.None
 		})
-		d := repository.Documents{Targets: e.ceremony.NextTargets(nil)}
+		d := repository.Documents{Roles: map[string][]byte{"targets": e.ceremony.NextTargets(nil)}}
 		require.ErrorIs(t, e.install(d), repository.ErrUnknown)
 		require.ErrorIs(t, <-done, repository.ErrUnknown)
 		require.NoError(t, e.repo.Close())
@@ -241,7 +242,7 @@ func TestCloseEndsInstall(t *testing.T) {
 		e.create()
 		hung.hangs = true
 		done := make(chan error, 1)
-		d := repository.Documents{Targets: e.ceremony.NextTargets(nil)}
+		d := repository.Documents{Roles: map[string][]byte{"targets": e.ceremony.NextTargets(nil)}}
 		go func() { done <- e.repo.Install(context.Background(), d) }()
 		synctest.Wait()
 		start := time.Now()
@@ -278,12 +279,12 @@ func TestExpiryTooFarAway(t *testing.T) {
 		e.close()
 		e.cfg.Now = nil
 		e.open()
-		e.repo.AcceptClock()
+		require.NoError(t, e.repo.AcceptClock(t.Context()))
 		e.run(func() { time.Sleep(time.Minute) })
 		s, err := e.repo.Status(t.Context())
 		require.NoError(t, err)
 		require.EqualValues(t, 2, s.Generation)
-		require.LessOrEqual(t, time.Until(s.Timestamp.Expires), 24*time.Hour)
+		require.LessOrEqual(t, time.Until(s.Roles["timestamp"].Expires), 24*time.Hour)
 		require.LessOrEqual(t, time.Until(s.FirstBinExpires), 7*24*time.Hour)
 		e.check()
 		e.close()

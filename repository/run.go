@@ -24,24 +24,15 @@ const (
 //
 // One Run at a time: a second one is an error.
 func (r *Repository) Run(ctx context.Context) error {
-	r.mu.Lock()
-	if r.running {
-		r.mu.Unlock()
-		return errors.New("run: it runs already")
+	if !r.begin() {
+		return errors.New("run: already running")
 	}
-	r.running = true
-	r.mu.Unlock()
-	defer func() {
-		r.mu.Lock()
-		r.running = false
-		r.mu.Unlock()
-	}()
-
+	defer r.ended()
 	ctx, cancel := r.untilClosed(ctx)
 	defer cancel()
 	// A key that may not sign is a mistake in the configuration: say so at once.
-	err := r.exclusively(func(p *publisher) error {
-		_, err := p.offline.signers(p.cfg)
+	err := r.exclusively(ctx, func(p *publisher) error {
+		_, err := p.docs.signers(p.cfg)
 		return err
 	})
 	if err != nil {
@@ -51,7 +42,7 @@ func (r *Repository) Run(ctx context.Context) error {
 	for {
 		arrived, err := r.await(ctx)
 		if err == nil {
-			err = r.exclusively(func(p *publisher) error { return p.step(ctx, arrived) })
+			err = r.exclusively(ctx, func(p *publisher) error { return p.step(ctx, arrived) })
 		} else if ctx.Err() != nil {
 			return r.runError(ctx, err)
 		}
@@ -71,87 +62,90 @@ func (r *Repository) Run(ctx context.Context) error {
 	}
 }
 
-// runError is what Run returns: nothing if it was told to stop. After an error
-// with which nobody can go on, it ends the repository.
-func (r *Repository) runError(ctx context.Context, err error) error {
-	if isFatal(err) && r.closedErr() == nil {
-		r.end(fmt.Errorf("%w: the repository must be opened again: %w", ErrClosed, err))
+// begin notes that Run runs, and reports whether it did not before.
+func (r *Repository) begin() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.running {
+		return false
 	}
-	switch reason := r.closedErr(); {
-	case reason == ErrClosed: // by Close
-		return nil
-	case reason != nil:
-		return fmt.Errorf("run: %w", reason)
-	case ctx.Err() != nil:
-		return nil
-	default:
-		return fmt.Errorf("run: %w", err)
-	}
+	r.running = true
+	return true
+}
+
+func (r *Repository) ended() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.running = false
 }
 
 // untilClosed returns a context that also ends when the repository does.
 func (r *Repository) untilClosed(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
-	go func() {
-		select {
-		case <-r.closed:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
-	return ctx, cancel
+	stop := context.AfterFunc(r.alive, cancel)
+	return ctx, func() {
+		stop()
+		cancel()
+	}
 }
 
-// await returns when there may be something to publish: it tells whether items
-// arrived, in a batch that is full or has waited long enough.
+// await returns when there may be something to publish, and reports whether items
+// arrived: in a batch that is full, or that may begin by Config.MaxDelay.
 func (r *Repository) await(ctx context.Context) (arrived bool, err error) {
-	r.publishing.Lock()
-	leader, waiting := r.pub.leader, r.pub.waiting
+	if err := r.take(ctx); err != nil {
+		return false, err
+	}
+	lead, waiting, began := r.pub.lead, r.pub.waiting, r.pub.began
 	now := r.cfg.Now()
 	due := r.pub.dueAt(now)
 	if t := now.Add(r.pub.patience); len(r.pub.quarantine) > 0 && t.Before(due) {
 		due = t
 	}
-	r.publishing.Unlock()
-
 	woken, cancel := context.WithCancel(ctx)
 	defer cancel()
-	go func() {
-		select {
-		case <-r.wake:
-			cancel()
-		case <-woken.Done():
-		}
-	}()
-	arrived, err = awaitUntil(woken, leader, waiting+1, due.Sub(now))
+	r.interruptible(cancel) // before the turn ends: who takes it next may change what is due
+	defer r.interruptible(nil)
+	r.release()
+
+	arrived, err = awaitUntil(woken, lead, waiting+1, due.Sub(now))
 	switch {
 	case err != nil && ctx.Err() == nil && woken.Err() != nil:
 		return false, nil // look again what is due
-	case err != nil || !arrived || r.cfg.MaxDelay <= 0:
+	case err != nil || !arrived:
 		return arrived, err
 	}
-	// What falls due meanwhile takes along what has arrived.
-	_, err = awaitUntil(ctx, leader, waiting+r.cfg.MaxBatch, min(r.cfg.MaxDelay, due.Sub(r.cfg.Now())))
+	// A generation takes along what arrives until it may begin. What falls due meanwhile
+	// takes along what has arrived.
+	rest := r.cfg.MaxDelay - time.Since(began)
+	_, err = awaitUntil(ctx, lead, waiting+r.cfg.MaxBatch, min(rest, due.Sub(r.cfg.Now())))
 	return true, err
 }
 
-// wakeRun makes Run look what is due.
+// interruptible lets wakeRun end Run's wait.
+func (r *Repository) interruptible(cancel context.CancelFunc) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.interrupt = cancel
+}
+
+// wakeRun makes Run look what is due, if it waits.
 func (r *Repository) wakeRun() {
-	select {
-	case r.wake <- struct{}{}:
-	default:
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.interrupt != nil {
+		r.interrupt()
 	}
 }
 
 // awaitUntil waits for n pending items, but no longer than the time given; it
-// tells whether they are there.
-func awaitUntil(ctx context.Context, leader Leader, n int, d time.Duration) (bool, error) {
+// reports whether they are there.
+func awaitUntil(ctx context.Context, lead Lead, n int, d time.Duration) (bool, error) {
 	if d <= 0 {
 		return false, ctx.Err()
 	}
 	wait, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
-	err := leader.Await(wait, n)
+	err := lead.Await(wait, n)
 	switch {
 	case err == nil:
 		return true, nil
@@ -173,4 +167,109 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	case <-ctx.Done():
 		return false
 	}
+}
+
+// take waits for the publisher; release gives it back.
+func (r *Repository) take(ctx context.Context) error {
+	if err := context.Cause(r.alive); err != nil {
+		return err
+	}
+	select {
+	case <-r.turn:
+		return nil
+	case <-r.alive.Done():
+		return context.Cause(r.alive)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (r *Repository) release() { r.turn <- struct{}{} }
+
+// exclusively lets f use the publisher, and shows everybody what came of it. It waits for
+// its turn until ctx ends.
+func (r *Repository) exclusively(ctx context.Context, f func(*publisher) error) error {
+	if err := r.take(ctx); err != nil {
+		return err
+	}
+	defer r.release()
+	err := f(r.pub)
+	status := r.pub.status()
+	r.online.Store(&r.pub.docs.online)
+
+	r.mu.Lock()
+	r.published = status
+	r.mu.Unlock()
+	if isFatal(err) {
+		r.end(fmt.Errorf("%w: the repository must be opened again: %w", ErrClosed, err))
+	}
+	return err
+}
+
+// noteErr lets Status show why publishing failed, or that it succeeded.
+func (r *Repository) noteErr(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lastErr = err
+}
+
+// runError is what Run returns: nothing if it was told to stop. After an error
+// with which nobody can go on, it ends the repository.
+func (r *Repository) runError(ctx context.Context, err error) error {
+	if isFatal(err) {
+		r.end(fmt.Errorf("%w: the repository must be opened again: %w", ErrClosed, err))
+	}
+	switch reason := context.Cause(r.alive); {
+	case reason == ErrClosed: // by Close
+		return nil
+	case reason != nil:
+		return fmt.Errorf("run: %w", reason)
+	case ctx.Err() != nil:
+		return nil
+	default:
+		return fmt.Errorf("run: %w", err)
+	}
+}
+
+// AcceptClock takes the present time for right after an error that wraps
+// ErrClock: publishing goes on with it. It waits for a generation under way; the error is
+// the context's or the repository's.
+func (r *Repository) AcceptClock(ctx context.Context) error {
+	err := r.exclusively(ctx, func(p *publisher) error {
+		p.clock.accept()
+		return nil
+	})
+	r.wakeRun()
+	if err != nil {
+		return fmt.Errorf("accept clock: %w", err)
+	}
+	return nil
+}
+
+// patienceOfClose is how long Close waits for a signer or a store that doesn't heed its
+// context.
+const patienceOfClose = 10 * time.Second
+
+// Close ends Run, gives the lead up and closes the journal. It loses nothing: what is queued
+// stays queued, and a generation under way is committed if it was sealed and otherwise
+// burnt. Calls that wait end with an error that wraps ErrClosed.
+//
+// Close waits for a generation under way, whose signer and store are told to stop by their
+// context. After 10 seconds it waits no longer: the journal is closed, so that whatever the
+// generation does when it goes on has no effect, and the error says so.
+func (r *Repository) Close() error { return r.close() }
+
+func (r *Repository) shut() error {
+	r.end(ErrClosed)
+	var stuck error
+	select {
+	case <-r.turn: // for good: nobody else gets it
+	case <-time.After(patienceOfClose):
+		stuck = fmt.Errorf("close: a signer or the store didn't stop within %v: the journal is closed without it", patienceOfClose)
+	}
+	err := release(r.pub.lead)
+	if errors.Is(err, ErrFenced) { // there is nothing left to give up
+		err = nil
+	}
+	return errors.Join(stuck, err, r.cfg.Journal.Close())
 }

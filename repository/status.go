@@ -6,17 +6,22 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"github.com/bindery-tuf/bindery/repository/ledger"
 )
 
 // Status is what an operator watches.
 type Status struct {
 	Generation int64     // the one that clients see; 0 before the first
 	Signed     time.Time // when it was
-	Queue      QueueStats
+	Queue      ledger.Backlog
 
-	Root, Targets, Bins, Snapshot, Timestamp RoleStatus
+	// Roles are all roles but the hashed bins, by name.
+	Roles map[string]RoleStatus
 
-	// BinCount is the number of bins, FirstBinExpires when the first of them
+	// BinCount is the number of hashed bins, FirstBinExpires when the first of them
 	// expires if it isn't renewed.
 	BinCount        int
 	FirstBinExpires time.Time
@@ -44,7 +49,7 @@ type QuarantinedBin struct {
 // Status tells how the repository is. It does not wait for a generation under
 // way, and reads nothing but the queue's figures.
 func (r *Repository) Status(ctx context.Context) (Status, error) {
-	queue, err := r.cfg.Journal.Stats(ctx)
+	queue, err := r.cfg.Journal.Backlog(ctx)
 	if err != nil {
 		return Status{}, fmt.Errorf("status: journal: %w", err)
 	}
@@ -58,24 +63,70 @@ func (r *Repository) Status(ctx context.Context) (Status, error) {
 // status is the publisher's part of a Status.
 func (p *publisher) status() Status {
 	s := Status{
-		Generation: p.state.generation,
-		Signed:     p.state.signed,
-		Root:       RoleStatus{p.offline.root.Version(), p.offline.root.Expires()},
-		Targets:    RoleStatus{p.offline.targets.Version(), p.offline.targets.Expires()},
-		Bins:       RoleStatus{p.offline.bins.Version(), p.offline.bins.Expires()},
-		BinCount:   p.offline.layout.Len(),
+		Generation: p.state.Generation,
+		Signed:     p.state.Signed,
+		Roles:      map[string]RoleStatus{},
+		BinCount:   p.docs.online.starts[len(p.docs.online.sets)],
+	}
+	for role, expires := range p.docs.expiries() {
+		s.Roles[role] = RoleStatus{p.docs.installed[role].Version, expires}
 	}
 	if s.Generation > 0 {
-		s.Snapshot = RoleStatus{s.Generation, time.Unix(p.state.expiry.Snapshot, 0).UTC()}
-		s.Timestamp = RoleStatus{s.Generation, time.Unix(p.state.expiry.Timestamp, 0).UTC()}
+		s.Roles[metadata.SNAPSHOT] = RoleStatus{s.Generation, time.Unix(p.state.Expires.Snapshot, 0).UTC()}
+		s.Roles[metadata.TIMESTAMP] = RoleStatus{s.Generation, time.Unix(p.state.Expires.Timestamp, 0).UTC()}
 	}
-	if len(p.state.bins) > 0 {
-		first := slices.MinFunc(p.state.bins, func(a, b binState) int { return cmp.Compare(a.Expires, b.Expires) })
-		s.FirstBinExpires = time.Unix(first.Expires, 0).UTC()
+	var first int64
+	for i := range p.docs.online.len() {
+		row := p.row(i)
+		switch {
+		case row.Version == 0:
+		case p.docs.online.set(i) < 0:
+			s.Roles[p.name(i)] = RoleStatus{row.Version, time.Unix(row.Expires, 0).UTC()}
+		case first == 0 || row.Expires < first:
+			first = row.Expires
+			s.FirstBinExpires = time.Unix(first, 0).UTC()
+		}
 	}
 	for i, err := range p.quarantine {
-		s.Quarantined = append(s.Quarantined, QuarantinedBin{p.offline.layout.Name(i), err.Error()})
+		s.Quarantined = append(s.Quarantined, QuarantinedBin{p.name(i), err.Error()})
 	}
 	slices.SortFunc(s.Quarantined, func(a, b QuarantinedBin) int { return cmp.Compare(a.Bin, b.Bin) })
 	return s
+}
+
+// ReadStatus returns how a repository is, alongside its running publisher, or one that
+// is stopped or dead: what is committed by the journal. The cost is that of Open's
+// reading. Quarantined and Err are only known to the publisher and stay empty; that
+// a publisher makes no progress shows in Signed and Queue.Oldest. Errors wrap
+// ErrNotRepository; or, if the store doesn't have the offline documents that were
+// installed, ErrNotExist or ErrDiverged.
+func ReadStatus(ctx context.Context, store Store, journal Reader) (Status, error) {
+	p := publisher{cfg: Config{Store: store}}
+	var h ledger.History
+	err := func() error {
+		for step, err := range journal.Read(ctx, ledger.FromCheckpoint) {
+			if err == nil {
+				err = h.Apply(step)
+			}
+			if err != nil {
+				return fmt.Errorf("journal: %w", err)
+			}
+		}
+		if h.State.Chain == "" {
+			return fmt.Errorf("%w: the journal is empty", ErrNotRepository)
+		}
+		p.state, p.unwritten = &h.State, h.State.Unwritten
+		// Whoever reads has no signers: the table tells which roles are signed online.
+		return p.loadDocuments(ctx, func(role string) bool {
+			_, published := h.State.Table.Roles[role]
+			_, installed := h.State.Documents[role]
+			return published || !installed
+		})
+	}()
+	if err != nil {
+		return Status{}, fmt.Errorf("status: %w", err)
+	}
+	s := p.status()
+	s.Queue = h.Backlog()
+	return s, nil
 }

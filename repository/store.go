@@ -55,6 +55,3 @@ var (
 	// bytes that the caller did not expect.
 	ErrConflict = errors.New("conflict: the name holds other bytes")
 )
-
-// timestampName is the one name that is ever swapped.
-const timestampName = "timestamp.json"

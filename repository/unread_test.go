@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bindery-tuf/bindery/repository/audit"
+
 	"github.com/stretchr/testify/require"
 
 	"github.com/bindery-tuf/bindery/delegation"
@@ -23,7 +25,7 @@ func TestUnreadBinLeavesNoSnapshot(t *testing.T) {
 		slow := &slowStore{Store: e.store}
 		e.cfg.Store, e.cfg.CacheBytes = slow, -1
 		e.open()
-		slow.fails.Store(true)
+		slow.reads.Store(3) // both are read once to be decided on, and then to be built
 		var receipts []*repository.Receipt
 		for _, target := range onePerBin(t, 2) {
 			target.Length++
@@ -31,9 +33,9 @@ func TestUnreadBinLeavesNoSnapshot(t *testing.T) {
 		}
 		e.run(func() { time.Sleep(500 * time.Millisecond) })
 		require.Empty(t, e.store.History("3.snapshot.json"))
-		for f, err := range repository.Audit(t.Context(), e.store, repository.AuditConfig{}) {
+		for f, err := range audit.Run(t.Context(), e.store, audit.Config{}) {
 			require.NoError(t, err)
-			require.Equal(t, repository.SeverityNote, f.Severity, f)
+			require.Equal(t, audit.Note, f.Severity, f)
 		}
 		e.run(func() {
 			for _, r := range receipts {
@@ -47,11 +49,11 @@ func TestUnreadBinLeavesNoSnapshot(t *testing.T) {
 // slowStore takes its time to fail, once, to read a bin.
 type slowStore struct {
 	repository.Store
-	fails atomic.Bool
+	reads atomic.Int64 // until it fails
 }
 
 func (s *slowStore) Get(ctx context.Context, name string) ([]byte, error) {
-	if strings.Contains(name, "bins-") && s.fails.Swap(false) {
+	if strings.Contains(name, "bins-") && s.reads.Add(-1) == 0 {
 		time.Sleep(10 * time.Millisecond)
 		return nil, errors.New("service unavailable")
 	}

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bindery-tuf/bindery/repository/web"
+
 	"github.com/bindery-tuf/bindery/keys"
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/repository/dirjournal"
@@ -51,7 +53,7 @@ func createIndex(ctx context.Context, dir, passphrase string, d repository.Docum
 	if x.listen, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
 		return nil, errors.Join(err, x.repo.Close())
 	}
-	x.server = &http.Server{Handler: repository.Handler(x.store, nil, nil), ReadHeaderTimeout: time.Minute}
+	x.server = &http.Server{Handler: web.Handler(x.store, nil, nil), ReadHeaderTimeout: time.Minute}
 	go x.server.Serve(x.listen)
 	x.run(ctx)
 	x.watch = &watch{url: x.address() + "/metadata", root: d.Roots[0], dir: filepath.Join(dir, "clients"), now: x.now}
@@ -144,6 +146,7 @@ func (s watchedStore) Swap(ctx context.Context, name string, old, new []byte) er
 
 // readDocuments reads finished documents of a ceremony.
 func readDocuments(dir string, names ...string) (d repository.Documents, err error) {
+	d.Roles = map[string][]byte{}
 	for _, name := range names {
 		data, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil {
@@ -153,9 +156,9 @@ func readDocuments(dir string, names ...string) (d repository.Documents, err err
 		case strings.HasSuffix(name, ".root.json"):
 			d.Roots = append(d.Roots, data)
 		case strings.HasSuffix(name, ".targets.json"):
-			d.Targets = data
+			d.Roles["targets"] = data
 		default:
-			d.Bins = data
+			d.Roles["bins"] = data
 		}
 	}
 	return d, nil

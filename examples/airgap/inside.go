@@ -8,7 +8,6 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
-	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -18,7 +17,7 @@ import (
 const insideArgument = "-inside-a-namespace"
 
 // errNoNamespace is wrapped where this machine can't make a network namespace.
-var errNoNamespace = fmt.Errorf("%s: %w: no network namespace can be made (it takes Linux, and a user who may)", runtime.GOOS, errors.ErrUnsupported)
+var errNoNamespace = errors.New("this machine can't make a network namespace (it takes Linux, and a user who may)")
 
 // inside makes sure that there is no network, says so in one line, and only then runs
 // the command.

@@ -159,7 +159,7 @@ func (w *watched) reopen(online, bins string) {
 // read reads the files of documents that belong together.
 func (w *watched) read(names []string) repository.Documents {
 	w.t.Helper()
-	var d repository.Documents
+	d := repository.Documents{Roles: map[string][]byte{}}
 	for _, name := range names {
 		data, err := os.ReadFile(name)
 		require.NoError(w.t, err)
@@ -167,9 +167,9 @@ func (w *watched) read(names []string) repository.Documents {
 		case strings.HasSuffix(name, ".root.json"):
 			d.Roots = append(d.Roots, data)
 		case strings.HasSuffix(name, ".targets.json"):
-			d.Targets = data
+			d.Roles["targets"] = data
 		default:
-			d.Bins = data
+			d.Roles["bins"] = data
 		}
 	}
 	return d

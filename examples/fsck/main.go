@@ -18,7 +18,7 @@ import (
 	"os/signal"
 	"syscall"
 
-	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/repository/audit"
 )
 
 // The exit statuses.
@@ -58,12 +58,12 @@ func fsck(ctx context.Context, opts options, stdout io.Writer) (int, error) {
 		return failed, err
 	}
 	// The journal is read first: what is published meanwhile isn't a fault.
-	cfg, err := place.config(ctx, opts)
+	cfg, err := place.config(opts)
 	if err != nil {
 		return failed, err
 	}
-	out := &report{w: stdout, json: opts.json, counts: map[repository.Severity]int{}}
-	for f, err := range repository.Audit(ctx, repository.ReadFS(os.DirFS(place.metadata)), cfg) {
+	out := &report{w: stdout, json: opts.json, counts: map[audit.Severity]int{}}
+	for f, err := range audit.Run(ctx, audit.FS(os.DirFS(place.metadata)), cfg) {
 		if err == nil {
 			err = out.finding(f)
 		}
@@ -74,7 +74,7 @@ func fsck(ctx context.Context, opts options, stdout io.Writer) (int, error) {
 	if err := out.summary(place); err != nil {
 		return failed, err
 	}
-	if out.counts[repository.SeverityError]+out.counts[repository.SeverityWarning] > 0 {
+	if out.counts[audit.Error]+out.counts[audit.Warning] > 0 {
 		return findings, nil
 	}
 	return clean, nil

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bindery-tuf/bindery/repository/audit"
+
 	"github.com/stretchr/testify/require"
 
 	"github.com/bindery-tuf/bindery/delegation"
@@ -123,10 +125,10 @@ func TestFindings(t *testing.T) {
 	out, errs, status = runFsck(t, "-json", dir)
 	require.Equal(t, 1, status)
 	require.Empty(t, errs)
-	var f repository.Finding
+	var f audit.Finding
 	require.NoError(t, json.Unmarshal([]byte(out), &f))
 	require.Equal(t, 1, strings.Count(out, "\n"))
-	require.Equal(t, repository.Finding{Severity: "error", Check: "missing", Name: "1.bins.json", Problem: "clients ask for it, and it does not exist"}, f)
+	require.Equal(t, audit.Finding{Severity: "error", Check: "missing", Name: "1.bins.json", Problem: "clients ask for it, and it does not exist"}, f)
 
 	// A warning is a finding.
 	out, _, status = runFsck(t, "-soon", "9000h", "-targets", filepath.Join(dir, "targets"), filepath.Join(other, "tuf"))

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"flag"
 	"fmt"
 	"io"
@@ -10,7 +9,8 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/repository/audit"
+
 	"github.com/bindery-tuf/bindery/repository/dirjournal"
 )
 
@@ -93,21 +93,17 @@ func holdsMetadata(dir string) bool {
 }
 
 // config reads the journal, if there is one.
-func (p place) config(ctx context.Context, o options) (repository.AuditConfig, error) {
-	cfg := repository.AuditConfig{Soon: o.soon, SoonOnline: o.soonOnline}
+func (p place) config(o options) (audit.Config, error) {
+	cfg := audit.Config{Soon: o.soon, SoonOnline: o.soonOnline}
 	if p.targets != "" {
 		cfg.Targets = os.DirFS(p.targets)
 	}
 	if p.journal != "" {
 		reader, err := dirjournal.OpenReader(p.journal)
-		var log repository.Log
-		if err == nil {
-			log, _, err = reader.Read(ctx)
-		}
 		if err != nil {
 			return cfg, fmt.Errorf("%w (-journal \"\" checks the rest)", err)
 		}
-		cfg.Log = &log
+		cfg.Journal = reader
 	}
 	return cfg, nil
 }

@@ -8,17 +8,17 @@ import (
 	"strings"
 	"unicode"
 
-	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/repository/audit"
 )
 
 // report prints findings as they come.
 type report struct {
 	w      io.Writer
 	json   bool
-	counts map[repository.Severity]int
+	counts map[audit.Severity]int
 }
 
-func (r *report) finding(f repository.Finding) error {
+func (r *report) finding(f audit.Finding) error {
 	r.counts[f.Severity]++
 	if r.json {
 		e := json.NewEncoder(r.w)
@@ -56,6 +56,6 @@ func (r *report) summary(p place) error {
 		checked += ", journal " + p.journal
 	}
 	_, err := fmt.Fprintf(r.w, "checked %s: errors=%d warnings=%d notes=%d\n", checked,
-		r.counts[repository.SeverityError], r.counts[repository.SeverityWarning], r.counts[repository.SeverityNote])
+		r.counts[audit.Error], r.counts[audit.Warning], r.counts[audit.Note])
 	return err
 }

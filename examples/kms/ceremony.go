@@ -70,5 +70,5 @@ func (c *ceremony) documents(ctx context.Context, root *roles.Document[metadata.
 	if err != nil {
 		return d, err
 	}
-	return repository.Documents{Roots: [][]byte{root.Bytes()}, Targets: targets.Bytes(), Bins: bins.Bytes()}, nil
+	return repository.Documents{Roots: [][]byte{root.Bytes()}, Roles: map[string][]byte{"targets": targets.Bytes(), "bins": bins.Bytes()}}, nil
 }

@@ -8,10 +8,11 @@ import (
 	"net/http"
 	"path/filepath"
 
+	"github.com/bindery-tuf/bindery/repository/web"
+
 	"github.com/theupdateframework/go-tuf/v2/metadata/config"
 	"github.com/theupdateframework/go-tuf/v2/metadata/updater"
 
-	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/repository/dirstore"
 )
 
@@ -29,7 +30,7 @@ func (t *tour) visit(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	server := &http.Server{Handler: repository.Handler(store, nil, t.log)}
+	server := &http.Server{Handler: web.Handler(store, nil, t.log)}
 	go server.Serve(listener)
 	defer func() { err = errors.Join(err, server.Close()) }()
 

@@ -89,7 +89,7 @@ func (c *ceremony) sign(ctx context.Context, layout delegation.Bins, now time.Ti
 	if err != nil {
 		return d, err
 	}
-	return repository.Documents{Roots: [][]byte{root.Bytes()}, Targets: targets.Bytes(), Bins: bins.Bytes()}, nil
+	return repository.Documents{Roots: [][]byte{root.Bytes()}, Roles: map[string][]byte{"targets": targets.Bytes(), "bins": bins.Bytes()}}, nil
 }
 
 // threshold is the authority of any n of the signers.

@@ -200,7 +200,7 @@ func published[T roles.Type](ctx context.Context, x *index, role string) (*roles
 		return nil, err
 	}
 	version := map[string]int64{
-		metadata.ROOT: status.Root.Version, metadata.TARGETS: status.Targets.Version, delegation.BinsRole: status.Bins.Version,
+		metadata.ROOT: status.Roles[metadata.ROOT].Version, metadata.TARGETS: status.Roles[metadata.TARGETS].Version, delegation.BinsRole: status.Roles[delegation.BinsRole].Version,
 	}[role]
 	file, err := x.metadata.Get(ctx, fmt.Sprintf("%d.%s.json", version, role))
 	if err != nil {

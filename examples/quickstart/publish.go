@@ -110,7 +110,7 @@ func (x *index) untilFresh() error {
 			return x.reason(err)
 		}
 		now := time.Now()
-		if s.FirstBinExpires.After(now) && s.Snapshot.Expires.After(now) && s.Timestamp.Expires.After(now) {
+		if s.FirstBinExpires.After(now) && s.Roles["snapshot"].Expires.After(now) && s.Roles["timestamp"].Expires.After(now) {
 			return nil
 		}
 		select {

@@ -9,7 +9,7 @@ import (
 	"os"
 	"time"
 
-	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/repository/web"
 )
 
 // serve serves the index on address, or on any port of the loopback interface,
@@ -18,7 +18,7 @@ func (x *index) serve(address string) error {
 	if address == "" {
 		address = "127.0.0.1:0"
 	}
-	base, stop, err := listen(address, repository.Handler(x.metadata, os.DirFS(x.at("targets")), nil))
+	base, stop, err := listen(address, web.Handler(x.metadata, os.DirFS(x.at("targets")), nil))
 	if err != nil {
 		return err
 	}

@@ -44,8 +44,8 @@ func (x *index) printRoles(ctx context.Context, p *printer) error {
 		{"├─ targets", metadata.TARGETS, authorities, "offline, destroyed", targets.Expires()},
 		{"│  └─ bins", delegation.BinsRole, delegated(targets), "offline, destroyed", bins.Expires()},
 		{"│     └─ " + first + " … " + last[len(x.layout.Prefix()):], first, delegated(bins), "online", status.FirstBinExpires},
-		{"├─ snapshot", metadata.SNAPSHOT, authorities, "online", status.Snapshot.Expires},
-		{"└─ timestamp", metadata.TIMESTAMP, authorities, "online", status.Timestamp.Expires},
+		{"├─ snapshot", metadata.SNAPSHOT, authorities, "online", status.Roles["snapshot"].Expires},
+		{"└─ timestamp", metadata.TIMESTAMP, authorities, "online", status.Roles["timestamp"].Expires},
 	} {
 		a, err := r.authority(r.role)
 		if err != nil {

@@ -120,7 +120,7 @@ func (s *session) waiting() map[*entry]bool {
 // patient requires that what must wait does.
 func (s *session) patient() error {
 	for e := range s.waiting() {
-		if o, err := s.journal.Outcome(s.ctx, e.item.ID); err != nil || o.State != repository.Accepted {
+		if o, err := s.outcome(s.ctx, e); err != nil || o.State != repository.Accepted {
 			return errors.Join(err, broken("item %s is %s, and its bin was altered", e.item.ID, o.State))
 		}
 	}

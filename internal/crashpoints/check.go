@@ -3,8 +3,10 @@ package crashpoints
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -53,8 +55,9 @@ func check(h *History, d *crashfs.Disk, l *ledger, full bool) error {
 	return recovered(func(t testing.TB) { repotest.CheckRepository(t, want) })
 }
 
-// published requires of each generation that it holds what the outcomes of the
-// items say, and nothing else, and returns the content of the last.
+// published requires of each generation that it holds what the items decided in it ask
+// for, and nothing else; that their outcomes say so; and that the journal names what it
+// superseded. It returns the content of the last.
 func (l *ledger) published(store frozen) (map[string]roles.Target, error) {
 	decided := map[int64][]*entry{}
 	for _, e := range l.items {
@@ -67,56 +70,127 @@ func (l *ledger) published(store frozen) (map[string]roles.Target, error) {
 		decided[e.told.Generation] = append(decided[e.told.Generation], e)
 	}
 	content := map[string]roles.Target{}
+	var before *generation
 	for _, timestamp := range l.timestamps {
-		generation, err := timestampVersion(timestamp)
+		number, err := timestampVersion(timestamp)
 		if err != nil {
 			return nil, err
 		}
-		last := map[string]*entry{}
-		for _, e := range decided[generation] {
-			if strings.HasSuffix(e.item.ID, asideSuffix) {
-				continue
-			}
-			for _, t := range e.item.Add {
-				content[t.Path], last[t.Path] = t, e
-			}
-			for _, path := range e.item.Remove {
-				delete(content, path)
-				last[path] = e
-			}
+		if err := decide(content, number, decided[number]); err != nil {
+			return nil, err
 		}
-		for _, e := range decided[generation] {
-			want := repository.Superseded
-			if strings.HasSuffix(e.item.ID, asideSuffix) {
-				want = repository.SetAside
-			}
-			for _, winner := range last {
-				if winner == e {
-					want = repository.Published
-				}
-			}
-			if e.told.State != want {
-				return nil, fmt.Errorf("item %s is %s in generation %d, and should be %s", e.item.ID, e.told.State, generation, want)
-			}
-		}
-		delete(decided, generation)
-		found, err := store.generation(generation)
+		delete(decided, number)
+		found, err := store.generation(number)
 		if err != nil {
-			return nil, fmt.Errorf("generation %d: %w", generation, err)
+			return nil, fmt.Errorf("generation %d: %w", number, err)
 		}
-		if len(found) != len(content) {
-			return nil, fmt.Errorf("generation %d has %d targets, and should have %d", generation, len(found), len(content))
+		if len(found.targets) != len(content) {
+			return nil, fmt.Errorf("generation %d has %d targets, and should have %d", number, len(found.targets), len(content))
 		}
 		for path, t := range content {
-			if found[path] != t.Hashes["sha256"] {
-				return nil, fmt.Errorf("generation %d: %s has another content than what was accepted last", generation, path)
+			if found.targets[path] != t.Hashes["sha256"] {
+				return nil, fmt.Errorf("generation %d: %s has another content than what was accepted last", number, path)
 			}
 		}
+		if before != nil {
+			if err := l.superseded(before, found); err != nil {
+				return nil, fmt.Errorf("generation %d: %w", number, err)
+			}
+		}
+		before = found
 	}
 	for generation, entries := range decided {
 		return nil, fmt.Errorf("item %s was told generation %d, which nobody could ever see", entries[0].item.ID, generation)
 	}
 	return content, nil
+}
+
+// decide does to content what the items that were decided in a generation ask for, in
+// their order, and requires that each was told what became of it. For one path that is the
+// order in which they were decided; items of different paths don't meet.
+func decide(content map[string]roles.Target, generation int64, items []*entry) error {
+	last := map[string]*entry{}
+	want := make([]repository.State, len(items))
+	for n, e := range items {
+		want[n] = becomes(e.item, content)
+		if want[n] != repository.Published {
+			continue
+		}
+		for _, t := range e.item.Add {
+			content[t.Path], last[t.Path] = t, e
+		}
+		for _, path := range e.item.Remove {
+			delete(content, path)
+			last[path] = e
+		}
+	}
+	winners := slices.Collect(maps.Values(last))
+	for n, e := range items {
+		if want[n] == repository.Published && !slices.Contains(winners, e) {
+			want[n] = repository.Superseded
+		}
+		if e.told.State != want[n] {
+			return fmt.Errorf("item %s is %s in generation %d, and should be %s", e.item.ID, e.told.State, generation, want[n])
+		}
+	}
+	return nil
+}
+
+// becomes says what must become of an item, given what is published.
+func becomes(it repository.Item, content map[string]roles.Target) repository.State {
+	if strings.HasSuffix(it.ID, asideSuffix) {
+		return repository.SetAside
+	}
+	unchanged := true
+	for _, t := range it.Add {
+		unchanged = unchanged && reflect.DeepEqual(content[t.Path], t)
+	}
+	for _, path := range it.Remove {
+		_, there := content[path]
+		unchanged = unchanged && !there
+	}
+	if unchanged {
+		return repository.Unchanged
+	}
+	for _, c := range it.If {
+		if t, there := content[c.Path]; there == c.Absent || c.SHA256 != "" && t.Hashes["sha256"] != c.SHA256 {
+			return repository.Refused
+		}
+	}
+	return repository.Published
+}
+
+// superseded holds what the seal of a generation says that it replaced against what
+// clients of the one before it find.
+func (l *ledger) superseded(before, now *generation) error {
+	s := l.seals[now.number]
+	if s == nil {
+		return errors.New("no seal of it was seen")
+	}
+	var gone []string
+	for name := range before.files {
+		if !now.files[name] {
+			gone = append(gone, name)
+		}
+	}
+	slices.Sort(gone)
+	if told := slices.Sorted(slices.Values(s.Superseded)); !slices.Equal(told, gone) {
+		return fmt.Errorf("it says that it superseded %q, and it was %q", told, gone)
+	}
+	removed := map[string]string{}
+	for path, hash := range before.targets {
+		if now.targets[path] != hash {
+			removed[path] = hash
+		}
+	}
+	told := map[string]string{}
+	for _, r := range s.Removed {
+		told[r.Path] = r.Hashes["sha256"]
+	}
+	if !maps.Equal(told, removed) {
+		return fmt.Errorf("it says that it removed %q, and it was %q", told, removed)
+	}
+	return nil
 }
 
 // frozen is a store that nothing changes any more.
@@ -132,9 +206,16 @@ func (f frozen) get(name string) ([]byte, error) {
 // parsed keeps what was read of a bin, since most are the same at each point.
 var parsed sync.Map // of map[string]string by content
 
-// generation returns path and hash of all targets of a generation.
-func (f frozen) generation(n int64) (map[string]string, error) {
-	data, err := f.get(fmt.Sprintf("%d.snapshot.json", n))
+// generation is what its clients find.
+type generation struct {
+	number  int64
+	files   map[string]bool   // names in the store, its snapshot's too
+	targets map[string]string // the hashes of what the bins list, by path
+}
+
+func (f frozen) generation(n int64) (*generation, error) {
+	own := fmt.Sprintf("%d.snapshot.json", n)
+	data, err := f.get(own)
 	if err != nil {
 		return nil, err
 	}
@@ -142,12 +223,13 @@ func (f frozen) generation(n int64) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	all := map[string]string{}
+	g := &generation{n, map[string]bool{own: true}, map[string]string{}}
 	for meta, err := range snapshot.Meta() {
 		if err != nil {
 			return nil, err
 		}
 		name := fmt.Sprintf("%d.%s.json", meta.Version, meta.Role)
+		g.files[name] = true
 		data, err := f.get(name)
 		if err != nil {
 			return nil, err
@@ -162,9 +244,9 @@ func (f frozen) generation(n int64) (map[string]string, error) {
 			}
 			parsed.Store(string(data), targets)
 		}
-		maps.Copy(all, targets.(map[string]string))
+		maps.Copy(g.targets, targets.(map[string]string))
 	}
-	return all, nil
+	return g, nil
 }
 
 func binTargets(data []byte) (map[string]string, error) {
@@ -221,22 +303,33 @@ func client(store frozen, l *ledger) error {
 	if _, err := trusted.UpdateSnapshot(store[fmt.Sprintf("%d.snapshot.json", version)], false); err != nil {
 		return err
 	}
-	role := func(name, delegator string) error {
-		_, err := trusted.UpdateDelegatedTargets(store[fmt.Sprintf("%d.%s.json", trusted.Snapshot.Signed.Meta[name+".json"].Version, name)], name, delegator)
-		return err
-	}
-	if err := role(metadata.TARGETS, metadata.ROOT); err != nil {
-		return err
-	}
-	if err := role("bins", metadata.TARGETS); err != nil {
-		return err
-	}
-	for name := range trusted.Snapshot.Signed.Meta {
-		if name, ok := strings.CutSuffix(name, ".json"); ok && strings.HasPrefix(name, "bins-") {
-			if err := role(name, "bins"); err != nil {
-				return fmt.Errorf("%s: %w", name, err)
+	type step struct{ role, delegator string }
+	roles := 0
+	for next := []step{{metadata.TARGETS, metadata.ROOT}}; len(next) > 0; next = next[1:] {
+		name := next[0].role
+		meta := trusted.Snapshot.Signed.Meta[name+".json"]
+		if meta == nil {
+			return fmt.Errorf("%s isn't in the snapshot", name)
+		}
+		if _, err := trusted.UpdateDelegatedTargets(store[fmt.Sprintf("%d.%s.json", meta.Version, name)], name, next[0].delegator); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		roles++
+		d := trusted.Targets[name].Signed.Delegations
+		if d == nil {
+			continue
+		}
+		for _, r := range d.Roles {
+			next = append(next, step{r.Name, name})
+		}
+		if d.SuccinctRoles != nil {
+			for _, bin := range d.SuccinctRoles.GetRoles() {
+				next = append(next, step{bin, name})
 			}
 		}
+	}
+	if n := len(trusted.Snapshot.Signed.Meta); n != roles {
+		return fmt.Errorf("the snapshot names %d roles, and clients come to %d", n, roles)
 	}
 	return nil
 }

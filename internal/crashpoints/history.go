@@ -24,15 +24,18 @@ type History struct {
 	documents    repository.Documents
 	layout       delegation.Bins
 	bins, online keys.Signer
-	checkpoint   int   // bytes
-	cache        int64 // bytes; negative: none
-	thorough     bool  // every sync fails at every moment
+	signers      map[string][]keys.Signer
+	claimed      string // a path that people sign, or ""
+	checkpoint   int    // bytes
+	cache        int64  // bytes; negative: none
+	thorough     bool   // every sync fails at every moment
 }
 
 // Step is one thing after the other: time passes, the file of the bin of some path is
 // altered, or made good, items are submitted, documents are installed, the process
 // ends, loses the store perhaps, and another one opens the repository, or all that was
-// accepted is published (or, if there is nothing, renewed), unless its bin is altered.
+// accepted is published (or, if there is nothing, renewed), unless its bin is altered, or
+// it is decided that there is nothing to publish.
 type Step struct {
 	Wait            time.Duration
 	Alter           string
@@ -41,6 +44,7 @@ type Step struct {
 	Install         repository.Documents
 	Lose            loss
 	Reopen, Publish bool
+	Decide          bool // like Publish, but nothing is to be signed
 }
 
 // noon is when every history begins.
@@ -95,26 +99,27 @@ func (a *author) add(paths ...int) repository.Item {
 func (a *author) remove(n int) repository.Item { return a.submit(nil, []string{file(n)}) }
 
 // Scripted returns the histories that have everything in them that a repository
-// does: one for each form of bins and pace of checkpoints, those with trouble, and those
-// of restorations.
+// does: one for each form of bins and pace of checkpoints, those with trouble, one with
+// conditions, those of other shapes, and those of restorations.
 func Scripted(t require.TestingT) []*History {
 	var all []*History
 	for _, form := range []delegation.Form{delegation.Succinct, delegation.Explicit} {
 		for _, checkpoint := range []int{1 << 20, 1} {
 			a := newAuthor(t, fmt.Sprintf("scripted-%v-%d", form, checkpoint), form, checkpoint)
 			a.step(Step{Submit: []repository.Item{a.add(1, 2), a.add(3)}, Publish: true})
-			a.step(Step{Submit: []repository.Item{a.add(1), a.add(1), a.add(4)}})                                             // replaced, twice
-			a.step(Step{Submit: []repository.Item{a.remove(3), a.add(5), a.remove(99)}, Publish: true})                       // two generations
-			a.step(Step{Wait: 5 * 24 * time.Hour, Publish: true})                                                             // renewal alone
-			a.step(Step{Install: repository.Documents{Roots: [][]byte{a.ceremony.NextRoot(nil)}}})                            // a commit of its own
-			a.step(Step{Submit: []repository.Item{a.add(6)}, Reopen: true})                                                   // pending over a restart
-			a.step(Step{Install: repository.Documents{Targets: a.ceremony.NextTargets(nil), Bins: a.ceremony.NextBins(nil)}}) // takes the pending one along
+			a.step(Step{Submit: []repository.Item{a.add(1), a.add(1), a.add(4)}})                                                                           // replaced, twice
+			a.step(Step{Submit: []repository.Item{a.remove(3), a.add(5), a.remove(99)}, Publish: true})                                                     // two generations
+			a.step(Step{Wait: 5 * 24 * time.Hour, Publish: true})                                                                                           // renewal alone
+			a.step(Step{Install: repository.Documents{Roots: [][]byte{a.ceremony.NextRoot(nil)}}})                                                          // a commit of its own
+			a.step(Step{Submit: []repository.Item{a.add(6)}, Reopen: true})                                                                                 // pending over a restart
+			a.step(Step{Install: repository.Documents{Roles: map[string][]byte{"targets": a.ceremony.NextTargets(nil), "bins": a.ceremony.NextBins(nil)}}}) // takes the pending one along
 			a.step(Step{Wait: 13 * time.Hour, Submit: []repository.Item{a.remove(6), a.add(3)}, Publish: true})
 			all = append(all, a.History)
 		}
 	}
 	all[0].thorough = true // it needs every segment to the end
 	all = append(all, troubled(t, "troubled-replaced", 1<<20, replaced), troubled(t, "troubled-rebuilt", 1, rebuilt))
+	all = append(all, conditional(t, "conditions", 1<<20), claimed(t, "claimed"), online(t, "online", delegation.Succinct))
 	return append(all, lossy(t, "lost", 1<<20, wholeStore), lossy(t, "older", 1, newest), lossy(t, "journal", 1<<20, wholeJournal))
 }
 
@@ -125,10 +130,15 @@ func Random(t require.TestingT, seed uint64, n int) *History {
 	for range 12 {
 		var s Step
 		for range r.IntN(6) {
-			switch r.IntN(4) {
+			switch r.IntN(5) {
 			case 0:
 				s.Submit = append(s.Submit, a.remove(r.IntN(8)))
 			case 1:
+				if n := len(s.Submit); n > 0 {
+					s.Submit = append(s.Submit, a.again(s.Submit[r.IntN(n)]))
+				}
+				s.Submit = append(s.Submit, ifAbsent(a.add(r.IntN(8))))
+			case 2:
 				first := r.IntN(8)
 				s.Submit = append(s.Submit, a.add(first, (first+1+r.IntN(7))%8))
 			default:
@@ -141,9 +151,9 @@ func Random(t require.TestingT, seed uint64, n int) *History {
 		case 1:
 			s.Install.Roots = [][]byte{a.ceremony.NextRoot(nil)}
 		case 2:
-			s.Install.Targets = a.ceremony.NextTargets(nil)
+			s.Install.Roles = map[string][]byte{"targets": a.ceremony.NextTargets(nil)}
 		case 3:
-			s.Install.Bins = a.ceremony.NextBins(nil)
+			s.Install.Roles = map[string][]byte{"bins": a.ceremony.NextBins(nil)}
 		case 4: // stays pending
 		default:
 			s.Publish = len(s.Submit) > 0

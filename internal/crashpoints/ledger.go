@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -13,6 +14,7 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"github.com/bindery-tuf/bindery/repository"
+	records "github.com/bindery-tuf/bindery/repository/ledger"
 	"github.com/bindery-tuf/bindery/roles"
 )
 
@@ -27,8 +29,11 @@ type ledger struct {
 
 	seen       map[string][]byte // every name that was ever in the store, but the timestamp
 	timestamps [][]byte          // that could ever be read, by version
+	announced  map[string]bool   // the names that the journal says may appear
+	seals      map[int64]*records.Seal
 	altered    *alteration       // the file that somebody altered, or nil
 	loss       loss              // what was lost
+	lostAt     int64             // the newest generation then
 	lost       map[string][]byte // the files that the store lost, or nil
 	broken     error             // the first rule that was seen broken
 }
@@ -41,18 +46,20 @@ type entry struct {
 	told      *repository.Outcome // what a receipt said
 }
 
-// poisonous tells whether the item can't come from Submit: others fill a shared
-// journal, too.
-func (e *entry) poisonous() bool { return e.item.Validate() != nil }
+// poisonous reports whether Submit refuses the item: others fill a shared journal, too.
+func (e *entry) poisonous() bool { return strings.HasSuffix(e.item.ID, poisonSuffix) }
 
-func newLedger(now time.Time) *ledger { return &ledger{now: now, seen: map[string][]byte{}} }
+func newLedger(now time.Time) *ledger {
+	return &ledger{now: now, seen: map[string][]byte{}, announced: map[string]bool{}, seals: map[int64]*records.Seal{}}
+}
 
 func (l *ledger) clone() *ledger {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	c := &ledger{
 		now: l.now, created: l.created, seen: maps.Clone(l.seen), timestamps: slices.Clone(l.timestamps),
-		altered: l.altered, loss: l.loss, lost: l.lost, broken: l.broken,
+		announced: maps.Clone(l.announced), seals: maps.Clone(l.seals),
+		altered: l.altered, loss: l.loss, lostAt: l.lostAt, lost: l.lost, broken: l.broken,
 	}
 	for _, e := range l.items {
 		copied := *e
@@ -113,6 +120,9 @@ func (l *ledger) judge(name string, data []byte) error {
 		if before, ok := l.seen[name]; ok && !bytes.Equal(before, data) {
 			return fmt.Errorf("%s has two contents", name)
 		}
+		if isMetadata.MatchString(name) && !l.announced[name] {
+			return fmt.Errorf("%s appears, and no record in the journal names it", name)
+		}
 		l.seen[name] = data
 		return nil
 	}
@@ -129,6 +139,29 @@ func (l *ledger) judge(name string, data []byte) error {
 		return fmt.Errorf("there are two timestamps of version %d", version)
 	}
 	return nil
+}
+
+// isMetadata matches the names of metadata in the store.
+var isMetadata = regexp.MustCompile(`^[0-9]+\.[^.]+\.json$`)
+
+// note remembers what a durable record of the journal says.
+func (l *ledger) note(r records.Record) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch b := r.Body.(type) {
+	case *records.Documents:
+		for _, f := range b.Files {
+			if !f.Online {
+				l.announced[f.Name()] = true
+			}
+		}
+	case *records.Intent:
+		for role := range b.Names {
+			l.announced[records.Name(r.Generation, role)] = true
+		}
+	case *records.Seal:
+		l.seals[r.Generation] = b
+	}
 }
 
 // survived holds what a crash left in the store against what was ever there.

@@ -28,7 +28,7 @@ const (
 func lossy(t require.TestingT, name string, checkpoint int, what loss) *History {
 	a := newAuthor(t, name, delegation.Succinct, checkpoint)
 	a.step(Step{Submit: []repository.Item{a.add(1, 2), a.add(3), a.add(4)}, Publish: true})
-	a.step(Step{Install: repository.Documents{Roots: [][]byte{a.ceremony.NextRoot(nil)}, Bins: a.ceremony.NextBins(nil)}})
+	a.step(Step{Install: repository.Documents{Roots: [][]byte{a.ceremony.NextRoot(nil)}, Roles: map[string][]byte{"bins": a.ceremony.NextBins(nil)}}})
 	a.step(Step{Submit: []repository.Item{a.add(1), a.remove(4)}, Publish: true})
 	waiting := []repository.Item{a.add(5), a.remove(3)}
 	if what == wholeJournal {
@@ -52,7 +52,7 @@ func (s *session) lose(what loss) error {
 		}
 		s.disk.Drop(journalDir)
 		s.ledger.set(func() {
-			s.ledger.loss = what
+			s.ledger.loss, s.ledger.lostAt = what, s.ledger.generation()
 			for _, e := range s.ledger.items {
 				e.forgotten = true
 			}
@@ -81,7 +81,7 @@ func (s *session) lose(what loss) error {
 		}
 		s.disk.Put(storeDir+"/"+timestampName, s.ledger.timestamps[n-2])
 	}
-	s.ledger.set(func() { s.ledger.loss, s.ledger.lost = what, lost })
+	s.ledger.set(func() { s.ledger.loss, s.ledger.lostAt, s.ledger.lost = what, generation, lost })
 	return nil
 }
 
@@ -94,8 +94,13 @@ func ofGeneration(name string, generation int64) bool {
 }
 
 // restore opens the repository once something was lost, if err, which Open returned,
-// says so.
+// says so. What a restoration sealed is for Open to complete.
 func (s *session) restore(ctx context.Context, cfg repository.Config, err error) (*repository.Repository, error) {
+	for sealed := range s.ledger.seals {
+		if sealed > s.ledger.lostAt {
+			return nil, err
+		}
+	}
 	switch {
 	case s.ledger.loss == wholeJournal && errors.Is(err, repository.ErrNotRepository):
 		return repository.RestoreJournal(ctx, cfg, repository.Restoration{Root: s.history.documents.Roots[0]})

@@ -124,7 +124,7 @@ func (l *ledger) lasts(d *crashfs.Disk) error {
 		if e.told == nil || e.forgotten {
 			continue
 		}
-		o, err := journal.Outcome(context.Background(), e.item.ID)
+		o, err := outcome(context.Background(), journal, e)
 		if err != nil || o != *e.told {
 			return errors.Join(fmt.Errorf("item %s was told %+v, and after the loss of power %+v", e.item.ID, *e.told, o), err, journal.Close())
 		}

@@ -57,8 +57,8 @@ func (s *session) open() error {
 		return err
 	}
 	cfg := repository.Config{
-		Store: store, Journal: s.journal,
-		Bins: s.history.bins, Snapshot: s.history.online, Timestamp: s.history.online,
+		Store: store, Journal: noted{s.journal, s.ledger},
+		Bins: s.history.bins, Snapshot: s.history.online, Timestamp: s.history.online, Signers: s.history.signers,
 		MaxDelay: -1, MaxBatch: 3, Workers: 1, CheckpointBytes: s.history.checkpoint, CacheBytes: s.history.cache,
 		Now: s.ledger.clock,
 	}
@@ -91,7 +91,8 @@ func (s *session) close() error {
 // do takes one step of a history.
 func (s *session) do(step Step) error {
 	s.ledger.set(func() { s.ledger.now = s.ledger.now.Add(step.Wait) })
-	s.repo.AcceptClock() // it does jump, by the machine's monotonic clock
+	// What ends the repository shows in the step itself.
+	_ = s.repo.AcceptClock(context.Background()) // it does jump, by the machine's monotonic clock
 	if step.Alter != "" {
 		if err := s.alter(step.Alter); err != nil {
 			return err
@@ -121,14 +122,20 @@ func (s *session) do(step Step) error {
 		}
 		return s.open()
 	}
-	if step.Publish {
-		return s.publish(step.Wait > 0 && len(step.Submit) == 0)
+	if step.Publish || step.Decide {
+		before := s.ledger.generation()
+		if err := s.publish(step.Wait > 0 && len(step.Submit) == 0); err != nil {
+			return err
+		}
+		if step.Decide && s.ledger.generation() != before {
+			return errors.New("a generation was made of nothing")
+		}
 	}
 	return nil
 }
 
 func (s *session) install(d repository.Documents) error {
-	if len(d.Roots) == 0 && d.Targets == nil && d.Bins == nil {
+	if len(d.Roots) == 0 && len(d.Roles) == 0 {
 		return nil
 	}
 	return s.repo.Install(s.ctx, d)
@@ -137,7 +144,7 @@ func (s *session) install(d repository.Documents) error {
 // poll asks for the outcomes that are still open, as anybody may at any time.
 func (s *session) poll() {
 	for _, e := range s.ledger.unresolved() {
-		if o, err := s.journal.Outcome(s.ctx, e.item.ID); err == nil && o.State != repository.Accepted {
+		if o, err := s.outcome(s.ctx, e); err == nil && o.State != repository.Accepted {
 			s.ledger.tell(e, o)
 		}
 	}
@@ -153,7 +160,7 @@ func (s *session) submit(it repository.Item) error {
 // retry hands an item over whose fate may be unknown.
 func (s *session) retry(e *entry) (err error) {
 	if e.poisonous() {
-		err = s.journal.Enqueue(s.ctx, e.item)
+		err = s.enqueue(e)
 	} else {
 		_, err = s.repo.Submit(s.ctx, e.item)
 	}
@@ -163,11 +170,42 @@ func (s *session) retry(e *entry) (err error) {
 	return err
 }
 
+// enqueue writes into the journal what Submit refuses.
+func (s *session) enqueue(e *entry) error {
+	written, err := e.item.Entry()
+	if err == nil {
+		_, err = s.journal.Enqueue(s.ctx, written)
+	}
+	return err
+}
+
+// outcome asks the journal what became of an item that it knows.
+func (s *session) outcome(ctx context.Context, e *entry) (repository.Outcome, error) {
+	return outcome(ctx, s.journal, e)
+}
+
+func outcome(ctx context.Context, queue repository.Queue, e *entry) (repository.Outcome, error) {
+	found, err := queue.Outcomes(ctx, e.item.ID)
+	switch {
+	case err != nil:
+		return repository.Outcome{}, err
+	case found[0] == (repository.Outcome{}):
+		return repository.Outcome{}, repository.ErrUnknownItem
+	}
+	return found[0], nil
+}
+
 // refused submits what must be refused, and so never be seen.
 func (s *session) refused() error {
 	bad := repository.Item{ID: "refused", Remove: []string{"../outside"}}
 	if _, err := s.repo.Submit(s.ctx, bad); err == nil {
 		return errors.New("a path that leaves the repository was accepted")
+	}
+	if s.history.claimed != "" {
+		claimed := repository.Item{ID: "claimed", Remove: []string{s.history.claimed}}
+		if _, err := s.repo.Submit(s.ctx, claimed); !errors.Is(err, repository.ErrSignedByPeople) {
+			return fmt.Errorf("a path that people sign was accepted: %w", err)
+		}
 	}
 	if len(s.ledger.items) == 0 || !s.ledger.items[0].accepted || s.ledger.items[0].forgotten {
 		return nil
@@ -195,7 +233,7 @@ func (s *session) publish(renew bool) error {
 	go func() { done <- s.repo.Run(ctx) }()
 	err = s.await(ctx, renew, before.Generation)
 	if err == nil {
-		s.repo.AcceptClock() // waits until the publisher is done with all that follows a commit
+		err = s.repo.AcceptClock(ctx) // waits until the publisher is done with all that follows a commit
 	}
 	if err == nil {
 		err = s.patient()
@@ -235,7 +273,7 @@ func (s *session) await(ctx context.Context, renew bool, before int64) error {
 // receive waits until an accepted item is decided.
 func (s *session) receive(ctx context.Context, e *entry) (repository.Outcome, error) {
 	for e.poisonous() { // nobody has a receipt
-		o, err := s.journal.Outcome(ctx, e.item.ID)
+		o, err := s.outcome(ctx, e)
 		if err != nil || o.State != repository.Accepted {
 			return o, err
 		}
@@ -247,7 +285,7 @@ func (s *session) receive(ctx context.Context, e *entry) (repository.Outcome, er
 		return repository.Outcome{}, err
 	}
 	o, err := r.Wait(ctx)
-	if errors.Is(err, repository.ErrSetAside) {
+	if errors.Is(err, repository.ErrSetAside) || errors.Is(err, repository.ErrRefused) {
 		return o, nil
 	}
 	return o, err

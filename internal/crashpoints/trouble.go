@@ -14,8 +14,12 @@ import (
 	"github.com/bindery-tuf/bindery/repository"
 )
 
-// asideSuffix ends the IDs of items that can't be published.
-const asideSuffix = "-aside"
+// Suffixes of the IDs of items that can't be published, and of those among them that
+// Submit refuses.
+const (
+	asideSuffix  = "-aside"
+	poisonSuffix = "-poison" + asideSuffix
+)
 
 // troubled returns the history of a repository with a bin that is full, with items
 // that nobody can publish, and with a bin whose file was altered. None of them may
@@ -33,7 +37,7 @@ func troubled(t require.TestingT, name string, checkpoint int, heal healing) *Hi
 	a.step(Step{Submit: []repository.Item{large}, Publish: true})
 	tooMuch := a.aside(a.add(f(full, 2), f(sick, 2)))
 	tooMuch.Add[0].Custom = padding(3_000)
-	poison := a.aside(a.submit([]string{"../outside"}, nil))
+	poison := a.poison(a.submit([]string{"../outside"}, nil))
 	a.step(Step{Submit: []repository.Item{a.add(f(sick, 1)), tooMuch, a.add(f(full, 0)), poison, a.remove(f(sick, 2))}, Publish: true})
 
 	a.step(Step{Alter: file(f(sick, 1)), Submit: []repository.Item{
@@ -62,6 +66,11 @@ func (a *author) nth(bin, n int) int {
 
 func (a *author) aside(it repository.Item) repository.Item {
 	it.ID += asideSuffix
+	return it
+}
+
+func (a *author) poison(it repository.Item) repository.Item {
+	it.ID += poisonSuffix
 	return it
 }
 

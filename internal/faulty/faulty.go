@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"strings"
 	"sync"
 
 	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/repository/ledger"
 )
 
 // ErrInjected is wrapped by every injected error.
@@ -38,7 +40,7 @@ type Call struct {
 // Injector decides about calls. The zero value lets all pass.
 type Injector struct {
 	// All also lets those calls fail, and counts them, with which nothing is
-	// decided: Lead and Release, Await, Stats and Outcome. It is set before use.
+	// decided: Lead and Release, Await, Decided, Backlog and Outcomes. It is set before use.
 	All bool
 
 	mu    sync.Mutex
@@ -155,63 +157,54 @@ type Journal struct {
 
 var _ repository.Journal = Journal{}
 
-// Enqueue implements repository.Journal. Whether items are queued is not known
+// Enqueue implements repository.Queue. Whether entries are queued is not known
 // after a failure, so that its error wraps repository.ErrUnknown.
-func (j Journal) Enqueue(ctx context.Context, items ...repository.Item) error {
-	err := j.do(ctx, "journal.Enqueue", "", func() error { return j.Inner.Enqueue(ctx, items...) })
-	return unknown(err)
-}
-
-// Outcome implements repository.Journal.
-func (j Journal) Outcome(ctx context.Context, id string) (o repository.Outcome, err error) {
-	err = j.minor(ctx, "journal.Outcome", id, func() (err error) {
-		o, err = j.Inner.Outcome(ctx, id)
+func (j Journal) Enqueue(ctx context.Context, entries ...ledger.Entry) (known []bool, err error) {
+	err = j.do(ctx, "journal.Enqueue", "", func() (err error) {
+		known, err = j.Inner.Enqueue(ctx, entries...)
 		return err
 	})
-	return result(o, err)
+	return result(known, unknown(err))
 }
 
-// Stats implements repository.Journal.
-func (j Journal) Stats(ctx context.Context) (s repository.QueueStats, err error) {
-	err = j.minor(ctx, "journal.Stats", "", func() (err error) {
-		s, err = j.Inner.Stats(ctx)
+// Outcomes implements repository.Queue.
+func (j Journal) Outcomes(ctx context.Context, ids ...string) (outcomes []ledger.Outcome, err error) {
+	err = j.minor(ctx, "journal.Outcomes", strings.Join(ids, " "), func() (err error) {
+		outcomes, err = j.Inner.Outcomes(ctx, ids...)
 		return err
 	})
-	return result(s, err)
+	return result(outcomes, err)
+}
+
+// Backlog implements repository.Queue.
+func (j Journal) Backlog(ctx context.Context) (b ledger.Backlog, err error) {
+	err = j.minor(ctx, "journal.Backlog", "", func() (err error) {
+		b, err = j.Inner.Backlog(ctx)
+		return err
+	})
+	return result(b, err)
+}
+
+// Decided implements repository.Queue.
+func (j Journal) Decided(ctx context.Context, seen int64) (now int64, err error) {
+	err = j.minor(ctx, "journal.Decided", "", func() (err error) {
+		now, err = j.Inner.Decided(ctx, seen)
+		return err
+	})
+	return result(now, err)
 }
 
 // Lead implements repository.Journal. After the fault After the lead is taken, and
 // nobody has it, until the handle is closed.
-func (j Journal) Lead(ctx context.Context) (l repository.Leader, err error) {
+func (j Journal) Lead(ctx context.Context) (l repository.Lead, epoch int64, err error) {
 	err = j.minor(ctx, "journal.Lead", "", func() (err error) {
-		l, err = j.Inner.Lead(ctx)
+		l, epoch, err = j.Inner.Lead(ctx)
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	return leader{j.Injector, l}, nil
-}
-
-// History implements repository.Historian if Inner does. It fails before it yields
-// anything.
-func (j Journal) History(ctx context.Context) iter.Seq2[repository.Entry, error] {
-	return func(yield func(repository.Entry, error) bool) {
-		h, ok := j.Inner.(repository.Historian)
-		if !ok {
-			yield(repository.Entry{}, fmt.Errorf("history: %w", errors.ErrUnsupported))
-			return
-		}
-		if err := j.do(ctx, "journal.History", "", func() error { return nil }); err != nil {
-			yield(repository.Entry{}, err)
-			return
-		}
-		for e, err := range h.History(ctx) {
-			if !yield(e, err) {
-				return
-			}
-		}
-	}
+	return leader{j.Injector, l}, epoch, nil
 }
 
 // Close implements repository.Journal. It never fails, so that a test that gives up
@@ -220,33 +213,51 @@ func (j Journal) Close() error { return j.Inner.Close() }
 
 type leader struct {
 	*Injector
-	inner repository.Leader
+	inner repository.Lead
 }
 
-func (l leader) Load(ctx context.Context) (log repository.Log, err error) {
-	err = l.do(ctx, "leader.Load", "", func() (err error) {
-		log, err = l.inner.Load(ctx)
-		return err
-	})
-	return result(log, err)
+// Read fails before it yields anything, or after it yielded all. Its name is where it
+// begins.
+func (l leader) Read(ctx context.Context, from ledger.From) iter.Seq2[ledger.Step, error] {
+	return func(yield func(ledger.Step, error) bool) {
+		name := "checkpoint"
+		if from == ledger.FromBeginning {
+			name = "beginning"
+		}
+		left := false
+		err := l.do(ctx, "leader.Read", name, func() error {
+			for s, err := range l.inner.Read(ctx, from) {
+				if err != nil {
+					return err
+				}
+				if left = !yield(s, nil); left {
+					return nil
+				}
+			}
+			return nil
+		})
+		if err != nil && !left {
+			yield(ledger.Step{}, err)
+		}
+	}
 }
 
 func (l leader) Await(ctx context.Context, n int) error {
 	return l.minor(ctx, "leader.Await", "", func() error { return l.inner.Await(ctx, n) })
 }
 
-func (l leader) Pending(ctx context.Context, max int) (items []repository.Item, err error) {
+func (l leader) Pending(ctx context.Context, max int, maxBytes int64) (entries []ledger.Entry, err error) {
 	err = l.do(ctx, "leader.Pending", "", func() (err error) {
-		items, err = l.inner.Pending(ctx, max)
+		entries, err = l.inner.Pending(ctx, max, maxBytes)
 		return err
 	})
-	return result(items, err)
+	return result(entries, err)
 }
 
-func (l leader) Append(ctx context.Context, records ...repository.Record) error {
+func (l leader) Append(ctx context.Context, records ...ledger.Record) error {
 	name := ""
 	for _, r := range records {
-		name += string(r.Kind)
+		name += string(r.Kind())
 	}
 	return unknown(l.do(ctx, "leader.Append", name, func() error { return l.inner.Append(ctx, records...) }))
 }

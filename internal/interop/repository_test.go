@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bindery-tuf/bindery/repository/web"
+
 	"github.com/stretchr/testify/require"
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
@@ -27,14 +29,14 @@ import (
 	"github.com/bindery-tuf/bindery/roles"
 )
 
-// index is an index with a repository of 16 bins in directories, which it
-// publishes and serves while the test runs.
+// index is an index with a repository in directories, which it publishes and serves while
+// the test runs.
 type index struct {
 	URL  string
 	Root string // the file of root 1
 
 	t        *testing.T
-	layout   delegation.Bins
+	layout   delegation.Bins // of PEP 458's repository
 	ceremony *repotest.Ceremony
 	repo     *repository.Repository
 	store    *dirstore.Store
@@ -60,20 +62,26 @@ func (l *lying) Get(ctx context.Context, name string) ([]byte, error) {
 func newIndex(t *testing.T, form delegation.Form) *index {
 	layout, err := delegation.New("bins", 16, form)
 	require.NoError(t, err)
-	dir := t.TempDir()
-	store, err := dirstore.Create(filepath.Join(dir, "metadata"))
+	x := &index{t: t, layout: layout, ceremony: repotest.NewCeremony(t, layout, time.Now())}
+	x.serve(repository.Config{}, x.ceremony.Documents())
+	return x
+}
+
+// serve creates the repository, publishes and serves. cfg needs no store, journal or keys.
+func (x *index) serve(cfg repository.Config, docs repository.Documents) {
+	t, dir := x.t, x.t.TempDir()
+	var err error
+	x.store, err = dirstore.Create(filepath.Join(dir, "metadata"))
 	require.NoError(t, err)
-	targets, err := dirstore.CreateTargets(filepath.Join(dir, "targets"))
+	x.targets, err = dirstore.CreateTargets(filepath.Join(dir, "targets"))
 	require.NoError(t, err)
 	journal, err := dirjournal.Create(filepath.Join(dir, "journal"))
 	require.NoError(t, err)
 
-	ceremony := repotest.NewCeremony(t, layout, time.Now())
-	repo, err := repository.Create(t.Context(), repository.Config{
-		Store: store, Journal: journal,
-		Bins: ceremony.Bins, Snapshot: ceremony.Online, Timestamp: ceremony.Online,
-		MaxDelay: -1,
-	}, ceremony.Documents())
+	cfg.Store, cfg.Journal = x.store, journal
+	cfg.Bins, cfg.Snapshot, cfg.Timestamp = x.ceremony.Bins, x.ceremony.Online, x.ceremony.Online
+	cfg.MaxDelay = -1
+	repo, err := repository.Create(t.Context(), cfg, docs)
 	require.NoError(t, err)
 	ended := make(chan error, 1)
 	go func() { ended <- repo.Run(context.Background()) }()
@@ -82,16 +90,12 @@ func newIndex(t *testing.T, form delegation.Form) *index {
 		require.NoError(t, <-ended)
 	})
 
-	served := &lying{Store: store}
-	server := httptest.NewServer(repository.Handler(served, os.DirFS(filepath.Join(dir, "targets")), nil))
+	x.served = &lying{Store: x.store}
+	server := httptest.NewServer(web.Handler(x.served, os.DirFS(filepath.Join(dir, "targets")), nil))
 	t.Cleanup(server.Close)
-	root := filepath.Join(dir, "1.root.json")
-	require.NoError(t, os.WriteFile(root, ceremony.Documents().Roots[0], 0o600))
-	return &index{
-		URL: server.URL, Root: root,
-		t: t, layout: layout, ceremony: ceremony, repo: repo, store: store, targets: targets,
-		served: served, want: map[string]file{},
-	}
+	x.Root = filepath.Join(dir, "1.root.json")
+	require.NoError(t, os.WriteFile(x.Root, docs.Roots[0], 0o600))
+	x.URL, x.repo, x.want = server.URL, repo, map[string]file{}
 }
 
 // put keeps a file, and returns its target. It is not published yet.
@@ -129,7 +133,7 @@ func (x *index) visit(state string) visit {
 
 // found is all that is there, in the order of a visit.
 func (x *index) found() []file {
-	var files []file
+	files := []file{}
 	for _, path := range slices.Sorted(maps.Keys(x.want)) {
 		files = append(files, x.want[path])
 	}
@@ -145,13 +149,18 @@ func (x *index) get(name string) []byte {
 
 // bin returns the name and the version of the bin that path is in.
 func (x *index) bin(path string) (string, int64) {
+	name := x.layout.Name(x.layout.Find(path))
+	return name, x.versions()[name+".json"].Version
+}
+
+// versions is what the newest snapshot lists.
+func (x *index) versions() map[string]*metadata.MetaFiles {
 	timestamp, err := metadata.Timestamp().FromBytes(x.get("timestamp.json"))
 	require.NoError(x.t, err)
 	snapshot, err := metadata.Snapshot().FromBytes(x.get(
 		fmt.Sprintf("%d.snapshot.json", timestamp.Signed.Meta["snapshot.json"].Version)))
 	require.NoError(x.t, err)
-	name := x.layout.Name(x.layout.Find(path))
-	return name, snapshot.Signed.Meta[name+".json"].Version
+	return snapshot.Signed.Meta
 }
 
 // canonical makes equal JSON the same bytes.

@@ -3,6 +3,7 @@ package repotest
 import (
 	"context"
 	"crypto/ed25519"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -78,9 +79,7 @@ func Of(threshold int, signers ...keys.Signer) roles.Authority {
 
 // Documents returns all roots so far, and the newest targets and bins.
 func (c *Ceremony) Documents() repository.Documents {
-	d := c.docs
-	d.Roots = slices.Clone(d.Roots)
-	return d
+	return repository.Documents{Roots: slices.Clone(c.docs.Roots), Roles: maps.Clone(c.docs.Roles)}
 }
 
 // NextRoot makes the next version of root, with what change (nil: nothing) does
@@ -116,8 +115,7 @@ func (c *Ceremony) NextTargets(change func(*roles.Authority)) []byte {
 	}
 	doc, err := delegation.NewTargets(c.targets, c.expires(), c.binsRole)
 	require.NoError(c.t, err)
-	c.docs.Targets = sign(c, doc, c.root.Targets.Keys)
-	return c.docs.Targets
+	return c.SignTargets(doc)
 }
 
 // NextBins makes the next version of the role "bins", in which change (nil:
@@ -129,8 +127,22 @@ func (c *Ceremony) NextBins(change func(*roles.Authority)) []byte {
 	}
 	doc, err := c.layout.NewRole(c.bins, c.expires(), c.online)
 	require.NoError(c.t, err)
-	c.docs.Bins = sign(c, doc, c.binsRole.Keys)
-	return c.docs.Bins
+	return c.SignRole(delegation.BinsRole, doc, c.binsRole)
+}
+
+// SignTargets has the holders of targets sign any document of that role.
+func (c *Ceremony) SignTargets(doc *roles.Document[metadata.TargetsType]) []byte {
+	return c.SignRole(metadata.TARGETS, doc, c.root.Targets)
+}
+
+// SignRole has those who may sign a delegated role sign a document of it, which is one of
+// Documents from then on.
+func (c *Ceremony) SignRole(role string, doc *roles.Document[metadata.TargetsType], who roles.Authority) []byte {
+	if c.docs.Roles == nil {
+		c.docs.Roles = map[string][]byte{}
+	}
+	c.docs.Roles[role] = sign(c, doc, who.Keys)
+	return c.docs.Roles[role]
 }
 
 // NewEd25519 makes a key that the ceremony can sign with from now on.

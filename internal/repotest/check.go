@@ -11,6 +11,8 @@ import (
 	"net/url"
 	"path"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -73,10 +75,10 @@ func checkClient(t testing.TB, p Published, dir, who string) {
 	client := newClient(t, fetcher{store: p.Store}, dir)
 	client.UnsafeSetRefTime(p.Now)
 	require.NoErrorf(t, client.Refresh(), "%s: refresh", who)
-	layout := fetchBins(t, p.Store, client, who)
-	if layout.Form() == delegation.Explicit {
+	documents := fetchRoles(t, p.Store, client, who)
+	if explicit(documents) {
 		// go-tuf 2.4.2 can't find a target's bin by path_hash_prefixes.
-		checkExplicit(t, p, client, layout, who)
+		checkExplicit(t, p, client, documents, who)
 		return
 	}
 	for _, want := range p.Want {
@@ -105,27 +107,60 @@ func checkPaused(t testing.TB, p Published, timestamp []byte, dir, who string) {
 			continue
 		}
 		client.UnsafeSetRefTime(time.Time{}) // bins of then may have expired by any later time
-		fetchBins(t, p.Then, client, who)
+		fetchRoles(t, p.Then, client, who)
 		return
 	}
 	require.NoErrorf(t, err, "%s: refresh", who)
 }
 
-// fetchBins loads every bin of the client's snapshot.
-func fetchBins(t testing.TB, store repository.Store, client *updater.Updater, who string) delegation.Bins {
+// fetchRoles loads every role of the client's snapshot, and returns the documents of those
+// that delegate and of those that are no bins.
+func fetchRoles(t testing.TB, store repository.Store, client *updater.Updater, who string) map[string]*roles.Document[metadata.TargetsType] {
 	t.Helper()
 	trusted := client.GetTrustedMetadataSet()
-	bins := fetchRole(t, store, &trusted, delegation.BinsRole, metadata.TARGETS, who)
-	doc, err := roles.Parse[metadata.TargetsType](bins)
-	require.NoErrorf(t, err, "%s: bins", who)
-	layout, err := delegation.Parse(doc)
-	require.NoErrorf(t, err, "%s: bins", who)
-	// One name each for the bins, targets and bins itself, and no other.
-	require.Lenf(t, trusted.Snapshot.Signed.Meta, layout.Len()+2, "%s: names in the snapshot", who)
-	for i := range layout.Len() {
-		fetchRole(t, store, &trusted, layout.Name(i), delegation.BinsRole, who)
+	documents := map[string]*roles.Document[metadata.TargetsType]{}
+	seen := map[string]bool{}
+	type step struct{ role, delegator string }
+	for next := []step{{metadata.TARGETS, metadata.ROOT}}; len(next) > 0; next = next[1:] {
+		role := next[0].role
+		if seen[role] {
+			continue
+		}
+		seen[role] = true
+		data := fetchRole(t, store, &trusted, role, next[0].delegator, who)
+		d := trusted.Targets[role].Signed.Delegations
+		if d != nil || !isBin.MatchString(role) {
+			doc, err := roles.Parse[metadata.TargetsType](data)
+			require.NoErrorf(t, err, "%s: %s", who, role)
+			documents[role] = doc
+		}
+		if d == nil {
+			continue
+		}
+		for _, r := range d.Roles {
+			next = append(next, step{r.Name, role})
+		}
+		if d.SuccinctRoles != nil {
+			for _, name := range d.SuccinctRoles.GetRoles() {
+				next = append(next, step{name, role})
+			}
+		}
 	}
-	return layout
+	// No name but those of roles that clients come to.
+	require.Lenf(t, trusted.Snapshot.Signed.Meta, len(seen), "%s: names in the snapshot", who)
+	return documents
+}
+
+var isBin = regexp.MustCompile(`-[0-9a-f]{1,4}$`)
+
+// explicit reports whether bins are listed by path_hash_prefixes.
+func explicit(documents map[string]*roles.Document[metadata.TargetsType]) bool {
+	for _, doc := range documents {
+		if d := doc.Signed().Delegations; d != nil && slices.ContainsFunc(d.Roles, func(r metadata.DelegatedRole) bool { return isBin.MatchString(r.Name) }) {
+			return true
+		}
+	}
+	return false
 }
 
 func fetchRole(t testing.TB, store repository.Store, trusted *trustedmetadata.TrustedMetadata, role, delegator, who string) []byte {
@@ -145,11 +180,22 @@ func fetchRole(t testing.TB, store repository.Store, trusted *trustedmetadata.Tr
 	return data
 }
 
-func checkExplicit(t testing.TB, p Published, client *updater.Updater, layout delegation.Bins, who string) {
+func checkExplicit(t testing.TB, p Published, client *updater.Updater, documents map[string]*roles.Document[metadata.TargetsType], who string) {
 	t.Helper()
 	trusted := client.GetTrustedMetadataSet()
+	newest, err := trusted.Root.ToBytes(false)
+	require.NoErrorf(t, err, "%s", who)
+	root, err := roles.Parse[metadata.RootType](newest)
+	require.NoErrorf(t, err, "%s", who)
+	tree, err := delegation.NewTree(root, documents)
+	require.NoErrorf(t, err, "%s", who)
 	find := func(path string) *metadata.TargetFiles {
-		return trusted.Targets[layout.Name(layout.Find(path))].Signed.Targets[path]
+		for _, role := range tree.Search(path) {
+			if found := trusted.Targets[role].Signed.Targets[path]; found != nil {
+				return found
+			}
+		}
+		return nil
 	}
 	for _, want := range p.Want {
 		got := find(want.Path)

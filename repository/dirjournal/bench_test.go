@@ -14,20 +14,21 @@ import (
 
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/repository/dirjournal"
+	"github.com/bindery-tuf/bindery/repository/ledger"
 	"github.com/bindery-tuf/bindery/roles"
 	"github.com/stretchr/testify/require"
 )
 
-// upload is an item of about 300 bytes.
-func upload(n int64) repository.Item {
+// upload is an entry of about 300 bytes.
+func upload(n int64) (ledger.Entry, error) {
 	id := fmt.Sprintf("%026d", n)
-	return repository.Item{
+	return ledger.Item{
 		ID: id, Accepted: time.Unix(1_800_000_000, 0).UTC(),
 		Add: []roles.Target{{
 			Path: "packages/" + id + "/example-1.0-py3-none-any.whl", Length: 123456,
 			Hashes: map[string]string{"sha256": strings.Repeat("0123456789abcdef", 4)},
 		}},
-	}
+	}.Entry()
 }
 
 // BenchmarkEnqueue has 64 callers that enqueue durably, one item a call. Its peer
@@ -47,7 +48,11 @@ func BenchmarkEnqueue(b *testing.B) {
 		for range callers {
 			wg.Go(func() {
 				for range each {
-					if err := j.Enqueue(b.Context(), upload(n.Add(1))); err != nil {
+					e, err := upload(n.Add(1))
+					if err == nil {
+						_, err = j.Enqueue(b.Context(), e)
+					}
+					if err != nil {
 						b.Error(err)
 					}
 				}
@@ -101,6 +106,7 @@ func BenchmarkOpen(b *testing.B) {
 func BenchmarkCheckpoint(b *testing.B) {
 	dir, j, leader := fullJournal(b)
 	defer j.Close()
+	checkpoint := newRecord(b, &ledger.Checkpoint{})
 	b.ReportAllocs()
 	for b.Loop() {
 		require.NoError(b, leader.Append(b.Context(), checkpoint))
@@ -136,31 +142,36 @@ func largestFile(b *testing.B, dir string) string {
 	return filepath.Join(dir, largest)
 }
 
-var checkpoint = repository.Record{Epoch: 1, Kind: repository.KindCheckpoint, Generation: 1}
+func newRecord(b *testing.B, body ledger.Body) ledger.Record {
+	r, err := ledger.NewRecord(1, 1, "", time.Unix(1_800_000_000, 0), body)
+	require.NoError(b, err)
+	return r
+}
 
 // fullJournal returns a journal after its first checkpoint.
-func fullJournal(b *testing.B) (string, *dirjournal.Journal, repository.Leader) {
+func fullJournal(b *testing.B) (string, *dirjournal.Journal, repository.Lead) {
 	dir := filepath.Join(b.TempDir(), "journal")
 	j, err := dirjournal.Create(dir)
 	require.NoError(b, err)
-	items := make([]repository.Item, dirjournal.Remembered+10_000)
-	outcomes := make([]repository.ItemOutcome, dirjournal.Remembered)
-	for i := range items {
-		items[i] = upload(int64(i))
+	entries := make([]ledger.Entry, dirjournal.Remembered+10_000)
+	outcomes := make([]ledger.ItemOutcome, dirjournal.Remembered)
+	for i := range entries {
+		entries[i], err = upload(int64(i))
+		require.NoError(b, err)
 		if i < len(outcomes) {
-			outcomes[i] = repository.ItemOutcome{ID: items[i].ID, Outcome: repository.Outcome{State: repository.Published, Generation: 1}}
+			outcomes[i] = ledger.OutcomeOf(entries[i], ledger.Outcome{State: ledger.Published, Generation: 1})
 		}
 	}
-	for part := range slices.Chunk(items, 10_000) {
-		require.NoError(b, j.Enqueue(b.Context(), part...))
+	for part := range slices.Chunk(entries, 10_000) {
+		_, err := j.Enqueue(b.Context(), part...)
+		require.NoError(b, err)
 	}
-	leader, err := j.Lead(b.Context())
+	leader, _, err := j.Lead(b.Context())
 	require.NoError(b, err)
-	_, err = leader.Load(b.Context())
-	require.NoError(b, err)
-	require.NoError(b, leader.Append(b.Context(),
-		repository.Record{Epoch: 1, Kind: repository.KindSeal, Generation: 1, Outcomes: outcomes},
-		repository.Record{Epoch: 1, Kind: repository.KindCommit, Generation: 1}))
-	require.NoError(b, leader.Append(b.Context(), checkpoint))
+	for _, err := range leader.Read(b.Context(), ledger.FromCheckpoint) {
+		require.NoError(b, err)
+	}
+	require.NoError(b, leader.Append(b.Context(), newRecord(b, &ledger.Seal{Outcomes: outcomes}), newRecord(b, &ledger.Commit{})))
+	require.NoError(b, leader.Append(b.Context(), newRecord(b, &ledger.Checkpoint{})))
 	return dir, j, leader
 }

@@ -2,7 +2,7 @@ package dirjournal
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -11,56 +11,135 @@ import (
 
 	"github.com/bindery-tuf/bindery/internal/crashfs"
 	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/repository/ledger"
 	"github.com/bindery-tuf/bindery/repository/storetest"
 	"github.com/stretchr/testify/require"
 )
 
 var noon = time.Date(2026, 5, 17, 12, 0, 0, 0, time.UTC)
 
-func item(id string) repository.Item {
-	return repository.Item{ID: id, Remove: []string{"simple/" + id + "/" + strings.Repeat("x", 100)}, Accepted: noon}
+func item(id string) ledger.Entry {
+	e, err := ledger.Item{ID: id, Remove: []string{"simple/" + id + "/" + strings.Repeat("x", 100)}, Accepted: noon}.Entry()
+	if err != nil {
+		panic(err)
+	}
+	return e
+}
+
+func items(ids ...string) []ledger.Entry {
+	var all []ledger.Entry
+	for _, id := range ids {
+		all = append(all, item(id))
+	}
+	return all
+}
+
+// queueUp enqueues items.
+func queueUp(ctx context.Context, j repository.Journal, ids ...string) error {
+	_, err := j.Enqueue(ctx, items(ids...)...)
+	return err
+}
+
+// body returns one of that kind, with outcomes of items.
+func body(kind ledger.Kind, generation int64, state *ledger.State, ids ...string) ledger.Body {
+	var outcomes []ledger.ItemOutcome
+	for _, id := range ids {
+		outcomes = append(outcomes, ledger.OutcomeOf(item(id), ledger.Outcome{State: ledger.Published, Generation: generation}))
+	}
+	switch kind {
+	case seal:
+		return &ledger.Seal{
+			Outcomes: outcomes, Keys: []string{"k"}, Rows: []ledger.RoleRow{{Role: "bins", Row: ledger.Row{Version: generation}}},
+			Swaps: []ledger.Swap{{Name: ledger.Timestamp, Old: state.Timestamp(), New: []byte{byte(generation)}}},
+		}
+	case commit:
+		return &ledger.Commit{}
+	case decided:
+		return &ledger.Decided{Outcomes: outcomes}
+	case checkpoint:
+		return state.Checkpoint()
+	}
+	return &ledger.Intent{Roles: []string{"bins"}}
+}
+
+// rec makes a record of epoch 1 that stands alone: its chain is not that of a ledger.
+func rec(kind ledger.Kind, generation int64, ids ...string) ledger.Record {
+	r, err := ledger.NewRecord(1, generation, "", noon, body(kind, generation, &ledger.State{}, ids...))
+	if err != nil {
+		panic(err)
+	}
+	return r
 }
 
 // process is one that uses a journal, of either kind.
 type process struct {
-	open   func() (repository.Journal, error)
-	j      repository.Journal
-	leader repository.Leader
-	epoch  int64
+	open    func() (repository.Journal, error)
+	j       repository.Journal
+	leader  repository.Lead
+	epoch   int64
+	history ledger.History // since it leads
 }
 
 type step func(p *process) error
 
 func enqueue(ids ...string) step {
 	return func(p *process) error {
-		var items []repository.Item
-		for _, id := range ids {
-			items = append(items, item(id))
+		known, err := p.j.Enqueue(context.Background(), items(ids...)...)
+		for i := range known {
+			if e := item(ids[i]); p.leader != nil && !known[i] {
+				err = errors.Join(err, p.history.Apply(ledger.Step{Entry: &e}))
+			}
 		}
-		return p.j.Enqueue(context.Background(), items...)
-	}
-}
-
-func lead(p *process) error {
-	leader, err := p.j.Lead(context.Background())
-	if err != nil {
 		return err
 	}
-	log, err := leader.Load(context.Background())
-	p.leader, p.epoch = leader, log.Epoch
-	return err
 }
 
-func record(kind repository.RecordKind, generation int64, ids ...string) step {
-	return func(p *process) error {
-		r := repository.Record{Epoch: p.epoch, Kind: kind, Generation: generation, Body: json.RawMessage(`{"bins":[]}`)}
-		for _, id := range ids {
-			r.Outcomes = append(r.Outcomes, repository.ItemOutcome{
-				ID: id, Outcome: repository.Outcome{State: repository.Published, Generation: generation},
-			})
-		}
-		return p.leader.Append(context.Background(), r)
+func takeOver(p *process) (err error) {
+	p.history = ledger.History{}
+	if p.leader, p.epoch, err = p.j.Lead(context.Background()); err != nil {
+		return err
 	}
+	for s, err := range p.leader.Read(context.Background(), ledger.FromCheckpoint) {
+		if err == nil {
+			err = p.history.Apply(s)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// record appends the next record of a ledger.
+func record(kind ledger.Kind, generation int64, ids ...string) step {
+	return func(p *process) error { return p.append(body(kind, generation, &p.history.State, ids...), generation) }
+}
+
+// decidedThenCheckpoint appends two records in one call.
+func decidedThenCheckpoint(generation int64, ids ...string) step {
+	return func(p *process) error {
+		state := &p.history.State
+		return p.append(body(decided, generation, state, ids...), generation, body(checkpoint, generation, state))
+	}
+}
+
+func (p *process) append(first ledger.Body, generation int64, more ...ledger.Body) error {
+	var records []ledger.Record
+	prev := p.history.State.Chain
+	for _, b := range append([]ledger.Body{first}, more...) {
+		r, err := ledger.NewRecord(p.epoch, generation, prev, noon, b)
+		if err != nil {
+			return err
+		}
+		records, prev = append(records, r), r.Hash()
+	}
+	err := p.leader.Append(context.Background(), records...)
+	for _, r := range records {
+		if err == nil {
+			err = p.history.Apply(ledger.Step{Record: &r})
+		}
+	}
+	return err
 }
 
 func reopen(p *process) error {
@@ -69,25 +148,28 @@ func reopen(p *process) error {
 			return err
 		}
 	}
+	p.leader = nil
 	var err error
 	p.j, err = p.open()
 	return err
 }
 
 const (
-	intent     = repository.KindIntent
-	seal       = repository.KindSeal
-	commit     = repository.KindCommit
-	checkpoint = repository.KindCheckpoint
+	intent     = ledger.KindIntent
+	seal       = ledger.KindSeal
+	commit     = ledger.KindCommit
+	decided    = ledger.KindDecided
+	checkpoint = ledger.KindCheckpoint
 )
 
 // workload has everything that a journal does. Its segments are of 400 bytes.
 var workload = []step{
-	enqueue("a"), enqueue("b", "c"), lead, record(intent, 1), record(seal, 1, "a", "b"), enqueue("d"), enqueue("a", "e"),
-	record(commit, 1), reopen, enqueue("f"), reopen, lead, record(intent, 2), record(seal, 2, "c"),
-	record(checkpoint, 1), record(commit, 2), record(checkpoint, 2), reopen, enqueue("g"), lead, enqueue("h", "i", "j"),
-	enqueue("k"), record(seal, 3, "g"), record(commit, 3), reopen, lead, record(checkpoint, 3),
-	reopen, reopen, lead, reopen, lead, enqueue("l"), reopen, reopen, lead,
+	enqueue("a"), enqueue("b", "c"), takeOver, record(intent, 1), record(seal, 1, "a", "b"), enqueue("d"), enqueue("a", "e"),
+	record(commit, 1), reopen, enqueue("f"), reopen, takeOver, record(intent, 2), record(seal, 2, "c"), reopen, takeOver,
+	record(checkpoint, 1), record(intent, 3), record(seal, 3, "c", "d"), record(decided, 1, "e"), record(commit, 3), record(checkpoint, 3),
+	reopen, enqueue("g"), takeOver, enqueue("h", "i", "j"),
+	enqueue("k"), record(intent, 4), record(seal, 4, "g"), record(commit, 4), reopen, takeOver, decidedThenCheckpoint(4, "h"),
+	reopen, reopen, takeOver, reopen, takeOver, enqueue("l"), reopen, reopen, takeOver,
 }
 
 var tiny = limits{remember: 1000, segment: 400}
@@ -97,28 +179,36 @@ func observe(p *process) (string, error) {
 	if err := reopen(p); err != nil {
 		return "", err
 	}
-	leader, err := p.j.Lead(context.Background())
-	if err != nil {
-		return "", err
-	}
-	log, err := leader.Load(context.Background())
-	if err != nil {
+	if err := takeOver(p); err != nil { // the chain is intact
 		return "", err
 	}
 	var b strings.Builder
-	for _, r := range log.Records {
-		fmt.Fprintf(&b, "%s %d %v %s\n", r.Kind, r.Generation, r.Outcomes, r.Body)
+	for _, from := range []ledger.From{ledger.FromCheckpoint, ledger.FromBeginning} {
+		fmt.Fprintf(&b, "from %d\n", from)
+		for s, err := range p.leader.Read(context.Background(), from) {
+			switch {
+			case err != nil:
+				return "", err
+			case s.Entry != nil:
+				fmt.Fprintf(&b, "entry %+v\n", *s.Entry)
+			default:
+				fmt.Fprintf(&b, "%s\n", s.Record.Bytes())
+			}
+		}
 	}
-	pending, err := leader.Pending(context.Background(), 1000)
+	pending, err := p.leader.Pending(context.Background(), 1000, 1<<30)
 	if err != nil {
 		return "", err
 	}
-	for _, it := range pending {
-		fmt.Fprintf(&b, "pending %+v\n", it)
+	for _, e := range pending {
+		fmt.Fprintf(&b, "pending %+v\n", e)
 	}
 	for id := 'a'; id <= 'z'; id++ {
-		o, err := p.j.Outcome(context.Background(), string(id))
-		fmt.Fprintf(&b, "%c %+v %t\n", id, o, err == nil)
+		o, err := p.j.Outcomes(context.Background(), string(id))
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(&b, "%c %+v\n", id, o)
 	}
 	return b.String(), nil
 }
@@ -128,8 +218,8 @@ func observe(p *process) (string, error) {
 func states(t *testing.T) []string {
 	var all []string
 	for n := range len(workload) + 1 {
-		ledger := storetest.NewJournal()
-		p := &process{open: func() (repository.Journal, error) { return ledger.Handle(), nil }}
+		memory := storetest.NewJournal()
+		p := &process{open: func() (repository.Journal, error) { return memory.Handle(), nil }}
 		require.NoError(t, reopen(p))
 		for _, s := range workload[:n] {
 			require.NoError(t, s(p))
@@ -270,6 +360,6 @@ func requireRecovery(t *testing.T, d *simDisk, want []string, acknowledged int, 
 	require.NoError(t, err, where)
 	require.Equal(t, first, second, where)
 
-	require.NoError(t, p.j.Enqueue(context.Background(), item("z")), where)
+	require.NoError(t, queueUp(context.Background(), p.j, "z"), where)
 	require.NoError(t, p.j.Close(), where)
 }

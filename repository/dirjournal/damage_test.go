@@ -6,6 +6,7 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/bindery-tuf/bindery/repository"
@@ -63,11 +64,7 @@ func pendingOf(t *testing.T, open func() (*Journal, error)) ([]string, error) {
 		return nil, err
 	}
 	defer j.Close()
-	leader, err := j.Lead(t.Context())
-	require.NoError(t, err)
-	_, err = leader.Load(t.Context())
-	require.NoError(t, err)
-	items, err := leader.Pending(t.Context(), 1000)
+	items, err := leaderOf(t, j).Pending(t.Context(), 1000, 1<<30)
 	require.NoError(t, err)
 	ids := []string{}
 	for _, it := range items {
@@ -167,7 +164,7 @@ func TestMissingSegments(t *testing.T) {
 	for _, test := range []struct{ name, want string }{
 		{"000000000001.seg", "segment 000000000001.seg: it is missing"},
 		{second, "segment 000000000001.seg: offset 64, sequence 1: it ends here, and segment 000000000003.seg goes on with frame 2"},
-		{"000000000003.seg", "segment 000000000002.seg: offset 436, sequence 3: it ends here, and segment 000000000004.seg goes on with frame 4"},
+		{"000000000003.seg", "segment 000000000002.seg: offset 462, sequence 3: it ends here, and segment 000000000004.seg goes on with frame 4"},
 	} {
 		left := maps.Clone(all)
 		delete(left, test.name)
@@ -181,17 +178,17 @@ func TestMissingSegments(t *testing.T) {
 // TestOlderCopy: one segment was restored from a backup made before the others
 // were written, or from another journal.
 func TestOlderCopy(t *testing.T) {
-	all := journalOf(t, enqueue("a"), enqueue("b"), reopen, enqueue("c"), lead)
-	other := journalOf(t, enqueue("A"), enqueue("B"), reopen, enqueue("C"), lead)
+	all := journalOf(t, enqueue("a"), enqueue("b"), reopen, enqueue("c"), takeOver)
+	other := journalOf(t, enqueue("A"), enqueue("B"), reopen, enqueue("C"), takeOver)
 	for _, test := range []struct {
 		name, data, want string
 	}{
 		{second, other[second], "segment 000000000003.seg: offset 64, sequence 2: it isn't the copy"},
 		{"000000000003.seg", other["000000000003.seg"], "segment 000000000003.seg: offset 64, sequence 2: it isn't the copy"},
 		{"000000000003.seg", all["000000000004.seg"], "segment 000000000003.seg: it calls itself segment 4"},
-		{"000000000003.seg", all["000000000003.seg"][:200], "segment 000000000003.seg: it has 200 bytes, and at least 250 were durable: it was cut"},
-		{"000000000003.seg", all["000000000003.seg"][:250], "segment 000000000003.seg: offset 250, sequence 3: it ends here, and segment 000000000004.seg goes on with frame 4"},
-		{second, all[second] + all[second][headerSize:], "segment 000000000002.seg: offset 436: there is frame 1, and 3 should be"},
+		{"000000000003.seg", all["000000000003.seg"][:200], "segment 000000000003.seg: it has 200 bytes, and at least 263 were durable: it was cut"},
+		{"000000000003.seg", all["000000000003.seg"][:263], "segment 000000000003.seg: offset 263, sequence 3: it ends here, and segment 000000000004.seg goes on with frame 4"},
+		{second, all[second] + all[second][headerSize:], "segment 000000000002.seg: offset 462: there is frame 1, and 3 should be"},
 	} {
 		altered := maps.Clone(all)
 		altered[test.name] = test.data
@@ -202,26 +199,46 @@ func TestOlderCopy(t *testing.T) {
 	}
 }
 
-// TestStrangeLines: bytes that are whole and mean nothing to this version are an
+// TestStrangeParts: bytes that are whole and mean nothing to this version are an
 // error, not something to skip.
-func TestStrangeLines(t *testing.T) {
-	good := `i {"id":"a","remove":["b"],"accepted":"2026-05-17T12:00:00Z"}` + "\n"
+func TestStrangeParts(t *testing.T) {
+	good := `e {"id":"a","accepted":"2026-05-17T12:00:00Z","size":3}` + "\n\n\n\n\n"
+	outcome := `o {"id":"a","digest":"d","state":"published"}` + "\n"
 	for payload, want := range map[string]string{
-		"x {}\n":                         `line 1: unknown kind 'x': written by a newer version?`,
-		"i\n":                            "line 1: it is none of a journal's",
-		"i {}":                           "line 1: it is none of a journal's",
-		"i {}\n":                         `line 1: item "": it is there twice, or has no ID`,
-		good + good:                      `line 2: item "a": it is there twice`,
-		good + "\n":                      "line 2: it is none of a journal's",
-		good + "i {\"id\":1}\n":          "line 2: item: json",
-		"i {\"id\":\"a\"} {}\n":          "line 1: item: there is something behind the JSON",
-		"i {\"id\":\"a\",\"since\":1}\n": `line 1: item: json: unknown field "since"`,
-		"r {\"epoch\":\"x\"}\n":          "line 1: record: json",
-		"o {\"id\":\"\"}\n":              `line 1: outcome of item "": it is there twice, or has no ID`,
-		"o {\"id\":\"a\",\"sealed\":1}\n" + "o {\"id\":\"a\",\"sealed\":1}\n": `line 2: outcome of item "a": it is there twice`,
+		"x {}\n":                           `part 1: written by a newer version: unknown kind 'x'`,
+		"e\n":                              "part 1: malformed",
+		"e {}":                             "part 1: malformed",
+		"e {}\n":                           `part 1: entry: item: no ID`,
+		"e {\"id\":\"a\",\"size\":1}\nx":   `part 1: item "a": malformed`,
+		"e {\"id\":\"a\",\"size\":1}\nxx":  `part 1: item "a": malformed`,
+		"e {\"id\":\"a\",\"size\":-1}\n\n": `part 1: item "a": malformed`,
+		"e {\"id\":\"a\"}\nx\n":            `part 1: item "a": malformed`,
+		"e {\"id\":\"a b\"}\n\n":           `part 1: entry: item: ID "a b": not printable ASCII`,
+		good + good:                        `part 2: item "a": it is there twice`,
+		good + "\n":                        "part 2: malformed",
+		good + "e {\"id\":1}\n\n":          `part 2: entry: json`,
+		"e {\"id\":\"a\"} {}\n\n":          `part 1: entry: there is something behind the JSON`,
+		"e {\"id\":\"a\",\"since\":1}\n\n": `part 1: entry: json: unknown field "since"`,
+		"r 02\n{}\n":                       "part 1: malformed",
+		"r +2\n{}\n":                       "part 1: malformed",
+		"r -1\n{}\n":                       "part 1: record: malformed",
+		"r 3\n{}\n":                        "part 1: record: malformed",
+		"r 1\n{}\n":                        "part 1: record: malformed",
+		"r 2\n{}\n":                        `part 1:  record of generation 0: written by a newer version: unknown kind ""`,
+		"r 13\n{\"epoch\":\"x\"}\n":        "part 1: record: json",
+		"r 99999999999999999999\n{}\n":     "part 1: malformed",
+		"o {\"id\":\"\"}\n":                `part 1: outcome of item "": it is there twice, or has no ID`,
+		"o {\"id\":\"a\",\"since\":1}\n":   `part 1: outcome: json: unknown field "since"`,
+		outcome + outcome:                  `part 2: outcome of item "a": it is there twice`,
+		"p " + good[2:] + outcome:          `part 2: outcome of item "a": it is there twice`,
+		outcome:                            "there is no checkpoint in it",
 	} {
 		d := restore(journalOf(t))
-		h := header{number: 3, first: 1, base: 1, synced: headerSize}
+		base := uint64(1)
+		if strings.ContainsAny(payload[:1], "op") || strings.Contains(payload, outcome) {
+			base = 3 // where a frame with a checkpoint is
+		}
+		h := header{number: 3, first: 1, base: base, synced: headerSize}
 		d.Put("/journal/"+segmentName(3), h.appendFrame(h.encode(), frame{1, []byte(payload)}))
 		before := d.files()
 		_, err := OpenFS(d, "/journal")

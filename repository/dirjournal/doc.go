@@ -1,11 +1,18 @@
 // Package dirjournal keeps a repository's journal in a local directory: the queue
-// of items and the log of the publisher's decisions, in files that are only ever
+// of entries and the log of the publisher's decisions, in files that are only ever
 // appended to.
+//
+//	j, err := dirjournal.Open(dir)
+//	if err != nil {
+//		return err
+//	}
+//	defer j.Close()
+//	known, err := j.Enqueue(ctx, entry) // durable
 //
 // # Format
 //
 // The directory holds segments, named by their number: 000000000001.seg,
-// 000000000002.seg, and so on. Beside them there is lock, an empty file that the
+// 000000000002.seg, and so on. Alongside them there is lock, an empty file that the
 // process locks that has the journal open, and perhaps next.tmp, a segment on its
 // way to its name. No frame is ever changed or removed, so that all of the
 // repository can be made from them again.
@@ -13,7 +20,7 @@
 // A segment is a header of 64 bytes and then frames. Numbers are big-endian.
 //
 //	 0   8  "bndryjnl"
-//	 8   4  version of the format: 1
+//	 8   4  version of the format: 2
 //	12   8  number of the segment
 //	20   8  epoch of the newest leader when the segment was begun
 //	28   8  sequence number of the first frame, there or to come
@@ -28,29 +35,48 @@
 //	 0   4  length of the payload; never 0
 //	 4   8  sequence number
 //	12   4  CRC-32C of the segment's ID, the 12 bytes before, and the payload
-//	16   …  payload: lines, each of a letter, a space, JSON, and a newline
+//	16   …  payload: parts
 //
-// The letter tells what the JSON is: "i" an item that is queued, "r" a record of
-// the publisher, and "o" what is remembered of an item that was decided. JSON of
-// items and records is that of package repository, byte for byte: the hashes that
-// chain the records are over it.
+// A part begins with a letter and a space, and ends with a newline. What it holds is kept
+// byte for byte, as package ledger specifies it.
 //
-// Segment 2, of epoch 1, with the items "a" and "b" in frame 1:
+//	e {"id":"a","accepted":"2026-05-17T12:00:00Z","by":"ci","size":20}
+//	BODY                an entry that is queued: its envelope, and so many bytes of body
+//	r 92
+//	BYTES               a record of the publisher, of so many bytes
+//	c 1031
+//	BYTES               the same of a checkpoint with which reading may begin
+//	p as e              an entry that is pending at this checkpoint
+//	o {"id":"z",…}      what is remembered of one that was decided: a ledger.ItemOutcome
 //
-//	00000000  62 6e 64 72 79 6a 6e 6c  00 00 00 01 00 00 00 00  |bndryjnl........|
+// Each of the last three is in a frame with a checkpoint only: "o" and "p" stand before the
+// "c" that they belong to. If such a frame holds more checkpoints, the last one is the "c".
+//
+// Segment 2, of epoch 1, with the entries "a" and "b" and a record in frame 1:
+//
+//	00000000  62 6e 64 72 79 6a 6e 6c  00 00 00 02 00 00 00 00  |bndryjnl........|
 //	00000010  00 00 00 02 00 00 00 00  00 00 00 01 00 00 00 00  |................|
 //	00000020  00 00 00 01 00 00 00 00  00 00 00 01 00 00 00 00  |................|
-//	00000030  00 00 00 40 01 23 45 67  89 ab cd ef d7 c8 a3 a6  |...@.#Eg........|
-//	00000040  00 00 00 84 00 00 00 00  00 00 00 01 d9 df 92 e2  |................|
-//	00000050  69 20 7b 22 69 64 22 3a  22 61 22 2c 22 72 65 6d  |i {"id":"a","rem|
-//	00000060  6f 76 65 22 3a 5b 22 61  2e 77 68 6c 22 5d 2c 22  |ove":["a.whl"],"|
-//	00000070  61 63 63 65 70 74 65 64  22 3a 22 32 30 32 36 2d  |accepted":"2026-|
-//	00000080  30 35 2d 31 37 54 31 32  3a 30 30 3a 30 30 5a 22  |05-17T12:00:00Z"|
-//	00000090  7d 0a 69 20 7b 22 69 64  22 3a 22 62 22 2c 22 72  |}.i {"id":"b","r|
-//	000000a0  65 6d 6f 76 65 22 3a 5b  22 62 2e 77 68 6c 22 5d  |emove":["b.whl"]|
-//	000000b0  2c 22 61 63 63 65 70 74  65 64 22 3a 22 32 30 32  |,"accepted":"202|
-//	000000c0  36 2d 30 35 2d 31 37 54  31 32 3a 30 30 3a 30 30  |6-05-17T12:00:00|
-//	000000d0  5a 22 7d 0a                                       |Z"}.|
+//	00000030  00 00 00 40 01 23 45 67  89 ab cd ef 9a af 17 51  |...@.#Eg.......Q|
+//	00000040  00 00 01 12 00 00 00 00  00 00 00 01 4e d4 60 2a  |............N.`*|
+//	00000050  65 20 7b 22 69 64 22 3a  22 61 22 2c 22 61 63 63  |e {"id":"a","acc|
+//	00000060  65 70 74 65 64 22 3a 22  32 30 32 36 2d 30 35 2d  |epted":"2026-05-|
+//	00000070  31 37 54 31 32 3a 30 30  3a 30 30 5a 22 2c 22 62  |17T12:00:00Z","b|
+//	00000080  79 22 3a 22 63 69 22 2c  22 73 69 7a 65 22 3a 32  |y":"ci","size":2|
+//	00000090  30 7d 0a 7b 22 72 65 6d  6f 76 65 22 3a 5b 22 61  |0}.{"remove":["a|
+//	000000a0  2e 77 68 6c 22 5d 7d 0a  65 20 7b 22 69 64 22 3a  |.whl"]}.e {"id":|
+//	000000b0  22 62 22 2c 22 61 63 63  65 70 74 65 64 22 3a 22  |"b","accepted":"|
+//	000000c0  32 30 32 36 2d 30 35 2d  31 37 54 31 32 3a 30 30  |2026-05-17T12:00|
+//	000000d0  3a 30 30 5a 22 2c 22 62  79 22 3a 22 63 69 22 2c  |:00Z","by":"ci",|
+//	000000e0  22 73 69 7a 65 22 3a 32  30 7d 0a 7b 22 72 65 6d  |"size":20}.{"rem|
+//	000000f0  6f 76 65 22 3a 5b 22 62  2e 77 68 6c 22 5d 7d 0a  |ove":["b.whl"]}.|
+//	00000100  72 20 39 32 0a 7b 22 65  70 6f 63 68 22 3a 31 2c  |r 92.{"epoch":1,|
+//	00000110  22 6b 69 6e 64 22 3a 22  63 6f 6d 6d 69 74 22 2c  |"kind":"commit",|
+//	00000120  22 67 65 6e 65 72 61 74  69 6f 6e 22 3a 37 2c 22  |"generation":7,"|
+//	00000130  70 72 65 76 22 3a 22 22  2c 22 74 69 6d 65 22 3a  |prev":"","time":|
+//	00000140  22 32 30 32 36 2d 30 35  2d 31 37 54 31 32 3a 30  |"2026-05-17T12:0|
+//	00000150  30 3a 30 30 5a 22 2c 22  62 6f 64 79 22 3a 7b 7d  |0:00Z","body":{}|
+//	00000160  7d 0a                                             |}.|
 //
 // # Writing
 //
@@ -67,10 +93,11 @@
 //     frame is written again as the first of the new segment;
 //   - for each leader, with the new epoch;
 //   - when the last one is full;
-//   - for a frame with a checkpoint record. That frame holds, before its records,
-//     all that is remembered ("o") and all that is pending ("i") at the time, and
+//   - for a frame with a checkpoint record. That frame holds, before the record,
+//     all that is remembered ("o") and all that is pending ("p") at the time, and
 //     reading begins with it from then on. What opening costs doesn't grow with the
-//     history.
+//     history. What is pending includes, in front, what a seal without a commit had
+//     decided: the checkpoint gives that seal up.
 //
 // Where the last segment has no more than its beginning, and isn't the first, a
 // process that opens the journal replaces it by one of the same number that begins
@@ -80,7 +107,19 @@
 //
 // # Reading
 //
-// The last segment says where to begin. A segment goes on with the sequence number
+// The last segment says where to begin: with segment 1, which never has a frame, or with one
+// that begins with a checkpoint's frame. Of that frame the records before the checkpoint are
+// passed over. Of all other frames "o" and "p" are, since they repeat what was read.
+//
+// A seal takes the entries that it decides out of the queue, and their outcomes show with the
+// commit of its generation. They keep their bodies until then. A decided record takes effect
+// at once. Two entries with one ID are the same if their digests are equal, or their
+// meanings are.
+//
+// To read from the beginning is to read from the first segment. Segments before one that
+// begins with a checkpoint's frame may be moved elsewhere, together.
+//
+// A segment goes on with the sequence number
 // after the newest frame before it, or with that frame's copy, equal byte for byte.
 // Numbers of segments may be missing if no frame is.
 //

@@ -8,6 +8,7 @@ import (
 
 	"github.com/bindery-tuf/bindery/internal/crashfs"
 	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/repository/ledger"
 	"github.com/stretchr/testify/require"
 )
 
@@ -21,12 +22,13 @@ func newJournal(t *testing.T, lim limits) (*Journal, *simDisk) {
 	return j, d
 }
 
-func leaderOf(t *testing.T, j *Journal) repository.Leader {
+func leaderOf(t *testing.T, j *Journal) repository.Lead {
 	t.Helper()
-	leader, err := j.Lead(t.Context())
+	leader, _, err := j.Lead(t.Context())
 	require.NoError(t, err)
-	_, err = leader.Load(t.Context())
-	require.NoError(t, err)
+	for _, err := range leader.Read(t.Context(), ledger.FromCheckpoint) {
+		require.NoError(t, err)
+	}
 	return leader
 }
 
@@ -35,30 +37,30 @@ func TestPoison(t *testing.T) {
 	for _, test := range []struct {
 		op   int
 		name string
-		call func(t *testing.T, j *Journal, l repository.Leader) error
+		call func(t *testing.T, j *Journal, l repository.Lead) error
 	}{
-		{1, "write /journal/000000000002.seg", func(t *testing.T, j *Journal, _ repository.Leader) error {
-			return j.Enqueue(t.Context(), item("b"))
+		{1, "write /journal/000000000002.seg", func(t *testing.T, j *Journal, _ repository.Lead) error {
+			return queueUp(t.Context(), j, "b")
 		}},
-		{2, "sync /journal/000000000002.seg", func(t *testing.T, j *Journal, _ repository.Leader) error {
-			return j.Enqueue(t.Context(), item("b"))
+		{2, "sync /journal/000000000002.seg", func(t *testing.T, j *Journal, _ repository.Lead) error {
+			return queueUp(t.Context(), j, "b")
 		}},
-		{1, "write /journal/000000000002.seg", func(t *testing.T, _ *Journal, l repository.Leader) error {
-			return l.Append(t.Context(), repository.Record{Epoch: 1, Kind: intent})
+		{1, "write /journal/000000000002.seg", func(t *testing.T, _ *Journal, l repository.Lead) error {
+			return l.Append(t.Context(), rec(intent, 0))
 		}},
-		{1, "create /journal/next.tmp", func(t *testing.T, _ *Journal, l repository.Leader) error {
-			return l.Append(t.Context(), repository.Record{Epoch: 1, Kind: checkpoint})
+		{1, "create /journal/next.tmp", func(t *testing.T, _ *Journal, l repository.Lead) error {
+			return l.Append(t.Context(), rec(checkpoint, 0))
 		}},
-		{5, "syncdir /journal", func(t *testing.T, j *Journal, l repository.Leader) error {
+		{5, "syncdir /journal", func(t *testing.T, j *Journal, l repository.Lead) error {
 			require.NoError(t, l.Release(t.Context()))
-			_, err := j.Lead(t.Context())
+			_, _, err := j.Lead(t.Context())
 			return err
 		}},
 	} {
 		for _, f := range failures {
 			j, d := newJournal(t, defaults)
 			leader := leaderOf(t, j)
-			require.NoError(t, j.Enqueue(t.Context(), item("a")))
+			require.NoError(t, queueUp(t.Context(), j, "a"))
 			waiting := make(chan error)
 			go func() { waiting <- leader.Await(t.Context(), 100) }()
 
@@ -71,13 +73,18 @@ func TestPoison(t *testing.T) {
 			require.ErrorIs(t, <-waiting, repository.ErrClosed)
 
 			ops := d.Ops()
-			_, statsErr := j.Stats(t.Context())
-			_, outcomeErr := j.Outcome(t.Context(), "a")
-			_, leadErr := j.Lead(t.Context())
-			_, pendingErr := leader.Pending(t.Context(), 1)
+			_, backlogErr := j.Backlog(t.Context())
+			_, outcomesErr := j.Outcomes(t.Context(), "a")
+			_, decidedErr := j.Decided(t.Context(), 0)
+			_, _, leadErr := j.Lead(t.Context())
+			_, pendingErr := leader.Pending(t.Context(), 1, 1)
+			var readErr error
+			for _, readErr = range leader.Read(t.Context(), ledger.FromBeginning) {
+				require.Error(t, readErr)
+			}
 			for _, err := range []error{
-				statsErr, outcomeErr, leadErr, pendingErr, j.Enqueue(t.Context(), item("c")),
-				leader.Append(t.Context(), repository.Record{Epoch: 1, Kind: intent}), leader.Await(t.Context(), 0),
+				backlogErr, outcomesErr, decidedErr, leadErr, pendingErr, readErr, queueUp(t.Context(), j, "c"),
+				leader.Append(t.Context(), rec(intent, 0)), leader.Await(t.Context(), 0),
 			} {
 				require.ErrorIs(t, err, repository.ErrClosed)
 				require.ErrorIs(t, err, syscall.ENOSPC)
@@ -110,10 +117,10 @@ func testContextEndsDuringSync(t *testing.T) {
 	j, syncing, release := held(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	written, withdrawn, stays := make(chan error), make(chan error), make(chan error)
-	go func() { written <- j.Enqueue(ctx, item("written")) }()
+	go func() { written <- queueUp(ctx, j, "written") }()
 	<-syncing
-	go func() { withdrawn <- j.Enqueue(ctx, item("withdrawn")) }()
-	go func() { stays <- j.Enqueue(t.Context(), item("stays")) }()
+	go func() { withdrawn <- queueUp(ctx, j, "withdrawn") }()
+	go func() { stays <- queueUp(t.Context(), j, "stays") }()
 	synctest.Wait() // until they wait for the writer
 
 	cancel()
@@ -123,19 +130,20 @@ func testContextEndsDuringSync(t *testing.T) {
 	err = <-withdrawn
 	require.ErrorIs(t, err, context.Canceled)
 	require.NotErrorIs(t, err, repository.ErrUnknown)
-	_, err = j.Outcome(t.Context(), "written")
-	require.ErrorIs(t, err, repository.ErrUnknownItem, "it isn't durable yet")
+	outcomes, err := j.Outcomes(t.Context(), "written")
+	require.NoError(t, err)
+	require.Zero(t, outcomes[0], "it isn't durable yet")
 
 	release()
 	require.NoError(t, <-stays)
-	for id, known := range map[string]bool{"written": true, "withdrawn": false, "stays": true} {
-		_, err := j.Outcome(t.Context(), id)
-		require.Equal(t, known, err == nil, id)
-	}
-	require.NoError(t, j.Enqueue(t.Context(), item("written"), item("withdrawn")), "asking again is harmless")
-	stats, err := j.Stats(t.Context())
+	outcomes, err = j.Outcomes(t.Context(), "written", "withdrawn", "stays")
 	require.NoError(t, err)
-	require.Equal(t, 3, stats.Pending)
+	accepted := ledger.Outcome{State: ledger.Accepted}
+	require.Equal(t, []ledger.Outcome{accepted, {}, accepted}, outcomes)
+	require.NoError(t, queueUp(t.Context(), j, "written", "withdrawn"), "asking again is harmless")
+	backlog, err := j.Backlog(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 3, backlog.Pending)
 }
 
 // TestSharedSync: all that wait during one sync share the next, in their order,
@@ -157,10 +165,10 @@ func testSharedSync(t *testing.T, callers int, fails bool) {
 		}
 	})
 	first, results := make(chan error), make(chan error, callers)
-	go func() { first <- j.Enqueue(t.Context(), item("first")) }()
+	go func() { first <- queueUp(t.Context(), j, "first") }()
 	<-syncs
 	for i := range callers {
-		go func() { results <- j.Enqueue(t.Context(), item(string(rune('A'+i%50)))) }() // each ID twice
+		go func() { results <- queueUp(t.Context(), j, string(rune('A'+i%50))) }() // each ID twice
 	}
 	synctest.Wait() // until they wait for the writer
 	if fails {
@@ -178,9 +186,9 @@ func testSharedSync(t *testing.T, callers int, fails bool) {
 		}
 	}
 	if !fails {
-		stats, err := j.Stats(t.Context())
+		backlog, err := j.Backlog(t.Context())
 		require.NoError(t, err)
-		require.Equal(t, 1+callers/2, stats.Pending)
+		require.Equal(t, 1+callers/2, backlog.Pending)
 		require.Equal(t, uint64(3), j.next, "two frames")
 	}
 }
@@ -192,9 +200,9 @@ func TestCloseDuringSync(t *testing.T) { synctest.Test(t, testCloseDuringSync) }
 func testCloseDuringSync(t *testing.T) {
 	j, syncing, release := held(t)
 	written, waits, closed := make(chan error), make(chan error), make(chan error)
-	go func() { written <- j.Enqueue(t.Context(), item("written")) }()
+	go func() { written <- queueUp(t.Context(), j, "written") }()
 	<-syncing
-	go func() { waits <- j.Enqueue(t.Context(), item("waits")) }()
+	go func() { waits <- queueUp(t.Context(), j, "waits") }()
 	synctest.Wait() // until they wait for the writer
 	go func() { closed <- j.Close() }()
 	err := <-waits
@@ -216,23 +224,74 @@ func TestAppendSeesThrough(t *testing.T) {
 			cancel()
 		}
 	})
-	require.NoError(t, leader.Append(ctx, repository.Record{Epoch: 1, Kind: intent}))
-	require.ErrorIs(t, leader.Append(ctx, repository.Record{Epoch: 1, Kind: intent}), context.Canceled)
+	require.NoError(t, leader.Append(ctx, rec(intent, 0)))
+	require.ErrorIs(t, leader.Append(ctx, rec(intent, 0)), context.Canceled)
 }
 
-// TestRecordKeepsItsEncoding: what would have another hash after it was read is
-// refused before it is written.
-func TestRecordKeepsItsEncoding(t *testing.T) {
+// TestRecordOfNobody: what neither ledger.NewRecord nor ledger.ParseRecord made is refused
+// before anything is written.
+func TestRecordOfNobody(t *testing.T) {
 	j, d := newJournal(t, defaults)
 	leader := leaderOf(t, j)
-	require.NoError(t, j.Enqueue(t.Context(), item("a")))
 	ops := d.Ops()
-	bad := repository.Record{Epoch: 1, Kind: seal, Outcomes: []repository.ItemOutcome{
-		{ID: "a", Outcome: repository.Outcome{State: repository.SetAside, Reason: "\xff"}},
-	}}
-	require.ErrorContains(t, leader.Append(t.Context(), bad), "its JSON is another once it was read")
-	bad.Outcomes, bad.Body = nil, []byte("{")
-	require.Error(t, leader.Append(t.Context(), bad))
+	for _, bad := range []ledger.Record{{}, {Epoch: 1}, {Epoch: 1, Body: &ledger.Commit{}}} {
+		require.ErrorContains(t, leader.Append(t.Context(), rec(intent, 0), bad), "a record without a body or bytes")
+	}
 	require.Equal(t, ops, d.Ops())
-	require.NoError(t, leader.Append(t.Context(), repository.Record{Epoch: 1, Kind: intent}))
+	require.NoError(t, leader.Append(t.Context(), rec(intent, 0)))
+}
+
+// TestWakesWhomItConcerns: an entry wakes nobody who waits for more, and nobody who waits for
+// outcomes; a generation wakes nobody who waits for entries.
+func TestWakesWhomItConcerns(t *testing.T) { synctest.Test(t, testWakesWhomItConcerns) }
+
+func testWakesWhomItConcerns(t *testing.T) {
+	j, _ := newJournal(t, defaults)
+	leader := leaderOf(t, j)
+	ctx, cancel := context.WithCancel(t.Context())
+	const crowd = 50
+	results := make(chan error, 2*crowd)
+	for range crowd {
+		go func() { results <- leader.Await(ctx, 4) }()
+		go func() {
+			_, err := j.Decided(ctx, 1)
+			results <- err
+		}()
+	}
+	synctest.Wait()
+	state := func() (awaiting []*awaiter, decided chan struct{}) {
+		synctest.Wait()
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		return append(awaiting, j.awaiting...), j.decided
+	}
+	awaiting, decided := state()
+	require.Len(t, awaiting, crowd)
+	for _, id := range []string{"a", "b", "c"} {
+		require.NoError(t, queueUp(t.Context(), j, id))
+	}
+	for _, r := range []ledger.Record{rec(intent, 1), rec(seal, 1, "a")} {
+		require.NoError(t, leader.Append(t.Context(), r))
+	}
+	nowAwaiting, nowDecided := state()
+	require.Equal(t, awaiting, nowAwaiting)
+	require.True(t, decided == nowDecided)
+
+	require.NoError(t, leader.Append(t.Context(), rec(commit, 1)))
+	nowAwaiting, nowDecided = state()
+	require.Equal(t, awaiting, nowAwaiting)
+	require.False(t, decided == nowDecided)
+	for range crowd {
+		require.NoError(t, <-results)
+	}
+	require.NoError(t, queueUp(t.Context(), j, "d", "e"))
+	for range crowd {
+		require.NoError(t, <-results)
+	}
+	go func() { results <- leader.Await(ctx, 100) }()
+	synctest.Wait()
+	cancel()
+	require.ErrorIs(t, <-results, context.Canceled)
+	nowAwaiting, _ = state()
+	require.Empty(t, nowAwaiting, "who went away is forgotten")
 }

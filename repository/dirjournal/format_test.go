@@ -5,8 +5,11 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/bindery-tuf/bindery/repository/ledger"
 )
 
 // example is the segment in the package comment.
@@ -17,8 +20,19 @@ func example() []byte {
 	}
 	var payload []byte
 	for _, id := range []string{"a", "b"} {
-		payload = appendLine(payload, itemLine, []byte(`{"id":"`+id+`","remove":["`+id+`.whl"],"accepted":"2026-05-17T12:00:00Z"}`))
+		encoded, err := encodeEntry(ledger.Entry{
+			ID: id, Accepted: time.Date(2026, 5, 17, 12, 0, 0, 0, time.UTC), By: "ci", Body: []byte(`{"remove":["` + id + `.whl"]}`),
+		})
+		if err != nil {
+			panic(err)
+		}
+		payload = appendEntry(payload, entryPart, encoded)
 	}
+	r, err := ledger.ParseRecord([]byte(`{"epoch":1,"kind":"commit","generation":7,"prev":"","time":"2026-05-17T12:00:00Z","body":{}}`))
+	if err != nil {
+		panic(err)
+	}
+	payload = appendRecord(payload, recordPart, r)
 	return h.appendFrame(h.encode(), frame{1, payload})
 }
 
@@ -35,7 +49,7 @@ func TestFormat(t *testing.T) {
 	require.Len(t, c.frames, 1)
 	require.False(t, c.torn)
 	q := newQueue(10)
-	require.NoError(t, lines(c.frames[0].payload, q.read))
+	require.NoError(t, since(c.frames[0].payload, false, into(q)))
 	require.Len(t, q.pending, 2)
-	require.Equal(t, "b", q.pending[1].id)
+	require.Equal(t, "b", q.pending[1].ID)
 }

@@ -1,10 +1,11 @@
 package dirjournal
 
 import (
-	"encoding/json"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/bindery-tuf/bindery/repository/ledger"
 )
 
 // FuzzSegment: whatever a segment's file holds, what is read from it is what was
@@ -43,9 +44,9 @@ func FuzzSegment(f *testing.F) {
 	})
 }
 
-// FuzzLines: a queue that could be read can be dumped, and what was dumped is read
-// into an equal one.
-func FuzzLines(f *testing.F) {
+// FuzzParts: a queue that could be read can be dumped, and what was dumped is read
+// into an equal one. Steps are what was written, byte for byte.
+func FuzzParts(f *testing.F) {
 	d := newSimDisk()
 	_, err := run(d)
 	require.NoError(f, err)
@@ -57,27 +58,51 @@ func FuzzLines(f *testing.F) {
 		c, err := parseSegment([]byte(data), number)
 		require.NoError(f, err)
 		for _, frame := range c.frames {
-			f.Add(frame.payload)
+			f.Add(frame.payload, false)
+			f.Add(frame.payload, true)
 		}
 	}
-	f.Add([]byte("o {\"id\":\"a\",\"digest\":\"d\",\"sealed\":1,\"state\":\"set aside\",\"reason\":\"é\"}\n"))
+	point := string(appendRecord(nil, checkpointPart, rec(checkpoint, 1)))
+	entry := "{\"id\":\"a\",\"accepted\":\"2026-05-17T12:00:00Z\",\"size\":4}\n\x00\n\xff\n\n"
+	f.Add([]byte("o {\"id\":\"a\",\"digest\":\"d\",\"state\":\"set aside\",\"reason\":\"é\"}\np "+entry+point), true)
+	f.Add([]byte("p "+entry+point), true)
 	// Queued again after a writer that remembered fewer had forgotten it.
-	f.Add([]byte("o {\"id\":\"a\",\"digest\":\"d\",\"sealed\":1,\"committed\":true,\"state\":\"published\",\"generation\":1}\n" +
-		"i {\"id\":\"a\",\"remove\":[\"a.whl\"],\"accepted\":\"2026-05-17T12:00:00Z\"}\n"))
-	f.Fuzz(func(t *testing.T, payload []byte) {
+	f.Add([]byte("o {\"id\":\"a\",\"digest\":\"d\",\"state\":\"published\",\"generation\":1}\n"+point+"e "+entry), true)
+	f.Fuzz(func(t *testing.T, payload []byte, begins bool) {
 		q := newQueue(3)
-		if lines(payload, q.read) != nil {
+		if since(payload, begins, func(p part) error {
+			s, err := q.read(p)
+			switch {
+			case err != nil:
+				return err
+			case s.Entry != nil:
+				require.Equal(t, string(p.entry.Body), string(s.Entry.Body))
+			case s.Record != nil:
+				require.Equal(t, string(p.data), string(s.Record.Bytes()))
+			}
+			return nil
+		}) != nil {
 			return
 		}
 		require.LessOrEqual(t, len(q.final), 3)
-		dump := q.dump(nil)
-		again := newQueue(3)
-		require.NoError(t, lines(dump, again.read))
-		require.Len(t, again.known, len(again.pending)+len(again.sealed)+len(again.final))
-		for i, e := range q.pending {
-			require.Equal(t, string(e.data), string(again.pending[i].data))
-			require.True(t, json.Valid(e.data))
+		size := int64(0)
+		for _, k := range q.pending {
+			size += int64(len(k.queued.entry.Body))
 		}
-		require.Equal(t, string(dump), string(again.dump(nil)))
+		require.Equal(t, size, q.bytes)
+
+		// A checkpoint gives up what is sealed.
+		after := q.after([]ledger.Record{rec(checkpoint, 1)})
+		require.Len(t, after.pending, len(q.sealed)+len(q.pending))
+		require.Empty(t, after.sealed)
+		dump := appendRecord(after.dump(nil), checkpointPart, rec(checkpoint, 1))
+		again := newQueue(3)
+		require.NoError(t, since(dump, true, into(again)))
+		require.Len(t, again.known, len(again.pending)+len(again.final))
+		require.Equal(t, after.bytes, again.bytes)
+		for i, k := range after.pending {
+			require.Equal(t, k.queued.entry, again.pending[i].queued.entry)
+		}
+		require.Equal(t, string(dump), string(appendRecord(again.dump(nil), checkpointPart, rec(checkpoint, 1))))
 	})
 }

@@ -2,22 +2,23 @@ package dirjournal
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
 
 	"github.com/bindery-tuf/bindery/internal/disk"
 	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/repository/ledger"
 )
 
-// Remembered is how many outcomes a journal remembers beside the items that are
-// not published yet: the newest. An item whose ID is forgotten is unknown, and a
+// Remembered is how many outcomes a journal remembers besides the entries that
+// have none yet: the newest. An entry whose ID is forgotten is unknown, and a
 // retry of it would be queued again. Memory and checkpoints grow with it.
 const Remembered = 100_000
 
 // Journal is a repository.Journal in a directory, open in one process at a time.
-// It is safe for concurrent use.
+// It is safe for concurrent use. The bodies of the entries that it returns are its own:
+// callers must not change them.
 //
 // After a write or a sync failed (the disk is full, say) the journal can only be
 // closed: the error of that call wraps repository.ErrUnknown, that of every later
@@ -28,13 +29,15 @@ type Journal struct {
 	dir    string
 	limits limits
 
-	mu      sync.Mutex
-	queue   *queue
-	epoch   int64
-	leader  *leader       // who leads, or nil
-	waiting []*request    // in order of arrival
-	changed chan struct{} // closed and replaced whenever an Await may be over
-	ended   error         // why the journal can't be used any more, or nil
+	mu       sync.Mutex
+	queue    *queue
+	epoch    int64
+	leader   *lead         // who leads, or nil
+	waiting  []*request    // in order of arrival
+	awaiting []*awaiter    // the calls of Await under way
+	moment   int64         // see repository.Queue.Decided
+	decided  chan struct{} // closed and replaced when the moment passes
+	ended    error         // why the journal can't be used any more, or nil
 
 	wake    chan struct{} // tells the writer to look
 	stopped chan struct{} // closed when the writer ended
@@ -43,27 +46,43 @@ type Journal struct {
 	// The writer's own.
 	next    uint64 // sequence number of the next frame
 	segment *segmentFile
-	payload []byte     // reused
-	opened  *recordLog // what Open has read, for the first Load; nil afterwards
+	payload []byte   // reused
+	opened  *history // what Open has read, until it was handed to a leader
 }
 
-// Enqueue implements repository.Journal. Concurrent calls share a sync. If ctx
-// ends while the items are being written, the error wraps the context's and
+// history is what Open has read.
+type history struct {
+	steps []ledger.Step
+	// pending is how many entries were pending then. Until a leader has read the
+	// history no record is appended, so that those queued since then are behind them.
+	pending int
+}
+
+// Enqueue implements repository.Queue. Concurrent calls share a sync. If ctx
+// ends while the entries are being written, the error wraps the context's and
 // repository.ErrUnknown; if it ends before, they are withdrawn.
-func (j *Journal) Enqueue(ctx context.Context, items ...repository.Item) error {
-	r := &request{items: make([]*entry, len(items)), done: make(chan error, 1)}
-	for i, it := range items {
-		e, err := newEntry(it)
-		if err != nil {
-			return fmt.Errorf("enqueue: %w", err)
+func (j *Journal) Enqueue(ctx context.Context, entries ...ledger.Entry) ([]bool, error) {
+	r := &request{
+		entries: make([]*known, len(entries)), repeated: make([]bool, len(entries)),
+		checkpoint: -1, done: make(chan error, 1),
+	}
+	for i, e := range entries {
+		e.Accepted = e.Accepted.Round(0).UTC() // as it will be read
+		err := e.Check()
+		var encoded []byte
+		if err == nil {
+			encoded, err = encodeEntry(e)
 		}
-		r.items[i] = e
-		r.size += len("i \n") + len(e.data)
+		if err != nil {
+			return nil, fmt.Errorf("enqueue: %w", err)
+		}
+		r.entries[i] = newKnown(e, encoded)
+		r.size += 1 + len(encoded)
 	}
 	if err := j.submit(ctx, r); err != nil {
-		return fmt.Errorf("enqueue: %w", err)
+		return nil, fmt.Errorf("enqueue: %w", err)
 	}
-	return nil
+	return r.repeated, nil
 }
 
 // enter returns with the lock held, or says why the journal can't be used.
@@ -79,47 +98,70 @@ func (j *Journal) enter(ctx context.Context) error {
 	return nil
 }
 
-// Outcome implements repository.Journal. It does no I/O.
-func (j *Journal) Outcome(ctx context.Context, id string) (repository.Outcome, error) {
+// Outcomes implements repository.Queue. It does no I/O.
+func (j *Journal) Outcomes(ctx context.Context, ids ...string) ([]ledger.Outcome, error) {
 	if err := j.enter(ctx); err != nil {
-		return repository.Outcome{}, fmt.Errorf("outcome of item %q: %w", id, err)
+		return nil, fmt.Errorf("outcomes: %w", err)
 	}
 	defer j.mu.Unlock()
-	switch e := j.queue.known[id]; {
-	case e == nil || !e.durable:
-		return repository.Outcome{}, fmt.Errorf("outcome of item %q: %w", id, repository.ErrUnknownItem)
-	case e.committed:
-		return e.outcome, nil
+	outcomes := make([]ledger.Outcome, len(ids))
+	for i, id := range ids {
+		outcomes[i] = j.queue.outcome(id)
 	}
-	return repository.Outcome{State: repository.Accepted}, nil
+	return outcomes, nil
 }
 
-// Stats implements repository.Journal. It does no I/O.
-func (j *Journal) Stats(ctx context.Context) (repository.QueueStats, error) {
+// Backlog implements repository.Queue. It does no I/O.
+func (j *Journal) Backlog(ctx context.Context) (ledger.Backlog, error) {
 	if err := j.enter(ctx); err != nil {
-		return repository.QueueStats{}, fmt.Errorf("queue: %w", err)
+		return ledger.Backlog{}, fmt.Errorf("backlog: %w", err)
 	}
 	defer j.mu.Unlock()
-	return j.queue.stats(), nil
+	return j.queue.backlog(), nil
+}
+
+// Decided implements repository.Queue. A moment passes with every commit and every
+// decided record. It does no I/O.
+func (j *Journal) Decided(ctx context.Context, seen int64) (int64, error) {
+	for {
+		if err := j.enter(ctx); err != nil {
+			return 0, fmt.Errorf("wait for outcomes: %w", err)
+		}
+		now, decided := j.moment, j.decided
+		j.mu.Unlock()
+		if now != seen {
+			return now, nil
+		}
+		select {
+		case <-decided:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// wakeDecided wakes every Decided. The lock is held.
+func (j *Journal) wakeDecided() {
+	close(j.decided)
+	j.decided = make(chan struct{})
 }
 
 // Lead implements repository.Journal. Since no other process has the journal
 // open, it fails with repository.ErrLocked only while this one leads already. It
 // makes the new epoch durable.
-func (j *Journal) Lead(ctx context.Context) (repository.Leader, error) {
-	var l *leader
-	err := j.submit(ctx, &request{done: make(chan error, 1), do: func() (err error) {
-		l, err = j.lead()
+func (j *Journal) Lead(ctx context.Context) (repository.Lead, int64, error) {
+	var l *lead
+	err := j.do(ctx, func() (err error) {
+		l, err = j.takeLead()
 		return err
-	}})
+	})
 	if err != nil {
-		return nil, fmt.Errorf("lead: %w", err)
+		return nil, 0, fmt.Errorf("lead: %w", err)
 	}
-	return l, nil
+	return l, l.epoch, nil
 }
 
-// lead begins a segment of the new epoch. The writer calls it.
-func (j *Journal) lead() (*leader, error) {
+// takeLead begins a segment of the new epoch. The writer calls it.
+func (j *Journal) takeLead() (*lead, error) {
 	j.mu.Lock()
 	leads := j.leader != nil
 	j.mu.Unlock()
@@ -136,15 +178,9 @@ func (j *Journal) lead() (*leader, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.epoch++
-	j.leader = &leader{journal: j, epoch: j.epoch}
-	j.announce()
+	j.leader = &lead{journal: j, epoch: j.epoch}
+	j.wakeAwaiting(true)
 	return j.leader, nil
-}
-
-// announce wakes every Await. The lock is held.
-func (j *Journal) announce() {
-	close(j.changed)
-	j.changed = make(chan struct{})
 }
 
 // Close implements repository.Journal. It waits for the write that is under way,
@@ -170,7 +206,8 @@ func (j *Journal) end(err error) {
 		r.done <- err
 	}
 	j.waiting = nil
-	j.announce()
+	j.wakeAwaiting(true)
+	j.wakeDecided()
 	j.poke()
 }
 
@@ -179,6 +216,11 @@ func (j *Journal) poke() {
 	case j.wake <- struct{}{}:
 	default: // it will look anyway
 	}
+}
+
+// do has the writer call f between two frames.
+func (j *Journal) do(ctx context.Context, f func() error) error {
+	return j.submit(ctx, &request{do: f, checkpoint: -1, done: make(chan error, 1)})
 }
 
 // submit hands a request to the writer and waits for its result.
@@ -202,7 +244,7 @@ func (j *Journal) submit(ctx context.Context, r *request) error {
 		return ctx.Err()
 	}
 	j.mu.Unlock()
-	if r.items == nil {
+	if r.entries == nil {
 		return <-r.done // the publisher must know
 	}
 	select {
@@ -212,5 +254,3 @@ func (j *Journal) submit(ctx context.Context, r *request) error {
 		return fmt.Errorf("%w: %w", repository.ErrUnknown, ctx.Err())
 	}
 }
-
-var errNotLoaded = errors.New("Load was not called")

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/bindery-tuf/bindery/internal/disk"
+	"github.com/bindery-tuf/bindery/repository/ledger"
 	"github.com/stretchr/testify/require"
 )
 
@@ -27,6 +28,7 @@ func TestRefusedOnWindows(t *testing.T) {
 
 	r, err := OpenReaderFS(windows, dir)
 	require.NoError(t, err)
-	_, _, err = r.Read(t.Context())
-	require.NoError(t, err)
+	for _, err := range r.Read(t.Context(), ledger.FromBeginning) {
+		require.NoError(t, err)
+	}
 }

@@ -6,10 +6,12 @@ import (
 	"io"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"github.com/bindery-tuf/bindery/internal/disk"
 	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/repository/ledger"
 )
 
 const (
@@ -179,13 +181,22 @@ func openLocked(fsys disk.FS, dir string, lim limits, lock io.Closer, created bo
 	if len(l.segments) == 0 {
 		return nil, errNoJournal
 	}
-	q, log := newQueue(lim.remember), &recordLog{}
-	q.log = log
-	e, err := replay(fsys, dir, l.segments, q.read)
+	q, opened := newQueue(lim.remember), &history{}
+	segments, err := beginning(fsys, dir, l.segments, ledger.FromCheckpoint)
 	if err != nil {
 		return nil, err
 	}
-	q.log = nil
+	e, err := replay(fsys, dir, segments, whole, func(p part) error {
+		s, err := q.read(p)
+		if s != (ledger.Step{}) {
+			opened.steps = append(opened.steps, s)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	opened.pending = len(q.pending)
 	if l.tmp {
 		if err := fsys.Remove(filepath.Join(dir, tmpName)); err != nil {
 			return nil, err
@@ -208,8 +219,8 @@ func openLocked(fsys disk.FS, dir string, lim limits, lock io.Closer, created bo
 		return nil, err
 	}
 	j := &Journal{
-		fsys: fsys, dir: dir, limits: lim, queue: q, epoch: e.epoch, next: e.next, segment: s, opened: log,
-		wake: make(chan struct{}, 1), changed: make(chan struct{}), stopped: make(chan struct{}),
+		fsys: fsys, dir: dir, limits: lim, queue: q, epoch: e.epoch, next: e.next, segment: s, opened: opened,
+		moment: 1, decided: make(chan struct{}), wake: make(chan struct{}, 1), stopped: make(chan struct{}),
 	}
 	j.release = sync.OnceValue(func() error { return errors.Join(j.segment.file.Close(), lock.Close()) })
 	go j.write()
@@ -218,7 +229,7 @@ func openLocked(fsys disk.FS, dir string, lim limits, lock io.Closer, created bo
 
 // listing is what a journal's directory holds.
 type listing struct {
-	segments []uint64
+	segments []uint64 // in order
 	tmp      bool
 	other    string // a name that is none of the journal's, or ""
 }
@@ -239,5 +250,6 @@ func list(fsys disk.FS, dir string) (listing, error) {
 			l.other = e.Name
 		}
 	}
+	slices.Sort(l.segments)
 	return l, nil
 }

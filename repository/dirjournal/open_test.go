@@ -25,9 +25,13 @@ func TestOpenRefuses(t *testing.T) {
 		all[name] = data
 		return all
 	}
-	newer := []byte(good[second])
-	binary.BigEndian.PutUint32(newer[8:], 2)
-	binary.BigEndian.PutUint32(newer[60:], crc32.Checksum(newer[:60], castagnoli))
+	ofFormat := func(version uint32) []byte {
+		data := []byte(good[second])
+		binary.BigEndian.PutUint32(data[8:], version)
+		binary.BigEndian.PutUint32(data[60:], crc32.Checksum(data[:60], castagnoli))
+		return data
+	}
+	newer, older := ofFormat(3), ofFormat(1)
 	for _, test := range []struct {
 		name  string
 		files map[string]string
@@ -37,7 +41,8 @@ func TestOpenRefuses(t *testing.T) {
 		{"empty", map[string]string{}, fs.ErrNotExist, "not a journal: there is no segment in it"},
 		{"something else", map[string]string{"1.root.json": "{}", "1.seg": "x", "000000000001.seg.bak": ""}, fs.ErrNotExist, "not a journal"},
 		{"no segment's content", with(second, "{\"signed\":{}}"+good[second]), nil, "segment 000000000002.seg: it doesn't begin as a journal's segment does"},
-		{"newer", with(second, string(newer)), nil, "segment 000000000002.seg: it is of format 2, and this program knows format 1 only"},
+		{"newer", with(second, string(newer)), nil, "segment 000000000002.seg: it is of format 3, and this program knows format 2 only"},
+		{"older", with(second, string(older)), nil, "segment 000000000002.seg: it is of format 1, and this program knows format 2 only"},
 	} {
 		d := restore(test.files)
 		_, err := OpenFS(d, "/journal")
@@ -64,7 +69,7 @@ func TestOpenLocked(t *testing.T) {
 	_, err = CreateFS(d, "/journal")
 	require.ErrorIs(t, err, fs.ErrExist)
 	require.Equal(t, before, d.files())
-	require.NoError(t, j.Enqueue(t.Context(), item("a")))
+	require.NoError(t, queueUp(t.Context(), j, "a"))
 }
 
 func TestOpenWithoutPermission(t *testing.T) {
@@ -181,7 +186,7 @@ func TestSyncFailsAfterKill(t *testing.T) {
 				d.restart()
 				j, err = started(d)
 				require.NoError(t, err, where)
-				require.NoError(t, j.Enqueue(t.Context(), item("a")), where)
+				require.NoError(t, queueUp(t.Context(), j, "a"), where)
 				d.powerLoss(loseAll)
 				got, err := pending(t, d)
 				require.NoError(t, err, where)
@@ -199,11 +204,11 @@ func TestOpenManyTimes(t *testing.T) {
 	for name, steps := range map[string][]step{
 		"nothing":           {},
 		"items":             {enqueue("a"), enqueue("b")},
-		"a leader":          {enqueue("a"), lead},
-		"records":           {enqueue("a", "b"), lead, record(intent, 1), record(seal, 1, "a")},
-		"a checkpoint":      {enqueue("a"), lead, record(checkpoint, 0)},
-		"more behind it":    {lead, record(checkpoint, 0), enqueue("a")},
-		"opened since then": {lead, record(checkpoint, 0), reopen},
+		"a leader":          {enqueue("a"), takeOver},
+		"records":           {enqueue("a", "b"), takeOver, record(intent, 1), record(seal, 1, "a")},
+		"a checkpoint":      {enqueue("a"), takeOver, record(checkpoint, 0)},
+		"more behind it":    {takeOver, record(checkpoint, 0), enqueue("a")},
+		"opened since then": {takeOver, record(checkpoint, 0), reopen},
 	} {
 		all := journalOf(t, steps...)
 		d := restore(all)
@@ -223,10 +228,10 @@ func TestOpenManyTimes(t *testing.T) {
 		}
 		p := &process{open: func() (repository.Journal, error) { return OpenFS(d, "/journal") }}
 		require.NoError(t, reopen(p))
-		require.NoError(t, lead(p))
+		require.NoError(t, takeOver(p))
 		before := p.epoch
 		require.NoError(t, reopen(p))
-		require.NoError(t, lead(p))
+		require.NoError(t, takeOver(p))
 		require.Equal(t, before+1, p.epoch, name)
 		require.NoError(t, p.j.Close())
 	}
@@ -236,7 +241,7 @@ func TestNames(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "journal")
 	j, err := Create(dir)
 	require.NoError(t, err)
-	require.NoError(t, j.Enqueue(t.Context(), item("a")))
+	require.NoError(t, queueUp(t.Context(), j, "a"))
 	leaderOf(t, j)
 	require.NoError(t, j.Close())
 	got, err := pendingIn(t, dir)

@@ -2,184 +2,301 @@ package dirjournal
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 
-	"github.com/bindery-tuf/bindery/internal/jsontext"
 	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/repository/ledger"
 )
 
-// queue is what the journal knows in memory: the pending items and what became of
+// queue is what the journal knows in memory: the pending entries and what became of
 // the others. It does no I/O.
 type queue struct {
-	known    map[string]*entry
-	pending  []*entry // oldest first
-	bytes    int64    // of their data
-	sealed   []*entry // decided by a seal and not committed
-	final    []*entry // oldest first, at most remember
+	known    map[string]*known
+	pending  []*known // oldest first
+	bytes    int64    // of their bodies
+	sealed   []*known // decided by a seal and not committed, in the seal's order
+	final    []*known // oldest first, at most remember
 	remember int
-
-	log *recordLog // where the records that are read are kept, or nil
 }
 
-func newQueue(remember int) *queue { return &queue{known: map[string]*entry{}, remember: remember} }
+// known is what the journal remembers of an ID.
+type known struct {
+	ledger.ItemOutcome         // ID, Digest and By; the rest once a record decided it
+	queued             *queued // nil once the outcome is final
+}
 
-// admit makes the items known that are not, or none if an ID is reused, and
-// returns them appended to fresh. They become pending with push.
-func (q *queue) admit(fresh, items []*entry) ([]*entry, error) {
+// queued is an entry whose outcome isn't final.
+type queued struct {
+	entry   ledger.Entry // its body lies in encoded
+	encoded []byte       // see encodeEntry
+	durable bool         // false while the frame that queues it is being written
+	sealed  bool
+	in      int64 // the generation of the seal, if it is sealed
+}
+
+func newQueue(remember int) *queue { return &queue{known: map[string]*known{}, remember: remember} }
+
+// newKnown returns an entry on its way into the queue. The body is encoded's.
+func newKnown(e ledger.Entry, encoded []byte) *known {
+	e.Body = bodyOf(encoded, len(e.Body))
+	return &known{
+		ItemOutcome: ledger.ItemOutcome{ID: e.ID, Digest: e.Digest(), By: e.By},
+		queued:      &queued{entry: e, encoded: encoded},
+	}
+}
+
+// is reports whether an entry asks for the same as the one that is known.
+func (k *known) is(e ledger.Entry) bool {
+	if k.queued == nil {
+		return k.ItemOutcome.Is(e)
+	}
+	return e.Means(k.Digest, k.queued.entry.Body)
+}
+
+// admit makes those of the entries known that are not, or none if an ID is reused, and
+// returns them appended to fresh. They become pending with push. For each of the others
+// repeated is set.
+func (q *queue) admit(fresh, entries []*known, repeated []bool) ([]*known, error) {
 	before := len(fresh)
-	for _, e := range items {
-		known := q.known[e.id]
-		if known == nil {
-			q.known[e.id] = e
-			fresh = append(fresh, e)
+	for i, k := range entries {
+		old := q.known[k.ID]
+		if old == nil {
+			q.known[k.ID] = k
+			fresh = append(fresh, k)
 			continue
 		}
-		if known.digest != e.digest {
+		if !old.is(k.queued.entry) {
 			for _, f := range fresh[before:] {
-				delete(q.known, f.id)
+				delete(q.known, f.ID)
 			}
-			return fresh[:before], fmt.Errorf("item %q: %w", e.id, repository.ErrIDReused)
+			return fresh[:before], fmt.Errorf("item %q: %w", k.ID, repository.ErrIDReused)
 		}
+		repeated[i] = true
 	}
 	return fresh, nil
 }
 
-// push makes items pending that are durable now.
-func (q *queue) push(fresh []*entry) {
-	for _, e := range fresh {
-		e.durable = true
-		q.bytes += int64(len(e.data))
+// push makes entries pending that are durable now.
+func (q *queue) push(fresh []*known) {
+	for _, k := range fresh {
+		k.queued.durable = true
+		q.bytes += int64(len(k.queued.entry.Body))
 	}
 	q.pending = append(q.pending, fresh...)
 }
 
-func (q *queue) stats() repository.QueueStats {
-	s := repository.QueueStats{Pending: len(q.pending), Bytes: q.bytes}
-	if s.Pending > 0 {
-		s.Oldest = q.pending[0].accepted
+func (q *queue) backlog() ledger.Backlog {
+	b := ledger.Backlog{Pending: len(q.pending), Bytes: q.bytes}
+	if b.Pending > 0 {
+		b.Oldest = q.pending[0].queued.entry.Accepted
 	}
-	return s
+	return b
 }
 
-// decidable says why a record can't be applied, or nil.
-func (q *queue) decidable(r repository.Record) error {
-	if r.Kind != repository.KindSeal {
-		return nil
+// outcome returns the zero Outcome for an ID that isn't known, or not durable.
+func (q *queue) outcome(id string) ledger.Outcome {
+	switch k := q.known[id]; {
+	case k == nil || k.queued != nil && !k.queued.durable:
+		return ledger.Outcome{}
+	case k.queued != nil:
+		return ledger.Outcome{State: ledger.Accepted}
+	default:
+		return k.Outcome
 	}
-	for _, o := range r.Outcomes {
-		switch e := q.known[o.ID]; {
-		case e == nil || !e.durable:
-			return fmt.Errorf("item %q: %w", o.ID, repository.ErrUnknownItem)
-		case e.committed:
-			return fmt.Errorf("item %q: it is %s already, in generation %d", o.ID, e.outcome.State, e.outcome.Generation)
+}
+
+// oldest returns the entries that come first: at most n, and at most maxBytes of bodies
+// unless the first alone has more.
+func (q *queue) oldest(n int, maxBytes int64) []ledger.Entry {
+	var entries []ledger.Entry
+	for _, k := range q.pending {
+		e := k.queued.entry
+		maxBytes -= int64(len(e.Body))
+		if len(entries) >= n || maxBytes < 0 && len(entries) > 0 {
+			break
+		}
+		entries = append(entries, e)
+	}
+	return entries
+}
+
+// decidable says why records can't be applied, one after the other, or nil.
+func (q *queue) decidable(records []ledger.Record) error {
+	decided, sealed := map[string]bool{}, map[string]bool{} // by these records
+	givenUp := false                                        // whether the seal before them is
+	for _, r := range records {
+		if r.Kind() == ledger.KindCheckpoint {
+			clear(sealed)
+			givenUp = true
+		}
+		for _, o := range r.Outcomes() {
+			k := q.known[o.ID]
+			var err error
+			switch {
+			case k == nil || k.queued != nil && !k.queued.durable:
+				err = repository.ErrUnknownItem
+			case k.queued == nil:
+				err = fmt.Errorf("it is %s already", k.State)
+			case decided[o.ID] || sealed[o.ID] || k.queued.sealed && !givenUp:
+				err = errors.New("another record decided it")
+			case k.Digest != o.Digest:
+				err = fmt.Errorf("the digest %.12s isn't that of the entry, %.12s", o.Digest, k.Digest)
+			case r.Kind() == ledger.KindSeal:
+				sealed[o.ID] = true
+			default:
+				decided[o.ID] = true
+			}
+			if err != nil {
+				return fmt.Errorf("%s record of generation %d: item %q: %w", r.Kind(), r.Generation, o.ID, err)
+			}
+		}
+		if r.Kind() == ledger.KindCommit {
+			for id := range sealed {
+				decided[id] = true
+			}
+			clear(sealed)
 		}
 	}
 	return nil
 }
 
-// apply gives a durable record its effect on the items.
-func (q *queue) apply(r repository.Record) {
-	switch r.Kind {
-	case repository.KindSeal:
-		for _, o := range r.Outcomes {
-			e := q.known[o.ID]
-			if e == nil || e.committed {
-				continue
-			}
-			if e.data != nil {
-				q.bytes -= int64(len(e.data))
-				e.data = nil
-				q.sealed = append(q.sealed, e)
-			}
-			e.sealed, e.outcome = r.Generation, o.Outcome
+// apply gives a durable record its effect on the entries.
+func (q *queue) apply(r ledger.Record) {
+	for _, o := range r.Outcomes() {
+		k := q.known[o.ID]
+		if k == nil || k.queued == nil || k.queued.sealed {
+			continue
 		}
-		q.pending = slices.DeleteFunc(q.pending, func(e *entry) bool { return e.data == nil })
-	case repository.KindCommit:
-		q.sealed = slices.DeleteFunc(q.sealed, func(e *entry) bool {
-			if e.sealed == r.Generation {
-				q.settle(e)
+		k.ItemOutcome = o
+		q.bytes -= int64(len(k.queued.entry.Body))
+		if r.Kind() == ledger.KindSeal {
+			k.queued.sealed, k.queued.in = true, r.Generation
+			q.sealed = append(q.sealed, k)
+		} else {
+			q.settle(k)
+		}
+	}
+	switch r.Kind() {
+	case ledger.KindSeal, ledger.KindDecided:
+		q.pending = slices.DeleteFunc(q.pending, func(k *known) bool { return k.queued == nil || k.queued.sealed })
+	case ledger.KindCommit:
+		q.sealed = slices.DeleteFunc(q.sealed, func(k *known) bool {
+			if k.queued.in != r.Generation {
+				return false
 			}
-			return e.committed
+			q.settle(k)
+			return true
 		})
+	case ledger.KindCheckpoint:
+		q.giveUp()
 	}
 }
 
+// giveUp makes what was sealed and not committed pending again, before the others.
+func (q *queue) giveUp() {
+	for _, k := range q.sealed {
+		e := k.queued.entry
+		k.ItemOutcome = ledger.ItemOutcome{ID: e.ID, Digest: k.Digest, By: e.By}
+		k.queued.sealed, k.queued.in = false, 0
+		q.bytes += int64(len(e.Body))
+	}
+	q.pending = slices.Concat(q.sealed, q.pending)
+	q.sealed = nil
+}
+
 // settle makes an outcome final, and forgets the oldest one beyond the limit.
-func (q *queue) settle(e *entry) {
-	e.committed = true
-	q.final = append(q.final, e)
+func (q *queue) settle(k *known) {
+	k.queued = nil
+	q.final = append(q.final, k)
 	if len(q.final) > q.remember {
-		delete(q.known, q.final[0].id)
+		delete(q.known, q.final[0].ID)
 		q.final[0] = nil
 		q.final = q.final[1:]
 	}
 }
 
-// read takes in one line of the log.
-func (q *queue) read(kind byte, data []byte) error {
-	switch kind {
-	case itemLine:
-		it, err := repository.ParseItem(data)
-		if err != nil {
-			return fmt.Errorf("item: %w", err)
-		}
-		old := q.known[it.ID]
-		if it.ID == "" || old != nil && !old.committed {
-			return fmt.Errorf("item %q: it is there twice, or has no ID", it.ID)
+// read takes in one part of a payload, of those that since selects. It returns the step
+// that the part is, if it is one.
+func (q *queue) read(p part) (ledger.Step, error) {
+	switch p.kind {
+	case entryPart, pendingPart:
+		old := q.known[p.entry.ID]
+		if old != nil && old.queued != nil {
+			return ledger.Step{}, fmt.Errorf("item %q: it is there twice", p.entry.ID)
 		}
 		if old != nil { // a writer that remembered fewer had forgotten it
-			q.final = slices.DeleteFunc(q.final, func(e *entry) bool { return e == old })
+			q.final = slices.DeleteFunc(q.final, func(k *known) bool { return k == old })
 		}
 		// A clone, so that it doesn't keep the whole segment in memory.
-		e := &entry{id: it.ID, digest: it.Digest(), accepted: it.Accepted, data: bytes.Clone(data)}
-		q.known[e.id] = e
-		q.push([]*entry{e})
-	case recordLine:
-		r, err := jsontext.Decode[repository.Record](data)
+		k := newKnown(p.entry, bytes.Clone(p.data))
+		q.known[k.ID] = k
+		q.push([]*known{k})
+		return k.step(), nil
+	case outcomePart:
+		o, err := parseItemOutcome(p.data)
 		if err != nil {
-			return fmt.Errorf("record: %w", err)
-		}
-		q.apply(r)
-		if q.log != nil {
-			q.log.add(r)
-		}
-	case outcomeLine:
-		o, err := decodeOutcome(data)
-		if err != nil {
-			return fmt.Errorf("outcome: %w", err)
+			return ledger.Step{}, fmt.Errorf("outcome: %w", err)
 		}
 		if q.known[o.ID] != nil || o.ID == "" {
-			return fmt.Errorf("outcome of item %q: it is there twice, or has no ID", o.ID)
+			return ledger.Step{}, fmt.Errorf("outcome of item %q: it is there twice, or has no ID", o.ID)
 		}
-		e := &entry{id: o.ID, digest: o.Digest, durable: true, sealed: o.Sealed, outcome: o.Outcome}
-		q.known[e.id] = e
-		if o.Committed {
-			q.settle(e)
-		} else {
-			q.sealed = append(q.sealed, e)
-		}
-	default:
-		return fmt.Errorf("unknown kind %q: written by a newer version?", kind)
+		k := &known{ItemOutcome: o}
+		q.known[o.ID] = k
+		q.settle(k)
+		return ledger.Step{}, nil
 	}
-	return nil
+	s, err := p.step()
+	if err != nil {
+		return ledger.Step{}, err
+	}
+	q.apply(*s.Record)
+	return s, nil
 }
 
-// usualOutcome is the length of most outcomes' lines, or more.
-const usualOutcome = 224
+// step is the entry as a step of the history.
+func (k *known) step() ledger.Step {
+	e := k.queued.entry
+	return ledger.Step{Entry: &e}
+}
 
-// dump appends lines that, read into an empty queue, make it equal to q.
-func (q *queue) dump(b []byte) []byte {
-	b = slices.Grow(b, int(q.bytes)+len("i \n")*len(q.pending)+usualOutcome*(len(q.final)+len(q.sealed)))
-	for _, entries := range [][]*entry{q.final, q.sealed} {
-		for _, e := range entries {
-			b = append(b, outcomeLine, ' ')
-			b = outcome{e.id, e.digest, e.sealed, e.committed, e.outcome}.appendJSON(b)
-			b = append(b, '\n')
+// after returns what q will be after records. It shares nothing with q that either changes.
+func (q *queue) after(records []ledger.Record) *queue {
+	// What is final is in no record that can be applied, so that it need not be known.
+	n := &queue{known: map[string]*known{}, bytes: q.bytes, final: slices.Clone(q.final), remember: q.remember}
+	copied := func(all []*known) []*known {
+		copies := make([]*known, len(all))
+		for i, k := range all {
+			queued := *k.queued
+			copies[i] = &known{k.ItemOutcome, &queued}
+			n.known[k.ID] = copies[i]
 		}
+		return copies
 	}
-	for _, e := range q.pending {
-		b = appendLine(b, itemLine, e.data)
+	n.pending, n.sealed = copied(q.pending), copied(q.sealed)
+	for _, r := range records {
+		n.apply(r)
+	}
+	return n
+}
+
+// usualOutcome is the length of most outcomes' parts, or more.
+const usualOutcome = 256
+
+// dump appends the parts that, read into an empty queue, make it equal to q, of which
+// nothing is sealed.
+func (q *queue) dump(b []byte) []byte {
+	size := usualOutcome * len(q.final)
+	for _, k := range q.pending {
+		size += 1 + len(k.queued.encoded)
+	}
+	b = slices.Grow(b, size)
+	for _, k := range q.final {
+		b = appendOutcome(b, k.ItemOutcome)
+	}
+	for _, k := range q.pending {
+		b = appendEntry(b, pendingPart, k.queued.encoded)
 	}
 	return b
 }

@@ -2,17 +2,18 @@ package dirjournal_test
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/repository/dirjournal"
+	"github.com/bindery-tuf/bindery/repository/ledger"
 	"github.com/bindery-tuf/bindery/repository/storetest"
 )
 
@@ -27,8 +28,7 @@ func TestReader(t *testing.T) {
 	})
 }
 
-// What is read while others write is of one moment: all records up to one, and
-// the items that these leave pending.
+// What is read while others write is a ledger up to some moment.
 func TestReadWhileWriting(t *testing.T) {
 	dir := t.TempDir()
 	j, err := dirjournal.Create(dir)
@@ -39,23 +39,31 @@ func TestReadWhileWriting(t *testing.T) {
 	r, err := dirjournal.OpenReader(dir)
 	require.NoError(t, err)
 	var last int64
-	for range 300 {
-		log, queue, err := r.Read(t.Context())
-		require.NoError(t, err)
-		if len(log.Records) == 0 {
-			continue
+	for n := range 200 {
+		from := ledger.FromCheckpoint
+		if n%20 == 0 {
+			from = ledger.FromBeginning
 		}
-		newest := log.Records[len(log.Records)-1]
-		require.GreaterOrEqual(t, newest.Generation, last)
-		last = newest.Generation
+		var h ledger.History
+		var newest ledger.Kind
+		for s, err := range r.Read(t.Context(), from) {
+			require.NoError(t, err)
+			require.NoError(t, h.Apply(s))
+			if s.Record != nil {
+				newest = s.Record.Kind()
+			}
+		}
+		require.GreaterOrEqual(t, h.State.Planned, last)
+		last = h.State.Planned
 		// The item of a generation is queued after the one before was checkpointed.
-		switch newest.Kind {
-		case repository.KindIntent:
-			require.Equal(t, 1, queue.Pending)
-		case repository.KindSeal, repository.KindCommit:
-			require.Zero(t, queue.Pending)
-		case repository.KindCheckpoint:
-			require.LessOrEqual(t, queue.Pending, 1)
+		pending := len(h.Queue())
+		switch newest {
+		case ledger.KindIntent:
+			require.Equal(t, 1, pending)
+		case ledger.KindSeal, ledger.KindCommit:
+			require.Zero(t, pending)
+		case ledger.KindCheckpoint:
+			require.LessOrEqual(t, pending, 1)
 		}
 	}
 	cancel()
@@ -66,27 +74,41 @@ func TestReadWhileWriting(t *testing.T) {
 // writeGenerations goes through generations of one item, each with a checkpoint,
 // and so with a segment, of its own.
 func writeGenerations(ctx context.Context, j *dirjournal.Journal) error {
-	l, err := j.Lead(ctx)
+	l, epoch, err := j.Lead(ctx)
 	if err != nil {
 		return err
 	}
-	log, err := l.Load(ctx)
-	if err != nil {
-		return err
-	}
-	for n := int64(1); ; n++ {
-		id := fmt.Sprint(n)
-		if err := j.Enqueue(ctx, repository.Item{ID: id, Remove: []string{id}}); err != nil {
+	for _, err := range l.Read(ctx, ledger.FromCheckpoint) {
+		if err != nil {
 			return err
 		}
-		for _, kind := range []repository.RecordKind{
-			repository.KindIntent, repository.KindSeal, repository.KindCommit, repository.KindCheckpoint,
+	}
+	var state ledger.State
+	for n := int64(1); ; n++ {
+		e, err := ledger.Item{ID: fmt.Sprint(n), Remove: []string{"a"}}.Entry()
+		if err == nil {
+			_, err = j.Enqueue(ctx, e)
+		}
+		if err != nil {
+			return err
+		}
+		outcome := ledger.OutcomeOf(e, ledger.Outcome{State: ledger.Published, Generation: n})
+		for _, body := range []func() ledger.Body{
+			func() ledger.Body { return &ledger.Intent{} },
+			func() ledger.Body {
+				return &ledger.Seal{Outcomes: []ledger.ItemOutcome{outcome}, Swaps: []ledger.Swap{{Name: ledger.Timestamp}}}
+			},
+			func() ledger.Body { return &ledger.Commit{} },
+			func() ledger.Body { return state.Checkpoint() },
 		} {
-			rec := repository.Record{Epoch: log.Epoch, Kind: kind, Generation: n, Body: json.RawMessage(`{}`)}
-			if kind == repository.KindSeal {
-				rec.Outcomes = []repository.ItemOutcome{{ID: id, Outcome: repository.Outcome{State: repository.Published, Generation: n}}}
+			r, err := state.Next(epoch, n, time.Unix(n, 0), body())
+			if err == nil {
+				err = l.Append(ctx, r)
 			}
-			if err := l.Append(ctx, rec); err != nil {
+			if err == nil {
+				err = state.Apply(r)
+			}
+			if err != nil {
 				return err
 			}
 		}
@@ -102,22 +124,83 @@ func TestReaderErrors(t *testing.T) {
 
 	j, err := dirjournal.Create(dir)
 	require.NoError(t, err)
-	require.NoError(t, j.Enqueue(t.Context(), repository.Item{ID: "a", Remove: []string{"a"}}))
+	_, err = j.Enqueue(t.Context(), ledger.Entry{ID: "a"})
+	require.NoError(t, err)
 	require.NoError(t, j.Close())
 	j, err = dirjournal.Open(dir) // the frame is copied to a new segment
 	require.NoError(t, err)
 	require.NoError(t, j.Close())
 	r, err := dirjournal.OpenReader(dir)
 	require.NoError(t, err)
-	_, queue, err := r.Read(t.Context())
-	require.NoError(t, err)
-	require.Equal(t, 1, queue.Pending)
+	for s, err := range r.Read(t.Context(), ledger.FromCheckpoint) {
+		require.NoError(t, err)
+		require.Equal(t, "a", s.Entry.ID)
+	}
 
 	name := filepath.Join(dir, "000000000003.seg")
 	data, err := os.ReadFile(name)
 	require.NoError(t, err)
 	data[70] ^= 1
 	require.NoError(t, os.WriteFile(name, data, 0o600))
-	_, _, err = r.Read(t.Context())
+	for _, err = range r.Read(t.Context(), ledger.FromBeginning) {
+	}
 	require.ErrorContains(t, err, "segment 000000000003.seg")
+}
+
+// TestReadWhatIsLeft: where older segments were moved elsewhere, the beginning is a
+// checkpoint, or there is none.
+func TestReadWhatIsLeft(t *testing.T) {
+	dir := t.TempDir()
+	j, err := dirjournal.Create(dir)
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	wrote := make(chan error, 1)
+	go func() { wrote <- writeGenerations(ctx, j) }()
+	for seen := int64(0); seen < 5; {
+		seen, err = j.Decided(ctx, seen)
+		require.NoError(t, err)
+	}
+	cancel()
+	require.ErrorIs(t, <-wrote, context.Canceled)
+	for _, id := range []string{"last-1", "last-2", "last-3"} {
+		_, err := j.Enqueue(t.Context(), ledger.Entry{ID: id})
+		require.NoError(t, err)
+		require.NoError(t, j.Close())
+		j, err = dirjournal.Open(dir)
+		require.NoError(t, err)
+	}
+	require.NoError(t, j.Close())
+	r, err := dirjournal.OpenReader(dir)
+	require.NoError(t, err)
+	read := func() (*ledger.History, error) {
+		var h ledger.History
+		for s, err := range r.Read(t.Context(), ledger.FromBeginning) {
+			if err != nil {
+				return nil, err
+			}
+			require.NoError(t, h.Apply(s))
+		}
+		return &h, nil
+	}
+	names, err := filepath.Glob(filepath.Join(dir, "*.seg"))
+	require.NoError(t, err)
+	require.Greater(t, len(names), 6)
+	want, err := read()
+	require.NoError(t, err)
+	checkpoints, missing := 0, 0
+	for _, name := range names[:len(names)-1] {
+		require.NoError(t, os.Remove(name))
+		h, err := read()
+		if err != nil { // the first one left begins after the newest checkpoint
+			require.ErrorContains(t, err, "the segments before it are missing")
+			missing++
+			continue
+		}
+		require.Zero(t, missing)
+		checkpoints++
+		require.Equal(t, want.State, h.State)
+		require.Equal(t, want.Queue(), h.Queue())
+	}
+	require.Greater(t, checkpoints, 3)
+	require.Positive(t, missing)
 }

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"path/filepath"
 	"slices"
 
 	"github.com/bindery-tuf/bindery/internal/disk"
+	"github.com/bindery-tuf/bindery/repository/ledger"
 )
 
 // maxSegment is the largest file taken for a segment: one frame, and what is
@@ -74,30 +76,40 @@ type end struct {
 	bare bool // whether the last segment has no more than its beginning
 }
 
-// replay reads a journal from the segment on that its last one says to begin
-// with, and calls visit for each line, once. It changes nothing. An error names
-// segment, offset and sequence number of what is damaged.
-func replay(fsys disk.FS, dir string, segments []uint64, visit func(kind byte, data []byte) error) (end, error) {
-	slices.Sort(segments)
+// beginning returns those of the segments, which are in order, that must be read. It reads
+// headers only.
+func beginning(fsys disk.FS, dir string, segments []uint64, from ledger.From) ([]uint64, error) {
+	if from == ledger.FromBeginning {
+		h, err := readHeader(fsys, dir, segments[0])
+		if err == nil && h.first != 1 && !h.beginsAtCheckpoint() {
+			err = place(h.number, fmt.Errorf("it begins with frame %d: the segments before it are missing", h.first))
+		}
+		return segments, err
+	}
 	newest, err := readHeader(fsys, dir, segments[len(segments)-1])
 	if err != nil {
-		return end{}, err
+		return nil, err
 	}
 	first, ok := slices.BinarySearch(segments, newest.base)
 	if !ok {
-		return end{}, place(newest.base, fmt.Errorf("it is missing: %w", fs.ErrNotExist))
+		return nil, place(newest.base, fmt.Errorf("it is missing: %w", fs.ErrNotExist))
 	}
-	return replayAll(fsys, dir, segments[first:], newest, visit)
+	return segments[first:], nil
 }
 
-// replayAll is replay of the segments given, in order, whose last one has the
-// header newest.
+// whole is a sequence number that no frame reaches: replay reads all frames before it.
+const whole = math.MaxUint64
+
+// replay reads the segments, which are in order, up to the frame until, and calls visit for
+// each part that is new (see since), once. It changes nothing. An error names segment,
+// offset and sequence number of what is damaged. What it returns is the journal's end only
+// if it has read the whole.
 //
 // Numbers of segments may be missing as long as no frame is: a segment without
 // frames of its own may have been lost with its name.
-func replayAll(fsys disk.FS, dir string, segments []uint64, newest header, visit func(kind byte, data []byte) error) (end, error) {
-	last := newest.number
-	e := end{header: newest, base: newest.base}
+func replay(fsys disk.FS, dir string, segments []uint64, until uint64, visit func(part) error) (end, error) {
+	last := segments[len(segments)-1]
+	var e end
 	var before contents // the segment before
 	var latest []byte   // payload of the newest frame
 	for i, number := range segments {
@@ -116,21 +128,27 @@ func replayAll(fsys disk.FS, dir string, segments []uint64, newest header, visit
 					c.bad, c.next(), f.seq, at))
 			}
 		}
+		begins := i == 0 && c.beginsAtCheckpoint()
 		for i, f := range c.frames {
+			if f.seq >= until {
+				return e, nil
+			}
 			if f.seq < e.next {
 				continue // the copy of a frame that was seen
 			}
-			if err := lines(f.payload, visit); err != nil {
+			if err := since(f.payload, begins, visit); err != nil {
 				return end{}, place(number, fmt.Errorf("offset %d, sequence %d: %w", c.offsets[i], f.seq, err))
 			}
+			begins = false
 			latest = f.payload
 			e.next++
 		}
 		before = c
 	}
+	e.header, e.base = before.header, before.base
 	if n := len(before.frames); n > 0 {
 		e.doubtful = &before.frames[n-1]
-		if n == 1 && newest.base == last {
+		if n == 1 && e.base == last {
 			e.base = last + 1 // the copy of what made the last segment a base
 		}
 	}

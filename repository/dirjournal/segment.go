@@ -10,7 +10,7 @@ import (
 
 const (
 	magic         = "bndryjnl"
-	formatVersion = 1
+	formatVersion = 2
 	headerSize    = 64
 	frameHead     = 16
 )
@@ -26,6 +26,10 @@ type header struct {
 	synced uint64  // how much of the file was durable before it had its name
 	id     [8]byte // random, so that no bytes of another segment pass for ours
 }
+
+// beginsAtCheckpoint reports whether the first frame has a checkpoint, with which reading
+// may begin. The first segment never has a frame.
+func (h header) beginsAtCheckpoint() bool { return h.base == h.number && h.number > 1 }
 
 func (h header) encode() []byte {
 	b := make([]byte, 0, headerSize)

@@ -11,8 +11,6 @@ import (
 
 func TestJournal(t *testing.T) { storetest.TestJournal(t, place) }
 
-func TestHistorian(t *testing.T) { storetest.TestHistorian(t, place) }
-
 func place(t *testing.T) storetest.Place {
 	dir := t.TempDir()
 	j, err := dirjournal.Create(dir)

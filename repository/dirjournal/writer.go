@@ -6,21 +6,26 @@ import (
 	"slices"
 
 	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/repository/ledger"
 )
 
 // maxGroup is how many bytes of requests share a frame, if more than one does.
 const maxGroup = 4 << 20
 
-// request is one call that the writer serves: items, a leader's records, or
+// request is one call that the writer serves: entries, a leader's records, or
 // something to be done between two frames.
 type request struct {
-	items []*entry
-	size  int // of the items' lines
+	entries []*known
+	// repeated says which of the entries were known. It is to be read once done has the
+	// result.
+	repeated []bool
 
-	leader     *leader
-	records    []repository.Record
-	lines      []byte // the records'
-	checkpoint bool   // whether one of them is a checkpoint
+	lead    *lead
+	records []ledger.Record
+	// checkpoint is the index of the last checkpoint record, or -1.
+	checkpoint int
+
+	size int // of what is to be written
 
 	do func() error
 
@@ -30,7 +35,7 @@ type request struct {
 // group is what one frame serves.
 type group struct {
 	requests []*request
-	fresh    []*entry // the items that were not known
+	fresh    []*known // the entries that were not known
 	last     *request // the request with records, if there is one, or nil
 }
 
@@ -95,7 +100,7 @@ func (j *Journal) group() group {
 	var g group
 	n, size := 0, 0
 	for _, r := range j.waiting {
-		alone := r.do != nil || r.checkpoint
+		alone := r.do != nil || r.checkpoint >= 0
 		if len(g.requests) > 0 && (alone || size+r.size > maxGroup) {
 			break
 		}
@@ -121,13 +126,13 @@ func (j *Journal) admit(r *request, g *group) (err error) {
 	if r.size > maxPayload {
 		return fmt.Errorf("%d bytes in one call: at most %d", r.size, maxPayload)
 	}
-	if r.leader != nil {
-		if err := r.leader.admit(r.records); err != nil {
+	if r.lead != nil {
+		if err := r.lead.admit(r.records); err != nil {
 			return err
 		}
 		g.last = r
 	}
-	g.fresh, err = j.queue.admit(g.fresh, r.items)
+	g.fresh, err = j.queue.admit(g.fresh, r.entries, r.repeated)
 	return err
 }
 
@@ -136,38 +141,50 @@ func (j *Journal) serve(g group) error {
 	if r := g.requests[0]; r.do != nil {
 		return r.do()
 	}
-	if len(g.fresh) == 0 && (g.last == nil || len(g.last.lines) == 0) {
+	var records []ledger.Record
+	checkpoint := -1
+	if g.last != nil {
+		records, checkpoint = g.last.records, g.last.checkpoint
+	}
+	if len(g.fresh) == 0 && len(records) == 0 {
 		return nil // nothing new
 	}
 	j.payload = j.payload[:0]
-	checkpoint := g.last != nil && g.last.checkpoint
-	if checkpoint {
+	for _, k := range g.fresh {
+		j.payload = appendEntry(j.payload, entryPart, k.queued.encoded)
+	}
+	for i, r := range records {
+		if i != checkpoint {
+			j.payload = appendRecord(j.payload, recordPart, r)
+			continue
+		}
 		// Without the lock, so that those who ask for outcomes don't wait: only this
 		// goroutine changes what is dumped. Those who enqueue do wait.
-		j.payload = j.queue.dump(j.payload)
-		if len(j.payload)+len(g.last.lines) > maxPayload {
-			return fmt.Errorf("a checkpoint with the queue would be of %d bytes: at most %d", len(j.payload), maxPayload)
-		}
+		j.payload = j.queue.after(records[:i+1]).dump(j.payload)
+		j.payload = appendRecord(j.payload, checkpointPart, r)
 	}
-	for _, e := range g.fresh {
-		j.payload = appendLine(j.payload, itemLine, e.data)
+	if len(j.payload) > maxPayload {
+		j.payload = nil
+		return fmt.Errorf("a checkpoint with the queue would be of more than %d bytes", maxPayload)
 	}
-	if g.last != nil {
-		j.payload = append(j.payload, g.last.lines...)
-	}
-	if err := j.frame(checkpoint); err != nil {
+	if err := j.frame(checkpoint >= 0); err != nil {
 		return err
 	}
 
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	before := j.moment
 	j.queue.push(g.fresh)
-	if g.last != nil {
-		for _, r := range g.last.records {
-			j.queue.apply(r)
+	for _, r := range records {
+		j.queue.apply(r)
+		if kind := r.Kind(); kind == ledger.KindCommit || kind == ledger.KindDecided {
+			j.moment++
 		}
 	}
-	j.announce()
+	j.wakeAwaiting(false)
+	if j.moment > before {
+		j.wakeDecided()
+	}
 	return nil
 }
 

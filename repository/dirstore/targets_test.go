@@ -16,6 +16,8 @@ import (
 	"testing"
 	"testing/iotest"
 
+	"github.com/bindery-tuf/bindery/repository/web"
+
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/repository/dirstore"
 	"github.com/bindery-tuf/bindery/repository/storetest"
@@ -230,7 +232,7 @@ func TestPutMemory(t *testing.T) {
 // What Put returned is what a client gets from the handler, under each hash.
 func TestPutIsServed(t *testing.T) {
 	s, _, dir := newTargets(t)
-	h := repository.Handler(storetest.NewStore(), os.DirFS(dir), nil)
+	h := web.Handler(storetest.NewStore(), os.DirFS(dir), nil)
 	for _, path := range []string{"a", "simple/index.html", "d/ö +~&=;:@[]{}*'\"<>|^,$!.whl", ".well-known/x"} {
 		target, err := s.Put(ctx, path, strings.NewReader(content), "sha512", "blake2b-256")
 		require.NoError(t, err)

@@ -1,13 +1,15 @@
 package storetest
 
 import (
+	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 
 	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/repository/ledger"
 	"github.com/stretchr/testify/require"
 )
 
@@ -18,97 +20,227 @@ func testEnqueue(b *bench) {
 	b.enqueue(all[0])
 	b.enqueue(all[1:4]...)
 	b.enqueue(all[4])
-	b.requirePending(all...)
-
-	for max := range 6 {
-		got, err := b.leader.Pending(b.Context(), max)
-		require.NoError(b, err)
-		require.Len(b, got, max)
-		for i := range got {
-			requireSame(b, all[i], got[i])
+	for range 2 {
+		b.requirePending(all...)
+		for _, e := range all {
+			b.requireOutcome(e.ID, accepted)
 		}
+		b.close()
+		b.lead()
 	}
-	for _, it := range all {
-		b.requireOutcome(it.ID, accepted)
+}
+
+// testEnqueueRefuses: what isn't well formed is not queued, nor what came with it.
+func testEnqueueRefuses(b *bench) {
+	for _, bad := range []ledger.Entry{
+		{Accepted: noon, Body: []byte("no ID")},
+		{ID: "a b", Accepted: noon},
+		{ID: "ä", Accepted: noon},
+		{ID: strings.Repeat("a", ledger.MaxID+1), Accepted: noon},
+		{ID: "a", By: strings.Repeat("a", ledger.MaxBy+1), Accepted: noon},
+		{ID: "a", By: "\xff", Accepted: noon},
+		{ID: "a", By: "a\nb", Accepted: noon},
+	} {
+		_, err := b.journal().Enqueue(b.Context(), item("one"), bad)
+		require.Error(b, err, "%q", bad.ID)
+		require.NotErrorIs(b, err, repository.ErrUnknown)
 	}
-	require.Error(b, b.journal().Enqueue(b.Context(), repository.Item{Remove: []string{"no ID"}}))
-	b.requirePending(all...)
+	b.requirePending()
+	longest := ledger.Entry{ID: strings.Repeat("~", ledger.MaxID), By: strings.Repeat("<", ledger.MaxBy), Accepted: noon, Body: []byte("x")}
+	b.enqueue(longest)
+	b.close()
+	b.lead()
+	b.requireOutcome(longest.ID, accepted)
 }
 
 func testEnqueueAgain(b *bench) {
 	one, two := item("one"), item("two")
-	b.enqueue(one)
+	require.Equal(b, []bool{false}, b.enqueue(one))
 	later := one
 	later.Accepted = noon.AddDate(1, 0, 0) // a retry; not another item
-	b.enqueue(later, two, later)
+	later.By = "somebody else"
+	require.Equal(b, []bool{true, false, true}, b.enqueue(later, two, later))
 	b.requirePending(one, two)
 
-	err := b.journal().Enqueue(b.Context(), changed(one))
+	_, err := b.journal().Enqueue(b.Context(), changed(one))
 	require.ErrorIs(b, err, repository.ErrIDReused)
 	require.NotErrorIs(b, err, repository.ErrUnknown)
 	require.ErrorContains(b, err, one.ID)
 
-	b.append(b.seal(1, one))
-	b.enqueue(later)
+	b.append(b.intent(1), b.seal(1, one))
+	require.Equal(b, []bool{true}, b.enqueue(later))
 	b.append(b.commit(1))
-	b.enqueue(later)
-	require.ErrorIs(b, b.journal().Enqueue(b.Context(), changed(one)), repository.ErrIDReused)
-	b.requireOutcome(one.ID, published(1))
+	for range 2 {
+		require.Equal(b, []bool{true}, b.enqueue(later))
+		_, err = b.journal().Enqueue(b.Context(), changed(one))
+		require.ErrorIs(b, err, repository.ErrIDReused)
+		b.requireOutcome(one.ID, published(1))
+		b.requirePending(two)
+		b.close()
+		b.lead()
+	}
+}
+
+// testSameMeaning: an item that another program encoded in another way is the same, at every
+// stage.
+func testSameMeaning(b *bench) {
+	queued := otherwise(item("one")) // not as Item.Entry writes it
+	retry := item("one")
+	require.NotEqual(b, queued.Body, retry.Body)
+	b.enqueue(queued)
+	requireSame := func() {
+		b.Helper()
+		for range 2 {
+			require.Equal(b, []bool{true, true}, b.enqueue(retry, queued))
+			_, err := b.journal().Enqueue(b.Context(), changed(retry))
+			require.ErrorIs(b, err, repository.ErrIDReused)
+			b.close()
+			b.lead()
+		}
+	}
+	requireSame()
+	b.requirePending(queued) // the bytes are those that came first
+	b.append(b.intent(1), b.seal(1, queued))
+	requireSame()
+	b.append(b.commit(1))
+	requireSame()
+	b.append(b.checkpoint())
+	requireSame()
+
+	two := item("two")
+	require.Equal(b, []bool{false, true}, b.enqueue(two, otherwise(two)))
 	b.requirePending(two)
+}
+
+// testOpaqueBodies: a journal keeps bodies that it doesn't understand, byte for byte. What is
+// no item is the same only if its bytes are.
+func testOpaqueBodies(b *bench) {
+	var all []ledger.Entry
+	for i, body := range []string{
+		"", "\n", "\n\n\n", "\x00", "\xff\xfe", "no JSON", `{"remove":["a"]`, " {} \r\n", "e {}\nr 1\nx\n",
+		strings.Repeat("\x00\n\xff", 100_000), `{"unknown":1}`,
+	} {
+		e := item("opaque-%d", i)
+		e.Body = []byte(body)
+		all = append(all, e)
+	}
+	b.enqueue(all...)
+	requirePending := func() {
+		b.Helper()
+		got, err := b.leader.Pending(b.Context(), 100, 1<<40)
+		require.NoError(b, err)
+		require.Len(b, got, len(all))
+		for i := range got {
+			require.Equal(b, all[i].ID, got[i].ID)
+			require.Equal(b, string(all[i].Body), string(got[i].Body))
+		}
+		for _, e := range all {
+			e.Body = append(bytes.Clone(e.Body), 'x')
+			_, err := b.journal().Enqueue(b.Context(), e)
+			require.ErrorIs(b, err, repository.ErrIDReused)
+		}
+	}
+	b.blind = true // an empty body has two forms
+	b.lead()
+	requirePending()
+	b.close()
+	b.lead()
+	requirePending()
+	b.append(b.checkpoint())
+	b.close()
+	b.lead()
+	requirePending()
+	for _, from := range []ledger.From{ledger.FromCheckpoint, ledger.FromBeginning} {
+		i := 0
+		for _, s := range readAll(b.T, b.leader, from) {
+			if s.Entry != nil {
+				require.Equal(b, string(all[i].Body), string(s.Entry.Body))
+				i++
+			}
+		}
+		require.Equal(b, len(all), i)
+	}
 }
 
 func testEnqueueAllOrNone(b *bench) {
 	one := item("one")
 	b.enqueue(one)
-	require.ErrorIs(b, b.journal().Enqueue(b.Context(), item("two"), changed(one), item("three")), repository.ErrIDReused)
-	require.ErrorIs(b, b.journal().Enqueue(b.Context(), item("two"), changed(item("two"))), repository.ErrIDReused)
+	_, err := b.journal().Enqueue(b.Context(), item("two"), changed(one), item("three"))
+	require.ErrorIs(b, err, repository.ErrIDReused)
+	_, err = b.journal().Enqueue(b.Context(), item("two"), changed(item("two")))
+	require.ErrorIs(b, err, repository.ErrIDReused)
 	b.requireUnknown("two")
 	b.requireUnknown("three")
 	b.requirePending(one)
-	b.enqueue(item("two"), item("three")) // what was refused left no trace
+	require.Equal(b, []bool{false, false}, b.enqueue(item("two"), item("three"))) // what was refused left no trace
 	b.requirePending(one, item("two"), item("three"))
 }
 
 func testEnqueueRace(b *bench) {
+	b.blind = true
 	j := b.journal()
 	one := item("one")
-	for _, err := range race(func(int) error { return j.Enqueue(b.Context(), one) }) {
+	known := make([]bool, crowd)
+	for _, err := range race(func(i int) error {
+		flags, err := j.Enqueue(b.Context(), one)
+		known[i] = err == nil && flags[0]
+		return err
+	}) {
 		require.NoError(b, err)
 	}
+	requireOneNew(b, known)
 	b.requirePending(one)
 }
 
-func testEnqueueReuseRace(b *bench) {
-	j := b.journal()
-	contender := func(i int) repository.Item {
-		it := item("one")
-		it.Remove = []string{fmt.Sprintf("contender-%d", i)}
-		return it
+// requireOneNew requires that one of those who enqueued the same was told that it was new.
+func requireOneNew(b *bench, known []bool) {
+	b.Helper()
+	fresh := 0
+	for _, k := range known {
+		if !k {
+			fresh++
+		}
 	}
-	errs := race(func(i int) error { return j.Enqueue(b.Context(), contender(i)) })
+	require.Equal(b, 1, fresh)
+}
+
+func testEnqueueReuseRace(b *bench) {
+	b.blind = true
+	j := b.journal()
+	contender := func(i int) ledger.Entry {
+		return entryOf(ledger.Item{ID: "one", Accepted: noon, Remove: []string{fmt.Sprintf("contender-%d", i)}})
+	}
+	errs := race(func(i int) error {
+		_, err := j.Enqueue(b.Context(), contender(i))
+		return err
+	})
 	b.requirePending(contender(winner(b.T, errs, repository.ErrIDReused)))
 }
 
 // testEnqueueKeepsOrder: what one caller enqueued stays in its order, and what it
 // enqueued together stays together or at least in order, whoever else enqueues.
 func testEnqueueKeepsOrder(b *bench) {
+	b.blind = true
 	j := b.journal()
 	for _, err := range race(func(i int) error {
 		all := items(fmt.Sprint(i), 10)
-		return errors.Join(j.Enqueue(b.Context(), all[0]), j.Enqueue(b.Context(), all[1:9]...), j.Enqueue(b.Context(), all[9]))
+		_, first := j.Enqueue(b.Context(), all[0])
+		_, then := j.Enqueue(b.Context(), all[1:9]...)
+		_, last := j.Enqueue(b.Context(), all[9])
+		return errors.Join(first, then, last)
 	}) {
 		require.NoError(b, err)
 	}
 	b.lead()
 	require.NoError(b, b.leader.Await(b.Context(), 10*crowd))
 	for range 2 {
-		got, err := b.leader.Pending(b.Context(), 11*crowd)
+		got, err := b.leader.Pending(b.Context(), 11*crowd, 1<<40)
 		require.NoError(b, err)
 		require.Len(b, got, 10*crowd)
 		next := map[int]int{}
-		for _, it := range got {
+		for _, e := range got {
 			var caller, n int
-			_, err := fmt.Sscanf(it.ID, "%d-%d", &caller, &n)
+			_, err := fmt.Sscanf(e.ID, "%d-%d", &caller, &n)
 			require.NoError(b, err)
 			require.Equal(b, next[caller], n)
 			next[caller]++
@@ -122,21 +254,26 @@ func testJournalNoSharedMemory(b *bench) {
 	want := item("one")
 	mine := item("one")
 	b.enqueue(mine)
-	mine.Add[0].Path, mine.Add[0].Hashes["sha256"], mine.Remove[0] = "changed", "changed", "changed"
+	b.steps[0].Entry, b.folded = &want, ledger.History{}
+	require.NoError(b, b.folded.Apply(b.steps[0]))
+	clear(mine.Body)
 	b.requirePending(want)
-	got, err := b.leader.Pending(b.Context(), 1)
+	got, err := b.leader.Pending(b.Context(), 1, 1)
 	require.NoError(b, err)
-	got[0].Add[0].Path, got[0].Add[0].Hashes["sha256"], got[0].Remove[0] = "changed", "changed", "changed"
+	got[0] = ledger.Entry{}
+	for s, err := range b.leader.Read(b.Context(), ledger.FromCheckpoint) {
+		require.NoError(b, err)
+		*s.Entry = ledger.Entry{}
+	}
 	b.requirePending(want)
 
-	r := b.seal(1, want)
-	same := b.seal(1, want)
-	b.append(r)
-	r.Outcomes[0].State, r.Body[2] = repository.SetAside, 'X'
+	records := []ledger.Record{b.intent(1), b.seal(1, want)}
+	b.append(records...)
+	clear(records)
 	b.append(b.commit(1))
 	b.requireOutcome(want.ID, published(1))
 	b.close()
-	requireSame(b, same, b.lead()[0])
+	b.lead()
 }
 
 // testCloseUnderWay: what was acknowledged is there after Close, and what was
@@ -189,13 +326,14 @@ type result struct {
 // enqueueMany enqueues from many goroutines, each until its first error or for
 // ten items, and calls on after each success with how many there were.
 func enqueueMany(b *bench, ctx func(i int) context.Context, on func(acknowledged int)) []result {
+	b.blind = true
 	j := b.journal()
 	var mu sync.Mutex
 	var results []result
 	acknowledged := 0
 	race(func(i int) error {
 		for _, it := range items(fmt.Sprint(i), 10) {
-			err := j.Enqueue(ctx(i), it)
+			_, err := j.Enqueue(ctx(i), it)
 			mu.Lock()
 			results = append(results, result{it.ID, err})
 			n := 0
@@ -232,35 +370,30 @@ func testJournalContext(b *bench) {
 	b.lead()
 	j, ctx := b.journal(), ended(b)
 
-	err := j.Enqueue(ctx, item("two"))
+	_, err := j.Enqueue(ctx, item("two"))
 	require.ErrorIs(b, err, context.Canceled)
 	require.NotErrorIs(b, err, repository.ErrUnknown)
-	_, err = j.Outcome(ctx, one.ID)
+	_, err = j.Outcomes(ctx, one.ID)
 	require.ErrorIs(b, err, context.Canceled)
-	_, err = j.Stats(ctx)
+	_, err = j.Backlog(ctx)
 	require.ErrorIs(b, err, context.Canceled)
-	_, err = j.Lead(ctx)
+	_, err = j.Decided(ctx, 0)
+	require.ErrorIs(b, err, context.Canceled)
+	_, _, err = j.Lead(ctx)
 	require.ErrorIs(b, err, context.Canceled)
 	require.ErrorIs(b, b.leader.Await(ctx, 2), context.Canceled)
-	_, err = b.leader.Pending(ctx, 1)
+	_, err = b.leader.Pending(ctx, 1, 1)
 	require.ErrorIs(b, err, context.Canceled)
-	err = b.leader.Append(ctx, b.seal(1, one))
+	for _, err := range b.leader.Read(ctx, ledger.FromCheckpoint) {
+		require.ErrorIs(b, err, context.Canceled)
+	}
+	intent := b.intent(1)
+	err = b.leader.Append(ctx, intent)
 	require.ErrorIs(b, err, context.Canceled)
 	require.NotErrorIs(b, err, repository.ErrUnknown)
 
 	b.requireUnknown("two")
 	b.requirePending(one)
 	b.close()
-	require.Empty(b, b.lead())
-}
-
-// encoded returns the JSON of records, to be compared.
-func encoded(b *bench, recs []repository.Record) []string {
-	all := make([]string, len(recs))
-	for i, r := range recs {
-		data, err := json.Marshal(r)
-		require.NoError(b, err)
-		all[i] = string(data)
-	}
-	return all
+	b.lead()
 }

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/repository/ledger"
 	"github.com/bindery-tuf/bindery/roles"
 	"github.com/stretchr/testify/require"
 )
@@ -31,22 +33,31 @@ func TestJournal(t *testing.T, place func(t *testing.T) Place) {
 		run  func(b *bench)
 	}{
 		{"Enqueue", testEnqueue},
+		{"EnqueueRefuses", testEnqueueRefuses},
 		{"EnqueueAgain", testEnqueueAgain},
+		{"SameMeaning", testSameMeaning},
+		{"OpaqueBodies", testOpaqueBodies},
 		{"EnqueueAllOrNone", testEnqueueAllOrNone},
 		{"EnqueueRace", testEnqueueRace},
 		{"EnqueueReuseRace", testEnqueueReuseRace},
 		{"EnqueueKeepsOrder", testEnqueueKeepsOrder},
 		{"NoSharedMemory", testJournalNoSharedMemory},
-		{"Outcome", testOutcome},
+		{"Outcomes", testOutcomes},
 		{"OutcomeNeedsCommit", testOutcomeNeedsCommit},
-		{"SealedAgain", testSealedAgain},
+		{"DecidedRecord", testDecidedRecord},
+		{"GivenUp", testGivenUp},
+		{"SealedKeepsBodies", testSealedKeepsBodies},
 		{"Reopen", testReopen},
-		{"Load", testLoad},
-		{"LoadFirstAndOnce", testLoadFirstAndOnce},
+		{"Read", testRead},
+		{"ReadFirst", testReadFirst},
+		{"ReadAgain", testReadAgain},
 		{"Checkpoint", testCheckpoint},
 		{"CheckpointAmongOthers", testCheckpointAmongOthers},
+		{"RecordsAsWritten", testRecordsAsWritten},
 		{"AppendAllOrNone", testAppendAllOrNone},
+		{"PendingBounds", testPendingBounds},
 		{"Await", testAwait},
+		{"Decided", testDecided},
 		{"Release", testRelease},
 		{"Fencing", testFencing},
 		{"OneProcess", testOneProcess},
@@ -63,13 +74,21 @@ func TestJournal(t *testing.T, place func(t *testing.T) Place) {
 	}
 }
 
-// bench is what a test works at: one place, and the process that it plays.
+// bench is what a test works at: one place, and the process that it plays. It knows what
+// the journal must hold, and lead makes sure of that.
 type bench struct {
 	*testing.T
 	place  Place
 	open   repository.Journal // nil while closed
-	leader repository.Leader  // nil before lead
+	leader repository.Lead    // nil before lead
 	epoch  int64              // of leader
+
+	steps   []ledger.Step  // all that was queued and appended
+	point   int            // where the newest checkpoint is in there
+	atPoint []ledger.Entry // what was pending then
+	folded  ledger.History // of the steps
+	head    string         // hash of the newest record that was made
+	blind   bool           // whether the test uses the journal without the bench's knowledge
 }
 
 // journal opens the journal, unless it is open.
@@ -91,138 +110,290 @@ func (b *bench) close() {
 	b.open, b.leader = nil, nil
 }
 
-// lead leads, and returns what was loaded.
-func (b *bench) lead() []repository.Record {
+// lead leads, and makes sure that what it reads is what there must be.
+func (b *bench) lead() {
 	b.Helper()
-	leader, err := b.journal().Lead(b.Context())
+	leader, epoch, err := b.journal().Lead(b.Context())
 	require.NoError(b, err)
-	log, err := leader.Load(b.Context())
-	require.NoError(b, err)
-	require.Greater(b, log.Epoch, b.epoch)
-	b.leader, b.epoch = leader, log.Epoch
-	return log.Records
+	require.Greater(b, epoch, b.epoch)
+	b.leader, b.epoch = leader, epoch
+	b.requireHistory(leader)
 }
 
-func (b *bench) append(recs ...repository.Record) {
+// requireHistory makes sure of what a reader reads. The bytes of the records are those that
+// were appended; that their chain is intact is what ledger.History makes sure of.
+func (b *bench) requireHistory(r repository.Reader) {
 	b.Helper()
-	require.NoError(b, b.leader.Append(b.Context(), recs...))
+	got := readAll(b.T, r, ledger.FromCheckpoint)
+	whole := readAll(b.T, r, ledger.FromBeginning)
+	if b.blind {
+		return
+	}
+	var want []ledger.Step
+	for _, e := range b.atPoint {
+		want = append(want, ledger.Step{Entry: &e})
+	}
+	requireSteps(b.T, append(want, b.steps[b.point:]...), got)
+	requireSteps(b.T, b.steps, whole)
+	for _, steps := range [][]ledger.Step{got, whole} {
+		h := fold(b.T, steps)
+		require.Equal(b, b.folded.State, h.State)
+		require.Equal(b, b.folded.Queue(), h.Queue())
+		require.Equal(b, b.folded.Sealed(), h.Sealed())
+	}
 }
 
-func (b *bench) enqueue(items ...repository.Item) {
-	b.Helper()
-	require.NoError(b, b.journal().Enqueue(b.Context(), items...))
+func readAll(t testing.TB, r repository.Reader, from ledger.From) []ledger.Step {
+	t.Helper()
+	var steps []ledger.Step
+	for s, err := range r.Read(t.Context(), from) {
+		require.NoError(t, err)
+		require.True(t, (s.Entry == nil) != (s.Record == nil))
+		steps = append(steps, s)
+	}
+	return steps
 }
 
-func (b *bench) requireOutcome(id string, want repository.Outcome) {
+func fold(t testing.TB, steps []ledger.Step) *ledger.History {
+	t.Helper()
+	var h ledger.History
+	for _, s := range steps {
+		require.NoError(t, h.Apply(s))
+	}
+	return &h
+}
+
+func requireSteps(t testing.TB, want, got []ledger.Step) {
+	t.Helper()
+	require.Len(t, got, len(want))
+	for i := range want {
+		require.Equal(t, want[i].Entry, got[i].Entry, "step %d", i)
+		if want[i].Record != nil {
+			require.NotNil(t, got[i].Record, "step %d", i)
+			require.Equal(t, string(want[i].Record.Bytes()), string(got[i].Record.Bytes()), "step %d", i)
+			require.Equal(t, want[i].Record.Hash(), got[i].Record.Hash())
+			require.Equal(t, want[i].Record.Kind(), got[i].Record.Kind())
+		}
+	}
+}
+
+// took takes notice of what is in the journal now.
+func (b *bench) took(steps ...ledger.Step) {
 	b.Helper()
-	got, err := b.journal().Outcome(b.Context(), id)
+	for _, s := range steps {
+		if s.Record != nil { // as it will be read
+			r, err := ledger.ParseRecord(s.Record.Bytes())
+			require.NoError(b, err)
+			s.Record = &r
+		}
+		if s.Record != nil && s.Record.Kind() == ledger.KindCheckpoint {
+			b.point = len(b.steps)
+			b.atPoint = append(append([]ledger.Entry(nil), b.folded.Sealed()...), b.folded.Queue()...)
+		}
+		b.steps = append(b.steps, s)
+		require.NoError(b, b.folded.Apply(s))
+	}
+}
+
+func (b *bench) enqueue(entries ...ledger.Entry) []bool {
+	b.Helper()
+	known, err := b.journal().Enqueue(b.Context(), entries...)
 	require.NoError(b, err)
-	require.Equal(b, want, got)
+	require.Len(b, known, len(entries))
+	for i, e := range entries {
+		if !known[i] {
+			b.took(ledger.Step{Entry: &e})
+		}
+	}
+	return known
+}
+
+func (b *bench) append(records ...ledger.Record) {
+	b.Helper()
+	require.NoError(b, b.leader.Append(b.Context(), records...))
+	for _, r := range records {
+		b.took(ledger.Step{Record: &r})
+	}
+}
+
+// requireRefused makes sure that an Append fails for certain.
+func (b *bench) requireRefused(records ...ledger.Record) error {
+	b.Helper()
+	err := b.leader.Append(b.Context(), records...)
+	require.Error(b, err)
+	require.NotErrorIs(b, err, repository.ErrUnknown)
+	b.head = b.folded.State.Chain
+	return err
+}
+
+func (b *bench) outcomes(ids ...string) []ledger.Outcome {
+	b.Helper()
+	got, err := b.journal().Outcomes(b.Context(), ids...)
+	require.NoError(b, err)
+	require.Len(b, got, len(ids))
+	return got
+}
+
+func (b *bench) requireOutcome(id string, want ledger.Outcome) {
+	b.Helper()
+	require.Equal(b, []ledger.Outcome{want}, b.outcomes(id))
 }
 
 func (b *bench) requireUnknown(id string) {
 	b.Helper()
-	_, err := b.journal().Outcome(b.Context(), id)
-	require.ErrorIs(b, err, repository.ErrUnknownItem)
+	b.requireOutcome(id, ledger.Outcome{})
 }
 
-// requirePending requires that exactly these items are pending, in this order.
-func (b *bench) requirePending(want ...repository.Item) {
+// requirePending requires that exactly these entries are pending, in this order.
+func (b *bench) requirePending(want ...ledger.Entry) {
 	b.Helper()
-	stats, err := b.journal().Stats(b.Context())
+	backlog, err := b.journal().Backlog(b.Context())
 	require.NoError(b, err)
-	require.Equal(b, len(want), stats.Pending)
 	size := 0
-	for _, it := range want {
-		data, err := it.MarshalJSON()
-		require.NoError(b, err)
-		size += len(data)
+	for _, e := range want {
+		size += len(e.Body)
 	}
-	require.EqualValues(b, size, stats.Bytes)
-	if len(want) == 0 {
-		require.True(b, stats.Oldest.IsZero())
-	} else {
-		require.True(b, want[0].Accepted.Equal(stats.Oldest), "%v", stats.Oldest)
+	expected := ledger.Backlog{Pending: len(want), Bytes: int64(size)}
+	if len(want) > 0 {
+		expected.Oldest = want[0].Accepted
 	}
+	require.Equal(b, expected, backlog)
 	if b.leader == nil {
 		b.lead()
 	}
-	got, err := b.leader.Pending(b.Context(), len(want)+1)
+	got, err := b.leader.Pending(b.Context(), len(want)+1, 1<<40)
 	require.NoError(b, err)
 	require.Len(b, got, len(want))
 	for i := range want {
-		requireSame(b, want[i], got[i])
+		require.Equal(b, want[i], got[i])
 	}
-}
-
-// requireSame compares what items and records are by: their JSON.
-func requireSame(t testing.TB, want, got any) {
-	t.Helper()
-	w, err := json.Marshal(want)
-	require.NoError(t, err)
-	g, err := json.Marshal(got)
-	require.NoError(t, err)
-	require.Equal(t, string(w), string(g))
 }
 
 var noon = time.Date(2026, 5, 17, 12, 0, 0, 123456789, time.UTC)
 
-// item makes an item whose ID is its path.
-func item(format string, args ...any) repository.Item {
+// item makes an entry whose ID is its path.
+func item(format string, args ...any) ledger.Entry {
 	id := fmt.Sprintf(format, args...)
-	return repository.Item{
-		ID: id,
+	return entryOf(ledger.Item{
+		ID: id, By: "uploader <é>", Accepted: noon,
 		Add: []roles.Target{{
 			Path: "packages/" + id + "-1.0-py3-none-any.whl", Length: 1 << 40,
 			Hashes: map[string]string{"sha256": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"},
 			Custom: json.RawMessage(`{ "yanked" : false, "größe": "<&>\u2028" }`),
 		}},
-		Remove:   []string{"simple/" + id + "/index.html"},
-		Accepted: noon,
+		Remove: []string{"simple/" + id + "/index.html"},
+	})
+}
+
+func entryOf(it ledger.Item) ledger.Entry {
+	e, err := it.Entry()
+	if err != nil {
+		panic(err)
 	}
+	return e
 }
 
-// changed returns another item with the same ID.
-func changed(it repository.Item) repository.Item {
-	it.Remove = append([]string{"simple/index.html"}, it.Remove...)
-	return it
+// changed is another item under the same ID.
+func changed(e ledger.Entry) ledger.Entry {
+	it, err := e.Item()
+	if err != nil {
+		panic(err)
+	}
+	it.Add[0].Length++
+	return entryOf(it)
 }
 
-func items(name string, n int) []repository.Item {
-	all := make([]repository.Item, n)
+// otherwise is the same item as another program writes it: with the members in another order,
+// and white space.
+func otherwise(e ledger.Entry) ledger.Entry {
+	d := json.NewDecoder(bytes.NewReader(e.Body))
+	d.UseNumber()
+	var v any
+	if err := d.Decode(&v); err != nil {
+		panic(err)
+	}
+	body, err := json.MarshalIndent(v, "", "\t")
+	if err != nil {
+		panic(err)
+	}
+	e.Body = append(body, '\n')
+	return e
+}
+
+// items makes n entries, a second apart.
+func items(prefix string, n int) []ledger.Entry {
+	all := make([]ledger.Entry, n)
 	for i := range all {
-		all[i] = item("%s-%d", name, i)
+		all[i] = item("%s-%d", prefix, i)
 		all[i].Accepted = noon.Add(time.Duration(i) * time.Second)
 	}
 	return all
 }
 
-func published(generation int64) repository.Outcome {
-	return repository.Outcome{State: repository.Published, Generation: generation}
+func published(generation int64) ledger.Outcome {
+	return ledger.Outcome{State: ledger.Published, Generation: generation}
 }
 
-var accepted = repository.Outcome{State: repository.Accepted}
+var accepted = ledger.Outcome{State: ledger.Accepted}
 
-// record makes a record that only a journal would take for a real one.
-func (b *bench) record(kind repository.RecordKind, generation int64, outcomes ...repository.ItemOutcome) repository.Record {
-	body := fmt.Sprintf(`{"of":"%s %d","html":"<&>","text":"é\u2028"}`, kind, generation)
-	return repository.Record{
-		Epoch: b.epoch, Kind: kind, Generation: generation, Prev: "0123abcd",
-		Outcomes: outcomes, Body: json.RawMessage(body),
+// record makes the record that follows the newest one that was made.
+func (b *bench) record(generation int64, body ledger.Body) ledger.Record {
+	b.Helper()
+	r, err := ledger.NewRecord(b.epoch, generation, b.head, noon, body)
+	require.NoError(b, err)
+	b.head = r.Hash()
+	return r
+}
+
+func (b *bench) intent(generation int64) ledger.Record {
+	b.Helper()
+	return b.record(generation, &ledger.Intent{
+		Roles: []string{"snapshot", "<&>\u2028é"}, Bins: []ledger.BinRange{{Prefix: "bins", Digits: 2, First: 0, Last: 7}},
+	})
+}
+
+// seal makes a seal that publishes entries.
+func (b *bench) seal(generation int64, entries ...ledger.Entry) ledger.Record {
+	b.Helper()
+	var outcomes []ledger.ItemOutcome
+	for _, e := range entries {
+		outcomes = append(outcomes, ledger.OutcomeOf(e, published(generation)))
 	}
+	return b.sealWith(generation, outcomes...)
 }
 
-// seal makes a seal that publishes items.
-func (b *bench) seal(generation int64, items ...repository.Item) repository.Record {
-	var outcomes []repository.ItemOutcome
-	for _, it := range items {
-		outcomes = append(outcomes, repository.ItemOutcome{ID: it.ID, Outcome: published(generation)})
-	}
-	return b.record(repository.KindSeal, generation, outcomes...)
+func (b *bench) sealWith(generation int64, outcomes ...ledger.ItemOutcome) ledger.Record {
+	b.Helper()
+	return b.record(generation, &ledger.Seal{
+		Signed: noon.Unix(), Keys: []string{"key"}, Outcomes: outcomes,
+		Rows:      []ledger.RoleRow{{Role: "packages", Row: ledger.Row{Version: generation}}},
+		Documents: map[string]ledger.Doc{"root": {Version: 1}},
+		Swaps: []ledger.Swap{{
+			Name: ledger.Timestamp, Old: b.folded.State.Timestamp(), New: fmt.Appendf(nil, "timestamp %d", generation),
+		}},
+	})
 }
 
-func (b *bench) commit(generation int64) repository.Record {
-	return b.record(repository.KindCommit, generation)
+func (b *bench) commit(generation int64) ledger.Record {
+	b.Helper()
+	return b.record(generation, &ledger.Commit{})
+}
+
+// publish appends the records of one generation in one call.
+func (b *bench) publish(generation int64, entries ...ledger.Entry) {
+	b.Helper()
+	b.append(b.intent(generation), b.seal(generation, entries...), b.commit(generation))
+}
+
+func (b *bench) decide(outcomes ...ledger.ItemOutcome) ledger.Record {
+	b.Helper()
+	return b.record(b.folded.State.Generation, &ledger.Decided{Outcomes: outcomes})
+}
+
+// checkpoint makes one of what was appended.
+func (b *bench) checkpoint() ledger.Record {
+	b.Helper()
+	return b.record(b.folded.State.Generation, b.folded.State.Checkpoint())
 }
 
 func ended(t testing.TB) context.Context {

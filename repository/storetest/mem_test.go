@@ -14,8 +14,6 @@ func TestMemStore(t *testing.T) {
 
 func TestMemJournal(t *testing.T) { storetest.TestJournal(t, place) }
 
-func TestMemHistorian(t *testing.T) { storetest.TestHistorian(t, place) }
-
 func place(*testing.T) storetest.Place {
 	j := storetest.NewJournal()
 	return storetest.Place{Open: func() (repository.Journal, error) { return j.Handle(), nil }, Expire: j.Expire}

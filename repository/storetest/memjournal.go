@@ -1,81 +1,86 @@
 package storetest
 
 import (
+	"bytes"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"sync"
 
 	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/repository/ledger"
 )
 
 // MemJournal is one process's handle on a repository.Journal in memory, which
 // any number of handles share as processes share a database: one of them leads,
 // by a lease that ends when it is released, when its handle is closed, or when a
-// test lets it expire. It remembers every item and record for ever. It is safe
+// test lets it expire. It remembers every entry and record for ever. It is safe
 // for concurrent use.
 type MemJournal struct {
-	*ledger
-	closed bool // guarded by ledger.mu, as is all that follows
-	lead   *memLeader
+	*shared
+	closed bool // guarded by shared.mu, as is all that follows
+	lead   *memLead
 }
 
-// ledger is what the handles share.
-type ledger struct {
+// shared is what the handles share.
+type shared struct {
 	mu      sync.Mutex
-	changed chan struct{} // closed and replaced whenever an Await may be over
-	known   map[string]*memItem
-	pending []*memItem // oldest first
-	bytes   int64      // of their data
-	sealed  []*memItem // decided by a seal that isn't committed yet
-	records [][]byte   // JSON
-	history []memEntry
+	changed chan struct{} // closed and replaced whenever an Await or a Decided may be over
+	moment  int64
+	known   map[string]*memEntry
+	pending []*memEntry // oldest first
+	sealed  []*memEntry // decided by a seal that isn't committed, in its order
+	history []memStep
+	point   int             // where the newest checkpoint is in history
+	atPoint []*ledger.Entry // what was pending then
 	epoch   int64
-	leader  *memLeader // whoever holds the lease, or nil
+	leader  *memLead // whoever holds the lease, or nil
 }
 
-// memItem is kept as JSON, so that nobody shares memory with it.
-type memItem struct {
-	data    []byte
-	item    repository.Item // ID and Accepted only
-	digest  string
-	outcome repository.Outcome // what everybody may know
-	decided repository.Outcome // what the newest seal says
-	sealed  int64              // the generation of that seal
+// memEntry is what is remembered of an entry.
+type memEntry struct {
+	*ledger.Entry
+	decided ledger.ItemOutcome // by the newest record that has it
+	final   bool
+}
+
+// memStep is an entry, or a record as written.
+type memStep struct {
+	entry  *ledger.Entry
+	record []byte
 }
 
 // NewJournal returns the first handle on a new, empty journal.
 func NewJournal() *MemJournal {
-	return &MemJournal{ledger: &ledger{changed: make(chan struct{}), known: map[string]*memItem{}}}
+	return &MemJournal{shared: &shared{changed: make(chan struct{}), moment: 1, known: map[string]*memEntry{}}}
 }
 
 // Handle returns another handle on the same journal: another process, or the
 // same one after it was started again.
-func (j *MemJournal) Handle() *MemJournal { return &MemJournal{ledger: j.ledger} }
+func (j *MemJournal) Handle() *MemJournal { return &MemJournal{shared: j.shared} }
 
 // Clone returns the first handle on a copy of the journal as it is now, as a backup
 // has it: nobody leads.
 func (j *MemJournal) Clone() *MemJournal {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	c := &ledger{
-		changed: make(chan struct{}), known: make(map[string]*memItem, len(j.known)),
-		records: slices.Clone(j.records), history: slices.Clone(j.history), epoch: j.epoch,
+	c := &shared{
+		changed: make(chan struct{}), moment: 1, known: make(map[string]*memEntry, len(j.known)),
+		history: slices.Clone(j.history), point: j.point, atPoint: j.atPoint, epoch: j.epoch,
 	}
-	for id, it := range j.known {
-		same := *it
+	for id, e := range j.known {
+		same := *e
 		c.known[id] = &same
 	}
-	of := func(items []*memItem) (out []*memItem) {
-		for _, it := range items {
-			out = append(out, c.known[it.item.ID])
+	of := func(entries []*memEntry) (out []*memEntry) {
+		for _, e := range entries {
+			out = append(out, c.known[e.ID])
 		}
 		return out
 	}
-	c.pending, c.bytes, c.sealed = of(j.pending), j.bytes, of(j.sealed)
-	return &MemJournal{ledger: c}
+	c.pending, c.sealed = of(j.pending), of(j.sealed)
+	return &MemJournal{shared: c}
 }
 
 // Expire ends the lease of whoever leads. It goes on unless another handle takes
@@ -99,91 +104,116 @@ func (j *MemJournal) open(ctx context.Context) error {
 	return nil
 }
 
-// Enqueue implements repository.Journal.
-func (j *MemJournal) Enqueue(ctx context.Context, items ...repository.Item) error {
-	var fresh []*memItem
-	for _, it := range items {
-		data, err := json.Marshal(it)
-		if err == nil && it.ID == "" {
-			err = errors.New("it has no ID")
+// Enqueue implements repository.Queue.
+func (j *MemJournal) Enqueue(ctx context.Context, entries ...ledger.Entry) ([]bool, error) {
+	for _, e := range entries {
+		if err := e.Check(); err != nil {
+			return nil, fmt.Errorf("enqueue: %w", err)
 		}
-		if err != nil {
-			return fmt.Errorf("enqueue item %q: %w", it.ID, err)
-		}
-		fresh = append(fresh, &memItem{
-			data: data, item: repository.Item{ID: it.ID, Accepted: it.Accepted}, digest: it.Digest(),
-			outcome: repository.Outcome{State: repository.Accepted},
-		})
 	}
 	if err := j.open(ctx); err != nil {
-		return fmt.Errorf("enqueue: %w", err)
+		return nil, fmt.Errorf("enqueue: %w", err)
 	}
 	defer j.mu.Unlock()
-	same := map[string]*memItem{}
-	for _, it := range fresh {
-		known := j.known[it.item.ID]
-		if known == nil {
-			known = same[it.item.ID]
+	known := make([]bool, len(entries))
+	fresh := map[string]*memEntry{}
+	var order []*memEntry
+	for i, e := range entries {
+		old := j.known[e.ID]
+		if old == nil {
+			old = fresh[e.ID]
 		}
-		if known != nil && known.digest != it.digest {
-			return fmt.Errorf("enqueue item %q: %w", it.item.ID, repository.ErrIDReused)
+		switch {
+		case old == nil:
+			e.Accepted, e.Body = e.Accepted.Round(0).UTC(), bytes.Clone(e.Body)
+			fresh[e.ID] = &memEntry{Entry: &e}
+			order = append(order, fresh[e.ID])
+		case ledger.OutcomeOf(*old.Entry, ledger.Outcome{}).Is(e):
+			known[i] = true
+		default:
+			return nil, fmt.Errorf("enqueue item %q: %w", e.ID, repository.ErrIDReused)
 		}
-		same[it.item.ID] = it
 	}
-	for _, it := range fresh {
-		if j.known[it.item.ID] == nil {
-			j.known[it.item.ID] = it
-			j.pending = append(j.pending, it)
-			j.bytes += int64(len(it.data))
-			j.history = append(j.history, memEntry{item: it.data})
-		}
+	for _, e := range order {
+		j.known[e.ID] = e
+		j.pending = append(j.pending, e)
+		j.history = append(j.history, memStep{entry: e.Entry})
 	}
 	j.announce()
-	return nil
+	return known, nil
 }
 
-// announce wakes every Await. The lock is held.
-func (l *ledger) announce() {
-	close(l.changed)
-	l.changed = make(chan struct{})
+// announce wakes all that wait. The lock is held.
+func (s *shared) announce() {
+	close(s.changed)
+	s.changed = make(chan struct{})
 }
 
-// Outcome implements repository.Journal.
-func (j *MemJournal) Outcome(ctx context.Context, id string) (repository.Outcome, error) {
+// Outcomes implements repository.Queue.
+func (j *MemJournal) Outcomes(ctx context.Context, ids ...string) ([]ledger.Outcome, error) {
 	if err := j.open(ctx); err != nil {
-		return repository.Outcome{}, fmt.Errorf("outcome of item %q: %w", id, err)
+		return nil, fmt.Errorf("outcomes: %w", err)
 	}
 	defer j.mu.Unlock()
-	it := j.known[id]
-	if it == nil {
-		return repository.Outcome{}, fmt.Errorf("outcome of item %q: %w", id, repository.ErrUnknownItem)
+	outcomes := make([]ledger.Outcome, len(ids))
+	for i, id := range ids {
+		switch e := j.known[id]; {
+		case e == nil:
+		case e.final:
+			outcomes[i] = e.decided.Outcome
+		default:
+			outcomes[i].State = ledger.Accepted
+		}
 	}
-	return it.outcome, nil
+	return outcomes, nil
 }
 
-// Stats implements repository.Journal.
-func (j *MemJournal) Stats(ctx context.Context) (repository.QueueStats, error) {
+// Backlog implements repository.Queue.
+func (j *MemJournal) Backlog(ctx context.Context) (ledger.Backlog, error) {
 	if err := j.open(ctx); err != nil {
-		return repository.QueueStats{}, fmt.Errorf("queue: %w", err)
+		return ledger.Backlog{}, fmt.Errorf("backlog: %w", err)
 	}
 	defer j.mu.Unlock()
-	return j.stats(), nil
+	b := ledger.Backlog{Pending: len(j.pending)}
+	for _, e := range slices.Backward(j.pending) {
+		b.Bytes += int64(len(e.Body))
+		b.Oldest = e.Accepted
+	}
+	return b, nil
+}
+
+// Decided implements repository.Queue.
+func (j *MemJournal) Decided(ctx context.Context, seen int64) (int64, error) {
+	for {
+		if err := j.open(ctx); err != nil {
+			return 0, fmt.Errorf("wait for outcomes: %w", err)
+		}
+		now, changed := j.moment, j.changed
+		j.mu.Unlock()
+		if now != seen {
+			return now, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+		}
+	}
 }
 
 // Lead implements repository.Journal.
-func (j *MemJournal) Lead(ctx context.Context) (repository.Leader, error) {
+func (j *MemJournal) Lead(ctx context.Context) (repository.Lead, int64, error) {
 	if err := j.open(ctx); err != nil {
-		return nil, fmt.Errorf("lead: %w", err)
+		return nil, 0, fmt.Errorf("lead: %w", err)
 	}
 	defer j.mu.Unlock()
 	if j.leader != nil {
-		return nil, fmt.Errorf("lead: %w (epoch %d)", repository.ErrLocked, j.epoch)
+		return nil, 0, fmt.Errorf("lead: %w (epoch %d)", repository.ErrLocked, j.epoch)
 	}
 	j.epoch++
-	j.lead = &memLeader{handle: j, epoch: j.epoch}
+	j.lead = &memLead{handle: j, epoch: j.epoch}
 	j.leader = j.lead
 	j.announce() // for whom this fences
-	return j.lead, nil
+	return j.lead, j.epoch, nil
 }
 
 // Close implements repository.Journal.
@@ -198,30 +228,88 @@ func (j *MemJournal) Close() error {
 	return nil
 }
 
-// take applies the seal's or commit's effect on the queue. The lock is held.
-func (l *ledger) take(r repository.Record) {
-	switch r.Kind {
-	case repository.KindSeal:
-		for _, o := range r.Outcomes {
-			it := l.known[o.ID]
-			if it.outcome.State != repository.Accepted {
-				continue // committed by a record of the same call
-			}
-			it.decided, it.sealed = o.Outcome, r.Generation
-			l.pending = slices.DeleteFunc(l.pending, func(p *memItem) bool {
-				if p == it {
-					l.bytes -= int64(len(it.data))
-				}
-				return p == it
-			})
-			l.sealed = append(l.sealed, it)
+var _ repository.Reader = (*MemJournal)(nil)
+
+// Read implements repository.Reader: any handle may read.
+func (j *MemJournal) Read(ctx context.Context, from ledger.From) iter.Seq2[ledger.Step, error] {
+	return func(yield func(ledger.Step, error) bool) {
+		if err := j.open(ctx); err != nil {
+			yield(ledger.Step{}, fmt.Errorf("read: %w", err))
+			return
 		}
-	case repository.KindCommit:
-		l.sealed = slices.DeleteFunc(l.sealed, func(it *memItem) bool {
-			if it.sealed == r.Generation {
-				it.outcome = it.decided
-			}
-			return it.sealed == r.Generation
-		})
+		steps := j.steps(from)
+		j.mu.Unlock()
+		yieldSteps(ctx, steps, yield)
 	}
+}
+
+// steps are what is to be read. The lock is held.
+func (s *shared) steps(from ledger.From) []memStep {
+	if from == ledger.FromBeginning {
+		return s.history // only ever appended to
+	}
+	var steps []memStep
+	for _, e := range s.atPoint {
+		steps = append(steps, memStep{entry: e})
+	}
+	return append(steps, s.history[s.point:]...)
+}
+
+// yieldSteps reports whether all were yielded.
+func yieldSteps(ctx context.Context, steps []memStep, yield func(ledger.Step, error) bool) bool {
+	for _, m := range steps {
+		s, err := m.step()
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
+			yield(ledger.Step{}, fmt.Errorf("read: %w", err))
+			return false
+		}
+		if !yield(s, nil) {
+			return false
+		}
+	}
+	return true
+}
+
+func (m memStep) step() (ledger.Step, error) {
+	if m.entry != nil {
+		e := *m.entry
+		return ledger.Step{Entry: &e}, nil
+	}
+	r, err := ledger.ParseRecord(bytes.Clone(m.record))
+	return ledger.Step{Record: &r}, err
+}
+
+// take applies a record's effect. The lock is held.
+func (s *shared) take(r ledger.Record) {
+	for _, o := range r.Outcomes() {
+		e := s.known[o.ID]
+		e.decided = o
+		s.pending = slices.DeleteFunc(s.pending, func(p *memEntry) bool { return p == e })
+		if r.Kind() == ledger.KindSeal {
+			s.sealed = append(s.sealed, e)
+		} else {
+			e.final = true
+		}
+	}
+	switch r.Kind() {
+	case ledger.KindCommit:
+		for _, e := range s.sealed {
+			e.final = true
+		}
+		s.sealed = nil
+		s.moment++
+	case ledger.KindDecided:
+		s.moment++
+	case ledger.KindCheckpoint:
+		s.pending = append(s.sealed, s.pending...)
+		s.sealed = nil
+		s.point, s.atPoint = len(s.history), nil
+		for _, e := range s.pending {
+			s.atPoint = append(s.atPoint, e.Entry)
+		}
+	}
+	s.history = append(s.history, memStep{record: r.Bytes()})
 }

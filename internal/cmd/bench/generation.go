@@ -29,7 +29,7 @@ func (s *site) limits() (l limits, err error) {
 }
 
 // sealed is about how many bytes the journal's record of a generation takes.
-func sealed(bins, items int) int { return 1000 + 160*bins + 80*items }
+func sealed(bins, items int) int { return 1000 + 180*bins + 160*items }
 
 // limitGeneration does what one generation, in which bins change, can't do
 // without. Files are those of the bins as they were, "" where a bin is new and takes

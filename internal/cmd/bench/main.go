@@ -32,8 +32,8 @@
 //     for it, and the SHA-256 of the new file.
 //   - create-16384: repository.Create, in a new dirstore and a new dirjournal.
 //   - publish-1000: 1,000 calls of Repository.Add, from 64 goroutines, of new targets,
-//     spread over 16,384 bins as their hashes have it; until the last Receipt.Wait
-//     returned. Repository.Run publishes them in one generation. The bins are on disk,
+//     spread over 16,384 bins as their hashes have it; and then Repository.Run, which
+//     publishes them in one generation, until the last Receipt.Wait returned. The bins are on disk,
 //     usually in the page cache, and hold 140 or 610 targets each: two lines.
 //   - renew-16384: Repository.Run from the moment when all bins are due until none is,
 //     with the defaults: 16 generations of 1,024 bins.

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -48,11 +47,11 @@ func publishSides(n int) func(ctx context.Context, e *env) (*sides, error) {
 				for _, t := range uploads {
 					bin := s.layout.Find(t.Path)
 					touched[bin] = files[bin]
-					line, err := json.Marshal(repository.Item{ID: t.Path[len(t.Path)-26:], Add: []roles.Target{t}, Accepted: s.now})
+					n, err := queued(t, s.now)
 					if err != nil {
 						return 0, err
 					}
-					items += len(line)
+					items += n
 				}
 				files = files[:0]
 				for _, name := range touched {
@@ -87,13 +86,11 @@ func (s *site) uploads(n int) []roles.Target {
 
 // publish adds targets and waits until all are published.
 func (s *site) publish(ctx context.Context, targets []roles.Target) (took time.Duration, err error) {
-	// One generation, that begins when the last one is there: by default for 1,000.
-	r, err := s.open(ctx, func(c *repository.Config) { c.MaxBatch, c.MaxDelay = len(targets), time.Minute })
+	r, err := s.open(ctx, func(c *repository.Config) { c.MaxBatch = len(targets) })
 	if err != nil {
 		return 0, err
 	}
 	var running errgroup.Group
-	running.Go(func() error { return r.Run(ctx) })
 	defer func() { err = errors.Join(err, r.Close(), running.Wait()) }()
 
 	start := time.Now()
@@ -102,6 +99,8 @@ func (s *site) publish(ctx context.Context, targets []roles.Target) (took time.D
 	if err != nil {
 		return 0, err
 	}
+	// One generation: it begins when the last one is there.
+	running.Go(func() error { return r.Run(ctx) })
 	generation := int64(0)
 	for _, receipt := range receipts {
 		o, err := receipt.Wait(ctx)

@@ -2,14 +2,10 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
 	"time"
-
-	"github.com/bindery-tuf/bindery/repository"
-	"github.com/bindery-tuf/bindery/roles"
 )
 
 // addSides queues targets in a small repository.
@@ -34,11 +30,11 @@ func addSides(ctx context.Context, e *env) (*sides, error) {
 			})
 		},
 		limit: func(ctx context.Context) (time.Duration, error) {
-			line, err := json.Marshal(repository.Item{ID: "ABCDEFGHIJKLMNOPQRSTUVWXYZ", Add: []roles.Target{targets[0]}, Accepted: s.now})
+			size, err := queued(targets[0], s.now)
 			if err != nil {
 				return 0, err
 			}
-			frame := make([]byte, adders*(len(line)+3))
+			frame := make([]byte, adders*size)
 			return e.inNewDir(func(dir string) (time.Duration, error) {
 				f, err := os.Create(filepath.Join(dir, "journal"))
 				if err != nil {

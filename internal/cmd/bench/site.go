@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,6 +22,7 @@ import (
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/repository/dirjournal"
 	"github.com/bindery-tuf/bindery/repository/dirstore"
+	"github.com/bindery-tuf/bindery/repository/ledger"
 	"github.com/bindery-tuf/bindery/roles"
 )
 
@@ -169,8 +169,8 @@ func (s *site) fill(ctx context.Context, n, remembered int) error {
 		return err
 	}
 	for name, data := range map[string][]byte{
-		"1.root.json": s.docs.Roots[0], "2.root.json": s.docs.Roots[1], "1.targets.json": s.docs.Targets,
-		"2.bins.json": s.docs.Bins, "1.snapshot.json": snapshotFile, "timestamp.json": timestamp.Bytes(),
+		"1.root.json": s.docs.Roots[0], "2.root.json": s.docs.Roots[1], "1.targets.json": s.docs.Roles["targets"],
+		"2.bins.json": s.docs.Roles["bins"], "1.snapshot.json": snapshotFile, "timestamp.json": timestamp.Bytes(),
 	} {
 		if err := store.Create(ctx, name, data); err != nil {
 			return err
@@ -184,73 +184,88 @@ func (s *site) fill(ctx context.Context, n, remembered int) error {
 	return s.fillJournal(ctx, file, snapshotFile, timestamp.Bytes(), remembered)
 }
 
-// object is a JSON object of the journal's records.
-type object map[string]any
-
-func blob(data []byte) object {
-	sum := sha256.Sum256(data)
-	return object{"sha256": hex.EncodeToString(sum[:]), "length": len(data)}
-}
-
 func (s *site) fillJournal(ctx context.Context, bin, snapshot, timestamp []byte, remembered int) error {
-	document := func(version int, data []byte) object {
-		d := blob(data)
-		d["version"] = version
-		return d
+	document := func(version int64, data []byte) ledger.Doc {
+		return ledger.Doc{Version: version, Blob: ledger.BlobOf(data)}
 	}
-	docs := object{"root": document(2, s.docs.Roots[1]), "targets": document(1, s.docs.Targets), "bins": document(2, s.docs.Bins)}
-	state := blob(bin)
-	state["v"], state["signed"], state["expires"], state["key"] = 1, s.now.Unix(), s.now.Add(7*24*time.Hour).Unix(), 0
-	bins := make([]object, s.layout.Len())
-	for i := range bins {
-		bins[i] = state
+	docs := map[string]ledger.Doc{
+		"root": document(2, s.docs.Roots[1]), "targets": document(1, s.docs.Roles["targets"]), "bins": document(2, s.docs.Roles["bins"]),
+	}
+	row := ledger.Row{
+		Version: 1, Length: int32(len(bin)), SHA256: sha256.Sum256(bin), Signed: s.now.Unix(), Expires: s.now.Add(7 * 24 * time.Hour).Unix(),
 	}
 	day := s.now.Add(24 * time.Hour).Unix()
-	body, err := json.Marshal(object{
-		"planned": 1, "signed": s.now.Unix(), "expires": object{"snapshot": day, "timestamp": day}, "timestamp": timestamp,
-		"snapshot": blob(snapshot), "docs": docs, "published": docs, "keys": []string{keyName(s.bins.signer)}, "bins": bins,
-	})
-	if err != nil {
-		return err
+	checkpoint := &ledger.Checkpoint{
+		Planned: 1, Signed: s.now.Unix(), Expires: ledger.Expires{Snapshot: day, Timestamp: day},
+		Swapped: map[string][]byte{ledger.Timestamp: timestamp}, Snapshot: ledger.BlobOf(snapshot), Documents: docs, Published: docs,
+		Table: ledger.Table{
+			Keys: []string{keyName(s.bins.signer)},
+			Sets: []ledger.Set{{Prefix: "bins", Rows: slices.Repeat([]ledger.Row{row}, s.layout.Len())}},
+		},
 	}
 	j, err := dirjournal.Create(s.journal())
 	if err != nil {
 		return err
 	}
-	l, err := j.Lead(ctx)
-	var log repository.Log
+	l, epoch, err := j.Lead(ctx)
 	if err == nil {
-		log, err = l.Load(ctx)
+		for _, err = range l.Read(ctx, ledger.FromCheckpoint) { // it is empty, and must be read
+		}
 	}
 	if err == nil {
-		err = s.remember(ctx, j, l, log.Epoch, remembered)
+		err = s.remember(ctx, j, l, epoch, remembered)
 	}
 	if err == nil {
-		err = l.Append(ctx, repository.Record{Epoch: log.Epoch, Kind: repository.KindCheckpoint, Generation: 1, Body: body})
+		err = s.appendRecords(ctx, l, epoch, checkpoint)
 	}
 	return errors.Join(err, j.Close())
 }
 
-// remember publishes uploads, as far as the journal knows.
-func (s *site) remember(ctx context.Context, j *dirjournal.Journal, l repository.Leader, epoch int64, n int) error {
-	const batch = 1000
-	for targets := range slices.Chunk(s.uploads(n), batch) {
-		items := make([]repository.Item, len(targets))
-		seal := repository.Record{Epoch: epoch, Kind: repository.KindSeal, Generation: 1}
-		for i, t := range targets {
-			items[i] = repository.Item{ID: rand.Text(), Add: []roles.Target{t}, Accepted: s.now}
-			seal.Outcomes = append(seal.Outcomes, repository.ItemOutcome{
-				ID: items[i].ID, Outcome: repository.Outcome{State: repository.Published, Generation: 1},
-			})
-		}
-		if err := j.Enqueue(ctx, items...); err != nil {
+// appendRecords appends records of generation 1. They form no chain: what comes before a
+// checkpoint isn't read.
+func (s *site) appendRecords(ctx context.Context, l repository.Lead, epoch int64, bodies ...ledger.Body) error {
+	var records []ledger.Record
+	for _, body := range bodies {
+		r, err := ledger.NewRecord(epoch, 1, "", s.now, body)
+		if err != nil {
 			return err
 		}
-		if err := l.Append(ctx, seal, repository.Record{Epoch: epoch, Kind: repository.KindCommit, Generation: 1}); err != nil {
+		records = append(records, r)
+	}
+	return l.Append(ctx, records...)
+}
+
+// remember publishes uploads, as far as the journal knows.
+func (s *site) remember(ctx context.Context, j *dirjournal.Journal, l repository.Lead, epoch int64, n int) error {
+	const batch = 1000
+	for targets := range slices.Chunk(s.uploads(n), batch) {
+		entries := make([]ledger.Entry, len(targets))
+		seal := &ledger.Seal{}
+		for i, t := range targets {
+			var err error
+			if entries[i], err = (ledger.Item{ID: rand.Text(), Add: []roles.Target{t}, Accepted: s.now}).Entry(); err != nil {
+				return err
+			}
+			seal.Outcomes = append(seal.Outcomes, ledger.OutcomeOf(entries[i], ledger.Outcome{State: ledger.Published, Generation: 1}))
+		}
+		if _, err := j.Enqueue(ctx, entries...); err != nil {
+			return err
+		}
+		if err := s.appendRecords(ctx, l, epoch, seal, &ledger.Commit{}); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// queued is about how many bytes of the journal an upload takes when it is queued.
+func queued(t roles.Target, at time.Time) (int, error) {
+	e, err := ledger.Item{ID: "ABCDEFGHIJKLMNOPQRSTUVWXYZ", Add: []roles.Target{t}, Accepted: at}.Entry()
+	if err != nil {
+		return 0, err
+	}
+	head, err := json.Marshal(e)
+	return len("e ") + len(head) + len(`,"size":300`) + len("\n") + len(e.Body) + len("\n"), err
 }
 
 // keyName is what the journal calls a key.

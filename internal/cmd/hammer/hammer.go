@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/bindery-tuf/bindery/repository/web"
+
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 	"golang.org/x/sync/errgroup"
 
@@ -51,7 +53,7 @@ func (h *hammer) run(ctx context.Context, duration time.Duration) error {
 	if err := h.prepare(ctx); err != nil {
 		return fmt.Errorf("prepare: %w", err)
 	}
-	server := httptest.NewServer(repository.Handler(h.store, os.DirFS(filepath.Join(h.dir, targetsDir)), nil))
+	server := httptest.NewServer(web.Handler(h.store, os.DirFS(filepath.Join(h.dir, targetsDir)), nil))
 	defer server.Close()
 	h.url = server.URL
 

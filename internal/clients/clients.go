@@ -1,0 +1,77 @@
+// Package clients knows what TUF clients refuse beyond what the specification says. What
+// Bindery publishes must be accepted by all of them: go-tuf 2.4.2, python-tuf 7.0.1, tuf-js 6
+// and tough 0.24.
+package clients
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"github.com/bindery-tuf/bindery/internal/cjson"
+	"github.com/bindery-tuf/bindery/roles"
+)
+
+// How many bytes clients read of a file whose length they aren't told: the defaults of go-tuf,
+// python-tuf and tuf-js. (tough reads more of each.)
+const (
+	RootLimit      = 512_000
+	TimestampLimit = 16_384
+	SnapshotLimit  = 2_000_000
+	TargetsLimit   = 5_000_000 // also each bin
+)
+
+// CheckKeys makes sure that go-tuf understands every key of a role.
+func CheckKeys(listed map[string]*metadata.Key, ids []string) error {
+	for _, id := range ids {
+		key, ok := listed[id]
+		if !ok {
+			return fmt.Errorf("key %q is not listed", id)
+		}
+		if _, err := key.ToPublicKey(); err != nil {
+			return fmt.Errorf("key %q, keytype %q: %w", id, key.Type, err)
+		}
+	}
+	return nil
+}
+
+// Check says why the strictest client refuses a document that go-tuf reads:
+// python-tuf 7.0.1 refuses a whole file for a key of a kind that it doesn't know, used
+// or not, for a fifth role in root, and for an expiry that isn't in whole seconds.
+func Check[T roles.Type](doc *roles.Document[T]) error {
+	var listed map[string]*metadata.Key
+	switch signed := any(doc.Signed()).(type) {
+	case metadata.RootType:
+		for _, role := range slices.Sorted(maps.Keys(signed.Roles)) {
+			if !slices.Contains(metadata.TOP_LEVEL_ROLE_NAMES[:], role) {
+				return fmt.Errorf("role %q: python-tuf clients refuse a root with other roles than the four", role)
+			}
+		}
+		listed = signed.Keys
+	case metadata.TargetsType:
+		if signed.Delegations != nil {
+			listed = signed.Delegations.Keys
+		}
+	}
+	if err := CheckKeys(listed, slices.Sorted(maps.Keys(listed))); err != nil {
+		return fmt.Errorf("not all clients accept it: %w", err)
+	}
+	return checkExpires(doc.Canonical(), doc.Expires())
+}
+
+// checkExpires makes sure that an expiry is written as all clients read it.
+func checkExpires(canonical []byte, expires time.Time) error {
+	want := expires.UTC().Format(`"2006-01-02T15:04:05Z"`)
+	for m, err := range cjson.Members(canonical) {
+		if err != nil {
+			return err
+		}
+		if string(m.Key) == "expires" && string(m.Value) != want {
+			return fmt.Errorf("it expires at %s: not all clients read that: it must be %s, in whole seconds", m.Value, want)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,163 @@
+package dirjournal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/repository/ledger"
+)
+
+// lead implements repository.Lead. The journal's lock guards its fields.
+type lead struct {
+	journal  *Journal
+	epoch    int64
+	read     bool // whether the history since the checkpoint was consumed
+	released bool
+}
+
+var errNotRead = errors.New("the history was not read")
+
+// enter returns with the lock held, or says why the lead can't be used.
+func (l *lead) enter(ctx context.Context) error {
+	if err := l.journal.enter(ctx); err != nil {
+		return err
+	}
+	if err := l.leads(); err != nil {
+		l.journal.mu.Unlock()
+		return err
+	}
+	return nil
+}
+
+// leads returns nil while l leads. The lock is held.
+func (l *lead) leads() error {
+	switch {
+	case l.epoch != l.journal.epoch:
+		return fmt.Errorf("%w: epoch %d follows %d", repository.ErrFenced, l.journal.epoch, l.epoch)
+	case l.released:
+		return fmt.Errorf("%w: the lead was released", repository.ErrClosed)
+	}
+	return nil
+}
+
+// awaiter is a call of Await: ready is closed when it may be over.
+type awaiter struct {
+	n     int
+	ready chan struct{}
+}
+
+// wakeAwaiting wakes each Await that waits for no more than is pending, or all. The lock is
+// held.
+func (j *Journal) wakeAwaiting(all bool) {
+	j.awaiting = slices.DeleteFunc(j.awaiting, func(a *awaiter) bool {
+		over := all || len(j.queue.pending) >= a.n
+		if over {
+			close(a.ready)
+		}
+		return over
+	})
+}
+
+// Await implements repository.Lead.
+func (l *lead) Await(ctx context.Context, n int) error {
+	j := l.journal
+	for {
+		if err := l.enter(ctx); err != nil {
+			return fmt.Errorf("await: %w", err)
+		}
+		if !l.read {
+			j.mu.Unlock()
+			return fmt.Errorf("await: %w", errNotRead)
+		}
+		if len(j.queue.pending) >= n {
+			j.mu.Unlock()
+			return nil
+		}
+		a := &awaiter{n, make(chan struct{})}
+		j.awaiting = append(j.awaiting, a)
+		j.mu.Unlock()
+		select {
+		case <-a.ready:
+		case <-ctx.Done():
+			j.mu.Lock()
+			j.awaiting = slices.DeleteFunc(j.awaiting, func(other *awaiter) bool { return other == a })
+			j.mu.Unlock()
+		}
+	}
+}
+
+// Pending implements repository.Lead. It does no I/O.
+func (l *lead) Pending(ctx context.Context, max int, maxBytes int64) ([]ledger.Entry, error) {
+	if err := l.enter(ctx); err != nil {
+		return nil, fmt.Errorf("pending: %w", err)
+	}
+	defer l.journal.mu.Unlock()
+	if !l.read {
+		return nil, fmt.Errorf("pending: %w", errNotRead)
+	}
+	return l.journal.queue.oldest(max, maxBytes), nil
+}
+
+// Append implements repository.Lead. A call whose records are being written
+// returns when it is known what became of them, even if ctx ends before: that
+// takes one sync, and not to know would end the publisher. A record with a
+// checkpoint costs one write of all that is pending and remembered.
+func (l *lead) Append(ctx context.Context, records ...ledger.Record) error {
+	r := &request{lead: l, records: slices.Clone(records), checkpoint: -1, done: make(chan error, 1)}
+	for i, rec := range records {
+		if rec.Body == nil || len(rec.Bytes()) == 0 {
+			return errors.New("append: a record without a body or bytes")
+		}
+		if rec.Kind() == ledger.KindCheckpoint {
+			r.checkpoint = i
+		}
+		r.size += len("r 1000000000\n\n") + len(rec.Bytes())
+	}
+	if err := l.journal.submit(ctx, r); err != nil {
+		return fmt.Errorf("append: %w", err)
+	}
+	return nil
+}
+
+// admit says why records can't be appended, or nil. The lock is held.
+func (l *lead) admit(records []ledger.Record) error {
+	if err := l.leads(); err != nil {
+		return err
+	}
+	if !l.read {
+		return errNotRead
+	}
+	for _, r := range records {
+		var err error
+		switch {
+		case r.Epoch < l.epoch:
+			err = fmt.Errorf("%w: it is of epoch %d, and %d leads", repository.ErrFenced, r.Epoch, l.epoch)
+		case r.Epoch > l.epoch:
+			err = fmt.Errorf("it is of epoch %d, and %d leads", r.Epoch, l.epoch)
+		}
+		if err != nil {
+			return fmt.Errorf("%s record of generation %d: %w", r.Kind(), r.Generation, err)
+		}
+	}
+	return l.journal.queue.decidable(records)
+}
+
+// Release implements repository.Lead. It does no I/O.
+func (l *lead) Release(context.Context) error {
+	j := l.journal
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if l.released || j.ended != nil {
+		return nil
+	}
+	if err := l.leads(); err != nil {
+		return fmt.Errorf("release: %w", err)
+	}
+	l.released = true
+	j.leader = nil
+	j.wakeAwaiting(true)
+	return nil
+}

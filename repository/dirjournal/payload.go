@@ -1,0 +1,173 @@
+package dirjournal
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/bindery-tuf/bindery/internal/jsontext"
+	"github.com/bindery-tuf/bindery/repository/ledger"
+)
+
+// The kinds of parts in a frame's payload. See the package comment.
+const (
+	entryPart      = 'e'
+	recordPart     = 'r'
+	outcomePart    = 'o' // the three that only a frame with a checkpoint has
+	pendingPart    = 'p'
+	checkpointPart = 'c'
+)
+
+// part is one part of a payload.
+type part struct {
+	kind byte
+	// data is the bytes of a record, the JSON of an outcome, or an entry as encodeEntry
+	// returns it.
+	data  []byte
+	entry ledger.Entry // its body lies in data
+}
+
+// entryHead is the JSON before an entry's body.
+type entryHead struct {
+	ledger.Entry     // but for the body
+	Size         int `json:"size"` // of the body
+}
+
+// encodeEntry returns an entry as it is in a payload, but for the letter: its head and a
+// copy of its body.
+func encodeEntry(e ledger.Entry) ([]byte, error) {
+	head, err := json.Marshal(entryHead{e, len(e.Body)})
+	if err != nil {
+		return nil, fmt.Errorf("item %q: %w", e.ID, err)
+	}
+	b := make([]byte, 0, len(head)+len(e.Body)+len(" \n\n"))
+	b = append(append(append(b, ' '), head...), '\n')
+	return append(append(b, e.Body...), '\n'), nil
+}
+
+// bodyOf returns the body of the entry that encodeEntry encoded.
+func bodyOf(encoded []byte, size int) []byte {
+	end := len(encoded) - 1
+	return encoded[end-size : end : end]
+}
+
+func appendEntry(b []byte, kind byte, encoded []byte) []byte {
+	return append(append(b, kind), encoded...)
+}
+
+func appendRecord(b []byte, kind byte, r ledger.Record) []byte {
+	b = strconv.AppendInt(append(b, kind, ' '), int64(len(r.Bytes())), 10)
+	b = append(append(b, '\n'), r.Bytes()...)
+	return append(b, '\n')
+}
+
+func appendOutcome(b []byte, o ledger.ItemOutcome) []byte {
+	b = append(b, outcomePart, ' ')
+	return append(appendItemOutcome(b, o), '\n')
+}
+
+// parts calls visit for each part of a payload, whose memory it shares.
+func parts(payload []byte, visit func(part) error) error {
+	for n := 1; len(payload) > 0; n++ {
+		p, size, err := cutPart(payload)
+		if err == nil {
+			err = visit(p)
+		}
+		if err != nil {
+			return fmt.Errorf("part %d: %w", n, err)
+		}
+		payload = payload[size:]
+	}
+	return nil
+}
+
+var errMalformed = errors.New("malformed")
+
+// cutPart returns the part with which payload begins, and its size.
+func cutPart(payload []byte) (p part, size int, err error) {
+	line, rest, ended := bytes.Cut(payload, []byte{'\n'})
+	if !ended || len(line) < 3 || line[1] != ' ' {
+		return part{}, 0, errMalformed
+	}
+	kind, text := line[0], line[2:]
+	switch kind {
+	case entryPart, pendingPart:
+		head, err := jsontext.Decode[entryHead](text)
+		if err == nil {
+			err = head.Check()
+		}
+		if err != nil {
+			return part{}, 0, fmt.Errorf("entry: %w", err)
+		}
+		body, err := cutBody(rest, head.Size)
+		if err != nil {
+			return part{}, 0, fmt.Errorf("item %q: %w", head.ID, err)
+		}
+		size = len(line) + len(body) + len("\n\n")
+		head.Body = body
+		return part{kind: kind, data: payload[1:size], entry: head.Entry}, size, nil
+	case recordPart, checkpointPart:
+		n, err := strconv.Atoi(string(text))
+		if err != nil || strconv.Itoa(n) != string(text) {
+			return part{}, 0, errMalformed
+		}
+		data, err := cutBody(rest, n)
+		if err != nil {
+			return part{}, 0, fmt.Errorf("record: %w", err)
+		}
+		return part{kind: kind, data: data}, len(line) + len(data) + len("\n\n"), nil
+	case outcomePart:
+		return part{kind: kind, data: text}, len(line) + len("\n"), nil
+	}
+	return part{}, 0, fmt.Errorf("%w: unknown kind %q", ledger.ErrNewer, kind)
+}
+
+// cutBody returns the first size bytes of b, which a newline must follow.
+func cutBody(b []byte, size int) ([]byte, error) {
+	if size < 0 || size >= len(b) || b[size] != '\n' {
+		return nil, errMalformed
+	}
+	return b[:size:size], nil
+}
+
+// since calls visit for the parts of a payload that are new to whoever has read all
+// before it. If reading begins with this payload, these are what its checkpoint goes on
+// with, that checkpoint, and all behind it.
+func since(payload []byte, begins bool, visit func(part) error) error {
+	begun := !begins
+	err := parts(payload, func(p part) error {
+		switch p.kind {
+		case recordPart:
+			if !begun {
+				return nil // the checkpoint has its effect
+			}
+		case checkpointPart:
+			begun = true
+		case outcomePart, pendingPart:
+			if begun {
+				return nil // a copy
+			}
+		}
+		return visit(p)
+	})
+	if err == nil && !begun {
+		return errors.New("there is no checkpoint in it")
+	}
+	return err
+}
+
+// step returns what an entry's or a record's part says, in memory of its own.
+func (p part) step() (ledger.Step, error) {
+	if p.kind == entryPart || p.kind == pendingPart {
+		e := p.entry
+		e.Body = bytes.Clone(e.Body)
+		return ledger.Step{Entry: &e}, nil
+	}
+	r, err := ledger.ParseRecord(bytes.Clone(p.data)) // which it keeps
+	if err != nil {
+		return ledger.Step{}, err
+	}
+	return ledger.Step{Record: &r}, nil
+}

@@ -1,0 +1,189 @@
+package dirjournal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"path/filepath"
+	"slices"
+
+	"github.com/bindery-tuf/bindery/internal/disk"
+	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/repository/ledger"
+)
+
+var errStopped = errors.New("the loop was left")
+
+// steps returns what replay is to call for a reader that yields steps.
+func steps(ctx context.Context, yield func(ledger.Step, error) bool) func(part) error {
+	return func(p part) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if p.kind == outcomePart {
+			return nil
+		}
+		s, err := p.step()
+		if err == nil && !yield(s, nil) {
+			err = errStopped
+		}
+		return err
+	}
+}
+
+// Read implements repository.Reader. The first history that begins at the checkpoint is
+// what Open has read; others are read from the disk. Where segments were moved elsewhere,
+// the beginning is the first one left, if that begins at a checkpoint.
+func (l *lead) Read(ctx context.Context, from ledger.From) iter.Seq2[ledger.Step, error] {
+	return func(yield func(ledger.Step, error) bool) {
+		err := l.readTo(ctx, from, yield)
+		if err != nil && !errors.Is(err, errStopped) {
+			yield(ledger.Step{}, fmt.Errorf("read journal %s: %w", l.journal.dir, err))
+		}
+	}
+}
+
+func (l *lead) readTo(ctx context.Context, from ledger.From, yield func(ledger.Step, error) bool) error {
+	j := l.journal
+	var opened []ledger.Step
+	var segments []uint64
+	var until uint64
+	// While the writer does this it begins no segment: a listing that had a later one and
+	// not the one before it would look like damage. Every frame before the next is durable.
+	err := j.do(ctx, func() error {
+		if err := l.enter(ctx); err != nil {
+			return err
+		}
+		if from == ledger.FromCheckpoint && j.opened != nil {
+			opened = j.opened.steps
+			for _, k := range j.queue.pending[j.opened.pending:] {
+				opened = append(opened, k.step())
+			}
+			j.opened = nil
+			j.mu.Unlock()
+			return nil
+		}
+		j.mu.Unlock()
+		found, err := list(j.fsys, j.dir)
+		segments, until = found.segments, j.next
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, s := range opened {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if !yield(s, nil) {
+			return errStopped
+		}
+	}
+	if segments != nil {
+		if segments, err = beginning(j.fsys, j.dir, segments, from); err != nil {
+			return err
+		}
+		if _, err := replay(j.fsys, j.dir, segments, until, steps(ctx, yield)); err != nil {
+			return err
+		}
+	}
+	if err := l.enter(ctx); err != nil {
+		return err
+	}
+	defer j.mu.Unlock()
+	l.read = l.read || from == ledger.FromCheckpoint
+	return nil
+}
+
+// Reader is a repository.Reader of the journal in a directory. Any number of them
+// read alongside the process that has the journal open, without its lock: segments are
+// only ever appended to (or replaced as a whole by one with the same frames), and a
+// frame that is being written is not there yet. It
+// needs no permission to write, holds nothing open, and is safe for concurrent use.
+type Reader struct {
+	fsys disk.FS
+	dir  string
+}
+
+var _ repository.Reader = (*Reader)(nil)
+
+// OpenReader returns a Reader of the journal in dir. The error wraps
+// fs.ErrNotExist if there is no such directory or it holds no journal.
+func OpenReader(dir string) (*Reader, error) { return OpenReaderFS(disk.OS(), dir) }
+
+// OpenReaderFS is OpenReader on a disk of the caller's.
+func OpenReaderFS(fsys disk.FS, dir string) (*Reader, error) {
+	r := &Reader{fsys, filepath.Clean(dir)}
+	if _, err := r.segments(); err != nil {
+		return nil, r.fail(err)
+	}
+	return r, nil
+}
+
+// Read implements repository.Reader. It names what is damaged as Open does. Where segments
+// were moved elsewhere, the beginning is the first one left, if that begins at a checkpoint.
+func (r *Reader) Read(ctx context.Context, from ledger.From) iter.Seq2[ledger.Step, error] {
+	return func(yield func(ledger.Step, error) bool) {
+		if err := r.readTo(ctx, from, yield); err != nil && !errors.Is(err, errStopped) {
+			yield(ledger.Step{}, r.fail(err))
+		}
+	}
+}
+
+// readTo reads again if a listing of the directory was of no one moment: it may miss a name
+// and have a later one, if both were made meanwhile. What is still wrong when no segment
+// has been begun since is damage. Steps that were yielded are not yielded again.
+func (r *Reader) readTo(ctx context.Context, from ledger.From, yield func(ledger.Step, error) bool) error {
+	var first uint64 // the segment with which reading began
+	yielded := 0
+	segments, err := r.segments()
+	for err == nil {
+		at := 0
+		readErr := r.read(segments, from, &first, steps(ctx, func(s ledger.Step, err error) bool {
+			if at++; at <= yielded {
+				return true
+			}
+			yielded++
+			return yield(s, err)
+		}))
+		if readErr == nil || errors.Is(readErr, errStopped) {
+			return readErr
+		}
+		before := segments
+		if segments, err = r.segments(); err == nil {
+			err = ctx.Err()
+		}
+		if err == nil && slices.Equal(before, segments) {
+			err = readErr
+		}
+	}
+	return err
+}
+
+// read reads from segment first on, or, where that is 0, from the one that it makes first.
+func (r *Reader) read(segments []uint64, from ledger.From, first *uint64, visit func(part) error) error {
+	if *first == 0 {
+		chosen, err := beginning(r.fsys, r.dir, segments, from)
+		if err != nil {
+			return err
+		}
+		*first = chosen[0]
+	}
+	at, _ := slices.BinarySearch(segments, *first)
+	if at == len(segments) || segments[at] != *first {
+		return place(*first, errors.New("it was moved while it was read"))
+	}
+	_, err := replay(r.fsys, r.dir, segments[at:], whole, visit)
+	return err
+}
+
+func (r *Reader) segments() ([]uint64, error) {
+	l, err := list(r.fsys, r.dir)
+	if err == nil && len(l.segments) == 0 {
+		err = errNoJournal
+	}
+	return l.segments, err
+}
+
+func (r *Reader) fail(err error) error { return fmt.Errorf("read journal %s: %w", r.dir, err) }

@@ -1,0 +1,84 @@
+// Package ledger is what a publisher writes down: the items that an index asked for, the
+// decisions about them, and the state that follows. It is pure: it reads and writes no
+// files, and a journal of any kind (files, a table, objects) keeps its bytes.
+//
+//	var s ledger.State
+//	for step, err := range journal.Read(ctx, ledger.FromCheckpoint) {
+//		if err != nil {
+//			return err
+//		}
+//		if step.Record != nil {
+//			if err := s.Apply(*step.Record); err != nil {
+//				return err
+//			}
+//		}
+//	}
+//	row, ok := s.Table.Row("bins-0a3f") // what is published of that bin
+//
+// This comment is the specification of the format.
+//
+// # Entries
+//
+// An [Entry] is one item in its envelope. The envelope holds the item's ID, when it was
+// accepted, and who asked. The body is opaque to a journal: it is kept byte for byte, and
+// its SHA-256 is the entry's digest. The body is a JSON object, an [Item]:
+//
+//	{"add":[{"path":"a.whl","length":3,"hashes":{"sha256":"…"}}],"remove":["b.whl"],
+//	 "if":[{"path":"a.whl","absent":true}]}
+//
+// Members are optional, but an item without "add", "remove", "import" and "metadata"
+// asks for nothing and is set aside. Item.Entry writes the members in the order of the
+// fields of Item, "add" and "remove" sorted by path, custom data in canonical JSON, and
+// no white space. Another writer may do otherwise. Two bodies mean the same if Item.Entry
+// writes the same bytes for both; the digest of those bytes is the meaning of the item
+// ([Meaning]).
+//
+// # Records
+//
+// A [Record] is one decision of a publisher, a JSON object:
+//
+//	{"epoch":3,"kind":"intent","generation":41,"prev":"…","time":"2026-11-29T12:00:00Z","body":{…}}
+//
+// "epoch" is the lead under which it was written. "prev" is the SHA-256, in lower-case
+// hexadecimal, of the record before it, over its bytes as written; it is "" for the first
+// record. So the records form a chain, which no journal may encode again. "time" is the
+// publisher's clock. The body depends on the kind:
+//
+//	documents   offline documents were accepted and will be published       [Documents]
+//	intent      files with these names may reach the store from now on      [Intent]
+//	seal        this generation will be published: rows, outcomes, swaps    [Seal]
+//	commit      the swaps of the sealed generation were made                [Commit]
+//	decided     outcomes that need no generation                            [Decided]
+//	collected   files superseded up to a generation are gone                [Collected]
+//	checkpoint  the whole state: earlier records need not be read           [Checkpoint]
+//
+// A publisher writes, for each generation, an intent, a seal and a commit with that
+// generation's number. An intent without a seal is burnt: the next one has a higher
+// number. Documents, decided and collected records may stand between. Only a restoration
+// writes a checkpoint after a seal that has no commit; the seal is then given up, and its
+// entries are pending again.
+//
+// Every seal and every decided record lists the entries that it decides, in the order in
+// which it decided them, each with ID, digest and outcome.
+//
+// A reader refuses a kind or a member that it doesn't know, with an error that wraps
+// [ErrNewer]: to pass it over could mean to lose something.
+//
+// # History
+//
+// A journal's history is a sequence of steps, each an entry or a record, in the order in
+// which they took effect. It may begin at a checkpoint: its "prev" is then the hash of a
+// record that is no longer kept, and the entries that were pending at the time come
+// before it.
+//
+// # The table
+//
+// What is published of each online role is a [Row]: version, length, when it was signed,
+// when it expires, which key, and the SHA-256 of the file. A row is written as one text:
+//
+//	"41 131072 1764417600 1765022400 0 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+//
+// The key is an index into the table's list of keys. Hashed bins are a set: a prefix, and
+// one row for each bin in order. 65,536 rows take 4.2 MB in memory and about 7 MB in a
+// checkpoint.
+package ledger

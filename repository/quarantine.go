@@ -1,0 +1,411 @@
+package repository
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/bindery-tuf/bindery/repository/ledger"
+	"github.com/bindery-tuf/bindery/roles"
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+)
+
+// Quarantine. A role's published file may be missing from the store or altered in it. Such a
+// role goes through these states:
+//
+//	sound        its file is what the journal recorded; nobody looks unless it is needed
+//	quarantined  somebody read the file and it was not: the role isn't changed or renewed, its
+//	             items wait, and it is looked at again, first after a second and then ever more
+//	             rarely; all other roles are published
+//	sound        once the file is back, be it by an operator's hand
+//	wanted       Rebuild made its content again from the journal: the next generation signs it
+//	sound        once that generation is committed
+//
+// The state is in memory only: after Open, whoever reads the file finds out again.
+
+// errQuarantine is wrapped when a bin can't be read, or isn't what the journal
+// recorded.
+var errQuarantine = errors.New("published file missing or altered in the store")
+
+// noteQuarantine remembers a bin whose stored bytes can't be used.
+func (p *publisher) noteQuarantine(i int, err error) {
+	if errors.Is(err, errQuarantine) {
+		p.quarantine[i] = err
+		p.log.Error("bin quarantined: it and its items wait, all others are published",
+			"bin", p.name(i), "err", err)
+	}
+}
+
+// How long a quarantined bin waits to be looked at again: it doubles from the
+// first to the last.
+const (
+	firstRecheck = time.Second
+	lastRecheck  = time.Minute
+)
+
+// recheck releases the bins whose stored bytes can be read again, and reports
+// whether there were any.
+func (p *publisher) recheck(ctx context.Context) (released bool) {
+	for i := range p.quarantine {
+		if _, err := p.loadBin(ctx, i); err == nil {
+			delete(p.quarantine, i)
+			p.log.Info("bin released from quarantine", "bin", p.name(i))
+			released = true
+		}
+	}
+	p.patience = min(2*p.patience, lastRecheck)
+	if released || len(p.quarantine) == 0 {
+		p.patience = firstRecheck
+	}
+	return released
+}
+
+// rebuildBytes is about how many bytes of bins are made again in one reading of
+// the history. In memory they take several times as much.
+const rebuildBytes = 64 << 20
+
+// Rebuild makes a bin again whose file in the store was lost or altered, from the
+// journal's history, and publishes it in a generation of its own; its items, which
+// waited, follow. A bin whose file is what was published is released
+// from quarantine, and nothing else is done. It doesn't need Run.
+//
+// If the bin was published before the history
+// begins (see RestoreJournal), the error names the file that it was read from:
+// a copy of it from a backup or from any mirror, put back into the store, will do.
+// The cost is that of reading the history. After an error nothing has changed, or
+// Run publishes the bin.
+func (r *Repository) Rebuild(ctx context.Context, bin string) error {
+	ctx, cancel := r.untilClosed(ctx)
+	defer cancel()
+	err := r.exclusively(ctx, func(p *publisher) error { return p.rebuildBin(ctx, bin) })
+	r.wakeRun()
+	if err != nil {
+		return fmt.Errorf("rebuild bin %s: %w", bin, err)
+	}
+	return nil
+}
+
+func (p *publisher) rebuildBin(ctx context.Context, name string) error {
+	i, ok := p.docs.online.index(name)
+	if !ok {
+		return errors.New("no role of this name is signed online")
+	}
+	if err := p.finish(ctx); err != nil {
+		return err
+	}
+	p.cache.remove(i) // what counts is the store
+	_, err := p.loadBin(ctx, i)
+	switch {
+	case err == nil:
+		delete(p.quarantine, i)
+		return nil
+	case !errors.Is(err, errQuarantine):
+		return err
+	}
+	p.noteQuarantine(i, err)
+	p.rebuild.want(p.state.Chain, i)
+	if _, err := p.rebuild.bin(ctx, i); err != nil {
+		p.rebuild.forget(i)
+		return err
+	}
+	delete(p.quarantine, i)
+	p.log.Info("bin rebuilt from the journal", "bin", name)
+	return p.publish(ctx)
+}
+
+// rebuilder makes bins again whose files in the store are of no use, in groups, as
+// they are asked for: by the many goroutines that make a generation.
+type rebuilder struct {
+	p      *publisher
+	chain  string       // up to which history tells what is in them
+	wanted map[int]bool // until a generation has them anew; not changed while one is made
+
+	mu   sync.Mutex
+	made map[int]*roles.Bin // those that are at hand
+}
+
+func newRebuilder(p *publisher) *rebuilder {
+	return &rebuilder{p: p, wanted: map[int]bool{}, made: map[int]*roles.Bin{}}
+}
+
+func (r *rebuilder) want(chain string, bins ...int) {
+	r.chain = chain
+	for _, i := range bins {
+		r.wanted[i] = true
+	}
+}
+
+// renumber is called when roles get other numbers.
+func (r *rebuilder) renumber(old, next online) {
+	wanted := map[int]bool{}
+	for i := range r.wanted {
+		if k, ok := next.index(old.name(i)); ok {
+			wanted[k] = true
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.wanted, r.made = wanted, map[int]*roles.Bin{}
+}
+
+func (r *rebuilder) wants(i int) bool { return r.wanted[i] }
+
+// forget is called for a bin whose newest file is in the store.
+func (r *rebuilder) forget(i int) {
+	delete(r.wanted, i)
+	r.drop(i)
+}
+
+// drop frees the memory of a bin that was used; it can be made once more.
+func (r *rebuilder) drop(i int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.made, i)
+}
+
+// bin returns the content of a wanted bin. If it isn't at hand it is made with
+// others that are likely to be asked for next: those that follow it.
+func (r *rebuilder) bin(ctx context.Context, i int) (*roles.Bin, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if bin := r.made[i]; bin != nil {
+		return bin, nil
+	}
+	group, size := []int{i}, int64(r.p.row(i).Length)
+	for k := i + 1; k < r.p.docs.online.len() && size < rebuildBytes; k++ {
+		if r.wanted[k] && r.made[k] == nil {
+			group, size = append(group, k), size+int64(r.p.row(k).Length)
+		}
+	}
+	history, err := r.p.replay(r.p.names(group)...).run(ctx, r.p.lead, r.chain)
+	if err != nil {
+		return nil, err
+	}
+	for _, k := range group {
+		bin, err := r.make(ctx, k, history.bins[r.p.name(k)])
+		if err != nil {
+			return nil, err
+		}
+		r.made[k] = bin
+	}
+	return r.made[i], nil
+}
+
+// checkBases makes sure that every bin can be made, as far as the store is
+// concerned, and otherwise names all files that it needs for that.
+func (r *rebuilder) checkBases(ctx context.Context, bins []int) error {
+	if len(bins) == 0 {
+		return nil
+	}
+	h := r.p.replay(r.p.names(bins)...)
+	h.bases = true
+	if _, err := h.run(ctx, r.p.lead, r.chain); err != nil {
+		return err
+	}
+	var missing []error
+	for _, i := range bins {
+		if _, err := r.base(ctx, i, h.bins[r.p.name(i)]); ctx.Err() != nil {
+			return ctx.Err()
+		} else if err != nil {
+			missing = append(missing, err)
+		}
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("%d files are missing: %w", len(missing), errors.Join(missing...))
+	}
+	return nil
+}
+
+// base returns the bin on which the history goes on.
+func (r *rebuilder) base(ctx context.Context, i int, c *contents) (*roles.Bin, error) {
+	if c.file != nil {
+		return roles.ParseBin(c.file)
+	}
+	if c.base.Version == 0 {
+		return roles.NewBin(), nil
+	}
+	name := ledger.Name(c.base.Version, r.p.name(i))
+	data, err := r.p.cfg.Store.Get(ctx, name)
+	if err == nil && ledger.BlobOf(data) != c.base.Blob() {
+		err = errors.New("it was altered")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w: the journal doesn't tell what is in it: "+
+			"put a copy with the SHA-256 %s, of a backup or a mirror, into the store", name, err, c.base.Blob().SHA256)
+	}
+	bin, err := roles.OpenBin(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return bin, nil
+}
+
+func (r *rebuilder) make(ctx context.Context, i int, c *contents) (*roles.Bin, error) {
+	base, err := r.base(ctx, i, c)
+	if err != nil {
+		return nil, err
+	}
+	edits := make([]roles.TargetEdit, 0, len(c.since))
+	for path, target := range c.since {
+		edits = append(edits, roles.TargetEdit{Path: path, Target: target})
+	}
+	b := r.p.row(i)
+	return base.Edit(b.Version, time.Unix(b.Expires, 0), edits)
+}
+
+// names are those of some roles.
+func (p *publisher) names(numbers []int) []string {
+	out := make([]string, len(numbers))
+	for n, i := range numbers {
+		out[n] = p.name(i)
+	}
+	return out
+}
+
+// replay is the fold of a journal's history: the publisher's state, and with
+// it what that state only has a digest of.
+type replay struct {
+	history ledger.History
+	bins    map[string]*contents // those that are asked for
+	bases   bool                 // of which only their bases are asked for
+	files   []ledger.File        // the offline documents ever accepted, in that order
+
+	// Which role owns a path: by the documents in force then, or, where the history doesn't
+	// tell them, by those in force now.
+	owner    func(path string) (role string, ok bool)
+	isOnline func(role string) bool
+	docs     documents // of the history so far
+}
+
+// contents is what a bin holds: the targets of base, an earlier version of its
+// file or, if that is version 0, nothing, and what happened since.
+type contents struct {
+	base ledger.Row
+	file []byte // in place of base, of a role that an operator gave a document
+	// since are the targets added since base, nil for those removed.
+	since map[string]*roles.Target
+}
+
+// replay prepares a fold of the journal's history that notes what is in the bins asked for.
+func (p *publisher) replay(bins ...string) *replay {
+	h := &replay{bins: make(map[string]*contents, len(bins)), isOnline: p.cfg.isOnline}
+	for _, role := range bins {
+		h.bins[role] = &contents{since: map[string]*roles.Target{}}
+	}
+	if p.docs != nil {
+		h.owner = p.docs.online.ownerName
+	}
+	h.docs = documents{roles: map[string]*roles.Document[metadata.TargetsType]{}}
+	return h
+}
+
+// ownerName returns the name of the online role in which a path is published.
+func (l online) ownerName(path string) (string, bool) {
+	i, err := l.owner(path)
+	if err != nil {
+		return "", false
+	}
+	return l.name(i), true
+}
+
+// run folds the history up to the record whose hash is chain. Every record is checked
+// against the one before it, and every entry against the digest in the record that decided
+// it. The cost is that of reading the whole history, and the memory that of the queue
+// at its longest and of the bins.
+func (h *replay) run(ctx context.Context, from Reader, chain string) (*replay, error) {
+	for step, err := range from.Read(ctx, ledger.FromBeginning) {
+		if err != nil {
+			return nil, fmt.Errorf("journal: %w", err)
+		}
+		if err := h.step(step); err != nil {
+			return nil, err
+		}
+		if step.Record != nil && h.history.State.Chain == chain {
+			return h, nil
+		}
+	}
+	return nil, fmt.Errorf("journal: its history ends with record %.12s, before %.12s", h.history.State.Chain, chain)
+}
+
+func (h *replay) step(step ledger.Step) error {
+	if step.Record == nil {
+		return h.history.Apply(step)
+	}
+	before := map[string]ledger.Row{}
+	switch b := step.Record.Body.(type) {
+	case *ledger.Checkpoint:
+		for role := range h.bins {
+			before[role], _ = h.history.State.Table.Row(role)
+		}
+	case *ledger.Commit:
+		if err := h.commit(); err != nil {
+			return err
+		}
+	case *ledger.Documents:
+		h.files = append(h.files, b.Files...)
+		h.accept(b.Files)
+	}
+	if err := h.history.Apply(step); err != nil {
+		return err
+	}
+	// What the records before a checkpoint don't explain was read from the store, by
+	// RestoreJournal.
+	for role, old := range before {
+		now, _ := h.history.State.Table.Row(role)
+		if now.Version != old.Version || now.Blob() != old.Blob() {
+			*h.bins[role] = contents{base: now, since: map[string]*roles.Target{}}
+		}
+	}
+	return nil
+}
+
+// accept brings documents into force.
+func (h *replay) accept(files []ledger.File) {
+	for _, f := range files {
+		if f.Role == metadata.ROOT {
+			if root, err := roles.Parse[metadata.RootType](f.Data); err == nil {
+				h.docs.root = root
+			}
+			continue
+		}
+		if doc, err := roles.Parse[metadata.TargetsType](f.Data); err == nil {
+			h.docs.roles[f.Role] = doc
+		}
+		if c := h.bins[f.Role]; c != nil && f.Online {
+			*c = contents{file: f.Data, since: map[string]*roles.Target{}}
+		}
+	}
+	// A history that begins at a checkpoint lacks older documents.
+	if next := h.docs; next.derive(h.isOnline) == nil {
+		h.owner = next.online.ownerName
+	}
+}
+
+// commit makes the items of the newest seal part of the bins.
+func (h *replay) commit() error {
+	if len(h.bins) == 0 || h.bases || h.history.State.Sealed == nil {
+		return nil
+	}
+	outcomes := h.history.State.Sealed.Outcomes
+	for n, e := range h.history.Sealed() {
+		if s := outcomes[n].State; s != Published && s != Superseded {
+			continue
+		}
+		it, err := e.Item()
+		if err != nil {
+			return fmt.Errorf("journal: item %q was published: %w", e.ID, err)
+		}
+		for edit := range it.Edits {
+			role, ok := h.owner(edit.Path)
+			if !ok {
+				return fmt.Errorf("journal: item %q was published, and no online role owns %q", e.ID, edit.Path)
+			}
+			if c := h.bins[role]; c != nil {
+				c.since[edit.Path] = edit.Target
+			}
+		}
+	}
+	return nil
+}
