@@ -159,8 +159,7 @@ func checkAuthority(ids []string, a roles.Authority) error {
 			return fmt.Errorf("key %s: not listed, or of a type that not every client knows", id)
 		}
 	}
-	_, _, err := a.Metadata()
-	return err
+	return a.Check()
 }
 
 func (s scope) check() error {

@@ -46,16 +46,9 @@ func delegated(delegations []Delegation) (*metadata.Delegations, error) {
 	var ids []string // of last
 	for _, d := range delegations {
 		if ids == nil || d.Keys.Threshold != last.Threshold || !slices.Equal(d.Keys.Keys, last.Keys) {
-			var listed map[string]*metadata.Key
 			var err error
-			if listed, ids, err = d.Keys.Metadata(); err != nil {
+			if ids, err = d.Keys.ListIn(all.Keys); err != nil {
 				return nil, fmt.Errorf("role %q: %w", d.Name, err)
-			}
-			for id, key := range listed {
-				if other, ok := all.Keys[id]; ok && !sameKey(key, other) {
-					return nil, fmt.Errorf("role %q: key %s: another key has this ID", d.Name, id)
-				}
-				all.Keys[id] = key
 			}
 			last = d.Keys
 		}
@@ -71,14 +64,10 @@ func delegated(delegations []Delegation) (*metadata.Delegations, error) {
 	return all, nil
 }
 
-func sameKey(a, b *metadata.Key) bool {
-	return a.Type == b.Type && a.Scheme == b.Scheme && a.Value.PublicKey == b.Value.PublicKey
-}
-
 // NewRole returns the unsigned document of a role that delegates to the bins in their
 // form, and to nothing else: of "bins", or of "targets" where no role stands between. All
 // bins are signed by the same authority. It refuses what
-// Authority.Metadata refuses. Clients read 5,000,000 bytes of it unless the snapshot
+// Authority.ListIn refuses. Clients read 5,000,000 bytes of it unless the snapshot
 // tells its length, which it must for more than 16,384 bins in the explicit form.
 func (b Bins) NewRole(version int64, expires time.Time, online roles.Authority) (*roles.Document[metadata.TargetsType], error) {
 	d, err := b.delegated(online)
@@ -89,12 +78,13 @@ func (b Bins) NewRole(version int64, expires time.Time, online roles.Authority) 
 }
 
 func (b Bins) delegated(online roles.Authority) (*metadata.Delegations, error) {
-	keys, ids, err := online.Metadata()
-	if err != nil {
-		return nil, err
-	}
 	if b.form == Explicit {
 		return delegated(b.Delegations(online))
+	}
+	keys := make(map[string]*metadata.Key)
+	ids, err := online.ListIn(keys)
+	if err != nil {
+		return nil, err
 	}
 	return &metadata.Delegations{Keys: keys, SuccinctRoles: &metadata.SuccinctRoles{
 		KeyIDs:     ids,

@@ -12,7 +12,7 @@ import (
 
 // NewTargets returns the unsigned targets role: it has no targets of its own and
 // delegates every path to the role "bins", which the given authority signs. It
-// refuses what Authority.Metadata refuses.
+// refuses what Authority.ListIn refuses.
 func NewTargets(version int64, expires time.Time, bins roles.Authority) (*roles.Document[metadata.TargetsType], error) {
 	return NewRole(metadata.TARGETS, version, expires, []Delegation{
 		{Name: BinsRole, Keys: bins, HashPrefixes: everything(), Terminating: true},

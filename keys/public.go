@@ -12,8 +12,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-
-	"github.com/secure-systems-lab/go-securesystemslib/cjson"
 )
 
 // publicPEM is the type of PEM block around a key in PKIX form.
@@ -58,13 +56,9 @@ func NewPublicKey(pub crypto.PublicKey) (*PublicKey, error) {
 	if k.value == "" {
 		k.value = string(pem.EncodeToMemory(&pem.Block{Type: publicPEM, Bytes: der}))
 	}
-	canonical, err := cjson.EncodeCanonical(map[string]any{
-		"keytype": k.keytype, "scheme": k.scheme, "keyval": map[string]any{"public": k.value},
-	})
-	if err != nil {
-		return nil, fmt.Errorf("public key: %w", err)
-	}
-	sum := sha256.Sum256(canonical)
+	// The canonical form. It escapes quotes and backslashes only, and here are none.
+	canonical := fmt.Sprintf(`{"keytype":"%s","keyval":{"public":"%s"},"scheme":"%s"}`, k.keytype, k.value, k.scheme)
+	sum := sha256.Sum256([]byte(canonical))
 	k.id = hex.EncodeToString(sum[:])
 	return k, nil
 }

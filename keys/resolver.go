@@ -47,16 +47,17 @@ func (r Resolver) Open(ctx context.Context, uri string, public *PublicKey) (Sign
 		return nil, fmt.Errorf("key URI: scheme %q: this program opens %s", scheme, r.schemes())
 	}
 	s, err := open(ctx, place, public)
-	switch {
-	case err != nil:
+	if err != nil {
 		return nil, fmt.Errorf("open key %s: %w", uri, err)
-	case public == nil || s.Public().ID() == public.ID() && s.Public().Same(public):
-		return s, nil
-	case s.Public().Same(public):
-		return renamed{s, public}, nil
 	}
-	err = fmt.Errorf("open key %s: it is the key %s, and not %s, which was to be opened", uri, s.Public().ID(), public.ID())
-	return nil, errors.Join(err, closeSigner(s))
+	if public == nil {
+		return s, nil
+	}
+	if !s.Public().Same(public) {
+		err := fmt.Errorf("open key %s: this is key %s, not %s", uri, s.Public().ID(), public.ID())
+		return nil, errors.Join(err, closeSigner(s))
+	}
+	return WithID(s, public), nil
 }
 
 func (r Resolver) schemes() string {
@@ -72,16 +73,6 @@ func (r Resolver) schemes() string {
 	slices.Sort(known)
 	return strings.Join(known, ", ")
 }
-
-// renamed signs under the ID that metadata made by others gave the key.
-type renamed struct {
-	Signer
-	public *PublicKey
-}
-
-func (s renamed) Public() *PublicKey { return s.public }
-
-func (s renamed) Close() error { return closeSigner(s.Signer) }
 
 func closeSigner(s Signer) error {
 	if c, ok := s.(io.Closer); ok {

@@ -28,3 +28,24 @@ func SignVerified(ctx context.Context, s Signer, message []byte) ([]byte, error)
 	}
 	return signature, nil
 }
+
+// WithID returns a signer that signs as s does, under the ID by which metadata lists
+// its key: metadata made by others may use another ID than NewPublicKey does. Public
+// then returns listed, which must be the same key as that of s, or no signature will
+// verify. If the IDs are equal, WithID returns s itself. Close closes s where s is an
+// io.Closer.
+func WithID(s Signer, listed *PublicKey) Signer {
+	if s.Public().ID() == listed.ID() {
+		return s
+	}
+	return renamed{s, listed}
+}
+
+type renamed struct {
+	Signer
+	public *PublicKey
+}
+
+func (s renamed) Public() *PublicKey { return s.public }
+
+func (s renamed) Close() error { return closeSigner(s.Signer) }

@@ -200,6 +200,7 @@ func TestDamagedJournal(t *testing.T) {
 				go func() { running <- repo.Run(t.Context()) }()
 				_, err = r.Wait(t.Context())
 				require.NoError(t, err)
+				require.NoError(t, repo.AcceptClock(t.Context())) // once the checkpoint is written
 				require.NoError(t, repo.Close())
 				require.NoError(t, <-running)
 				want = append(want, target)

@@ -8,12 +8,13 @@ import (
 	"strings"
 	"time"
 
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+
 	"github.com/bindery-tuf/bindery/delegation"
 	"github.com/bindery-tuf/bindery/internal/clients"
 	"github.com/bindery-tuf/bindery/keys"
 	"github.com/bindery-tuf/bindery/repository/ledger"
 	"github.com/bindery-tuf/bindery/roles"
-	"github.com/theupdateframework/go-tuf/v2/metadata"
 )
 
 // Documents are complete, signed documents, as files. Create needs all of them; Install
@@ -77,8 +78,11 @@ func (o *documents) with(d Documents, isOnline func(role string) bool, now time.
 		return nil, nil, err
 	}
 	for _, role := range slices.Sorted(maps.Keys(d.Roles)) {
-		if _, ok := next.online.tree.Role(role); !ok {
+		switch r, ok := next.online.tree.Role(role); {
+		case !ok:
 			return nil, nil, fmt.Errorf("%s: no document in force delegates to this role", role)
+		case r.Set >= 0:
+			return nil, nil, fmt.Errorf("%s: a document for a hashed bin of %q: bins have none but what is published in them", role, r.Delegator)
 		}
 	}
 	if o != nil {
@@ -108,8 +112,8 @@ func (o *documents) addRoots(roots [][]byte, now time.Time) ([]ledger.File, erro
 		if err != nil {
 			return nil, fmt.Errorf("root version %d (document %d of %d): %w", root.Version(), i+1, len(roots), err)
 		}
-		if len(data) > clients.RootLimit {
-			return nil, fmt.Errorf("root version %d: %d bytes, and clients accept %d", root.Version(), len(data), clients.RootLimit)
+		if len(data) > roles.MaxRoot {
+			return nil, fmt.Errorf("root version %d: %d bytes, and clients accept %d", root.Version(), len(data), roles.MaxRoot)
 		}
 		// Clients mind only whether the last root has expired.
 		if i == len(roots)-1 && !root.Expires().After(now) {
@@ -200,15 +204,6 @@ func (o *documents) reaches(role string) bool {
 		}
 	}
 	return false
-}
-
-// signedByPeople are the documents that people sign, by role, root too.
-func (o *documents) signedByPeople() map[string]ledger.Doc {
-	out := maps.Clone(o.installed)
-	for _, r := range o.online.others {
-		delete(out, r.Name)
-	}
-	return out
 }
 
 // online numbers the roles that are signed online, so that tables of them are slices: the
@@ -380,7 +375,7 @@ func (s signers) of(i int) keys.Signer {
 }
 
 // limit is how many bytes of role i clients accept and its key signs.
-func (s signers) limit(i int) int64 { return min(clients.TargetsLimit, int64(s.of(i).MaxMessage())) }
+func (s signers) limit(i int) int64 { return min(roles.MaxTargets, int64(s.of(i).MaxMessage())) }
 
 func (o *documents) signers(cfg Config) (signers, error) {
 	s := signers{online: o.online}
@@ -443,25 +438,14 @@ func signerFor(role string, configured []keys.Signer, auth roles.Authority, docu
 	var ids []string
 	for _, s := range configured {
 		for _, k := range auth.Keys {
-			switch {
-			case k.ID() == s.Public().ID() && k.Same(s.Public()):
-				return s, nil // as it is: keys.SignVerified knows it
-			case k.Same(s.Public()):
-				return renamedSigner{s, k}, nil
+			if k.Same(s.Public()) {
+				return keys.WithID(s, k), nil
 			}
 		}
 		ids = append(ids, s.Public().ID())
 	}
 	return nil, fmt.Errorf("%s: %w: key %s, by %s", role, ErrWrongKey, strings.Join(ids, ", "), document)
 }
-
-// renamedSigner signs under the ID that metadata made by others gave the key.
-type renamedSigner struct {
-	keys.Signer
-	key *keys.PublicKey
-}
-
-func (s renamedSigner) Public() *keys.PublicKey { return s.key }
 
 func verifyRole[T roles.Type](root *roles.Document[metadata.RootType], d *roles.Document[T], role string) error {
 	auth, err := roles.RootAuthority(root, role)

@@ -82,6 +82,9 @@ func (p *publisher) install(ctx context.Context, d Documents, compromise bool) e
 	if _, err := next.signers(p.cfg); err != nil {
 		return err
 	}
+	if err := p.checkHandOver(ctx, next, files); err != nil {
+		return err
+	}
 	if compromise {
 		for i := range files {
 			files[i].AtCommit = files[i].Role == metadata.ROOT
@@ -151,6 +154,38 @@ func (p *publisher) acceptDocuments(ctx context.Context, next *documents, files 
 	return nil
 }
 
+// checkHandOver refuses documents with which a role's version would go down, or its targets
+// vanish: a role that is signed online has versions and targets that no document knows.
+func (p *publisher) checkHandOver(ctx context.Context, next *documents, files []ledger.File) error {
+	for _, f := range files {
+		row, published := p.state.Table.Roles[f.Role]
+		if !published {
+			continue
+		}
+		if !f.Online && f.Version <= row.Version {
+			return fmt.Errorf("%s version %d: it was signed online up to version %d: a document that people sign must have a higher one", f.Role, f.Version, row.Version)
+		}
+		i, ok := p.docs.online.index(f.Role)
+		if !ok {
+			continue
+		}
+		bin, err := p.loadBin(ctx, i)
+		if err != nil {
+			return fmt.Errorf("%s: %w", f.Role, err)
+		}
+		listed := next.roles[f.Role].Signed().Targets
+		for target, err := range bin.Targets() {
+			if err != nil {
+				return fmt.Errorf("%s: %w", f.Role, err)
+			}
+			if listed[target.Path] == nil {
+				return fmt.Errorf("%s version %d: the role has the target %q, which this document doesn't: remove it first", f.Role, f.Version, target.Path)
+			}
+		}
+	}
+	return nil
+}
+
 // bringIntoForce makes documents those in force. Other roles may be online by them, under
 // other numbers.
 func (p *publisher) bringIntoForce(next *documents) {
@@ -212,7 +247,7 @@ func (p *publisher) checkRoots(ctx context.Context, data [][]byte) error {
 			return fmt.Errorf("%s: %w", ledger.Timestamp, err)
 		}
 		targets := p.docs.roles[metadata.TARGETS]
-		for role, d := range map[string]signed{
+		for role, d := range map[string]roles.Signed{
 			metadata.TIMESTAMP: timestamp, metadata.SNAPSHOT: snapshot, metadata.TARGETS: targets,
 		} {
 			auth, err := roles.RootAuthority(root, role)
@@ -225,10 +260,4 @@ func (p *publisher) checkRoots(ctx context.Context, data [][]byte) error {
 		}
 	}
 	return nil
-}
-
-// signed is what a signature can be checked of.
-type signed interface {
-	Canonical() []byte
-	Signatures() []roles.Signature
 }

@@ -276,3 +276,44 @@ func mustBins(t *testing.T, n int) delegation.Bins {
 	require.NoError(t, err)
 	return b
 }
+
+// A document of a role to which nobody delegates is refused by its name, as is one of a bin
+// or of another role that has no document of its own.
+func TestDocumentsOfUnknownRoles(t *testing.T) {
+	for _, s := range append(repotest.Shapes(), repotest.PEP458(delegation.Succinct), repotest.PEP458(delegation.Explicit)) {
+		t.Run(s.Name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				e := newEnv(t, 4, delegation.Succinct)
+				if s.Signers != nil {
+					e.cfg.Signers = s.Signers(e.ceremony)
+				}
+				docs := repository.Documents{Roles: s.Documents(e.ceremony, 1)}
+				docs.Roots = e.ceremony.Documents().Roots
+				people := e.ceremony.NewEd25519()
+				doc, err := delegation.NewRole("any", 7, e.ceremony.Now.UTC().AddDate(1, 0, 0), nil)
+				require.NoError(t, err)
+				unknown := map[string][]byte{}
+				for _, name := range []string{"nobody", "bins-9", "bins-2", "snapshot", "timestamp"} {
+					unknown[name] = e.ceremony.SignRole(name, doc, repotest.Of(1, people, e.ceremony.Bins))
+				}
+				for name, data := range unknown {
+					docs.Roles[name] = data
+					_, err := repository.Create(t.Context(), e.config(), docs)
+					require.ErrorContains(t, err, name, "create")
+					require.Empty(t, e.store.Names())
+					require.NoError(t, e.journal.Close())
+					delete(docs.Roles, name)
+				}
+				e.repo, err = repository.Create(t.Context(), e.config(), docs)
+				require.NoError(t, err)
+				e.inject.Plan(nil)
+				for name, data := range unknown {
+					err := e.install(repository.Documents{Roles: map[string][]byte{name: data}})
+					require.ErrorContains(t, err, name, "install")
+					require.Empty(t, e.inject.Calls())
+				}
+				e.close()
+			})
+		})
+	}
+}

@@ -197,6 +197,12 @@ func (p *publisher) recover(ctx context.Context) error {
 	if p.snapshot, err = p.publishedSnapshot(); err != nil {
 		return err
 	}
+	for role, row := range p.state.Table.Roles {
+		if _, online := p.docs.online.index(role); !online && p.docs.roles[role] != nil && !p.peopleTookOver(role) {
+			p.log.Warn("a role was signed online, and no signer is configured for it: it is not renewed",
+				"role", role, "expires", time.Unix(row.Expires, 0).UTC())
+		}
+	}
 	if p.state.Generation == 0 { // Create was interrupted
 		return p.publish(ctx)
 	}
@@ -239,7 +245,7 @@ func (p *publisher) compareRoots(ctx context.Context) error {
 		return fmt.Errorf("store: %w", err)
 	}
 	return fmt.Errorf("%w: the store has %s, which clients follow, and the journal doesn't know it: the journal was restored from a backup: "+
-		"restore the newest one, or give that root to RestoreStore (see Restoration.Documents); if it is none of this repository's, move it away",
+		"restore the newest one, or give that root to RestoreStore (see Restoration.Documents); if it isn't this repository's, move it away",
 		ErrDiverged, name)
 }
 

@@ -20,6 +20,7 @@ type plan struct {
 	edits    map[int][]roles.TargetEdit // by role, in order
 	removed  []ledger.RemovedTarget     // files that are published no more
 	waiting  []string                   // IDs of the items that stay pending
+	held     int64                      // bytes of their bodies
 }
 
 // planner decides about items. It is a pure function of its fields but for
@@ -40,7 +41,7 @@ type planner struct {
 // never published out of order.
 func (p planner) plan(items []queued, generation int64) (plan, error) {
 	out := plan{edits: map[int][]roles.TargetEdit{}}
-	held := map[string]bool{}         // paths of waiting items
+	held := holding{}
 	last := map[string]int{}          // the last taken item that names a path
 	now := map[string]*roles.Target{} // what paths hold after the items taken
 	grown := map[int]int64{}          // bytes by which bins grow at most
@@ -51,11 +52,9 @@ func (p planner) plan(items []queued, generation int64) (plan, error) {
 		return p.published[path]
 	}
 	for _, q := range items {
-		if p.waits(q, held) {
+		if held.takes(q, p.blocked) {
 			out.waiting = append(out.waiting, q.entry.ID)
-			for path := range q.item.Paths {
-				held[path] = true
-			}
+			out.held += int64(len(q.entry.Body))
 			continue
 		}
 		outcome, edits, err := p.decide(q, content, out.edits, grown)
@@ -83,13 +82,22 @@ func (p planner) plan(items []queued, generation int64) (plan, error) {
 	return out, nil
 }
 
-func (p planner) waits(q queued, held map[string]bool) bool {
+// holding are the paths of items that wait.
+type holding map[string]bool
+
+// takes reports whether an item waits, for a blocked role or for an item before it, and
+// holds its paths then.
+func (held holding) takes(q queued, blocked func(role int) bool) bool {
+	waits := slices.ContainsFunc(q.roles, blocked)
 	for path := range q.item.Paths {
-		if held[path] {
-			return true
+		waits = waits || held[path]
+	}
+	if waits {
+		for path := range q.item.Paths {
+			held[path] = true
 		}
 	}
-	return slices.ContainsFunc(q.roles, p.blocked)
+	return waits
 }
 
 // decide says what becomes of one item, given what its paths hold now, and returns its
@@ -200,6 +208,14 @@ func (p plan) settled() []ledger.ItemOutcome {
 		out[n] = ledger.OutcomeOf(p.items[n].entry, o)
 	}
 	return out
+}
+
+// size is about how many bytes the items take in the journal.
+func (p plan) size() (n int) {
+	for _, q := range p.items {
+		n += q.entry.Size()
+	}
+	return n
 }
 
 // renew adds roles that are signed again, changed or not.

@@ -5,8 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/bindery-tuf/bindery/internal/clients"
-
 	"github.com/stretchr/testify/require"
 
 	"github.com/bindery-tuf/bindery/delegation"
@@ -22,7 +20,7 @@ func testPlanner(t *testing.T) testPlan {
 	require.NoError(t, err)
 	return testPlan{planner{
 		owner: func(path string) (int, error) { return layout.Find(path), nil }, name: layout.Name,
-		length: func(int) int64 { return 0 }, limit: func(int) int64 { return clients.TargetsLimit },
+		length: func(int) int64 { return 0 }, limit: func(int) int64 { return roles.MaxTargets },
 		blocked: func(int) bool { return false },
 		load:    func(int) (*roles.Bin, error) { panic("not needed") },
 	}, layout}
@@ -164,7 +162,7 @@ func TestPlanBinLimit(t *testing.T) {
 	require.Positive(t, loads)
 
 	// The same items far from the limit are decided without reading the bin.
-	limit, loads = clients.TargetsLimit, 0
+	limit, loads = roles.MaxTargets, 0
 	got = p.decides(t, 1, items...)
 	require.Zero(t, loads)
 	require.Len(t, got.edits[1], 1)

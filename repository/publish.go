@@ -7,11 +7,10 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"math"
 	"slices"
 	"sync"
 	"time"
-
-	"github.com/bindery-tuf/bindery/internal/clients"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 	"golang.org/x/sync/errgroup"
@@ -48,7 +47,8 @@ type publisher struct {
 	rebuild    *rebuilder    // of bins that the store lost
 	quarantine map[int]error // roles whose stored bytes aren't what the journal says
 	patience   time.Duration // until they are looked at again
-	waiting    int           // pending items that touch them
+	waiting    int           // pending items that wait for them
+	held       int64         // bytes of the bodies of those
 	logged     int           // bytes of records and items since the last checkpoint
 	warned     time.Time     // when expiring offline documents were last logged
 }
@@ -143,12 +143,12 @@ func (p *publisher) generation(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	gen := p.state.Planned + 1
+	gen := p.nextGeneration()
 	plan, err := p.planner(ctx, batch, signers).plan(batch.items, gen)
 	if err != nil {
 		return fmt.Errorf("plan generation %d: %w", gen, err)
 	}
-	p.waiting = len(plan.waiting)
+	p.waiting, p.held = len(plan.waiting), plan.held
 	plan.renew(p.mustRenew()...)
 	plan.renew(p.schedule().dueRoles(p.row, now, p.cfg.MaxRenew, p.quarantined)...)
 	if len(plan.edits) == 0 && p.dueAt(now).After(now) {
@@ -165,9 +165,7 @@ func (p *publisher) generation(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("publish generation %d: %w", gen, err)
 	}
-	for _, q := range plan.items {
-		p.logged += q.entry.Size()
-	}
+	p.logged += plan.size()
 	// From the moment this is handed over, only the journal knows whether the
 	// generation is sealed: don't stop waiting for its answer.
 	sealCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
@@ -226,25 +224,34 @@ type queued struct {
 }
 
 // read takes the oldest pending items and reads the bins that they touch, in parallel. The
-// batch ends before the item whose bins would exceed the cache. An item whose bin can't be
-// used stays pending: the planner sees to that.
+// batch ends before the item whose bins would exceed the cache. An item that waits for a
+// quarantined bin takes no place from others; the planner leaves it pending.
 func (p *publisher) read(ctx context.Context) (batch, error) {
-	entries, err := p.lead.Pending(ctx, p.cfg.MaxBatch+p.waiting, p.cfg.MaxBatchBytes)
+	entries, err := p.lead.Pending(ctx, p.cfg.MaxBatch+p.waiting, p.cfg.MaxBatchBytes+p.held)
+	if err == nil && p.waiting > 0 && len(entries) == p.waiting {
+		// The first one that doesn't wait may have any size.
+		entries, err = p.lead.Pending(ctx, p.waiting+1, math.MaxInt64)
+	}
 	if err != nil {
 		return batch{}, fmt.Errorf("journal: %w", err)
 	}
 	b := batch{published: map[string]*roles.Target{}, bins: map[int]*roles.Bin{}}
 	paths := map[int][]string{} // by role
+	held := holding{}
 	var size int64
-	for n, e := range entries {
+	for _, e := range entries {
 		q := p.interpret(e)
+		if held.takes(q, p.quarantined) {
+			b.items = append(b.items, q)
+			continue
+		}
 		var more int64
 		for _, i := range q.roles {
 			if paths[i] == nil {
 				more += int64(p.row(i).Length)
 			}
 		}
-		if n > 0 && p.cfg.CacheBytes > 0 && size+more > p.cfg.CacheBytes {
+		if len(paths) > 0 && p.cfg.CacheBytes > 0 && size+more > p.cfg.CacheBytes {
 			break
 		}
 		size += more
@@ -289,10 +296,13 @@ func (p *publisher) lookUp(ctx context.Context, b *batch, paths map[int][]string
 	var kept int64
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(p.cfg.Workers)
+	var readable []int
 	for i := range paths {
-		if p.quarantined(i) {
-			continue
+		if !p.quarantined(i) {
+			readable = append(readable, i)
 		}
+	}
+	for _, i := range readable {
 		g.Go(func() error {
 			bin, err := p.loadBin(gctx, i)
 			if gctx.Err() != nil {
@@ -349,6 +359,9 @@ func (p *publisher) loadBin(ctx context.Context, i int) (*roles.Bin, error) {
 	}
 	row := p.row(i)
 	if row.Version == 0 {
+		if doc := p.docs.roles[name]; doc != nil { // people signed it until now
+			return roles.ParseBin(doc.Bytes())
+		}
 		return roles.NewBin(), nil
 	}
 	if p.rebuild.wants(i) {
@@ -392,6 +405,7 @@ func (p *publisher) decide(ctx context.Context, plan plan) error {
 	for n := range plan.outcomes {
 		plan.outcomes[n].Generation = p.state.Generation
 	}
+	p.logged += plan.size()
 	outcomes := plan.settled()
 	if err := p.append(ctx, p.state.Generation, &ledger.Decided{Outcomes: outcomes}); err != nil {
 		return fmt.Errorf("decide %d items: %w", len(outcomes), err)
@@ -418,6 +432,12 @@ func (p *publisher) build(ctx context.Context, gen int64, now time.Time, changed
 	if !p.hasSets() {
 		out.Sets = p.docs.online.sizes()
 	}
+	for role := range p.state.Table.Roles {
+		if p.peopleTookOver(role) {
+			out.Dropped = append(out.Dropped, role)
+		}
+	}
+	slices.Sort(out.Dropped)
 	signing := make([]int32, len(changed)) // which key
 	for n, i := range changed {
 		out.Keys, signing[n] = keyIndex(out.Keys, keyName(s.of(i).Public()))
@@ -441,8 +461,8 @@ func (p *publisher) build(ctx context.Context, gen int64, now time.Time, changed
 	if err != nil {
 		return nil, fmt.Errorf("timestamp: %w", err)
 	}
-	if n := len(timestamp.Bytes()); n > clients.TimestampLimit {
-		return nil, fmt.Errorf("timestamp: %d bytes, and clients accept %d", n, clients.TimestampLimit)
+	if n := len(timestamp.Bytes()); n > roles.MaxTimestamp {
+		return nil, fmt.Errorf("timestamp: %d bytes, and clients accept %d", n, roles.MaxTimestamp)
 	}
 
 	var mu sync.Mutex // guards p.quarantine
@@ -529,8 +549,8 @@ func (p *publisher) buildBin(ctx context.Context, i int, bin *roles.Bin, edits [
 	if err != nil {
 		return err
 	}
-	if len(data) > clients.TargetsLimit {
-		return fmt.Errorf("it would have %d bytes, and clients accept %d", len(data), clients.TargetsLimit)
+	if len(data) > roles.MaxTargets {
+		return fmt.Errorf("it would have %d bytes, and clients accept %d", len(data), roles.MaxTargets)
 	}
 	name := ledger.Name(row.Version, p.name(i))
 	if err := p.cfg.Store.Create(ctx, name, data); err != nil {
@@ -548,8 +568,34 @@ func (p *publisher) editSnapshot(gen int64, expires time.Time, changed []int) (*
 	for _, i := range changed {
 		edits = append(edits, roles.MetaEdit{Role: p.name(i), Version: gen})
 	}
-	edits = append(edits, documentMeta(p.docs.signedByPeople())...)
+	signedByPeople := maps.Clone(p.docs.installed)
+	for role := range signedByPeople {
+		_, published := p.state.Table.Roles[role]
+		if _, online := p.docs.online.index(role); online || published && !p.peopleTookOver(role) {
+			delete(signedByPeople, role)
+		}
+	}
+	edits = append(edits, documentMeta(signedByPeople)...)
 	return p.snapshot.Edit(gen, expires, edits)
+}
+
+// peopleTookOver reports whether people sign a role from the next generation on that was
+// signed online.
+func (p *publisher) peopleTookOver(role string) bool {
+	_, online := p.docs.online.index(role)
+	return !online && p.docs.installed[role].Version > p.state.Table.Roles[role].Version
+}
+
+// nextGeneration is the number of the next attempt. A role that people signed and that is
+// signed online from now on has the version of the generation: that must be a higher one.
+func (p *publisher) nextGeneration() int64 {
+	gen := p.state.Planned + 1
+	for _, r := range p.docs.online.others {
+		if _, published := p.state.Table.Roles[r.Name]; !published {
+			gen = max(gen, p.state.Published[r.Name].Version+1)
+		}
+	}
+	return gen
 }
 
 // documentMeta is what a snapshot says of the offline documents. A length is
@@ -562,7 +608,7 @@ func documentMeta(docs map[string]ledger.Doc) []roles.MetaEdit {
 			continue
 		}
 		e := roles.MetaEdit{Role: role, Version: d.Version}
-		if d.Length > clients.TargetsLimit {
+		if d.Length > roles.MaxTargets {
 			e.Length = d.Length
 		}
 		edits = append(edits, e)
@@ -606,7 +652,7 @@ func (p *publisher) finish(ctx context.Context) error {
 		return fmt.Errorf("commit generation %d: %w", gen, err)
 	}
 	p.snapshot, p.next = p.next, nil
-	p.unwritten = nil // a generation writes what is unwritten first
+	p.unwritten = slices.Clone(p.state.Unwritten) // what was accepted before the seal is written
 	for _, r := range s.Rows {
 		if i, ok := p.docs.online.index(r.Role); ok {
 			p.rebuild.forget(i)

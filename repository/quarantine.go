@@ -7,9 +7,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+
 	"github.com/bindery-tuf/bindery/repository/ledger"
 	"github.com/bindery-tuf/bindery/roles"
-	"github.com/theupdateframework/go-tuf/v2/metadata"
 )
 
 // Quarantine. A role's published file may be missing from the store or altered in it. Such a

@@ -5,10 +5,11 @@ import (
 	"slices"
 	"time"
 
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+
 	"github.com/bindery-tuf/bindery/keys"
 	"github.com/bindery-tuf/bindery/repository/ledger"
 	"github.com/bindery-tuf/bindery/roles"
-	"github.com/theupdateframework/go-tuf/v2/metadata"
 )
 
 // Renewal. Each bin has moments of its own, once in half its lifetime, at which

@@ -13,14 +13,27 @@ import (
 	"sync"
 	"time"
 
-	"github.com/bindery-tuf/bindery/internal/clients"
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/bindery-tuf/bindery/delegation"
 	"github.com/bindery-tuf/bindery/repository/ledger"
 	"github.com/bindery-tuf/bindery/roles"
-	"github.com/theupdateframework/go-tuf/v2/metadata"
-	"golang.org/x/sync/errgroup"
 )
+
+// Restoration. A repository is restored in these steps, each durable before the next begins.
+// Power may be lost at any of them: the same call again, or Open where it is said, goes on.
+//
+//	examined   what is published, or what the journal says, was read and verified; nothing
+//	           has changed
+//	reserved   an intent names a generation above every version that clients may have seen,
+//	           with all files that it may write; the restoration writes no other file of its own
+//	written    the offline documents, and all bins of that generation, are in the store
+//	sealed     one append holds a checkpoint of the restored state and the seal of the
+//	           generation; from here on Open completes it
+//	committed  the timestamp is swapped
+//
+// RestoreStore takes the journal for the truth, RestoreJournal the store.
 
 // Restoration is what an operator knows and neither store nor journal does. The
 // zero value is right where only one of them was lost or restored.
@@ -847,9 +860,10 @@ func (p *published) readSnapshot(ctx context.Context, store Store) (map[string]i
 // readBins fills the table.
 func (p *published) readBins(ctx context.Context, cfg Config, versions map[string]int64) error {
 	l := p.docs.online
-	for _, role := range slices.Sorted(maps.Keys(versions)) {
-		if _, ok := l.tree.Role(role); !ok {
-			return fmt.Errorf("the snapshot names %s, to which nobody delegates", role)
+	p.table.Roles = map[string]ledger.Row{}
+	for role, version := range versions {
+		if _, ok := l.tree.Role(role); !ok { // its name must stay in the snapshot: see publishedSnapshot
+			p.table.Roles[role] = ledger.Row{Version: version}
 		}
 	}
 	for i := range l.len() {
@@ -891,7 +905,6 @@ func (p *published) readBins(ctx context.Context, cfg Config, versions map[strin
 	for s, set := range l.sets {
 		p.table.Sets = append(p.table.Sets, ledger.Set{Prefix: set.Prefix(), Rows: rows[l.starts[s]:l.starts[s+1]:l.starts[s+1]]})
 	}
-	p.table.Roles = map[string]ledger.Row{}
 	for k, r := range l.others {
 		if row := rows[l.starts[len(l.sets)]+k]; row.Version > 0 {
 			p.table.Roles[r.Name] = row
@@ -916,8 +929,8 @@ func (p *published) readBin(ctx context.Context, cfg Config, i int, version int6
 		return ledger.Row{}, fmt.Errorf("%s: %w", name, err)
 	case bin.Version() != version || version > p.timestamp.Version():
 		return ledger.Row{}, fmt.Errorf("%s: it is version %d in generation %d", name, bin.Version(), p.timestamp.Version())
-	case len(data) > clients.TargetsLimit:
-		return ledger.Row{}, fmt.Errorf("%s: %d bytes, and clients accept %d", name, len(data), clients.TargetsLimit)
+	case len(data) > roles.MaxTargets:
+		return ledger.Row{}, fmt.Errorf("%s: %d bytes, and clients accept %d", name, len(data), roles.MaxTargets)
 	}
 	for n, k := range auth.Keys {
 		one := auth

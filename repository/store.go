@@ -41,7 +41,7 @@ type Store interface {
 	Delete(ctx context.Context, name string) error
 }
 
-// Info is what List tells of a name.
+// Info is one entry of a listing.
 type Info struct {
 	Name string
 	Size int64 // bytes

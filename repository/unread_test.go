@@ -8,12 +8,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/bindery-tuf/bindery/repository/audit"
-
 	"github.com/stretchr/testify/require"
 
 	"github.com/bindery-tuf/bindery/delegation"
 	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/repository/audit"
 )
 
 // A generation that is given up because a bin can't be read leaves no snapshot behind,

@@ -17,15 +17,18 @@ type Authority struct {
 	Threshold int
 }
 
+// Signed is what Authority.Verify verifies: a Document, a Bin or a Snapshot.
+type Signed interface {
+	Canonical() []byte // what the signatures are over
+	Signatures() []Signature
+}
+
 // Verify returns nil if at least Threshold of the keys signed d. It counts
 // distinct keys by their material: two signatures of one key are one, also under
 // two key IDs. Signatures by other keys and invalid ones don't count and do no
 // harm. The error says of each key what was wrong with its signature. Whether d
 // has expired is for the caller to ask.
-func (a Authority) Verify(d interface {
-	Canonical() []byte
-	Signatures() []Signature
-}) error {
+func (a Authority) Verify(d Signed) error {
 	if a.Threshold < 1 {
 		return fmt.Errorf("a threshold of %d, it must be at least 1", a.Threshold)
 	}
@@ -68,31 +71,40 @@ func (a Authority) distinct() int {
 	return len(seen)
 }
 
-// Metadata returns what a document that delegates to a says of it: the keys by
-// their IDs, and the IDs in order. It refuses an authority of which clients
-// disagree or that nobody could satisfy: a threshold outside 1 to the number of
-// keys, and a key that is listed twice, be it under two IDs.
-func (a Authority) Metadata() (map[string]*metadata.Key, []string, error) {
+// Check returns nil if clients agree on the authority and somebody can satisfy it.
+// It refuses a threshold outside 1 to the number of keys, and a key that is listed
+// twice, even under two IDs.
+func (a Authority) Check() error {
 	if a.Threshold < 1 || a.Threshold > len(a.Keys) {
-		return nil, nil, fmt.Errorf("a threshold of %d with %d keys", a.Threshold, len(a.Keys))
+		return fmt.Errorf("a threshold of %d with %d keys", a.Threshold, len(a.Keys))
 	}
-	listed := make(map[string]*metadata.Key)
-	var ids []string
 	for i, key := range a.Keys {
 		for _, other := range a.Keys[:i] {
 			if key.ID() == other.ID() || key.Same(other) {
-				return nil, nil, fmt.Errorf("key %s: the same as key %s", key.ID(), other.ID())
+				return fmt.Errorf("key %s: the same as key %s", key.ID(), other.ID())
 			}
 		}
-		listed[key.ID()] = &metadata.Key{
-			Type:   key.Type(),
-			Scheme: key.Scheme(),
-			Value:  metadata.KeyVal{PublicKey: key.Value()},
+	}
+	return nil
+}
+
+// ListIn adds the keys to those that a document lists, by their IDs, and returns the
+// IDs in order: with the threshold, that is what the document says of a. It refuses
+// what Check refuses, and a key whose ID another key has in the list.
+func (a Authority) ListIn(listed map[string]*metadata.Key) (ids []string, err error) {
+	if err := a.Check(); err != nil {
+		return nil, err
+	}
+	for _, k := range a.Keys {
+		key := &metadata.Key{Type: k.Type(), Scheme: k.Scheme(), Value: metadata.KeyVal{PublicKey: k.Value()}}
+		if other, ok := listed[k.ID()]; ok && (key.Type != other.Type || key.Scheme != other.Scheme || key.Value.PublicKey != other.Value.PublicKey) {
+			return nil, fmt.Errorf("key %s: another key has this ID", k.ID())
 		}
-		ids = append(ids, key.ID())
+		listed[k.ID()] = key
+		ids = append(ids, k.ID())
 	}
 	slices.Sort(ids)
-	return listed, ids, nil
+	return ids, nil
 }
 
 // RootAuthority returns who may sign a top-level role, as root says. Keys of
@@ -125,7 +137,7 @@ func DelegatedAuthority(targets *Document[metadata.TargetsType], role string) (A
 }
 
 // NewAuthority returns the authority that a document describes with the keys it
-// lists, the IDs it names and a threshold: the inverse of Authority.Metadata. Which
+// lists, the IDs it names and a threshold: the inverse of Authority.ListIn. Which
 // keys are left out is as for RootAuthority.
 func NewAuthority(listed map[string]*metadata.Key, ids []string, threshold int) Authority {
 	a := Authority{Threshold: threshold}

@@ -69,7 +69,7 @@ func TestVerifyIsAboutTheBytesReceived(t *testing.T) {
 	require.Error(t, authorityOf(1, s).Verify(parseTimestamp(t, other)))
 }
 
-func TestMetadataRefuses(t *testing.T) {
+func TestListInRefuses(t *testing.T) {
 	a, b := ed25519Signer(t), ed25519Signer(t)
 	for want, authority := range map[string]roles.Authority{
 		"a threshold of 0 with 1 keys":                                authorityOf(0, a),
@@ -78,10 +78,10 @@ func TestMetadataRefuses(t *testing.T) {
 		"key z: the same as key " + a.public.ID():                     authorityOf(1, a, b, renamed(t, a, "z")),
 		"key " + a.public.ID() + ": the same as key " + a.public.ID(): authorityOf(2, a, a),
 	} {
-		_, _, err := authority.Metadata()
+		_, err := authority.ListIn(map[string]*metadata.Key{})
 		require.EqualError(t, err, want)
 	}
-	_, _, err := authorityOf(1, a, renamed(t, b, a.public.ID())).Metadata()
+	_, err := authorityOf(1, a, renamed(t, b, a.public.ID())).ListIn(map[string]*metadata.Key{})
 	require.EqualError(t, err, "key "+a.public.ID()+": the same as key "+a.public.ID())
 }
 

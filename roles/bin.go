@@ -1,8 +1,12 @@
 package roles
 
 import (
+	"bytes"
 	"cmp"
 	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -46,11 +50,51 @@ func ParseBin(file []byte) (*Bin, error) {
 // never panics. Cost: one pass at some GB/s, few allocations. The Bin keeps file,
 // which must not change afterwards.
 func OpenBin(file []byte) (*Bin, error) {
-	s, err := openSpliced(file, metadata.TARGETS, "targets")
+	s, err := openCanonical(file)
+	if err != nil && bytes.Contains(file, []byte(`\u`)) { // control characters, escaped
+		var canonical []byte
+		if canonical, err = cjson.Canonicalize(file); err == nil {
+			s, err = openCanonical(canonical)
+			s.controls = true
+		}
+	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", metadata.TARGETS, err)
 	}
 	return &Bin{s}, nil
+}
+
+// openCanonical finds the parts of a file in canonical form. The result aliases file.
+func openCanonical(file []byte) (spliced, error) {
+	before, rest, found := bytes.Cut(file, []byte(`],"signed":`))
+	list, ok := bytes.CutPrefix(before, []byte(`{"signatures":`))
+	canonical, closed := bytes.CutSuffix(rest, []byte("}"))
+	if !found || !ok || !closed {
+		return spliced{}, errors.New("not a file in canonical form")
+	}
+	signatures, err := decodeSignatures(append(slices.Clip(list), ']'))
+	if err != nil {
+		return spliced{}, fmt.Errorf("signatures: %w", err)
+	}
+	s, err := cutSpliced(canonical, metadata.TARGETS, "targets")
+	s.signatures = signatures
+	return s, err
+}
+
+func decodeSignatures(canonical []byte) ([]Signature, error) {
+	var list []struct{ KeyID, Sig string }
+	if err := json.Unmarshal(cjson.AppendJSON(nil, canonical), &list); err != nil {
+		return nil, err
+	}
+	var signatures []Signature
+	for _, s := range list {
+		sig, err := hex.DecodeString(s.Sig)
+		if err != nil {
+			return nil, fmt.Errorf("key %s: %w", s.KeyID, err)
+		}
+		signatures = append(signatures, Signature{KeyID: s.KeyID, Sig: sig})
+	}
+	return signatures, nil
 }
 
 // TargetEdit puts Target at Path, or removes what is there where Target is nil.
@@ -81,7 +125,7 @@ func (b *Bin) Edit(version int64, expires time.Time, edits []TargetEdit) (*Bin, 
 				return nil, err
 			}
 			var err error
-			if member.Value, err = appendTarget(make([]byte, 0, usualValue), *e.Target); err != nil {
+			if member.Value, err = e.Target.value(); err != nil {
 				return nil, fmt.Errorf("target %q: %w", e.Path, err)
 			}
 		}
@@ -124,8 +168,7 @@ func (b *Bin) Signatures() []Signature { return b.signatures }
 
 // Sign returns the bin's file, in canonical form but for control characters,
 // with the one signature that signer makes over Canonical: see the function Sign.
-// The Bin itself stays without. The file may share its memory, so it must not be
-// changed either.
+// The Bin itself stays without. The file is the caller's.
 func (b *Bin) Sign(ctx context.Context, signer keys.Signer) ([]byte, error) {
 	file, err := b.sign(ctx, signer)
 	if err != nil {

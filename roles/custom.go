@@ -1,7 +1,6 @@
 package roles
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -31,10 +30,8 @@ func checkCustom(data json.RawMessage) error {
 	if len(canonical) > maxCustom {
 		return fmt.Errorf("custom: %d bytes, at most %d", len(canonical), maxCustom)
 	}
-	var tree any
-	decoder := json.NewDecoder(bytes.NewReader(data))
-	decoder.UseNumber()
-	if err := decoder.Decode(&tree); err != nil {
+	tree, err := cjson.Decode(data)
+	if err != nil {
 		return fmt.Errorf("custom: %w", err)
 	}
 	if _, ok := tree.(map[string]any); !ok {

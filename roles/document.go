@@ -59,7 +59,7 @@ func New[T Type](signed T) (*Document[T], error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", kind.name, err)
 	}
-	return Parse[T](appendEnvelope(nil, canonical, nil))
+	return Parse[T](fileOf(cjson.AppendJSON(nil, canonical)))
 }
 
 // Parse reads a metadata file. It verifies nothing: Authority.Verify does.
@@ -124,14 +124,7 @@ func decode(file []byte, limit int) (any, error) {
 	if len(file) > limit {
 		return nil, tooLarge(len(file), limit)
 	}
-	if _, err := cjson.Canonicalize(file); err != nil {
-		return nil, err
-	}
-	var tree any
-	decoder := json.NewDecoder(bytes.NewReader(file))
-	decoder.UseNumber()
-	err := decoder.Decode(&tree)
-	return tree, err
+	return cjson.Decode(file)
 }
 
 // headerOf reads the header of a tree that headerRule or a form's rule accepted.

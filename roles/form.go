@@ -31,12 +31,22 @@ func formOf[T Type]() form {
 	}
 }
 
-// Of root and timestamp, clients read no more than the limits given here (the
-// defaults of go-tuf, python-tuf and tuf-js). The other two are larger than their
-// defaults of 5,000,000 and 2,000,000 bytes, because a length in the metadata that
-// refers to them replaces those: explicit delegations to 65,536 bins take 12 MB.
+// What clients read of a metadata file whose length nothing tells them, in bytes: the
+// defaults of go-tuf, python-tuf and tuf-js. They refuse a larger file, whoever signed
+// it.
+const (
+	MaxRoot      = 512_000
+	MaxTimestamp = 16_384
+	MaxSnapshot  = 2_000_000
+	MaxTargets   = 5_000_000 // targets and each delegated role, bins among them
+)
+
+// Clients read no more of a root and a timestamp than MaxRoot and MaxTimestamp. The
+// limits of the other two are above MaxTargets and MaxSnapshot, because a length in
+// the metadata that names them replaces those: explicit delegations to 65,536 bins
+// take 12 MB.
 var (
-	rootForm = form{metadata.ROOT, 512_000, common(schema.OneOf(metadata.ROOT), schema.Members{
+	rootForm = form{metadata.ROOT, MaxRoot, common(schema.OneOf(metadata.ROOT), schema.Members{
 		"consistent_snapshot": schema.Boolean,
 		"keys":                schema.Dictionary(keyRule),
 		"roles": schema.All(schema.Dictionary(authorityOf(nil, nil)), schema.Object(schema.Members{
@@ -51,7 +61,7 @@ var (
 	snapshotForm = form{metadata.SNAPSHOT, 16_000_000, common(schema.OneOf(metadata.SNAPSHOT),
 		schema.Members{"meta": schema.Dictionary(metaFileRule)}, nil)}
 
-	timestampForm = form{metadata.TIMESTAMP, 16_384, common(schema.OneOf(metadata.TIMESTAMP),
+	timestampForm = form{metadata.TIMESTAMP, MaxTimestamp, common(schema.OneOf(metadata.TIMESTAMP),
 		schema.Members{"meta": schema.All(schema.Dictionary(metaFileRule), schema.Object(schema.Members{snapshotName: anything}, nil))}, nil)}
 )
 

@@ -101,9 +101,6 @@ func lastSegment(path string) string { return path[strings.LastIndexByte(path, '
 
 // checkText refuses text that some client would see as other text.
 func checkText(s string) error {
-	if isPlain(s) {
-		return nil
-	}
 	if !utf8.ValidString(s) {
 		return errors.New("invalid UTF-8")
 	}
@@ -115,15 +112,4 @@ func checkText(s string) error {
 		return errors.New("not in Unicode's normal form C")
 	}
 	return nil
-}
-
-// isPlain tells whether s is printable ASCII, which all clients see alike. Nearly all
-// text is, and to see it costs little.
-func isPlain(s string) bool {
-	for i := range len(s) {
-		if s[i] < ' ' || s[i] > '~' {
-			return false
-		}
-	}
-	return true
 }

@@ -2,7 +2,6 @@ package roles
 
 import (
 	"fmt"
-	"maps"
 	"time"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
@@ -19,7 +18,7 @@ type RootSpec struct {
 
 // NewRoot returns the root that spec describes, with consistent snapshots and
 // without signatures. Equal specs give equal bytes. It refuses what
-// Authority.Metadata refuses, and one key ID for two keys.
+// Authority.ListIn refuses.
 func NewRoot(spec RootSpec) (*Document[metadata.RootType], error) {
 	root := metadata.RootType{
 		Type:               metadata.ROOT,
@@ -39,23 +38,13 @@ func NewRoot(spec RootSpec) (*Document[metadata.RootType], error) {
 		{metadata.SNAPSHOT, spec.Snapshot},
 		{metadata.TIMESTAMP, spec.Timestamp},
 	} {
-		listed, ids, err := role.Metadata()
+		ids, err := role.ListIn(root.Keys)
 		if err != nil {
 			return nil, fmt.Errorf("root %d: role %s: %w", spec.Version, role.name, err)
 		}
-		for id, key := range listed {
-			if other, ok := root.Keys[id]; ok && !sameKey(key, other) {
-				return nil, fmt.Errorf("root %d: role %s: key %s: another key has this ID", spec.Version, role.name, id)
-			}
-		}
-		maps.Copy(root.Keys, listed)
 		root.Roles[role.name] = &metadata.Role{KeyIDs: ids, Threshold: role.Threshold}
 	}
 	return New(root)
-}
-
-func sameKey(a, b *metadata.Key) bool {
-	return a.Type == b.Type && a.Scheme == b.Scheme && a.Value.PublicKey == b.Value.PublicKey
 }
 
 // VerifyRootUpdate returns nil if a client that trusts old would go on to trust

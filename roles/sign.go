@@ -54,28 +54,23 @@ func (s Signature) check() error {
 // byKeyID orders signatures as they stand in a file.
 func byKeyID(a, b Signature) int { return cmp.Compare(a.KeyID, b.KeyID) }
 
-// appendEnvelope appends the file of a document: signatures, ordered by key ID,
-// around the canonical form of what they sign. The result is JSON although a
-// canonical form need not be.
-func appendEnvelope(dst, canonical []byte, signatures []Signature) []byte {
-	return appendTail(appendHead(dst, signatures), canonical)
-}
-
-// appendHead appends what is before the canonical form in a file, and appendTail
-// that and what is behind it.
-func appendHead(dst []byte, signatures []Signature) []byte {
-	dst = append(dst, `{"signatures":[`...)
+// fileOf returns the file of a document: the signatures, ordered by key ID, and the
+// signed part, which is JSON.
+func fileOf(signed []byte, signatures ...Signature) []byte {
+	size := len(`{"signatures":[],"signed":}`) + len(signed)
+	for _, s := range signatures {
+		size += len(`{"keyid":"","sig":""},`) + len(s.KeyID) + hex.EncodedLen(len(s.Sig))
+	}
+	file := append(make([]byte, 0, size), `{"signatures":[`...)
 	for i, s := range slices.SortedFunc(slices.Values(signatures), byKeyID) {
 		if i > 0 {
-			dst = append(dst, ',')
+			file = append(file, ',')
 		}
-		dst = appendSignature(dst, s)
+		file = appendSignature(file, s)
 	}
-	return append(dst, `],"signed":`...)
-}
-
-func appendTail(dst, canonical []byte) []byte {
-	return append(cjson.AppendJSON(dst, canonical), '}')
+	file = append(file, `],"signed":`...)
+	file = append(file, signed...)
+	return append(file, '}')
 }
 
 func appendSignature(dst []byte, s Signature) []byte {

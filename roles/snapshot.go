@@ -39,16 +39,6 @@ func ParseSnapshot(file []byte) (*Snapshot, error) {
 	return out, nil
 }
 
-// OpenSnapshot reads a file that Sign made and that the caller has checked to be
-// it. It is to ParseSnapshot what OpenBin is to ParseBin.
-func OpenSnapshot(file []byte) (*Snapshot, error) {
-	s, err := openSpliced(file, metadata.SNAPSHOT, "meta")
-	if err != nil {
-		return nil, err
-	}
-	return &Snapshot{s}, nil
-}
-
 // MetaEdit says which version of a role's metadata the snapshot names. Length, in
 // bytes, is left out where it is 0; a client then applies its own limit.
 type MetaEdit struct {
@@ -65,27 +55,12 @@ type MetaEdit struct {
 // It refuses an empty name, one that isn't clean text, versions below 1, negative
 // lengths, and either above 2^53-1.
 func (s *Snapshot) Edit(version int64, expires time.Time, edits []MetaEdit) (*Snapshot, error) {
-	// All names and all values are cut from one piece of memory each.
-	const room = len(`{"length":,"version":}`) + 2*len("9007199254740991")
-	values := make([]byte, 0, len(edits)*room)
-	var names strings.Builder
+	members := make([]cjson.Edit, 0, len(edits))
 	for _, e := range edits {
 		if err := e.check(); err != nil {
 			return nil, fmt.Errorf("snapshot: role %q: %w", e.Role, err)
 		}
-		if names.Len() == 0 { // as if all were as long as the first
-			names.Grow(len(edits) * (len(e.Role) + len(fileSuffix)))
-		}
-		names.WriteString(e.Role)
-		names.WriteString(fileSuffix)
-	}
-	members := make([]cjson.Edit, 0, len(edits))
-	rest := names.String()
-	for _, e := range edits {
-		start, name := len(values), len(e.Role)+len(fileSuffix)
-		values = e.appendValue(values)
-		members = append(members, cjson.Edit{Key: rest[:name], Value: values[start:]})
-		rest = rest[name:]
+		members = append(members, cjson.Edit{Key: e.Role + fileSuffix, Value: e.value()})
 	}
 	out, err := s.edit(version, expires, lastOfEach(members))
 	if err != nil {
@@ -109,16 +84,12 @@ func (e MetaEdit) check() error {
 	return checkText(e.Role)
 }
 
-func (e MetaEdit) appendValue(dst []byte) []byte {
-	dst = append(dst, '{')
-	if e.Length > 0 {
-		dst = append(dst, `"length":`...)
-		dst = strconv.AppendInt(dst, e.Length, 10)
-		dst = append(dst, ',')
+// value is the canonical form of what the snapshot says of the role.
+func (e MetaEdit) value() []byte {
+	if e.Length == 0 {
+		return fmt.Appendf(nil, `{"version":%d}`, e.Version)
 	}
-	dst = append(dst, `"version":`...)
-	dst = strconv.AppendInt(dst, e.Version, 10)
-	return append(dst, '}')
+	return fmt.Appendf(nil, `{"length":%d,"version":%d}`, e.Length, e.Version)
 }
 
 // Version is 0 only for what NewSnapshot returns, or was edited to it.

@@ -1,13 +1,13 @@
 package roles
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"iter"
-	"slices"
 	"strconv"
-	"sync/atomic"
+	"strings"
 	"time"
 
 	"github.com/bindery-tuf/bindery/internal/cjson"
@@ -21,7 +21,7 @@ import (
 type spliced struct {
 	canonical  []byte
 	signatures []Signature
-	controls   bool // canonical may hold control characters, and be no JSON then
+	controls   bool // canonical may hold control characters, and is no JSON then
 
 	version int64
 	expires time.Time
@@ -30,26 +30,7 @@ type spliced struct {
 	expiresAt, entriesAt, versionAt span
 
 	index cjson.Index // of the entries
-
-	room *room // around canonical, or nil
 }
-
-// room is the memory that an edit leaves around its result for what makes a file of
-// it, so that signing needs no copy: headRoom bytes, canonical, and one more. The
-// first signature takes it, and its file shares canonical's bytes; nobody changes
-// either.
-type room struct {
-	buffer []byte
-	taken  atomic.Bool
-}
-
-// wasteful tells whether a file made there would keep much more memory than it needs
-// from being freed, for as long as somebody keeps it: where little is left of a large
-// document, or many edits replaced what was there.
-func (r *room) wasteful(canonical int) bool { return cap(r.buffer) > canonical+canonical/8 }
-
-// headRoom is enough for a signature of any key but the largest RSA ones.
-const headRoom = 1024
 
 type span struct{ start, end int }
 
@@ -68,6 +49,20 @@ func newSpliced(kind, entries string) spliced {
 		panic(err) // not by any input: there was none
 	}
 	return s
+}
+
+// parseSpliced takes over a document that Parse accepted.
+func parseSpliced[T Type](file []byte, kind, entries string) (spliced, error) {
+	d, err := Parse[T](file)
+	if err != nil {
+		return spliced{}, err
+	}
+	s, err := cutSpliced(d.Canonical(), kind, entries)
+	if err != nil {
+		return spliced{}, fmt.Errorf("%s: %w", kind, err)
+	}
+	s.signatures, s.controls = d.Signatures(), bytes.ContainsFunc(s.canonical, isControl)
+	return s, nil
 }
 
 // cutSpliced finds the parts of a canonical signed part, which it keeps.
@@ -125,15 +120,13 @@ func (s *spliced) edit(version int64, expires time.Time, edits []cjson.Edit) (sp
 		return spliced{}, fmt.Errorf("expires in the year %d: not from 1 to 9999", year)
 	}
 	size := len(s.canonical) + 2*len(time.RFC3339)
-	controls := s.controls
+	out := spliced{version: version, expires: expires, controls: s.controls}
 	for _, e := range edits {
 		size += len(`"":,`) + 2*len(e.Key) + len(e.Value) // 2: all of it escaped
-		controls = controls || cjson.HasControls(e.Value) || cjson.HasControls([]byte(e.Key))
+		out.controls = out.controls || strings.ContainsFunc(e.Key, isControl) || bytes.ContainsFunc(e.Value, isControl)
 	}
-	buffer := make([]byte, headRoom+size+len("}"))
-	out := spliced{version: version, expires: expires, controls: controls}
 
-	dst := append(buffer[headRoom:headRoom:headRoom+size], s.canonical[:s.expiresAt.start]...)
+	dst := append(make([]byte, 0, size), s.canonical[:s.expiresAt.start]...)
 	out.expiresAt.start = len(dst)
 	dst = cjson.AppendString(dst, expires.Format(time.RFC3339))
 	out.expiresAt.end = len(dst)
@@ -151,12 +144,11 @@ func (s *spliced) edit(version int64, expires time.Time, edits []cjson.Edit) (sp
 	dst = strconv.AppendInt(dst, version, 10)
 	out.versionAt.end = len(dst)
 	out.canonical = append(dst, s.canonical[s.versionAt.end:]...)
-	if n := len(out.canonical); n <= size { // or append went elsewhere
-		out.room = &room{buffer: buffer[:headRoom+n+len("}")]}
-		out.canonical = out.canonical[:n:n]
-	}
 	return out, nil
 }
+
+// isControl reports whether AppendJSON escapes r.
+func isControl(r rune) bool { return r < 0x20 }
 
 // sign returns the file with signer's signature and no other: those who sign bins
 // and snapshots are online, and one of them is enough.
@@ -168,20 +160,11 @@ func (s *spliced) sign(ctx context.Context, signer keys.Signer) ([]byte, error) 
 	if err != nil {
 		return nil, err
 	}
-	return s.file(signature), nil
-}
-
-// file returns the file with one signature.
-func (s *spliced) file(signature Signature) []byte {
-	head := appendHead(make([]byte, 0, headRoom), []Signature{signature})
-	if s.room == nil || len(head) > headRoom || s.controls || s.room.wasteful(len(s.canonical)) || !s.room.taken.CompareAndSwap(false, true) {
-		file := append(make([]byte, 0, len(head)+len(s.canonical)+len("}")), head...)
-		return appendTail(file, s.canonical)
+	signed := s.canonical
+	if s.controls {
+		signed = cjson.AppendJSON(nil, signed)
 	}
-	buffer := s.room.buffer
-	copy(buffer[headRoom-len(head):], head)
-	buffer[len(buffer)-1] = '}'
-	return slices.Clip(buffer[headRoom-len(head):])
+	return fileOf(signed, signature), nil
 }
 
 // entries yields the members of the large object.

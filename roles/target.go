@@ -1,9 +1,13 @@
 package roles
 
 import (
+	"crypto/sha256"
+	"crypto/sha512"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash"
 	"maps"
 	"slices"
 	"strconv"
@@ -11,6 +15,7 @@ import (
 
 	"github.com/bindery-tuf/bindery/internal/cjson"
 	"github.com/bindery-tuf/bindery/internal/schema"
+	"golang.org/x/crypto/blake2b"
 )
 
 // Target describes one target file: what a client must find under its path
@@ -30,9 +35,6 @@ type Target struct {
 	// Custom is a JSON object for the application, signed with the target, or nil.
 	Custom json.RawMessage `json:"custom,omitempty"`
 }
-
-// hashSizes are the hash algorithms that a target may have, and their bytes.
-var hashSizes = map[string]int{"sha256": 32, "sha512": 64, "blake2b-256": 32}
 
 // Validate returns nil if every client accepts the target (a BLAKE2b hash apart)
 // and understands the same by it, and otherwise an error that names the path and the reason. It
@@ -63,8 +65,8 @@ func (t Target) check() error {
 	if _, ok := t.Hashes["sha256"]; !ok {
 		return errors.New("hashes: no sha256")
 	}
-	for name, value := range t.hashes {
-		if err := checkHash(name, value); err != nil {
+	for _, name := range slices.Sorted(maps.Keys(t.Hashes)) {
+		if err := checkHash(name, t.Hashes[name]); err != nil {
 			return err
 		}
 	}
@@ -74,28 +76,13 @@ func (t Target) check() error {
 	return nil
 }
 
-// hashes yields the hashes in the order of their names.
-func (t Target) hashes(yield func(name, value string) bool) {
-	if len(t.Hashes) > 1 { // rarely
-		for _, name := range slices.Sorted(maps.Keys(t.Hashes)) {
-			if !yield(name, t.Hashes[name]) {
-				return
-			}
-		}
-		return
-	}
-	for name, value := range t.Hashes {
-		yield(name, value)
-	}
-}
-
 func checkHash(name, value string) error {
-	size, ok := hashSizes[name]
-	if !ok {
+	h := NewHash(name)
+	if h == nil {
 		return fmt.Errorf("hashes: unknown algorithm %q", name)
 	}
-	if len(value) != 2*size {
-		return fmt.Errorf("hashes: %s has %d characters, not %d", name, len(value), 2*size)
+	if want := hex.EncodedLen(h.Size()); len(value) != want {
+		return fmt.Errorf("hashes: %s has %d characters, not %d", name, len(value), want)
 	}
 	for i := range len(value) {
 		if b := value[i]; (b < '0' || b > '9') && (b < 'a' || b > 'f') {
@@ -105,23 +92,37 @@ func checkHash(name, value string) error {
 	return nil
 }
 
+// NewHash returns the hash that metadata calls by this name ("sha256", "sha512" or
+// "blake2b-256"), and nil for any other name.
+func NewHash(algorithm string) hash.Hash {
+	switch algorithm {
+	case "sha256":
+		return sha256.New()
+	case "sha512":
+		return sha512.New()
+	case "blake2b-256":
+		h, err := blake2b.New256(nil)
+		if err != nil {
+			panic(err) // only a key can be at fault, and there is none
+		}
+		return h
+	}
+	return nil
+}
+
 // Size is the number of bytes that the target takes in a bin's canonical form,
 // with its path and the comma that sets it apart. The target must be valid.
 func (t Target) Size() int {
-	value, err := appendTarget(make([]byte, 0, usualValue), t)
+	value, err := t.value()
 	if err != nil { // Validate refuses it
 		return 0
 	}
 	return len(`"":,`) + len(t.Path) + strings.Count(t.Path, `"`) + len(value) // a valid path has no backslash
 }
 
-// usualValue is at least what most targets take in a bin, without their path: a
-// SHA-256 and a length.
-const usualValue = 128
-
-// appendTarget appends the canonical form of the target's value in a bin.
-func appendTarget(dst []byte, t Target) ([]byte, error) {
-	dst = append(dst, '{')
+// value is the canonical form of what a bin says of the target.
+func (t Target) value() ([]byte, error) {
+	dst := []byte{'{'}
 	if len(t.Custom) > 0 {
 		custom, err := cjson.Canonicalize(t.Custom)
 		if err != nil {
@@ -132,15 +133,13 @@ func appendTarget(dst []byte, t Target) ([]byte, error) {
 		dst = append(dst, ',')
 	}
 	dst = append(dst, `"hashes":{`...)
-	first := true
-	for name, value := range t.hashes {
-		if !first {
+	for i, name := range slices.Sorted(maps.Keys(t.Hashes)) {
+		if i > 0 {
 			dst = append(dst, ',')
 		}
-		first = false
 		dst = cjson.AppendString(dst, name)
 		dst = append(dst, ':')
-		dst = cjson.AppendString(dst, value)
+		dst = cjson.AppendString(dst, t.Hashes[name])
 	}
 	dst = append(dst, `},"length":`...)
 	dst = strconv.AppendInt(dst, t.Length, 10)

@@ -11,12 +11,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/bindery-tuf/bindery/repository/web"
-
 	"github.com/bindery-tuf/bindery/keys"
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/repository/dirjournal"
 	"github.com/bindery-tuf/bindery/repository/dirstore"
+	"github.com/bindery-tuf/bindery/repository/web"
 	"github.com/bindery-tuf/bindery/roles"
 )
 

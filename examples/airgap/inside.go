@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -17,7 +18,7 @@ import (
 const insideArgument = "-inside-a-namespace"
 
 // errNoNamespace is wrapped where this machine can't make a network namespace.
-var errNoNamespace = errors.New("this machine can't make a network namespace (it takes Linux, and a user who may)")
+var errNoNamespace = fmt.Errorf("%s: %w: no network namespace can be made (it takes Linux, and a user who may)", runtime.GOOS, errors.ErrUnsupported)
 
 // inside makes sure that there is no network, says so in one line, and only then runs
 // the command.

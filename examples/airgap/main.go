@@ -99,7 +99,7 @@ func buildCeremony(ctx context.Context, program string) error {
 	if err != nil {
 		return err
 	}
-	_, err = command(ctx, "go", "build", "-C", filepath.Join(dir, "examples", "ceremony"), "-o", program, ".")
+	_, err = command(ctx, "env", "GOWORK=off", "go", "build", "-C", filepath.Join(dir, "examples", "ceremony"), "-o", program, ".")
 	return err
 }
 

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"filippo.io/age"
+
+	"github.com/bindery-tuf/bindery/internal/interrupt"
 )
 
 // maxWork is how much work (2^maxWork of scrypt, 1 GiB of memory) an archive that
@@ -29,7 +31,7 @@ func (s secrecy) encrypt(ctx context.Context, a *app, plain []byte) ([]byte, err
 		return nil, err
 	}
 	// An interrupt doesn't wait for scrypt.
-	return await(ctx, func() ([]byte, error) {
+	return interrupt.Await(ctx, func() ([]byte, error) {
 		var file bytes.Buffer
 		w, err := age.Encrypt(&file, recipients...)
 		if err != nil {
@@ -135,7 +137,7 @@ func (i *asking) Unwrap(stanzas []*age.Stanza) ([]byte, error) {
 		return nil, err
 	}
 	identity.SetMaxWorkFactor(maxWork)
-	key, err := await(i.ctx, func() ([]byte, error) { return identity.Unwrap(stanzas) })
+	key, err := interrupt.Await(i.ctx, func() ([]byte, error) { return identity.Unwrap(stanzas) })
 	if i.ctx.Err() != nil {
 		i.err = i.ctx.Err()
 	}

@@ -45,8 +45,8 @@ func TestFileURI(t *testing.T) {
 		return append(append([]string{"sign", "-confirm", s.digest().Groups()[0], "-passphrase-fd", "0"}, more...), s.request())
 	}
 	uri := "file://" + s.path("Ada.key")
-	s.refuse("it is the key ", "Ada\n", sign("-key", uri, "-card", s.card("Bob"))...)
-	s.refuse("it is the key ", "Ada\n", sign("-key", s.path("Ada.key"), "-card", s.card("Bob"))...)
+	s.refuse("this is key ", "Ada\n", sign("-key", uri, "-card", s.card("Bob"))...)
+	s.refuse("this is key ", "Ada\n", sign("-key", s.path("Ada.key"), "-card", s.card("Bob"))...)
 	s.refuse("this file is a request, and a card is wanted", "Ada\n", sign("-key", uri, "-card", s.request())...)
 	s.refuse("the path must be absolute", "Ada\n", sign("-key", "file:Ada.key")...)
 	s.refuse("-key: invalid URL escape", "Ada\n", sign("-key", "file:/%zz")...)
@@ -94,7 +94,7 @@ func TestCardOfFile(t *testing.T) {
 		return s.write(h.Name+".pem", string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})))
 	}
 	public := []string{"card", "-name", "Ada", "-key", s.path("Ada.key"), "-passphrase-fd", "0", "-public"}
-	s.refuse(h.Key.ID()+", and not "+bob.Key.ID(), "Ada\n", append(public, pemOf(bob), s.path("x.json"))...)
+	s.refuse(h.Key.ID()+", not "+bob.Key.ID(), "Ada\n", append(public, pemOf(bob), s.path("x.json"))...)
 	s.refuse("not one PEM block", "Ada\n", append(public, s.card("Ada"), s.path("x.json"))...)
 	s.run(done, "Ada\n", append(public, pemOf(h), s.path("x.json"))...)
 }

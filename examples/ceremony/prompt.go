@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/term"
 
+	"github.com/bindery-tuf/bindery/internal/interrupt"
 	"github.com/bindery-tuf/bindery/keys/passphrase"
 )
 
@@ -30,27 +31,7 @@ func (a *app) ask(ctx context.Context, question string) (string, error) {
 }
 
 func (a *app) nextLine(ctx context.Context) ([]byte, error) {
-	return await(ctx, func() ([]byte, error) { return readLine(a.in) })
-}
-
-// await returns what read does, or earlier with the context's error.
-func await[T any](ctx context.Context, read func() (T, error)) (T, error) {
-	type answer struct {
-		value T
-		err   error
-	}
-	answers := make(chan answer, 1)
-	go func() {
-		value, err := read()
-		answers <- answer{value, err}
-	}()
-	select {
-	case got := <-answers:
-		return got.value, got.err
-	case <-ctx.Done():
-		var none T
-		return none, ctx.Err()
-	}
+	return interrupt.Await(ctx, func() ([]byte, error) { return readLine(a.in) })
 }
 
 // readLine reads byte by byte, so that the next question finds the next line.

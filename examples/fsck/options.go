@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/bindery-tuf/bindery/repository/audit"
-
 	"github.com/bindery-tuf/bindery/repository/dirjournal"
 )
 

@@ -8,12 +8,11 @@ import (
 	"net/http"
 	"path/filepath"
 
-	"github.com/bindery-tuf/bindery/repository/web"
-
 	"github.com/theupdateframework/go-tuf/v2/metadata/config"
 	"github.com/theupdateframework/go-tuf/v2/metadata/updater"
 
 	"github.com/bindery-tuf/bindery/repository/dirstore"
+	"github.com/bindery-tuf/bindery/repository/web"
 )
 
 // visit serves the metadata and has go-tuf's client verify every file's.

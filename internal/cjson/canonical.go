@@ -14,6 +14,7 @@ package cjson
 
 import (
 	"bytes"
+	"encoding/json"
 	"slices"
 	"strconv"
 	"unicode/utf8"
@@ -38,6 +39,20 @@ func Canonicalize(data []byte) ([]byte, error) {
 		return nil, c.unexpected("the end of the document")
 	}
 	return c.out, nil
+}
+
+// Decode returns the value of the JSON text in data as package encoding/json decodes
+// it into an any, with numbers of type json.Number. It refuses what Canonicalize
+// refuses.
+func Decode(data []byte) (any, error) {
+	if _, err := Canonicalize(data); err != nil {
+		return nil, err
+	}
+	var v any
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.UseNumber()
+	err := decoder.Decode(&v)
+	return v, err
 }
 
 // canonicalizer reads in from pos on and appends the canonical form to out.
@@ -126,9 +141,7 @@ func (c *canonicalizer) object(depth int) error {
 // sort brings the members of the object that opens at out[open] into order.
 func (c *canonicalizer) sort(open int, members []member) error {
 	byKey := func(a, b member) int {
-		ka, kb := c.key(a), c.key(b)
-		escaped := bytes.IndexByte(ka, '\\') >= 0 || bytes.IndexByte(kb, '\\') >= 0
-		return compareKeys(ka, kb, escaped)
+		return compareKeys(c.key(a), c.key(b))
 	}
 	if !slices.IsSortedFunc(members, byKey) {
 		slices.SortStableFunc(members, byKey)

@@ -3,7 +3,6 @@ package cjson
 import (
 	"fmt"
 	"math"
-	"slices"
 	"unicode/utf8"
 )
 
@@ -59,9 +58,8 @@ func indexOf(object []byte) (Index, error) {
 // removing what isn't there is no error. Where an edit isn't canonical, the result
 // is an error that tells the place, and nothing.
 //
-// Cost: a binary search for each edit, one copy of each run of members between two
-// edits, and one of the index; allocations only for the index, and where dst is too
-// small.
+// Cost: a comparison with each member, and one copy of the object and of the index;
+// allocations only for the index, and where dst is too small.
 func (x Index) Splice(dst, object []byte, edits []Edit) ([]byte, Index, error) {
 	if err := checkEdits(edits); err != nil {
 		return nil, nil, err
@@ -71,7 +69,7 @@ func (x Index) Splice(dst, object []byte, edits []Edit) ([]byte, Index, error) {
 	done := 0 // members that were copied or dropped
 	for _, e := range edits {
 		key = AppendString(key[:0], e.Key)
-		at, found := s.search(done, key)
+		at, found := s.search(done, e.Key)
 		s.copy(done, at)
 		if e.Value != nil {
 			s.begin()
@@ -114,27 +112,21 @@ func checkEdits(edits []Edit) error {
 type splicer struct {
 	object []byte
 	index  Index
-	stride int // how many members the last edit was away from the one before
 
 	dst   []byte
 	start int
 	made  Index
 }
 
-// search returns the first member from the one given on whose key isn't before key,
-// in canonical form and quotes, and whether it is key.
-func (s *splicer) search(from int, key []byte) (int, bool) {
-	// Edits come in order, and often as far apart as the last two: the steps get
-	// larger from there.
-	low, high := from, min(from+s.stride, len(s.index))
-	for step := 1 + s.stride; high < len(s.index) && compareQuoted(s.object[s.index[high]:], key) < 0; step *= 2 {
-		low, high = high+1, min(high+step, len(s.index))
+// search returns the first member, from the given one on, whose key isn't before
+// key, and whether it is key.
+func (s *splicer) search(from int, key string) (int, bool) {
+	for at, offset := range s.index[from:] {
+		if order := comparePlain(s.object[offset+1:], key); order >= 0 {
+			return from + at, order == 0
+		}
 	}
-	at, found := slices.BinarySearchFunc(s.index[low:min(high+1, len(s.index))], key, func(offset uint32, key []byte) int {
-		return compareQuoted(s.object[offset:], key)
-	})
-	s.stride = low + at - from
-	return low + at, found
+	return len(s.index), false
 }
 
 // copy takes over the members from the first to before the last.

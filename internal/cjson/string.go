@@ -2,9 +2,9 @@ package cjson
 
 import (
 	"bytes"
-	"encoding/binary"
-	"math/bits"
+	"cmp"
 	"strconv"
+	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -42,18 +42,12 @@ func DecodeString(encoded []byte) string {
 }
 
 // AppendJSON appends to dst a JSON text whose canonical form is canonical. The
-// two differ only where strings hold control characters, which JSON wants escaped.
-//
-// Cost: one pass at some GB/s, and one copy.
+// two differ only in strings with control characters, which JSON wants escaped.
 func AppendJSON(dst, canonical []byte) []byte {
 	const hex = "0123456789abcdef"
 	run := 0
-	for i := 0; i < len(canonical); i++ {
-		if i+8 <= len(canonical) && !controls(binary.LittleEndian.Uint64(canonical[i:])) {
-			i += 7
-			continue
-		}
-		if b := canonical[i]; b < 0x20 { // only inside strings, for canonical bytes have no white space
+	for i, b := range canonical {
+		if b < 0x20 { // only inside strings: canonical bytes have no white space
 			dst = append(dst, canonical[run:i]...)
 			dst = append(dst, '\\', 'u', '0', '0', hex[b>>4], hex[b&15])
 			run = i + 1
@@ -62,90 +56,35 @@ func AppendJSON(dst, canonical []byte) []byte {
 	return append(dst, canonical[run:]...)
 }
 
-// HasControls tells whether canonical bytes are no JSON text: whether there is
-// anything in them that AppendJSON escapes.
-func HasControls(canonical []byte) bool {
-	for ; len(canonical) >= 8; canonical = canonical[8:] {
-		if controls(binary.LittleEndian.Uint64(canonical)) {
-			return true
-		}
-	}
-	for _, b := range canonical {
-		if b < 0x20 {
-			return true
-		}
-	}
-	return false
-}
-
-// controls tells whether a byte of w is less than 0x20.
-func controls(w uint64) bool {
-	const ones, highs = 0x0101010101010101, 0x8080808080808080
-	return (w-ones*0x20)&^w&highs != 0
-}
-
 // compareKeys orders two keys, canonical and without their quotes, by the bytes
-// they stand for. Those of the encoded form don't do where one of them is
-// escaped: `\"` is less than `#`.
-func compareKeys(a, b []byte, escaped bool) int {
-	if !escaped {
+// they stand for. The encoded bytes order differently where one of the keys is
+// escaped: `\"` comes before `#`.
+func compareKeys(a, b []byte) int {
+	if bytes.IndexByte(a, '\\') < 0 && bytes.IndexByte(b, '\\') < 0 {
 		return bytes.Compare(a, b)
 	}
-	for len(a) > 0 && len(b) > 0 {
-		if a[0] == '\\' && len(a) > 1 {
-			a = a[1:]
-		}
-		if b[0] == '\\' && len(b) > 1 {
-			b = b[1:]
-		}
-		if a[0] != b[0] {
-			return int(a[0]) - int(b[0])
-		}
-		a, b = a[1:], b[1:]
-	}
-	return len(a) - len(b)
+	return strings.Compare(DecodeString(a), DecodeString(b))
 }
 
-// compareQuoted orders two keys as compareKeys does. Both are canonical and in their
-// quotes; whatever else is behind them is not looked at.
-func compareQuoted(a, b []byte) int {
-	n := min(len(a), len(b))
-	i := 1 // behind the opening quotes
-	// By words as far as they are alike, and hold nothing that the loop must see.
-	for i+8 <= n {
-		x, y := binary.LittleEndian.Uint64(a[i:]), binary.LittleEndian.Uint64(b[i:])
-		alike := min(bits.TrailingZeros64(x^y), bits.TrailingZeros64(quotes(x))) / 8
-		if i += alike; alike < 8 {
-			break
+// comparePlain orders a key, canonical and up to its closing quote, and the string key.
+func comparePlain(quoted []byte, key string) int {
+	i := 0
+	for k := range len(key) {
+		if quoted[i] == '"' {
+			return -1
 		}
-	}
-	for i < n && a[i] == b[i] {
-		if a[i] == '"' {
-			return 0
+		if quoted[i] == '\\' {
+			i++
 		}
-		if a[i] == '\\' && i+1 < n { // what it stands for is the next byte
-			if i++; a[i] != b[i] {
-				return int(a[i]) - int(b[i])
-			}
+		if quoted[i] != key[k] {
+			return cmp.Compare(quoted[i], key[k])
 		}
 		i++
 	}
-	if i == n {
-		return len(a) - len(b) // not with keys in quotes
+	if quoted[i] == '"' {
+		return 0
 	}
-	return keyByte(a[i:]) - keyByte(b[i:])
-}
-
-// keyByte is what a key, of which this is the rest with its closing quote, goes on
-// with: -1 at its end.
-func keyByte(rest []byte) int {
-	switch {
-	case rest[0] == '"':
-		return -1
-	case rest[0] == '\\' && len(rest) > 1:
-		return int(rest[1])
-	}
-	return int(rest[0])
+	return 1
 }
 
 // escape reads one escape sequence, or two that make a surrogate pair.

@@ -2,9 +2,7 @@ package cjson
 
 import (
 	"bytes"
-	"encoding/binary"
 	"iter"
-	"math/bits"
 	"strconv"
 )
 
@@ -50,8 +48,7 @@ type cursor struct {
 	pos  int // behind the current member; behind the object when done
 	err  error
 
-	keyStart, keyEnd int  // the current key, with its quotes; keyEnd is 0 before the first
-	escaped          bool // the current key has escapes
+	keyStart, keyEnd int // the current key, with its quotes; keyEnd is 0 before the first
 
 	indexed string // the member whose value is to be indexed
 	index   *Index // or nil
@@ -76,14 +73,14 @@ func (c *cursor) next(depth int) bool {
 		return false
 	}
 	start := c.pos + 1
-	end, escaped, err := skipString(data, start)
+	end, err := skipString(data, start)
 	if err != nil {
 		return c.fail(err)
 	}
-	if !first && compareKeys(c.key(), data[start+1:end-1], escaped || c.escaped) >= 0 {
+	if !first && compareKeys(c.key(), data[start+1:end-1]) >= 0 {
 		return c.fail(syntaxErrorf(start, "key %s isn't behind the one before it", data[start:end]))
 	}
-	c.keyStart, c.keyEnd, c.escaped = start, end, escaped
+	c.keyStart, c.keyEnd = start, end
 	if c.peek(end) != ':' {
 		return c.fail(unexpected(data, end, "':'"))
 	}
@@ -141,12 +138,8 @@ func skipValue(data []byte, i, depth int) (int, error) {
 	}
 	switch b := data[i]; {
 	case b == '"':
-		end, _, err := skipString(data, i)
-		return end, err
+		return skipString(data, i)
 	case b == '{':
-		if end, ok := skipTarget(data, i); ok && depth+2 <= maxDepth {
-			return end, nil
-		}
 		c := cursor{data: data, pos: i}
 		for c.next(depth) {
 		}
@@ -162,28 +155,6 @@ func skipValue(data []byte, i, depth int) (int, error) {
 		}
 	}
 	return 0, unexpected(data, i, "a value")
-}
-
-// skipTarget is skipValue for a target that has what nearly all have, a SHA-256 and a
-// length, and takes half the time, which is a twentieth of what an upload costs. False
-// means only that the value must be read the long way.
-func skipTarget(data []byte, i int) (end int, ok bool) {
-	const before, digest, between = `{"hashes":{"sha256":"`, 64, `"},"length":`
-	rest := data[i:]
-	const number = len(before) + digest + len(between)
-	if len(rest) <= number || string(rest[:len(before)]) != before || string(rest[number-len(between):number]) != between {
-		return 0, false
-	}
-	for n := len(before); n < len(before)+digest; n += 8 {
-		if quotes(binary.LittleEndian.Uint64(rest[n:])) != 0 {
-			return 0, false
-		}
-	}
-	if !isDigit(rest[number]) {
-		return 0, false
-	}
-	end, err := skipNumber(data, i+number)
-	return end + 1, err == nil && end < len(data) && data[end] == '}'
 }
 
 func skipArray(data []byte, i, depth int) (int, error) {
@@ -227,47 +198,25 @@ func skipNumber(data []byte, i int) (int, error) {
 	return i, nil
 }
 
-// skipString returns where the string ends whose opening quote should be at
-// data[i], and whether it has escapes.
-func skipString(data []byte, i int) (end int, escaped bool, err error) {
+// skipString returns where the string ends whose opening quote should be at data[i].
+func skipString(data []byte, i int) (int, error) {
 	if i >= len(data) || data[i] != '"' {
-		return 0, false, unexpected(data, i, "a string")
+		return 0, unexpected(data, i, "a string")
 	}
 	i++
-	// Names are short: two words are looked at before a search is worth its call.
-	for range 2 {
-		if i+8 > len(data) {
-			break
-		}
-		if found := quotes(binary.LittleEndian.Uint64(data[i:])); found == 0 {
-			i += 8
-		} else if i += bits.TrailingZeros64(found) / 8; data[i] == '"' {
-			return i + 1, false, nil
-		} else {
-			break
-		}
-	}
 	n := bytes.IndexByte(data[i:], '"')
 	if n >= 0 && bytes.IndexByte(data[i:i+n], '\\') < 0 {
-		return i + n + 1, false, nil
+		return i + n + 1, nil
 	}
 	for ; i < len(data); i++ {
 		switch data[i] {
 		case '"':
-			return i + 1, true, nil
+			return i + 1, nil
 		case '\\':
 			if i++; i < len(data) && data[i] != '"' && data[i] != '\\' {
-				return 0, false, syntaxErrorf(i-1, "an escape that isn't canonical")
+				return 0, syntaxErrorf(i-1, "an escape that isn't canonical")
 			}
 		}
 	}
-	return 0, false, unexpected(data, len(data), "the string's end")
-}
-
-// quotes has the highest bit set of the lowest byte of w that is a quote or a
-// backslash, and is 0 if none is. (Bits of higher bytes may be set in vain.)
-func quotes(w uint64) uint64 {
-	const ones, highs = 0x0101010101010101, 0x8080808080808080
-	quote, backslash := w^(ones*'"'), w^(ones*'\\')
-	return ((quote-ones)&^quote | (backslash-ones)&^backslash) & highs
+	return 0, unexpected(data, len(data), "the string's end")
 }

@@ -15,15 +15,6 @@ import (
 	"github.com/bindery-tuf/bindery/roles"
 )
 
-// How many bytes clients read of a file whose length they aren't told: the defaults of go-tuf,
-// python-tuf and tuf-js. (tough reads more of each.)
-const (
-	RootLimit      = 512_000
-	TimestampLimit = 16_384
-	SnapshotLimit  = 2_000_000
-	TargetsLimit   = 5_000_000 // also each bin
-)
-
 // CheckKeys makes sure that go-tuf understands every key of a role.
 func CheckKeys(listed map[string]*metadata.Key, ids []string) error {
 	for _, id := range ids {

@@ -28,6 +28,7 @@ type History struct {
 	claimed      string // a path that people sign, or ""
 	checkpoint   int    // bytes
 	cache        int64  // bytes; negative: none
+	batch        int64  // bytes; zero: the default
 	thorough     bool   // every sync fails at every moment
 }
 
@@ -118,7 +119,7 @@ func Scripted(t require.TestingT) []*History {
 		}
 	}
 	all[0].thorough = true // it needs every segment to the end
-	all = append(all, troubled(t, "troubled-replaced", 1<<20, replaced), troubled(t, "troubled-rebuilt", 1, rebuilt))
+	all = append(all, troubled(t, "troubled-replaced", 1<<20, -1, 1, replaced), troubled(t, "troubled-rebuilt", 1, 1, 0, rebuilt))
 	all = append(all, conditional(t, "conditions", 1<<20), claimed(t, "claimed"), online(t, "online", delegation.Succinct))
 	return append(all, lossy(t, "lost", 1<<20, wholeStore), lossy(t, "older", 1, newest), lossy(t, "journal", 1<<20, wholeJournal))
 }

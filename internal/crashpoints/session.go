@@ -59,7 +59,7 @@ func (s *session) open() error {
 	cfg := repository.Config{
 		Store: store, Journal: noted{s.journal, s.ledger},
 		Bins: s.history.bins, Snapshot: s.history.online, Timestamp: s.history.online, Signers: s.history.signers,
-		MaxDelay: -1, MaxBatch: 3, Workers: 1, CheckpointBytes: s.history.checkpoint, CacheBytes: s.history.cache,
+		MaxDelay: -1, MaxBatch: 3, MaxBatchBytes: s.history.batch, Workers: 1, CheckpointBytes: s.history.checkpoint, CacheBytes: s.history.cache,
 		Now: s.ledger.clock,
 	}
 	s.repo, err = repository.Open(s.ctx, cfg)

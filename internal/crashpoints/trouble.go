@@ -23,10 +23,10 @@ const (
 
 // troubled returns the history of a repository with a bin that is full, with items
 // that nobody can publish, and with a bin whose file was altered. None of them may
-// hold up what has nothing to do with it.
-func troubled(t require.TestingT, name string, checkpoint int, heal healing) *History {
+// hold up what has nothing to do with it, however few bytes a batch may have.
+func troubled(t require.TestingT, name string, checkpoint int, cache, batch int64, heal healing) *History {
 	a := newAuthor(t, name, delegation.Succinct, checkpoint)
-	a.bins, a.cache = limited{a.bins}, -1
+	a.bins, a.cache, a.batch = limited{a.bins}, cache, batch
 	full := a.layout.Find(finishPath)
 	sick := 1 - full
 	f := func(bin, n int) int { return a.nth(bin, n) }

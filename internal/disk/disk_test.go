@@ -10,8 +10,9 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/bindery-tuf/bindery/internal/disk"
 	"github.com/stretchr/testify/require"
+
+	"github.com/bindery-tuf/bindery/internal/disk"
 )
 
 func TestCreateNeverReplaces(t *testing.T) {

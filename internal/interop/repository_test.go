@@ -15,8 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/bindery-tuf/bindery/repository/web"
-
 	"github.com/stretchr/testify/require"
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
@@ -26,6 +24,7 @@ import (
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/repository/dirjournal"
 	"github.com/bindery-tuf/bindery/repository/dirstore"
+	"github.com/bindery-tuf/bindery/repository/web"
 	"github.com/bindery-tuf/bindery/roles"
 )
 

@@ -29,7 +29,7 @@ type Cutter struct{ rest []byte }
 // NewCutter returns a cutter of text, which it doesn't change.
 func NewCutter(text []byte) *Cutter { return &Cutter{text} }
 
-// Next tells whether the text goes on with piece, and cuts it off.
+// Next reports whether the text goes on with piece, and cuts it off.
 func (c *Cutter) Next(piece string) (found bool) {
 	c.rest, found = bytes.CutPrefix(c.rest, []byte(piece))
 	return found

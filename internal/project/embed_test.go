@@ -67,8 +67,9 @@ func TestEmbedding(t *testing.T) {
 	}
 	require.NoError(t, err)
 	more, err := embed(t, fmt.Sprintf("require %s v0.0.0\nreplace %[1]s => %s\n", module, root), []string{
-		module + "/delegation", module + "/keys", module + "/repository", module + "/repository/dirjournal",
-		module + "/repository/dirstore", module + "/roles",
+		module + "/delegation", module + "/keys", module + "/keys/passphrase", module + "/keys/sshagent",
+		module + "/repository", module + "/repository/dirjournal", module + "/repository/dirstore",
+		module + "/roles", module + "/roles/ceremony",
 	})
 	require.NoError(t, err)
 

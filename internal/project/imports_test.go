@@ -17,7 +17,7 @@ import (
 // exception; one that must be is given a layer of its own. The first entry that
 // matches decides.
 var layers = [][]string{
-	{"internal/cjson", "internal/jsontext", "internal/schema", "internal/disk"},
+	{"internal/cjson", "internal/jsontext", "internal/schema", "internal/disk", "internal/interrupt"},
 	{"internal/crashfs"},
 	{"keys"},
 	{"keys/remote"}, // what some of those share
@@ -42,16 +42,25 @@ var banned = map[string][]string{
 	"roles": {"github.com/aws/", "cloud.google.com/", "google.golang.org/grpc", "google.golang.org/api", "github.com/Azure/"},
 }
 
+// A file may be for one machine, or for one tag: each is looked at.
 func TestImportsPointDown(t *testing.T) {
 	folders := modules(t)
 	for _, folder := range folders {
-		packages := list(t, folder, "./...")
-		require.NotEmpty(t, packages, folder)
-		for path, p := range packages {
-			require.GreaterOrEqualf(t, layerOf(path), 0, "%s is in no layer", path)
-			for _, imported := range p.Imports {
-				require.Truef(t, mayImport(folders, p, imported), "%s must not import %s", path, imported)
+		for _, goos := range []string{"linux", "darwin", "windows"} {
+			for _, tags := range []string{"", "pkcs11"} {
+				requireDown(t, folders, listFor(t, []string{"GOOS=" + goos, "CGO_ENABLED=1"}, folder, "-tags", tags, "./..."))
 			}
+		}
+	}
+}
+
+func requireDown(t *testing.T, folders []string, packages map[string]goPackage) {
+	t.Helper()
+	require.NotEmpty(t, packages)
+	for path, p := range packages {
+		require.GreaterOrEqualf(t, layerOf(path), 0, "%s is in no layer", path)
+		for _, imported := range p.Imports {
+			require.Truef(t, mayImport(folders, p, imported), "%s must not import %s", path, imported)
 		}
 	}
 }
@@ -162,7 +171,13 @@ type goPackage struct {
 // a folder.
 func list(t *testing.T, folder string, args ...string) map[string]goPackage {
 	t.Helper()
-	out := goCommand(t, folder, append([]string{"list", "-json=ImportPath,Name,Imports"}, args...)...)
+	return listFor(t, nil, folder, args...)
+}
+
+// listFor is list with more variables in go list's environment.
+func listFor(t *testing.T, env []string, folder string, args ...string) map[string]goPackage {
+	t.Helper()
+	out := goCommandFor(t, env, folder, append([]string{"list", "-json=ImportPath,Name,Imports"}, args...)...)
 	packages := map[string]goPackage{}
 	for decoder := json.NewDecoder(strings.NewReader(out)); ; {
 		var p goPackage

@@ -2,6 +2,7 @@ package project_test
 
 import (
 	"encoding/json"
+	"errors"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -30,6 +31,8 @@ func modules(t *testing.T) []string {
 			return err
 		case d.IsDir() && name != top && (d.Name()[0] == '.' || d.Name() == "testdata"):
 			return filepath.SkipDir
+		case d.Name() == "go.work":
+			return errors.New("there is a " + name)
 		case d.Name() != "go.mod":
 			return nil
 		}
@@ -111,9 +114,15 @@ func TestModules(t *testing.T) {
 // goCommand returns what the go command prints in a folder, given from the top.
 func goCommand(t *testing.T, folder string, args ...string) string {
 	t.Helper()
+	return goCommandFor(t, nil, folder, args...)
+}
+
+// goCommandFor is goCommand with more variables in the environment.
+func goCommandFor(t *testing.T, env []string, folder string, args ...string) string {
+	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "go", args...)
 	cmd.Dir = filepath.Join(top, filepath.FromSlash(folder))
-	cmd.Env = os.Environ()
+	cmd.Env = append(append(os.Environ(), "GOWORK=off"), env...)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()

@@ -144,8 +144,9 @@ func measure(t *testing.T, folder, source, tags string) (size int64, modules []s
 	run := func(args ...string) string {
 		cmd := exec.CommandContext(t.Context(), "go", append(args, "./"+programDir)...)
 		cmd.Dir = root
+		cmd.Env = append(os.Environ(), "GOWORK=off")
 		if tags != "" {
-			cmd.Env = append(os.Environ(), "CGO_ENABLED=1")
+			cmd.Env = append(cmd.Env, "CGO_ENABLED=1")
 		}
 		var stderr strings.Builder
 		cmd.Stderr = &stderr

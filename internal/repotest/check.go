@@ -171,7 +171,7 @@ func fetchRole(t testing.TB, store repository.Store, trusted *trustedmetadata.Tr
 	data, err := store.Get(context.Background(), name)
 	require.NoErrorf(t, err, "%s: %s", who, name)
 	if meta.Length == 0 {
-		require.LessOrEqualf(t, len(data), 5_000_000, "%s: %s", who, name)
+		require.LessOrEqualf(t, len(data), roles.MaxTargets, "%s: %s", who, name)
 	}
 	if trusted.Targets[role] == nil {
 		_, err = trusted.UpdateDelegatedTargets(data, role, delegator)

@@ -5,8 +5,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/bindery-tuf/bindery/internal/schema"
 	"github.com/stretchr/testify/require"
+
+	"github.com/bindery-tuf/bindery/internal/schema"
 )
 
 func TestRules(t *testing.T) {

@@ -133,7 +133,7 @@ func TestMotoPublishes(t *testing.T) {
 		interop.Script(t, name)
 	}
 	cmd := exec.CommandContext(t.Context(), "go", "run", "-C", "../../examples/kms", ".", "-aws")
-	cmd.Env = append(os.Environ(), "AWS_ENDPOINT_URL_KMS="+startMoto(t), "AWS_REGION=us-west-2",
+	cmd.Env = append(os.Environ(), "GOWORK=off", "AWS_ENDPOINT_URL_KMS="+startMoto(t), "AWS_REGION=us-west-2",
 		"AWS_ACCESS_KEY_ID=AKIAEXAMPLE", "AWS_SECRET_ACCESS_KEY=secret", "NO_PROXY=127.0.0.1", "no_proxy=127.0.0.1")
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr

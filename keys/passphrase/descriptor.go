@@ -8,6 +8,8 @@ import (
 	"io"
 	"os"
 	"runtime"
+
+	"github.com/bindery-tuf/bindery/internal/interrupt"
 )
 
 // Descriptor returns a Source that reads from an open file descriptor of the
@@ -56,25 +58,11 @@ func lines(r io.Reader, name string) Source {
 		if broken != nil {
 			return nil, fmt.Errorf("read the passphrase from %s: an earlier read failed: %w", name, broken)
 		}
-		type result struct {
-			line []byte
-			err  error
+		line, err := interrupt.Await(ctx, func() ([]byte, error) { return readLine(r) })
+		if broken = err; broken != nil {
+			return nil, fmt.Errorf("read the passphrase from %s: %w", name, broken)
 		}
-		done := make(chan result, 1)
-		go func() {
-			line, err := readLine(r)
-			done <- result{line, err}
-		}()
-		select {
-		case got := <-done:
-			broken = got.err
-			if got.err == nil {
-				return got.line, nil
-			}
-		case <-ctx.Done():
-			broken = ctx.Err()
-		}
-		return nil, fmt.Errorf("read the passphrase from %s: %w", name, broken)
+		return line, nil
 	})
 }
 

@@ -1,14 +1,25 @@
+// Package audit finds what TUF clients would find wrong with a repository, whoever published
+// it. It changes nothing.
+//
+//	for finding, err := range audit.Run(ctx, audit.FS(os.DirFS("metadata")), audit.Config{}) {
+//		if err != nil {
+//			return err // the audit could not be done
+//		}
+//		fmt.Println(finding.Severity, finding.Name, finding.Problem)
+//	}
+//
+// An audit goes the way of a client: from the oldest root to the newest, by the timestamp to
+// the snapshot, and then to every delegated role. Unlike a client it goes on after what it
+// finds wrong.
 package audit
 
 import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"crypto/sha512"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"io/fs"
 	"iter"
@@ -19,13 +30,13 @@ import (
 	"strings"
 	"time"
 
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+
 	"github.com/bindery-tuf/bindery/internal/clients"
 	"github.com/bindery-tuf/bindery/keys"
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/repository/ledger"
 	"github.com/bindery-tuf/bindery/roles"
-	"github.com/theupdateframework/go-tuf/v2/metadata"
-	"golang.org/x/crypto/blake2b"
 )
 
 // Files is the half of a Store that changes nothing. FS makes one of any
@@ -35,8 +46,7 @@ type Files interface {
 	List(ctx context.Context) iter.Seq2[repository.Info, error]
 }
 
-// Config says what Audit looks at beside the metadata. The zero value is a
-// good default.
+// Config says what Run looks at besides the metadata. The zero value is a good default.
 type Config struct {
 	// Targets is where the target files are, as Handler serves them. Every file
 	// is read, under each of its names. Nil: they aren't looked at.
@@ -62,15 +72,12 @@ type Config struct {
 	Now func() time.Time
 }
 
-// Audit checks all the metadata that clients can come to, whoever published it,
-// and yields what is wrong with it. It goes the way of a client, from the oldest
-// root there is to the newest, by the timestamp to the snapshot, and then to
-// every delegated role and bin, and unlike a client it goes on behind what it
-// finds wrong. A file that clients refuse yields one finding, of the first reason
-// in their order; expiry and what is in the file have findings of their own.
-// Then it lists the store for names that nothing refers to.
+// Run checks all the metadata that clients can come to, and yields what is wrong with it. A
+// file that clients refuse yields one finding, of the first reason in their order; expiry and
+// what is in the file have findings of their own. Last it lists the store for names that
+// nothing refers to.
 //
-// It changes nothing. With a publisher at work it judges the generation whose
+// With a publisher at work it judges the generation whose
 // timestamp it reads, and notes names of later ones as orphans. Files of earlier
 // generations are what clients that paused may ask for; they aren't read.
 //
@@ -200,11 +207,11 @@ func (a *auditor) fileName(role string, version int64) string {
 	return role + ".json"
 }
 
-// timestampAndSnapshot tells whether there is a snapshot to go on from.
+// timestampAndSnapshot reports whether there is a snapshot to go on from.
 func (a *auditor) timestampAndSnapshot(authorities map[string]authority) bool {
 	timestamp := fetch[metadata.TimestampType](a, expected{
 		name: ledger.Timestamp, authority: authorities[metadata.TIMESTAMP],
-		limit: clients.TimestampLimit,
+		limit: roles.MaxTimestamp,
 	})
 	if timestamp == nil {
 		a.partial = true
@@ -215,7 +222,7 @@ func (a *auditor) timestampAndSnapshot(authorities map[string]authority) bool {
 	meta := timestamp.Signed().Meta["snapshot.json"]
 	name := a.fileName(metadata.SNAPSHOT, meta.Version)
 	snapshot := fetch[metadata.SnapshotType](a, expected{
-		name: name, authority: authorities[metadata.SNAPSHOT], meta: *meta, limit: clients.SnapshotLimit,
+		name: name, authority: authorities[metadata.SNAPSHOT], meta: *meta, limit: roles.MaxSnapshot,
 	})
 	if snapshot == nil {
 		a.partial = true
@@ -270,7 +277,7 @@ type Finding struct {
 	//	length      another length than the referring metadata says
 	//	hash        other content than the referring metadata says
 	//	format      no metadata, or of a form that not all clients read
-	//	signature   too few valid signatures, or an invalid one beside enough of them
+	//	signature   too few valid signatures, or an invalid one although the others suffice
 	//	version     another version than the name or the referring metadata says, or a lower one than before
 	//	expiry      expired, or soon to be
 	//	keys        the keys of a role, of which clients make different things or no use
@@ -315,7 +322,7 @@ const (
 	checkStray      = "stray"
 )
 
-// FS is the metadata in a folder, such as os.DirFS gives, whoever wrote it. It
+// FS is the metadata in a folder, such as os.DirFS gives. It
 // is for Audit. Folders in it are passed over, and files beyond 64 MiB refused.
 // The file of a role whose name isn't a file's may be under its escaped name.
 func FS(fsys fs.FS) Files { return folder{fsys} }
@@ -475,7 +482,7 @@ func (a *auditor) root(version int64, last *roles.Document[metadata.RootType]) (
 	if !ok {
 		return nil, false
 	}
-	e := expected{name: name, meta: metadata.MetaFiles{Version: version}, limit: clients.RootLimit}
+	e := expected{name: name, meta: metadata.MetaFiles{Version: version}, limit: roles.MaxRoot}
 	root, err := roles.Parse[metadata.RootType](data)
 	r := judgeFile(e, data, root, err)
 	if r == nil {
@@ -644,7 +651,7 @@ func judgeForAll[T roles.Type](a *auditor, name string, doc *roles.Document[T]) 
 
 // sumOf returns the hash of data in hexadecimal.
 func sumOf(algorithm string, data []byte) (sum string, known bool) {
-	h := hasher(algorithm)
+	h := roles.NewHash(algorithm)
 	if h == nil {
 		return "", false
 	}
@@ -652,8 +659,8 @@ func sumOf(algorithm string, data []byte) (sum string, known bool) {
 	return hex.EncodeToString(h.Sum(nil)), true
 }
 
-// spareSignatures warns of an invalid signature of a listed key beside enough
-// valid ones: the key's holder signed something else, or the file was mended by
+// spareSignatures warns of an invalid signature of a listed key where enough others are
+// valid: the key's holder signed something else, or the file was mended by
 // hand. An empty one waits to be filled, which is usual.
 func (a *auditor) spareSignatures(name string, auth roles.Authority, doc interface {
 	Canonical() []byte
@@ -717,7 +724,7 @@ func (a *auditor) follow(e edge, seen map[[2]string]bool) {
 		return
 	}
 	name := a.fileName(e.role, meta.Version)
-	doc := fetch[metadata.TargetsType](a, expected{name: name, authority: e.authority, meta: *meta, limit: clients.TargetsLimit})
+	doc := fetch[metadata.TargetsType](a, expected{name: name, authority: e.authority, meta: *meta, limit: roles.MaxTargets})
 	if doc == nil {
 		a.partial = true
 		return
@@ -785,7 +792,7 @@ func binOf(target string, bits int) uint64 {
 	return first >> (32 - bits)
 }
 
-// covers tells whether a delegation leads clients that look for target to its role.
+// covers reports whether a delegation leads clients that look for target to its role.
 func covers(r *metadata.DelegatedRole, target string) bool {
 	if len(r.Paths) > 0 {
 		return slices.ContainsFunc(r.Paths, func(pattern string) bool { return matches(pattern, target) })
@@ -868,7 +875,7 @@ func (a *auditor) targetFile(name, algorithm string, t roles.Target) string {
 	case info.Size() != t.Length:
 		return fmt.Sprintf("it has %d bytes, and the metadata says %d", info.Size(), t.Length)
 	}
-	h := hasher(algorithm)
+	h := roles.NewHash(algorithm)
 	if h == nil {
 		return "" // reported with the entry
 	}
@@ -884,21 +891,6 @@ func (a *auditor) targetFile(name, algorithm string, t roles.Target) string {
 		return fmt.Sprintf("its %s is %s, and the metadata says %s", algorithm, sum, t.Hashes[algorithm])
 	}
 	return ""
-}
-
-// hasher returns nil for an algorithm that isn't used in metadata.
-func hasher(algorithm string) hash.Hash {
-	switch algorithm {
-	case "sha256":
-		return sha256.New()
-	case "sha512":
-		return sha512.New()
-	case "blake2b-256":
-		if h, err := blake2b.New256(nil); err == nil {
-			return h
-		}
-	}
-	return nil
 }
 
 // contextReader ends with the audit's context.

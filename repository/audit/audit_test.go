@@ -14,12 +14,11 @@ import (
 	"testing/fstest"
 	"time"
 
-	"github.com/bindery-tuf/bindery/repository/audit"
-
 	"github.com/stretchr/testify/require"
 
 	"github.com/bindery-tuf/bindery/delegation"
 	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/repository/audit"
 	"github.com/bindery-tuf/bindery/repository/ledger"
 	"github.com/bindery-tuf/bindery/roles"
 )

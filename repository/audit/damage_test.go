@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/bindery-tuf/bindery/repository/audit"
-
 	"github.com/bindery-tuf/bindery/roles"
 )
 

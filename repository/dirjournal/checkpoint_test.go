@@ -5,10 +5,11 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/bindery-tuf/bindery/internal/disk"
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/repository/ledger"
-	"github.com/stretchr/testify/require"
 )
 
 // publish publishes items in one generation.

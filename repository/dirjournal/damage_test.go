@@ -9,8 +9,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/bindery-tuf/bindery/repository"
 	"github.com/stretchr/testify/require"
+
+	"github.com/bindery-tuf/bindery/repository"
 )
 
 // files returns what the journal's directory holds, by name.

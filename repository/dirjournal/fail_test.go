@@ -6,10 +6,11 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/bindery-tuf/bindery/internal/crashfs"
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/repository/ledger"
-	"github.com/stretchr/testify/require"
 )
 
 // newJournal returns a new journal and its disk.
@@ -294,4 +295,34 @@ func testWakesWhomItConcerns(t *testing.T) {
 	require.ErrorIs(t, <-results, context.Canceled)
 	nowAwaiting, _ = state()
 	require.Empty(t, nowAwaiting, "who went away is forgotten")
+}
+
+// TestLeadReadsDurable: what is written while a leader reads may be readable and not durable.
+// It isn't read.
+func TestLeadReadsDurable(t *testing.T) { synctest.Test(t, testLeadReadsDurable) }
+
+func testLeadReadsDurable(t *testing.T) {
+	j, d := newJournal(t, defaults)
+	require.NoError(t, queueUp(t.Context(), j, "a"))
+	leader := leaderOf(t, j) // in a segment of its own
+	require.NoError(t, queueUp(t.Context(), j, "b"))
+	syncing, gate := make(chan string, 1), make(chan struct{})
+	d.Observe(func(op crashfs.Op) {
+		if op.Kind == "sync" {
+			syncing <- op.Path
+			<-gate
+		}
+	})
+	late := make(chan error)
+	var ids []string
+	for s, err := range leader.Read(t.Context(), ledger.FromBeginning) {
+		require.NoError(t, err)
+		if ids = append(ids, s.Entry.ID); len(ids) == 1 {
+			go func() { late <- queueUp(t.Context(), j, "late") }()
+			<-syncing
+		}
+	}
+	require.Equal(t, []string{"a", "b"}, ids)
+	close(gate)
+	require.NoError(t, <-late)
 }

@@ -63,7 +63,7 @@ func newSegment(fsys disk.FS, dir string, h header, f *frame) (*segmentFile, err
 	return &segmentFile{header: h, name: name, file: file, size: h.synced}, nil
 }
 
-// replaceable tells whether a segment that has no more than its beginning may be
+// replaceable reports whether a segment that has no more than its beginning may be
 // replaced by one that begins with the same, so that no number of attempts to open
 // a journal leaves more than one behind. The first may not: alone, and without
 // frames, it is what a Create that was killed leaves.

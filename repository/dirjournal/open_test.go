@@ -12,9 +12,10 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/bindery-tuf/bindery/internal/crashfs"
 	"github.com/bindery-tuf/bindery/repository"
-	"github.com/stretchr/testify/require"
 )
 
 // TestOpenRefuses: Open says what is wrong and changes nothing.

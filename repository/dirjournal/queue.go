@@ -264,12 +264,13 @@ func (k *known) step() ledger.Step {
 // after returns what q will be after records. It shares nothing with q that either changes.
 func (q *queue) after(records []ledger.Record) *queue {
 	// What is final is in no record that can be applied, so that it need not be known.
-	n := &queue{known: map[string]*known{}, bytes: q.bytes, final: slices.Clone(q.final), remember: q.remember}
+	n := &queue{known: make(map[string]*known, len(q.pending)+len(q.sealed)), bytes: q.bytes, final: slices.Clone(q.final), remember: q.remember}
 	copied := func(all []*known) []*known {
-		copies := make([]*known, len(all))
+		copies, ofKnown, ofQueued := make([]*known, len(all)), make([]known, len(all)), make([]queued, len(all))
 		for i, k := range all {
-			queued := *k.queued
-			copies[i] = &known{k.ItemOutcome, &queued}
+			ofQueued[i] = *k.queued
+			ofKnown[i] = known{k.ItemOutcome, &ofQueued[i]}
+			copies[i] = &ofKnown[i]
 			n.known[k.ID] = copies[i]
 		}
 		return copies

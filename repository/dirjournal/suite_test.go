@@ -3,10 +3,11 @@ package dirjournal_test
 import (
 	"testing"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/repository/dirjournal"
 	"github.com/bindery-tuf/bindery/repository/storetest"
-	"github.com/stretchr/testify/require"
 )
 
 func TestJournal(t *testing.T) { storetest.TestJournal(t, place) }

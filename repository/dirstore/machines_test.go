@@ -7,8 +7,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/bindery-tuf/bindery/internal/disk"
 	"github.com/stretchr/testify/require"
+
+	"github.com/bindery-tuf/bindery/internal/disk"
 )
 
 // Where a directory can't be synced, a store can be read, and no write leaves anything.

@@ -7,8 +7,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/bindery-tuf/bindery/repository/dirstore"
 	"github.com/stretchr/testify/require"
+
+	"github.com/bindery-tuf/bindery/repository/dirstore"
 )
 
 // formatted makes a directory with this format line.

@@ -16,9 +16,8 @@ import (
 	"slices"
 	"strings"
 
-	"golang.org/x/crypto/blake2b"
-
 	"github.com/bindery-tuf/bindery/internal/disk"
+	"github.com/bindery-tuf/bindery/internal/interrupt"
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/roles"
 )
@@ -50,19 +49,6 @@ func OpenTargetsFS(fsys disk.FS, dir string) (*Targets, error) {
 		return nil, err
 	}
 	return &Targets{r}, nil
-}
-
-// newHash has the algorithms that a target may have.
-var newHash = map[string]func() hash.Hash{
-	"sha256": sha256.New,
-	"sha512": sha512.New,
-	"blake2b-256": func() hash.Hash {
-		h, err := blake2b.New256(nil)
-		if err != nil {
-			panic(err) // only for a key, and there is none
-		}
-		return h
-	},
 }
 
 // Put reads content to its end and keeps it as DIRECTORIES/HASH.NAME for the
@@ -101,11 +87,11 @@ func (t *Targets) put(ctx context.Context, path string, content io.Reader, algor
 	}
 	hashes := map[string]hash.Hash{"sha256": sha256.New()}
 	for _, name := range algorithms {
-		construct, ok := newHash[name]
-		if !ok {
+		h := roles.NewHash(name)
+		if h == nil {
 			return roles.Target{}, fmt.Errorf("unknown hash algorithm %q", name)
 		}
-		hashes[name] = construct()
+		hashes[name] = h
 	}
 	if err := t.root.settle(); err != nil {
 		return roles.Target{}, err
@@ -126,7 +112,7 @@ func (t *Targets) put(ctx context.Context, path string, content io.Reader, algor
 	return target, t.place(ctx, temp, target)
 }
 
-// isHashName tells whether a name is HASH.NAME: a directory of such a name would be in
+// isHashName reports whether a name is HASH.NAME: a directory of such a name would be in
 // the way of a target.
 func isHashName(name string) bool {
 	digest, _, ok := strings.Cut(name, ".")
@@ -147,7 +133,7 @@ func (t *Targets) receive(ctx context.Context, temp string, content io.Reader, h
 	for _, h := range hashes {
 		into = append(into, h)
 	}
-	length, err := io.Copy(io.MultiWriter(into...), interruptible{ctx, content})
+	length, err := io.Copy(io.MultiWriter(into...), interrupt.Reader(ctx, content))
 	if err == nil {
 		err = f.Sync()
 	}
@@ -203,7 +189,7 @@ func (t *Targets) renew(ctx context.Context, temp, name string, target roles.Tar
 	}
 	defer have.Close()
 	sum := sha256.New()
-	if _, err := io.Copy(sum, interruptible{ctx, have}); err != nil {
+	if _, err := io.Copy(sum, interrupt.Reader(ctx, have)); err != nil {
 		return err
 	}
 	if hex.EncodeToString(sum.Sum(nil)) != target.Hashes["sha256"] {
@@ -216,17 +202,4 @@ func (t *Targets) renew(ctx context.Context, temp, name string, target roles.Tar
 		return err
 	}
 	return t.root.fsys.Rename(second, name)
-}
-
-// interruptible is a reader that ends with the context.
-type interruptible struct {
-	ctx context.Context
-	io.Reader
-}
-
-func (r interruptible) Read(p []byte) (int, error) {
-	if err := r.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return r.Reader.Read(p)
 }

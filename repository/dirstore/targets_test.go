@@ -16,13 +16,13 @@ import (
 	"testing"
 	"testing/iotest"
 
-	"github.com/bindery-tuf/bindery/repository/web"
+	"github.com/stretchr/testify/require"
 
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/repository/dirstore"
 	"github.com/bindery-tuf/bindery/repository/storetest"
+	"github.com/bindery-tuf/bindery/repository/web"
 	"github.com/bindery-tuf/bindery/roles"
-	"github.com/stretchr/testify/require"
 )
 
 const (

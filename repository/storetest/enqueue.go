@@ -8,9 +8,10 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/repository/ledger"
-	"github.com/stretchr/testify/require"
 )
 
 func testEnqueue(b *bench) {

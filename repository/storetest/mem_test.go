@@ -3,9 +3,10 @@ package storetest_test
 import (
 	"testing"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/repository/storetest"
-	"github.com/stretchr/testify/require"
 )
 
 func TestMemStore(t *testing.T) {

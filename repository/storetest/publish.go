@@ -4,9 +4,10 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/repository/ledger"
-	"github.com/stretchr/testify/require"
 )
 
 func testOutcomes(b *bench) {

@@ -4,9 +4,10 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/repository/ledger"
-	"github.com/stretchr/testify/require"
 )
 
 // TestReader holds a repository.Reader to its contract. place returns where a new,

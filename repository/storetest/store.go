@@ -7,8 +7,9 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/bindery-tuf/bindery/repository"
 	"github.com/stretchr/testify/require"
+
+	"github.com/bindery-tuf/bindery/repository"
 )
 
 // TestStore holds a repository.Store to its contract. open returns a new, empty

@@ -16,11 +16,11 @@ import (
 	"testing"
 	"testing/fstest"
 
-	"github.com/bindery-tuf/bindery/repository/web"
+	"github.com/stretchr/testify/require"
 
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/repository/dirstore"
-	"github.com/stretchr/testify/require"
+	"github.com/bindery-tuf/bindery/repository/web"
 )
 
 const (

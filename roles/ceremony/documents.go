@@ -113,15 +113,9 @@ func keysOf(s state, chain []rootDoc) []*keys.PublicKey {
 	return all
 }
 
-// signedDoc is what a signature can be checked of.
-type signedDoc interface {
-	Canonical() []byte
-	Signatures() []roles.Signature
-}
-
 // verify returns what verifies a document under an authority that was looked up.
-func verify(a roles.Authority, err error) func(signedDoc) error {
-	return func(d signedDoc) error {
+func verify(a roles.Authority, err error) func(roles.Signed) error {
+	return func(d roles.Signed) error {
 		if err != nil {
 			return err
 		}

@@ -1,8 +1,6 @@
 package ceremony
 
 import (
-	"bytes"
-	"encoding/json"
 	"maps"
 	"slices"
 	"strconv"
@@ -42,10 +40,8 @@ var (
 // extras are the members of a signed part that are outside its shape, with their
 // values: what Steps has no words for is shown as it is.
 func extras(canonical []byte, known shape) map[string]string {
-	var tree any
-	decoder := json.NewDecoder(bytes.NewReader(cjson.AppendJSON(nil, canonical)))
-	decoder.UseNumber()
-	if err := decoder.Decode(&tree); err != nil {
+	tree, err := cjson.Decode(cjson.AppendJSON(nil, canonical))
+	if err != nil {
 		return map[string]string{"document": string(canonical)} // can't be: it was parsed
 	}
 	found := map[string]string{}

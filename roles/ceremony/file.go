@@ -47,14 +47,9 @@ func (k kind) check(file []byte) error {
 	if len(file) > k.limit {
 		return fmt.Errorf("%d bytes, and %s has at most %d", len(file), k.a, k.limit)
 	}
-	if _, err := cjson.Canonicalize(file); err != nil {
+	tree, err := cjson.Decode(file)
+	if err != nil {
 		return fmt.Errorf("damaged, or another kind of file: %w", err)
-	}
-	var tree any
-	decoder := json.NewDecoder(bytes.NewReader(file))
-	decoder.UseNumber()
-	if err := decoder.Decode(&tree); err != nil {
-		return err
 	}
 	// What kind of file it is comes first: somebody took the wrong one.
 	if err := k.checkFormat(tree); err != nil {

@@ -26,7 +26,7 @@ type part struct {
 
 // document is what root and targets documents have in common.
 type document interface {
-	signedDoc
+	roles.Signed
 	Version() int64
 	Expires() time.Time
 	Digest() [sha256.Size]byte
@@ -286,8 +286,7 @@ func sound(a roles.Authority, listed map[string]*metadata.Key, ids []string) err
 			return err
 		}
 	}
-	_, _, err := a.Metadata()
-	return err
+	return a.Check()
 }
 
 // delegated is rootAuthority for what a targets document delegates to.

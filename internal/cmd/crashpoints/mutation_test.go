@@ -45,7 +45,7 @@ var mutations = map[string][]mutation.Edit{
 		{"repository/dirjournal/open.go", "\tif e.doubtful != nil {", "\te.doubtful = nil\n\tif e.doubtful != nil {"},
 	},
 	"journal: an outcome shows before its commit": {
-		{"repository/dirjournal/journal.go", "case e.committed:", "case e.sealed > 0:"},
+		{"repository/dirjournal/queue.go", "\tcase k.queued != nil:", "\tcase k.queued != nil && !k.queued.sealed:"},
 	},
 	"journal: a segment that has more than its beginning is replaced": {
 		{"repository/dirjournal/open.go", "if e.bare && replaceable(e.header) {", "if replaceable(e.header) {"},

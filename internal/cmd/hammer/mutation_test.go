@@ -10,10 +10,10 @@ import (
 // few seconds: where that takes a kill at some moment, there are several a second.
 var mutations = map[string][]mutation.Edit{
 	"journal: an outcome shows before its commit": {
-		{"repository/dirjournal/journal.go", "case e.committed:", "case e.sealed > 0:"},
+		{"repository/dirjournal/queue.go", "\tcase k.queued != nil:", "\tcase k.queued != nil && !k.queued.sealed:"},
 	},
 	"journal: an item is accepted before it is written": {
-		{"repository/dirjournal/writer.go", "\t\terr := j.serve(g)\n\t\tfor _, r := range g.requests {\n\t\t\tr.done <- err\n\t\t}", "\t\tfor _, r := range g.requests {\n\t\t\tif r.items != nil {\n\t\t\t\tr.done <- nil\n\t\t\t}\n\t\t}\n\t\terr := j.serve(g)\n\t\tfor _, r := range g.requests {\n\t\t\tif r.items == nil {\n\t\t\t\tr.done <- err\n\t\t\t}\n\t\t}"},
+		{"repository/dirjournal/writer.go", "\t\terr := j.serve(g)\n\t\tfor _, r := range g.requests {\n\t\t\tr.done <- err\n\t\t}", "\t\tfor _, r := range g.requests {\n\t\t\tif r.entries != nil {\n\t\t\t\tr.done <- nil\n\t\t\t}\n\t\t}\n\t\terr := j.serve(g)\n\t\tfor _, r := range g.requests {\n\t\t\tif r.entries == nil {\n\t\t\t\tr.done <- err\n\t\t\t}\n\t\t}"},
 	},
 	"journal: it isn't locked": {
 		{"internal/disk/lock_flock.go", "err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)", "err = syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB)"},

@@ -1,0 +1,68 @@
+package repository_test
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/bindery-tuf/bindery/delegation"
+	"github.com/bindery-tuf/bindery/internal/repotest"
+	"github.com/bindery-tuf/bindery/keys"
+	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/roles"
+)
+
+// The index signs targets, then people do, and then the index again: versions rise, and
+// clients of every generation follow.
+func TestRoleChangesHands(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEnv(t, 4, delegation.Succinct)
+		c := e.ceremony
+		people := c.NewEd25519()
+		c.NextRoot(func(root *roles.RootSpec) { root.Targets = repotest.Of(1, c.Online, people) })
+		layout := mustBins(t, 4)
+		document := func(version int64, signers ...keys.Signer) []byte {
+			doc, err := layout.NewRole(version, time.Now().AddDate(1, 0, 0), repotest.Of(1, c.Bins))
+			require.NoError(t, err)
+			return c.SignRole("targets", doc, repotest.Of(1, signers...))
+		}
+		e.cfg.Signers = map[string][]keys.Signer{"targets": {c.Online}}
+		docs := repository.Documents{Roots: c.Documents().Roots, Roles: map[string][]byte{"targets": document(1, c.Online)}}
+		var err error
+		e.repo, err = repository.Create(t.Context(), e.config(), docs)
+		require.NoError(t, err)
+		e.publish(files("x", 5)...)
+		e.run(func() { time.Sleep(5 * 24 * time.Hour) }) // targets is signed again meanwhile
+		status, err := e.repo.Status(t.Context())
+		require.NoError(t, err)
+		signedOnline := status.Roles["targets"].Version
+		require.Greater(t, signedOnline, int64(2))
+		e.check()
+		e.close()
+
+		// People take over: with a higher version than any that clients have seen.
+		e.cfg.Signers = nil
+		e.open()
+		err = e.install(repository.Documents{Roles: map[string][]byte{"targets": document(2, people)}})
+		require.ErrorContains(t, err, "a document that people sign must have a higher one")
+		require.NoError(t, e.install(repository.Documents{Roles: map[string][]byte{"targets": document(signedOnline+1000, people)}}))
+		e.check()
+		e.publish(file("packages/x/x-0.tar.gz", "2"))
+		e.run(func() { time.Sleep(5 * 24 * time.Hour) })
+		e.check()
+		e.close()
+
+		// The index takes it back: the next generation has a higher number than the document.
+		e.cfg.Signers = map[string][]keys.Signer{"targets": {c.Online}}
+		e.open()
+		e.publish(file("packages/x/x-0.tar.gz", "3"))
+		status, err = e.repo.Status(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, signedOnline+1001, status.Generation)
+		require.Equal(t, status.Generation, status.Roles["targets"].Version)
+		e.check()
+		e.close()
+	})
+}
