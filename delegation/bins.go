@@ -1,34 +1,44 @@
-// Package delegation says which role a target file is published in. A Tree is all
-// that root and the documents in force delegate: NewTree makes it, and refuses what
-// clients would read differently; Tree.Owner finds the role of a path.
+// Package delegation says which role a target file is published in.
+//
+// A Tree is all that root and the documents in force delegate. It answers what a client
+// would find:
 //
 //	tree, err := delegation.NewTree(root, documents)
 //	...
 //	role, ok := tree.Owner("packages/demo-1.0.tar.gz")
 //
-// NewRole makes the documents of roles that delegate; NewTargets and Bins.NewRole make
-// those of PEP 458. Bins spreads target files over hashed bins, as PEP 458 and TAP 15
-// of TUF have it:
+// The documents of PEP 458, one targets role over hashed bins, are made like this:
 //
-// The targets role delegates every path to the role "bins", and that one to a
-// power of two of bins. A target belongs to the bin whose number is the first
-// bits of SHA-256(path); with n bins that are log2(n) bits. The bin's name is the
-// prefix, a dash, and the number in lower-case hexadecimal, padded with zeros to
-// the width of the last: bins-0000 to bins-3fff for 16,384 bins.
+//	bins, err := delegation.New("bins", 16384, delegation.Succinct)
+//	...
+//	targets, err := delegation.NewTargets(1, expires, holders)
+//	...
+//	document, err := bins.NewRole(1, expires, online)
 //
-// The role "bins" says so in one of two forms, which give the same bins the same
-// names, so that a repository can go from one form to the other with one
-// signature. The succinct form of TAP 15 states the rule in a few bytes:
+// NewRole makes the document of any other role that delegates. NewTree refuses what
+// clients would read differently from one another.
+//
+// # Hashed bins
+//
+// Targets delegates every path to the role "bins", which delegates to a power of two of
+// bins (PEP 458 and TAP 15). With n bins, a target belongs to the bin whose number is the
+// first log2(n) bits of SHA-256(path). The bin's name is the prefix, a dash, and the number
+// in lower-case hexadecimal, padded with zeros to the width of the last: bins-0000 to
+// bins-3fff for 16,384 bins.
+//
+// The document of the role "bins" has one of two forms. Both give the same bins the same
+// names, so one signature takes a repository from one form to the other. The succinct form
+// of TAP 15 states the rule in a few bytes:
 //
 //	"succinct_roles": {"bit_length": 14, "name_prefix": "bins", "keyids": [...], "threshold": 1}
 //
-// The explicit form lists every bin with the hash prefixes it is responsible for,
-// in hexadecimal, some 180 bytes each:
+// The explicit form lists each bin with its hash prefixes in hexadecimal, some 180 bytes
+// a bin:
 //
 //	"roles": [{"name": "bins-0000", "path_hash_prefixes": ["0000", "0001", "0002", "0003"], ...}, ...]
 //
-// go-tuf up to 2.4.2 can't follow the explicit form, and tough can't follow the
-// succinct one.
+// go-tuf up to 2.4.2 can't follow the explicit form, and tough can't follow the succinct
+// one.
 package delegation
 
 import (
@@ -79,15 +89,15 @@ const (
 	maxDigits = 4 // of the last bin's number
 )
 
-// New returns n bins, a power of two from 2 to 65,536, named after prefix:
-// letters, digits, "_", "." and "-", no dot in front, so that every client finds
-// their files.
+// New returns n bins, a power of two from 2 to 65,536, whose names begin with prefix. So
+// that every client finds their files, prefix holds only letters, digits, "_", "." and
+// "-", and doesn't begin with a dot.
 func New(prefix string, n int, form Form) (Bins, error) {
 	if n < minBins || n > maxBins || n&(n-1) != 0 {
 		return Bins{}, fmt.Errorf("%d bins: not a power of two from %d to %d", n, minBins, maxBins)
 	}
 	if form != Succinct && form != Explicit {
-		return Bins{}, fmt.Errorf("no form of delegation: %v", form)
+		return Bins{}, fmt.Errorf("unknown form of delegation: %v", form)
 	}
 	b := Bins{prefix, n, form}
 	if err := checkPrefix(prefix, len(b.Name(0))); err != nil {
@@ -96,8 +106,8 @@ func New(prefix string, n int, form Form) (Bins, error) {
 	return b, nil
 }
 
-// maxName is how long a role's name may be: with a version in front and ".json"
-// behind it is still a file name everywhere.
+// maxName is how long a role's name may be: with a version before it and ".json"
+// after it, it is still a file name everywhere.
 const maxName = 200
 
 func checkPrefix(prefix string, nameLength int) error {
@@ -118,9 +128,9 @@ func checkCharacters(name string) error {
 	const allowed = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-"
 	switch {
 	case name[0] == '.':
-		return errors.New("a dot in front")
+		return errors.New("it begins with a dot")
 	case strings.Trim(name, allowed) != "":
-		return errors.New(`a character that is no letter, digit, "_", "." or "-"`)
+		return errors.New(`a character other than letters, digits, "_", "." and "-"`)
 	}
 	return nil
 }

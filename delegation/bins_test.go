@@ -90,14 +90,14 @@ func TestNewRefuses(t *testing.T) {
 		require.EqualError(t, err, fmt.Sprintf("%d bins: not a power of two from 2 to 65536", n))
 	}
 	_, err := delegation.New("bins", 16, delegation.Form(2))
-	require.EqualError(t, err, "no form of delegation: Form(2)")
+	require.EqualError(t, err, "unknown form of delegation: Form(2)")
 
 	for prefix, want := range map[string]string{
 		"":                       "an empty prefix",
-		".bins":                  "a dot in front",
-		"a/b":                    `a character that is no letter, digit, "_", "." or "-"`,
-		"bins ":                  `a character that is no letter, digit, "_", "." or "-"`,
-		"ö":                      `a character that is no letter, digit, "_", "." or "-"`,
+		".bins":                  "it begins with a dot",
+		"a/b":                    `a character other than letters, digits, "_", "." and "-"`,
+		"bins ":                  `a character other than letters, digits, "_", "." and "-"`,
+		"ö":                      `a character other than letters, digits, "_", "." and "-"`,
 		strings.Repeat("x", 196): "names of 201 bytes, at most 200",
 	} {
 		_, err := delegation.New(prefix, 65536, delegation.Succinct)

@@ -25,9 +25,9 @@ type Delegation struct {
 }
 
 // NewRole returns the unsigned document of a role, "targets" or a delegated one, that
-// delegates in the order given. With no delegations at all it is the document of a role
-// that could delegate, as PEP 480's "recently-claimed" is before it has projects. It
-// refuses what NewTree refuses of one document.
+// delegates in the order given. Without delegations, it is the document of a role that may
+// delegate later, such as PEP 480's "recently-claimed" before it has projects. NewRole
+// refuses what NewTree refuses in a single document.
 func NewRole(name string, version int64, expires time.Time, delegations []Delegation) (*roles.Document[metadata.TargetsType], error) {
 	d, err := delegated(delegations)
 	if err == nil {
@@ -64,11 +64,11 @@ func delegated(delegations []Delegation) (*metadata.Delegations, error) {
 	return all, nil
 }
 
-// NewRole returns the unsigned document of a role that delegates to the bins in their
-// form, and to nothing else: of "bins", or of "targets" where no role stands between. All
-// bins are signed by the same authority. It refuses what
-// Authority.ListIn refuses. Clients read 5,000,000 bytes of it unless the snapshot
-// tells its length, which it must for more than 16,384 bins in the explicit form.
+// NewRole returns the unsigned document of a role that delegates to the bins and to
+// nothing else: of "bins", or of "targets" where no role stands between. All bins are
+// signed by the same authority. It refuses what Authority.ListIn refuses. Unless the
+// snapshot states its length, clients read roles.MaxTargets bytes of it: more than 16,384
+// bins in the explicit form need the length.
 func (b Bins) NewRole(version int64, expires time.Time, online roles.Authority) (*roles.Document[metadata.TargetsType], error) {
 	d, err := b.delegated(online)
 	if err != nil {
@@ -96,7 +96,7 @@ func (b Bins) delegated(online roles.Authority) (*metadata.Delegations, error) {
 
 // Delegations returns the bins one by one, all signed by the same authority, for a
 // NewRole in which other roles stand in front of them. A document has them in the
-// explicit form then: beside the succinct one no other role can be listed.
+// explicit form then: a document with the succinct one can list no other role.
 func (b Bins) Delegations(online roles.Authority) []Delegation {
 	all := make([]Delegation, b.n)
 	for i := range all {
@@ -116,9 +116,9 @@ func (b Bins) hashPrefixes(i int) []string {
 	return prefixes
 }
 
-// Parse returns the bins that the role "bins" delegates to. It accepts exactly
-// what NewRole writes in either form, whoever wrote it: the error says what about
-// it would send clients elsewhere than Find does.
+// Parse returns the bins that the role "bins" delegates to. It accepts exactly what
+// NewRole writes, in either form. Otherwise the error says what would send clients to
+// another bin than Find returns.
 func Parse(bins *roles.Document[metadata.TargetsType]) (Bins, error) {
 	b, err := parse(bins.Signed())
 	if err != nil {

@@ -122,7 +122,7 @@ func TestParseRefuses(t *testing.T) {
 		}, "it has 1 targets of its own"},
 		{"no delegation", succinct, func(s *metadata.TargetsType) { s.Delegations = nil }, "it delegates nothing"},
 		{"too many bits", succinct, func(s *metadata.TargetsType) { s.Delegations.SuccinctRoles.BitLength = 32 }, "a bit_length of 32, at most 16"},
-		{"bad prefix", succinct, func(s *metadata.TargetsType) { s.Delegations.SuccinctRoles.NamePrefix = ".x" }, `bins named ".x": a dot in front`},
+		{"bad prefix", succinct, func(s *metadata.TargetsType) { s.Delegations.SuccinctRoles.NamePrefix = ".x" }, `bins named ".x": it begins with a dot`},
 		{"no roles", explicit, func(s *metadata.TargetsType) { s.Delegations.Roles = []metadata.DelegatedRole{} }, "it delegates nothing"},
 		{"a bin missing", explicit, func(s *metadata.TargetsType) { s.Delegations.Roles = s.Delegations.Roles[:3] }, "3 bins: not a power of two from 2 to 65536"},
 		{"half the bins", explicit, func(s *metadata.TargetsType) { s.Delegations.Roles = s.Delegations.Roles[:2] },
@@ -201,17 +201,17 @@ func TestCheckTargetsRefuses(t *testing.T) {
 		"it has 1 targets of its own": func(s *metadata.TargetsType) {
 			s.Targets["a"] = &metadata.TargetFiles{Hashes: metadata.Hashes{"sha256": {1}}}
 		},
-		"it delegates nothing":                        func(s *metadata.TargetsType) { s.Delegations = nil },
-		`it does not delegate to the one role "bins"`: func(s *metadata.TargetsType) { s.Delegations.Roles[0].Name = "bin" },
-		`it does not delegate to the one role "bins" `: func(s *metadata.TargetsType) {
+		"it delegates nothing":                             func(s *metadata.TargetsType) { s.Delegations = nil },
+		`it must delegate to the role "bins" and no other`: func(s *metadata.TargetsType) { s.Delegations.Roles[0].Name = "bin" },
+		`it must delegate to the role "bins" and no other `: func(s *metadata.TargetsType) {
 			other := s.Delegations.Roles[0]
 			other.Name = "other"
 			s.Delegations.Roles = append(s.Delegations.Roles, other)
 		},
-		`it does not delegate every path to "bins" by the hash prefix ""`: func(s *metadata.TargetsType) {
+		`it must delegate every path to "bins" by the hash prefix ""`: func(s *metadata.TargetsType) {
 			s.Delegations.Roles[0].PathHashPrefixes = []string{"0"}
 		},
-		`it delegates to bins itself and not to the role "bins"`: func(s *metadata.TargetsType) {
+		`it delegates to bins itself, not to the role "bins"`: func(s *metadata.TargetsType) {
 			s.Delegations.Roles = nil
 			s.Delegations.SuccinctRoles = &metadata.SuccinctRoles{KeyIDs: []string{}, Threshold: 1, BitLength: 2, NamePrefix: "bins"}
 		},

@@ -7,17 +7,17 @@ import (
 	"strings"
 )
 
-// Clients visit that many roles in a search, targets among them, and then give up:
-// the default of go-tuf, python-tuf and tuf-js (TUF specification, 5.6.7). So nobody
-// gets further down than maxDepth delegations.
+// Clients visit at most maxVisited roles in a search, targets among them: the default of
+// go-tuf, python-tuf and tuf-js (TUF specification, 5.6.7). So no client gets further down
+// than maxDepth delegations.
 const (
 	maxVisited = 33
 	maxDepth   = maxVisited - 1
 )
 
-// Search returns the names of the roles that a client asks for path, in its order,
-// as long as none has it (TUF specification, 5.6.7): pre-order and depth first, each
-// role once, nothing else after a terminating delegation, and no more than 33.
+// Search returns the names of the roles that a client asks for path, in order, if none of
+// them has it (TUF specification, 5.6.7): depth first in pre-order, each role once, nothing
+// after a terminating delegation, and at most 33.
 func (t *Tree) Search(path string) []string {
 	s := search{Tree: t, path: path, all: true}
 	s.visit(0)
@@ -34,9 +34,9 @@ func (t *Tree) Owner(path string) (Role, bool) {
 	return s.owner, s.found
 }
 
-// CheckPath returns nil if every client asks the same roles for path. It refuses a
-// segment that begins with a dot where a delegation has a "*" for it: tuf-js then does
-// not ask the role, as a shell would not, and others do. The error names the role and
+// CheckPath returns nil if every client asks the same roles for path. It refuses a path in
+// which a segment that begins with a dot would have to match a "*": tuf-js, like a shell,
+// says that it doesn't, and other clients say that it does. The error names the role and
 // the pattern.
 func (t *Tree) CheckPath(path string) error {
 	if path != "" && path[0] != '.' && !strings.Contains(path, "/.") {

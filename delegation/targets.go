@@ -10,18 +10,17 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 )
 
-// NewTargets returns the unsigned targets role: it has no targets of its own and
-// delegates every path to the role "bins", which the given authority signs. It
-// refuses what Authority.ListIn refuses.
+// NewTargets returns the unsigned document of targets. It has no targets of its own and
+// delegates every path to the role "bins", which the given authority signs. It refuses
+// what Authority.ListIn refuses.
 func NewTargets(version int64, expires time.Time, bins roles.Authority) (*roles.Document[metadata.TargetsType], error) {
 	return NewRole(metadata.TARGETS, version, expires, []Delegation{
 		{Name: BinsRole, Keys: bins, HashPrefixes: everything(), Terminating: true},
 	})
 }
 
-// CheckTargets returns nil if targets does what those of NewTargets do, whoever
-// wrote it. A target of its own or a second delegation is an error, because
-// clients would find it in the place of what a bin says.
+// CheckTargets returns nil if targets delegates as a document of NewTargets does. A target
+// of its own, or a second delegation, is an error: clients would find it before the bin.
 func CheckTargets(targets *roles.Document[metadata.TargetsType]) error {
 	if err := checkTargets(targets.Signed()); err != nil {
 		return fmt.Errorf("targets %d: %w", targets.Version(), err)
@@ -38,11 +37,11 @@ func checkTargets(targets metadata.TargetsType) error {
 	case d == nil:
 		return errNothing
 	case d.SuccinctRoles != nil:
-		return fmt.Errorf("it delegates to bins itself and not to the role %q", BinsRole)
+		return fmt.Errorf("it delegates to bins itself, not to the role %q", BinsRole)
 	case len(d.Roles) != 1 || d.Roles[0].Name != BinsRole:
-		return fmt.Errorf("it does not delegate to the one role %q", BinsRole)
+		return fmt.Errorf("it must delegate to the role %q and no other", BinsRole)
 	case !slices.Equal(d.Roles[0].PathHashPrefixes, everything()):
-		return fmt.Errorf("it does not delegate every path to %q by the hash prefix \"\"", BinsRole)
+		return fmt.Errorf("it must delegate every path to %q by the hash prefix \"\"", BinsRole)
 	}
 	return nil
 }

@@ -95,9 +95,9 @@ func TestNewTreeRefuses(t *testing.T) {
 				signed.Delegations.Roles = append(signed.Delegations.Roles, role)
 			})},
 
-		{"ö", `targets 1: role "ö": a character that is no letter, digit, "_", "." or "-"`, named("ö")},
-		{"a dot", `targets 1: role ".": a dot in front`, named(".")},
-		{"a slash", `targets 1: role "a/b": a character that is no letter, digit, "_", "." or "-"`, named("a/b")},
+		{"ö", `targets 1: role "ö": a character other than letters, digits, "_", "." and "-"`, named("ö")},
+		{"a dot", `targets 1: role ".": it begins with a dot`, named(".")},
+		{"a slash", `targets 1: role "a/b": a character other than letters, digits, "_", "." and "-"`, named("a/b")},
 		{"long", `targets 1: role "` + strings.Repeat("x", 201) + `": a name of 201 bytes, at most 200`, named(strings.Repeat("x", 201))},
 		{"Root", `targets 1: role "Root": the name of the top-level role "root"`, named("Root")},
 		{"case", `targets 1: role "A": it differs from "a" in case only`,
@@ -178,11 +178,11 @@ func TestPatterns(t *testing.T) {
 func TestNewRoleRefuses(t *testing.T) {
 	s := newStaff(t)
 	for want, all := range map[string][]delegation.Delegation{
-		`role "a": a threshold of 2 with 1 keys`:                            {{Name: "a", Keys: authority(2, s.signer("a")), Paths: []string{"*"}}},
-		`role "a": it is delegated no paths`:                                {{Name: "a", Keys: s.of("a")}},
-		`role "a": both paths and hash prefixes`:                            {{Name: "a", Keys: s.of("a"), Paths: []string{"*"}, HashPrefixes: everything}},
-		`role "a b": a character that is no letter, digit, "_", "." or "-"`: {s.to("a b", false, "*")},
-		`role "": an empty name`:                                            {s.to("", false, "*")},
+		`role "a": a threshold of 2 with 1 keys`:                               {{Name: "a", Keys: authority(2, s.signer("a")), Paths: []string{"*"}}},
+		`role "a": it is delegated no paths`:                                   {{Name: "a", Keys: s.of("a")}},
+		`role "a": both paths and hash prefixes`:                               {{Name: "a", Keys: s.of("a"), Paths: []string{"*"}, HashPrefixes: everything}},
+		`role "a b": a character other than letters, digits, "_", "." and "-"`: {s.to("a b", false, "*")},
+		`role "": an empty name`:                                               {s.to("", false, "*")},
 	} {
 		_, err := delegation.NewRole("claimed", 7, expiry, all)
 		require.EqualError(t, err, "claimed 7: "+want)

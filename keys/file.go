@@ -24,14 +24,17 @@ const (
 	maxFile = 64 << 10 // a key of 8,192 bits takes some 10 kB
 )
 
-// WriteFile writes the private key of s, encrypted with passphrase, to a new file
-// that only its owner may read (mode 0600). An existing file is never
-// overwritten: the error wraps fs.ErrExist. When WriteFile returns nil the file is
-// durable; after an error there is none. On a file system without links and modes,
-// such as a stick with FAT, everybody can read the file who has the stick. On Windows
-// whoever may read the directory can read the file, and since a directory can't be
-// synced, only the content is certain to be durable: NTFS writes down the name with it,
-// and other file systems may not. Encrypting takes a few tenths of a second and 128 MiB on purpose.
+// WriteFile writes the private key of s, encrypted with passphrase, to a new file that
+// only its owner may read (mode 0600). It never overwrites a file: the error wraps
+// fs.ErrExist. When WriteFile returns nil, the file is durable. After an error, there is
+// no file.
+//
+// A file system without links and modes, such as a FAT stick, doesn't protect the file
+// from anyone who has the stick. On Windows, the file is readable to everyone who may
+// read the directory, and its name is durable on NTFS only, because Windows can't sync a
+// directory.
+//
+// Encrypting takes a few tenths of a second and 128 MiB, on purpose.
 func WriteFile(name string, s *MemorySigner, passphrase []byte) error {
 	if len(passphrase) == 0 {
 		return fmt.Errorf("write key file %s: the passphrase is empty", name)
@@ -102,7 +105,7 @@ func writeSynced(f *os.File, data []byte) error {
 
 // ReadFile reads a key file that WriteFile or cosign wrote. The error wraps
 // ErrPassphrase if the passphrase is wrong, ErrUnsupported for a key that not all
-// clients verify, and otherwise says in which way the file is no key file.
+// clients verify. Any other error says why the file is not a key file.
 func ReadFile(name string, passphrase []byte) (*MemorySigner, error) {
 	s, err := readFile(name, passphrase)
 	if err != nil {

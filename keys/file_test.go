@@ -194,7 +194,7 @@ func TestReadFileRefuses(t *testing.T) {
 		"empty":            {rawFile(t, nil), "correct horse", nil, "not an encrypted key file"},
 		"no PEM":           {rawFile(t, []byte("hello")), "correct horse", nil, "not an encrypted key file"},
 		"half a file":      {rawFile(t, good[:len(good)/2]), "correct horse", nil, "not an encrypted key file"},
-		"data behind it":   {rawFile(t, append(good, "x"...)), "correct horse", nil, "follows the PEM block"},
+		"data after it":    {rawFile(t, append(good, "x"...)), "correct horse", nil, "follows the PEM block"},
 		"not encrypted": {rawFile(t, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8(t, p256)})),
 			"correct horse", nil, `not an encrypted key file: PEM type "PRIVATE KEY"`},
 		"no box":      {rawFile(t, pem.EncodeToMemory(&pem.Block{Type: keyPEM, Bytes: []byte("{")})), "correct horse", nil, "damaged"},

@@ -36,7 +36,7 @@ func FileOpener(ask func(ctx context.Context, prompt string) ([]byte, error)) Op
 		case err != nil:
 			return nil, err
 		case !info.Mode().IsRegular(): // opening a pipe would wait for whoever writes, whatever ctx says
-			return nil, fmt.Errorf("%s is no regular file", name)
+			return nil, fmt.Errorf("%s is not a regular file", name)
 		}
 		passphrase, err := ask(ctx, "Passphrase of key file "+name)
 		if err != nil {
@@ -53,7 +53,7 @@ func FileOpener(ask func(ctx context.Context, prompt string) ([]byte, error)) Op
 func filePath(goos, place string) (string, error) {
 	if authority, found := strings.CutPrefix(place, "//"); found {
 		if !strings.HasPrefix(authority, "/") {
-			return "", errors.New(`behind "file://" a third "/" must follow: files of other hosts can't be opened`)
+			return "", errors.New(`"file://" must be followed by a third "/": files on other hosts can't be opened`)
 		}
 		place = authority
 	}

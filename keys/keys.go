@@ -1,10 +1,24 @@
-// Package keys holds what signs TUF metadata and what verifies it: public keys as
-// metadata lists them, and signers, wherever their private keys live.
+// Package keys signs TUF metadata and verifies its signatures. A private key can live
+// in memory, in an encrypted file, or in any place that another package reaches:
+//
+//	signer, err := keys.GenerateEd25519()
+//	...
+//	err = keys.WriteFile("/etc/bindery/online.key", signer, passphrase)
+//
+// A program names its keys by URI, in its own configuration, and opens them through a
+// Resolver:
+//
+//	signers := keys.Resolver{"file": keys.FileOpener(passphrase.Terminal())}
+//	signer, err := signers.Open(ctx, "file:/etc/bindery/online.key", nil)
+//	...
+//	signature, err := keys.SignVerified(ctx, signer, message)
+//	...
+//	err = signer.Public().Verify(message, signature)
 //
 // # Kinds of key
 //
-// Three kinds work in every client, and only they are supported (TUF
-// specification, 4.2):
+// Three kinds of key work in every client. The package supports these three and no
+// other (TUF specification, 4.2):
 //
 //	keytype            scheme                  public key in metadata
 //	ed25519            ed25519                 hex of the 32 bytes
@@ -15,10 +29,10 @@
 //
 // # Key IDs
 //
-// A key that is made here has the ID that the specification defines: the SHA-256
-// of its canonical form {"keytype":…,"keyval":{"public":…},"scheme":…}, in hex.
-// Metadata made by others may use any ID; what makes two keys the same is
-// their material and never their ID.
+// A key made here has the ID that the specification defines: the SHA-256, in hex, of
+// the canonical form {"keytype":…,"keyval":{"public":…},"scheme":…}. Metadata made by
+// others may use any ID. Two keys are the same if their key material is the same. Their
+// IDs don't matter.
 package keys
 
 import (
@@ -26,8 +40,8 @@ import (
 	"errors"
 )
 
-// Signer signs messages with one private key, wherever that is kept.
-// Implementations are safe for concurrent use and pass keys/keystest.
+// Signer signs messages with one private key. Implementations are safe for concurrent
+// use and pass the tests of keys/keystest.
 type Signer interface {
 	// Public returns the public key, without any call or I/O.
 	Public() *PublicKey
@@ -36,11 +50,11 @@ type Signer interface {
 	// if there is no limit.
 	MaxMessage() int
 
-	// Sign returns the signature of message as TUF metadata holds it, and does
-	// not keep or change message. A message larger than MaxMessage is refused
-	// with an error that wraps ErrTooLarge, before anything is sent anywhere. When
-	// the context ends first, the error wraps the context's. Errors name the key by
-	// its ID and show no secret.
+	// Sign returns the signature of message in the form that TUF metadata holds. It
+	// neither keeps nor changes message. A message larger than MaxMessage is refused
+	// before anything is sent, and the error wraps ErrTooLarge. When the context ends
+	// first, the error wraps the context's. Errors name the key by its ID and show no
+	// secret.
 	Sign(ctx context.Context, message []byte) ([]byte, error)
 }
 
@@ -59,17 +73,17 @@ var (
 	// that the file was written with.
 	ErrPassphrase = errors.New("wrong passphrase")
 
-	// ErrUnavailable is wrapped by Signer.Sign when the place where the key is
-	// could not be reached, did not answer in time or had too many calls: the same
-	// call may succeed later without anyone doing anything.
+	// ErrUnavailable is wrapped by Signer.Sign when the key's service or device could
+	// not be reached, did not answer in time, or had too many calls. The same call may
+	// succeed later, with no one doing anything.
 	ErrUnavailable = errors.New("key unavailable for now")
 
-	// ErrUnusable is wrapped when the key is not there, or is disabled or about to
-	// be deleted: someone has to mend that, or another key has to take its place.
+	// ErrUnusable is wrapped when the key is missing, disabled, or about to be deleted.
+	// Someone must restore it, or replace it with another key.
 	ErrUnusable = errors.New("key unusable")
 
-	// ErrDenied is wrapped when credentials are missing, expired or wrong, or do
-	// not permit to use the key.
+	// ErrDenied is wrapped when credentials are missing, expired or wrong, or don't
+	// permit the use of the key.
 	ErrDenied = errors.New("use of the key denied")
 )
 

@@ -22,7 +22,7 @@ func TestFilePathOnWindows(t *testing.T) {
 		"/etc/online.key":  "on Windows the path must begin with a drive",
 		"/C:online.key":    "on Windows the path must begin with a drive",
 		"C:/online.key":    "the path must be absolute",
-		"//server/share/a": `a third "/" must follow`,
+		"//server/share/a": `must be followed by a third "/"`,
 	} {
 		_, err := filePath("windows", place)
 		require.ErrorContains(t, err, want, place)

@@ -160,7 +160,7 @@ func (k *PublicKey) Value() string { return k.value }
 // fingerprints.
 func (k *PublicKey) Fingerprint() string { return k.fingerprint }
 
-// Same tells whether the two are the same key, be it under different IDs.
+// Same reports whether the two are the same key, even under different IDs.
 func (k *PublicKey) Same(other *PublicKey) bool { return k.fingerprint == other.fingerprint }
 
 // Verify returns nil if signature is the key's over message, and otherwise an
@@ -173,7 +173,7 @@ func (k *PublicKey) Verify(message, signature []byte) error {
 	return k.verify(message, signature)
 }
 
-// signsDigest tells whether the key's scheme signs the SHA-256 of a message, and
+// signsDigest reports whether the key's scheme signs the SHA-256 of a message, and
 // not the message.
 func (k *PublicKey) signsDigest() bool { return k.keytype != typeEd25519 }
 

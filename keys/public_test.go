@@ -112,7 +112,7 @@ func TestParsePublicKeyRefuses(t *testing.T) {
 		"Ed25519 that is no hex":    {"ed25519", "ed25519", strings.Repeat("0g", 32), false, "keyval.public"},
 		"no PEM":                    {"ecdsa", p256, "MFkw", false, "PEM"},
 		"empty":                     {"ecdsa", p256, "", false, "PEM"},
-		"something behind the PEM":  {"ecdsa", p256, sigstorePEM + "x", false, "PEM"},
+		"something after the PEM":   {"ecdsa", p256, sigstorePEM + "x", false, "PEM"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := keys.ParsePublicKey("the-id", c.keytype, c.scheme, c.value)

@@ -9,34 +9,32 @@ import (
 	"strings"
 )
 
-// Resolver opens signers by URI. It maps each scheme that a program wants to what
-// opens it, and knows no other: this package has FileOpener, and each package
-// below it that reaches a place where keys live has an opener of its own.
+// Resolver opens signers by URI. It maps each scheme that a program wants to the
+// function that opens it. It knows no other scheme. FileOpener is in this package;
+// sshagent, pkcs11, awskms and gcpkms each have an opener too.
 //
 //	signers := keys.Resolver{
 //		"file":     keys.FileOpener(ask),
 //		"sshagent": sshagent.Opener(sshagent.Config{Socket: socket}),
 //	}
 //
-// A URI is ASCII, of at most 2,048 bytes: a scheme in lower case, a colon, and
-// the place, whose syntax the opener's package writes down. What a URI could not hold
-// itself is percent-encoded (RFC 3986, 2.1); there is no fragment, and no secret:
-// a URI with a password, a passphrase or a PIN is refused. URIs belong into a
-// program's own configuration and never into TUF metadata, where they would change
-// a key's ID.
+// A URI is ASCII, at most 2,048 bytes: a scheme in lower case, a colon, and the place,
+// whose syntax is in the comment of the opener's package. Other characters are
+// percent-encoded (RFC 3986, 2.1). There is no fragment. A URI with a password, a
+// passphrase or a PIN is refused. URIs belong in a program's own configuration, never in
+// TUF metadata, where they would change a key's ID.
 type Resolver map[string]Opener
 
-// Opener opens the signer at a place: what a URI has behind the scheme and its
-// colon, percent-encoded as it came. public is the key that the signer must be. It
-// spares asking a KMS for it and tells which of an agent's keys is meant. It is
-// nil where the key is not known yet, as at its import; an opener that can't find
-// it out then says what to add.
+// Opener opens the signer at a place. The place is what a URI has after the scheme and
+// its colon, still percent-encoded. Public is the key that the signer must have: with it,
+// an opener need not ask a KMS for the key, and knows which of an agent's keys is meant.
+// Public is nil where the key isn't known yet, as when it is imported. An opener that
+// can't find the key then says what to add to the URI.
 type Opener func(ctx context.Context, place string, public *PublicKey) (Signer, error)
 
-// Open opens the signer that uri names. If public is not nil, then that is the
-// key, under the ID by which metadata lists it, and it is an error if the signer has
-// another one. Unless the signer is an io.Closer, it holds nothing that needs to be
-// closed. Errors show the URI only once it is known to hold no secret.
+// Open opens the signer that uri names. If public is not nil, it is the key as metadata
+// lists it, and a signer with another key is an error. A signer that needs to be closed
+// is an io.Closer. Errors show the URI only once it is known to hold no secret.
 func (r Resolver) Open(ctx context.Context, uri string, public *PublicKey) (Signer, error) {
 	scheme, place, err := splitURI(uri)
 	if err != nil {

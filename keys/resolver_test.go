@@ -118,8 +118,8 @@ func TestResolverKeepsTheIDOfTheMetadata(t *testing.T) {
 func TestResolverRefuses(t *testing.T) {
 	r := keys.Resolver{"memory": openerOf(generate(t), new(string)), "file": keys.FileOpener(nil), "unset": nil}
 	for uri, want := range map[string]string{
-		"":                                    `it has no scheme`,
-		"root.key":                            `it has no scheme: a key file, for one, is named by "file:" and its absolute path`,
+		"":                                    `no scheme`,
+		"root.key":                            `no scheme: a key file, for example, is "file:" and its absolute path`,
 		":x":                                  `a scheme is a lower-case letter`,
 		"Memory:x":                            `a scheme is a lower-case letter`,
 		"1memory:x":                           `a scheme is a lower-case letter`,
@@ -131,9 +131,9 @@ func TestResolverRefuses(t *testing.T) {
 		"memory:ö":                            `byte 7: 'Ã' must be percent-encoded here`,
 		"memory:a#b":                          `byte 8: '#' must be`,
 		"memory:a\"b":                         `byte 8: '"' must be`,
-		"memory:%":                            `byte 7: a % that two hexadecimal digits don't follow`,
-		"memory:%1":                           `byte 7: a % that`,
-		"memory:a%1g":                         `byte 8: a % that`,
+		"memory:%":                            `byte 7: % without two hexadecimal digits`,
+		"memory:%1":                           `byte 7: % without`,
+		"memory:a%1g":                         `byte 8: % without`,
 		"memory:" + strings.Repeat("a", 2042): `2049 bytes, at most 2048 are allowed`,
 	} {
 		s, err := r.Open(t.Context(), uri, nil)
@@ -170,7 +170,7 @@ func TestResolverRefusesSecrets(t *testing.T) {
 		"memory://hunter2@host?x=y",
 	} {
 		s, err := r.Open(t.Context(), uri, nil)
-		require.ErrorContains(t, err, "belong into a URI", uri)
+		require.ErrorContains(t, err, "belong in a URI", uri)
 		require.NotContains(t, err.Error(), "hunter2")
 		require.Nil(t, s)
 	}
@@ -217,8 +217,8 @@ func TestFileOpenerRefuses(t *testing.T) {
 		"file:key":           "must be absolute",
 		"file:./key":         "must be absolute",
 		"file:~/key":         "must be absolute",
-		"file://localhost/x": "files of other hosts can't be opened",
-		"file://":            `a third "/" must follow`,
+		"file://localhost/x": "files on other hosts can't be opened",
+		"file://":            `must be followed by a third "/"`,
 		"file:////x":         `begins with "//"`,
 		"file:/x?y":          `written as %3F`,
 		"file:/x%00":         "a control character",
@@ -230,8 +230,8 @@ func TestFileOpenerRefuses(t *testing.T) {
 	// A file that isn't there: before anybody is asked.
 	require.ErrorIs(t, open("file:"+name+".old", asking("x", &prompts)), fs.ErrNotExist)
 	// What is no file could be waited for, or have no end.
-	require.ErrorContains(t, open("file:"+filepath.Dir(name), asking("x", &prompts)), "is no regular file")
-	require.ErrorContains(t, open("file:/dev/zero", asking("x", &prompts)), "is no regular file")
+	require.ErrorContains(t, open("file:"+filepath.Dir(name), asking("x", &prompts)), "is not a regular file")
+	require.ErrorContains(t, open("file:/dev/zero", asking("x", &prompts)), "is not a regular file")
 	require.Empty(t, prompts)
 
 	err := open("file:"+name, asking("wrong horse", &prompts))

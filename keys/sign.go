@@ -6,12 +6,12 @@ import (
 	"fmt"
 )
 
-// SignVerified has s sign message, once, and returns the signature only if it is the
-// key's: what a faulty token or a KMS key that was swapped made is an error that
+// SignVerified calls s.Sign once and returns the signature only if it verifies under
+// the key. If it doesn't, because a token is faulty or a KMS key was swapped, the error
 // wraps ErrSignature. Other errors are those of Signer.Sign.
 //
-// It hashes the message once for a MemorySigner that signs its digest. No other
-// signer's digest is relied on.
+// For a MemorySigner that signs a digest, the message is hashed once. For any other
+// signer, the digest to verify is computed here.
 func SignVerified(ctx context.Context, s Signer, message []byte) ([]byte, error) {
 	sign, verify, input := s.Sign, s.Public().Verify, message
 	// Only for the type itself: one that embeds it has a Sign of its own.

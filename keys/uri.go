@@ -11,8 +11,8 @@ import (
 const (
 	maxURI = 2048
 
-	// Beside letters and digits (RFC 3986, 2.2 and 2.3), without what only a fragment
-	// or an IPv6 address needs.
+	// What a URI may hold besides letters and digits (RFC 3986, 2.2 and 2.3), less what
+	// only a fragment or an IPv6 address needs.
 	uriPunctuation = "-._~" + ":/?@" + "!$&'()*+,;="
 )
 
@@ -35,7 +35,7 @@ func splitURI(uri string) (scheme, place string, err error) {
 		switch c := uri[i]; {
 		case c == '%':
 			if i+2 >= len(uri) || !isHex(uri[i+1]) || !isHex(uri[i+2]) {
-				return "", "", fmt.Errorf("byte %d: a %% that two hexadecimal digits don't follow", i)
+				return "", "", fmt.Errorf("byte %d: %% without two hexadecimal digits after it", i)
 			}
 		case !isAlphanumeric(c) && strings.IndexByte(uriPunctuation, c) < 0:
 			return "", "", fmt.Errorf("byte %d: %q must be percent-encoded here", i, c)
@@ -44,9 +44,9 @@ func splitURI(uri string) (scheme, place string, err error) {
 	scheme, place, found := strings.Cut(uri, ":")
 	switch {
 	case !found:
-		return "", "", errors.New(`it has no scheme: a key file, for one, is named by "file:" and its absolute path`)
+		return "", "", errors.New(`no scheme: a key file, for example, is "file:" and its absolute path`)
 	case !isScheme(scheme):
-		return "", "", errors.New(`a scheme is a lower-case letter, and then letters, digits or any of "+-." may follow`)
+		return "", "", errors.New(`a scheme is a lower-case letter, then lower-case letters, digits or "+-."`)
 	}
 	if err := refuseSecrets(place); err != nil {
 		return "", "", fmt.Errorf("scheme %q: %w", scheme, err)
@@ -60,7 +60,7 @@ func refuseSecrets(place string) error {
 			authority = authority[:end]
 		}
 		if strings.Contains(authority, "@") {
-			return errors.New("it has a user name or a password, which don't belong into a URI")
+			return errors.New("a user name or password does not belong in a URI")
 		}
 	}
 	for _, attribute := range strings.FieldsFunc(place, func(r rune) bool { return strings.ContainsRune("?&;", r) }) {
@@ -73,7 +73,7 @@ func refuseSecrets(place string) error {
 			return err
 		}
 		if secretName.MatchString(name) && name != pinSource {
-			return fmt.Errorf("attribute %q: a secret does not belong into a URI, where logs and process lists show it", name)
+			return fmt.Errorf("attribute %q: a secret does not belong in a URI, which logs and process lists show", name)
 		}
 	}
 	return nil

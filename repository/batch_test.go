@@ -3,6 +3,7 @@ package repository_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 
@@ -88,6 +89,35 @@ func TestCheckpointAfterDecisions(t *testing.T) {
 	})
 }
 
+// A checkpoint holds what is queued. While a long queue is published it is written now and
+// then, and not after each batch.
+func TestCheckpointsOfALongQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEnv(t, 2, delegation.Succinct)
+		e.cfg.CheckpointBytes, e.cfg.MaxBatch, e.cfg.MaxCustomBytes = 10_000, 1, 64<<10
+		e.create()
+		e.inject.Plan(nil)
+		var last *repository.Receipt
+		for _, target := range files("x", 64) {
+			target.Custom = fmt.Appendf(nil, `{"note":"%s"}`, strings.Repeat("n", 20_000))
+			last = e.add(target)
+		}
+		e.run(func() { e.wait(last, repository.Published) })
+		checkpoints := 0
+		for _, c := range e.inject.Calls() {
+			if c.Name == "checkpoint" {
+				checkpoints++
+			}
+		}
+		require.Greater(t, checkpoints, 2)
+		require.Less(t, checkpoints, 16)
+		e.close()
+		e.open()
+		e.check()
+		e.close()
+	})
+}
+
 // generations publishes items that are all queued before, and returns the generation of each.
 func (e *env) generations(items ...repository.Item) (gens []int64) {
 	e.t.Helper()
@@ -153,7 +183,7 @@ func TestBatchFitsTheCache(t *testing.T) {
 			return it
 		}
 		e.inject.Plan(nil)
-		require.Equal(t, []int64{3, 3, 3, 3, 4, 5, 6, 6}, e.generations(
+		require.Equal(t, []int64{3, 3, 3, 3, 4, 5, 5, 5}, e.generations(
 			item(0), item(1), item(0, 1), item(1),
 			item(2),
 			item(0, 1, 2, 3, 4, 5, 6, 7),

@@ -6,48 +6,118 @@ import (
 	"time"
 )
 
-// ErrClock is wrapped when the clock stepped implausibly. Nothing is signed
-// until it is right again or Repository.AcceptClock was called.
+// ErrClock is wrapped when the clock is probably wrong: it stepped implausibly, or by the first
+// look after Open all offline documents have expired or the last generation is over 400 days
+// old. Nothing is signed until the clock is right again or Repository.AcceptClock was called.
+// Open itself succeeds.
 var ErrClock = errors.New("implausible clock")
 
-// backTolerance is how far the clock may be set back: what time daemons and
-// fail-overs do.
-const backTolerance = 5 * time.Minute
+const (
+	// backTolerance is how far the clock may be set back: what time daemons and
+	// fail-overs do.
+	backTolerance = 5 * time.Minute
 
-// clock tells the time and notices when it can't be right.
+	// longestStop is how long a repository may have signed nothing before Open's clock is
+	// doubted: people renew their documents once a year.
+	longestStop = 400 * 24 * time.Hour
+)
+
+// clock tells the time and notices when it can't be right. It judges each step, from one
+// look to the next: suspensions of a machine never add up.
 type clock struct {
 	now      func() time.Time
 	maxAhead time.Duration
+	// sinceBoot is the time since some moment, sleep included; false where the system
+	// doesn't tell.
+	sinceBoot func() (time.Duration, bool)
 
-	// A pair taken together: what now said, and the machine's monotonic clock.
-	wall, mono time.Time
-
+	last     moment
+	believed bool // whether any look since Open was
 	forgiven bool // that it is earlier than the last generation
 }
 
+// moment is one and the same moment by each clock.
+type moment struct {
+	wall time.Time
+	mono time.Time     // stands still while the machine sleeps, on some systems
+	boot time.Duration // goes on meanwhile; 0 where the system doesn't tell
+}
+
 func newClock(now func() time.Time, maxAhead time.Duration) *clock {
-	c := &clock{now: now, maxAhead: maxAhead}
-	c.wall, c.mono = c.now(), time.Now()
+	c := &clock{now: now, maxAhead: maxAhead, sinceBoot: sinceBoot}
+	c.last = c.look()
 	return c
 }
 
-// accept takes the present time for right.
-func (c *clock) accept() { c.wall, c.mono, c.forgiven = c.now(), time.Now(), true }
+func (c *clock) look() moment {
+	boot, _ := c.sinceBoot()
+	return moment{c.now(), time.Now(), boot}
+}
 
-// check returns the time, in UTC and whole seconds. lastSigned is when the last
-// generation was signed by this clock's account or a predecessor's.
-func (c *clock) check(lastSigned time.Time) (time.Time, error) {
-	now := c.now().UTC().Truncate(time.Second)
+// accept takes the present time for right.
+func (c *clock) accept() { c.last, c.believed, c.forgiven = c.look(), true, true }
+
+// check returns the time, in UTC and whole seconds. lastSigned is when the last generation
+// was signed, by this process or an earlier one, and offlineUntil when the last of the
+// offline documents expires; zero if there is none.
+func (c *clock) check(lastSigned, offlineUntil time.Time) (time.Time, error) {
+	at := c.look()
+	now := at.wall.UTC().Truncate(time.Second)
 	if lastSigned.Sub(now) <= backTolerance {
 		c.forgiven = false
 	} else if !c.forgiven {
 		return now, fmt.Errorf("%w: it is %s by the clock, and the last generation was signed at %s",
 			ErrClock, now.Format(time.RFC3339), lastSigned.Format(time.RFC3339))
 	}
-	// Since the monotonic clock may stand still while a machine sleeps, only a
-	// step larger than a whole lifetime is called implausible.
-	if ahead := now.Sub(c.wall) - time.Since(c.mono); ahead > c.maxAhead {
+	if ahead := at.wall.Sub(c.last.wall) - passed(c.last, at); ahead > c.maxAhead {
 		return now, fmt.Errorf("%w: it jumped ahead by %v to %s", ErrClock, ahead.Round(time.Second), now.Format(time.RFC3339))
 	}
+	// There is no step to judge after Open, and a clock that is years ahead signs what is
+	// valid for years.
+	if !c.believed {
+		switch {
+		case !offlineUntil.IsZero() && !offlineUntil.After(now):
+			return now, fmt.Errorf("%w: it is %s by the clock, and the last offline document expired at %s",
+				ErrClock, now.Format(time.RFC3339), offlineUntil.Format(time.RFC3339))
+		case !lastSigned.IsZero() && now.Sub(lastSigned) > longestStop:
+			return now, fmt.Errorf("%w: it is %s by the clock, and the last generation was signed at %s, over %d days ago",
+				ErrClock, now.Format(time.RFC3339), lastSigned.Format(time.RFC3339), int(longestStop.Hours()/24))
+		}
+	}
+	c.last, c.believed = at, true
 	return now, nil
+}
+
+// passed is how much time passed between two moments. Where no clock counts the time that a
+// machine sleeps, that is missing: therefore only a step larger than a whole lifetime is
+// called implausible.
+func passed(from, to moment) time.Duration { return max(to.mono.Sub(from.mono), to.boot-from.boot) }
+
+// since is how long ago a moment was that time.Now returned, the time included that the
+// machine slept. A clock that is set makes it too long: use it where being early does no harm.
+func since(t time.Time) time.Duration {
+	return max(time.Since(t), time.Now().Round(0).Sub(t.Round(0)))
+}
+
+// checkClock returns the time at which something may be signed.
+func (p *publisher) checkClock() (time.Time, error) {
+	now, err := p.clock.check(p.state.Signed, p.docs.offlineUntil())
+	if err != nil {
+		err = fmt.Errorf("%w: nothing is signed until it is right, or AcceptClock is called", err)
+	}
+	return now, err
+}
+
+// offlineUntil is when the last of the offline documents expires.
+func (o *documents) offlineUntil() time.Time {
+	var last time.Time
+	if o == nil {
+		return last
+	}
+	for _, expires := range o.expiries() {
+		if expires.After(last) {
+			last = expires
+		}
+	}
+	return last
 }

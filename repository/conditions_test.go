@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
@@ -127,11 +128,11 @@ func TestConditionsOfWhatIsThere(t *testing.T) {
 // countingSigner counts what it signs.
 type countingSigner struct {
 	keys.Signer
-	n *int
+	n *atomic.Int64
 }
 
 func (s countingSigner) Sign(ctx context.Context, message []byte) ([]byte, error) {
-	*s.n++
+	s.n.Add(1)
 	return s.Signer.Sign(ctx, message)
 }
 
@@ -140,7 +141,7 @@ func (s countingSigner) Sign(ctx context.Context, message []byte) ([]byte, error
 func TestNothingToSign(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newEnv(t, 4, delegation.Succinct)
-		signed := 0
+		var signed atomic.Int64
 		e.cfg.Bins = countingSigner{e.cfg.Bins, &signed}
 		e.cfg.Snapshot = countingSigner{e.cfg.Snapshot, &signed}
 		e.cfg.Timestamp = e.cfg.Snapshot
@@ -153,7 +154,7 @@ func TestNothingToSign(t *testing.T) {
 		same := a
 		same.Custom = json.RawMessage(`{"a":"ü","b":[1,2]}`)
 		names := e.store.Names()
-		signed = 0
+		signed.Store(0)
 		e.inject.Plan(nil)
 		got := e.outcomes(
 			one("same", same, nil),
@@ -163,7 +164,7 @@ func TestNothingToSign(t *testing.T) {
 		require.Equal(t, []repository.State{repository.Unchanged, repository.Refused, repository.Unchanged},
 			[]repository.State{got[0].State, got[1].State, got[2].State})
 		require.EqualValues(t, 2, got[0].Generation, "the one that clients see")
-		require.Zero(t, signed)
+		require.Zero(t, signed.Load())
 		require.Equal(t, names, e.store.Names())
 		calls := map[string]int{}
 		for _, c := range e.inject.Calls() {

@@ -50,6 +50,11 @@ type Config struct {
 	// 256 MiB.
 	MaxPending      int
 	MaxPendingBytes int64
+	// MaxCustomBytes is how many bytes of custom data a target may have, as JSON; Submit
+	// refuses one with more. It bounds how much of a bin one target takes, and with it what
+	// one uploader can take from all others whose paths fall into the same bin. Zero: 8 KiB.
+	// At most 64 KiB.
+	MaxCustomBytes int
 	// MaxRenew is how many bins one generation renews at most, the most urgent
 	// first. Zero: 1,024.
 	MaxRenew int
@@ -59,9 +64,17 @@ type Config struct {
 	// day for the snapshot and the timestamp.
 	BinLifetime, SnapshotLifetime, TimestampLifetime time.Duration
 
+	// CacheAge is the longest age at which a cache between the store and the clients may still
+	// serve a timestamp.json, and ClientRun how long a client may take for one run, from its
+	// timestamp to its last target. Clients may need a generation for their sum after it was
+	// superseded, the grace period: Install refuses a root that drops a key before.
+	// Zero: 1 hour each. Negative: none. CacheAge is none where every cache asks for
+	// timestamp.json each time, as Handler tells it.
+	CacheAge, ClientRun time.Duration
+
 	// CheckpointBytes is about how much goes into the journal between two
 	// checkpoints, items included, but at least four times the table of bins (150
-	// bytes for each). Open reads about as much, and the checkpoint: that table, what
+	// bytes for each), and as much as is queued. Open reads about as much, and the checkpoint: that table, what
 	// is queued, and what the journal remembers of items (a dirjournal 18 MB, of the
 	// newest 100,000). While a dirjournal writes a checkpoint, which takes a tenth of a
 	// second and longer with a long queue, calls of Submit wait. Zero: 16 MiB.
@@ -120,6 +133,7 @@ func (c Config) withDefaults() (Config, error) {
 	}{
 		{"MaxBatch", &c.MaxBatch, 1000},
 		{"MaxPending", &c.MaxPending, 100_000},
+		{"MaxCustomBytes", &c.MaxCustomBytes, 8 << 10},
 		{"MaxRenew", &c.MaxRenew, 1024},
 		{"CheckpointBytes", &c.CheckpointBytes, 16 << 20},
 		{"Workers", &c.Workers, max(32, 4*runtime.GOMAXPROCS(0))},
@@ -130,6 +144,9 @@ func (c Config) withDefaults() (Config, error) {
 		if *f.v == 0 {
 			*f.v = f.def
 		}
+	}
+	if c.MaxCustomBytes > 64<<10 {
+		return c, fmt.Errorf("config: MaxCustomBytes is %d: at most 65,536", c.MaxCustomBytes)
 	}
 	for _, f := range []struct {
 		name string
@@ -146,6 +163,12 @@ func (c Config) withDefaults() (Config, error) {
 		if *f.v < 2*time.Second || *f.v%time.Second != 0 {
 			return c, fmt.Errorf("config: %s is %v: want whole seconds, at least 2", f.name, *f.v)
 		}
+	}
+	for _, d := range []*time.Duration{&c.CacheAge, &c.ClientRun} {
+		if *d == 0 {
+			*d = time.Hour
+		}
+		*d = max(*d, 0)
 	}
 	if c.MaxDelay == 0 {
 		c.MaxDelay = time.Second
@@ -173,6 +196,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	return c, nil
 }
+
+// grace is how long clients may need a generation after it was superseded.
+func (c Config) grace() time.Duration { return c.CacheAge + c.ClientRun }
 
 // signersOf returns the signers configured for a role, or for a set of bins ("bins-*").
 func (c Config) signersOf(role string) []keys.Signer {

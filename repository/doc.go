@@ -44,12 +44,14 @@
 // Two invariants follow. timestamp.json is the only name that ever changes, so clients see
 // all of the old generation before the swap and all of the new one after it. And no name ever
 // has two contents: if an attempt fails after its intent, N is burnt and the next attempt is
-// N+1. TUF lets the versions of bins, snapshot and timestamp skip (specification, 5.4 and
+// N+1. Whoever wrote files of version N, and knows that no seal of it can exist, deletes them
+// first. TUF lets the versions of bins, snapshot and timestamp skip (specification, 5.4 and
 // 5.5).
 //
 // Documents that people sign keep their own versions. Their bytes are made durable in the
 // journal first and then written until done. A new root is a commit of its own: clients see
-// it as soon as it is written.
+// it as soon as it is written. A root that drops a key is refused while a cache may serve what
+// that key signed: see [Config.CacheAge].
 //
 // # Recovery
 //
@@ -67,6 +69,10 @@
 //
 // An item whose bin was altered in the store waits, and so do later items that name one of its
 // paths. Everything else is published. [Repository.Rebuild] makes such a bin again.
+//
+// A bin that could not be read, signed or written waits in the same way, and is tried again
+// after a pause, if others could in the same attempt. Otherwise the store or the key is out of
+// order, and the whole attempt is repeated, after pauses that grow to a minute.
 //
 // # Audits
 //

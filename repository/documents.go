@@ -40,6 +40,7 @@ type documents struct {
 
 	online                      online
 	snapshotKeys, timestampKeys roles.Authority
+	targetsSignedBy             []string // names of the keys that root lists for targets and that signed its document
 }
 
 // with returns the documents in force once d is installed over o, which is nil for a new
@@ -62,7 +63,7 @@ func (o *documents) with(d Documents, isOnline func(role string) bool, now time.
 		if err != nil {
 			return nil, nil, fmt.Errorf("%s: %w", role, err)
 		}
-		if !isNew {
+		if !isNew && next.roles[role] != nil {
 			continue
 		}
 		online := isOnline(role)
@@ -70,6 +71,9 @@ func (o *documents) with(d Documents, isOnline func(role string) bool, now time.
 			return nil, nil, expired(role, doc.Version(), doc.Expires())
 		}
 		next.roles[role] = doc
+		if !isNew { // nobody delegated to the role meanwhile
+			continue
+		}
 		f := ledger.File{Role: role, Doc: docOf(doc), Data: data, Online: online}
 		next.installed[role] = f.Doc
 		files = append(files, f)
@@ -131,7 +135,7 @@ func docOf[T roles.Type](d *roles.Document[T]) ledger.Doc {
 }
 
 func expired(role string, version int64, at time.Time) error {
-	return fmt.Errorf("%s version %d: it expired at %s", role, version, at.Format(time.RFC3339))
+	return fmt.Errorf("%s version %d: it %w at %s", role, version, ErrExpired, at.Format(time.RFC3339))
 }
 
 // parseNewer parses data and reports whether it is newer than current, of which the zero
@@ -180,6 +184,17 @@ func (o *documents) derive(isOnline func(role string) bool) error {
 	}
 	if o.timestampKeys, err = roles.RootAuthority(o.root, metadata.TIMESTAMP); err != nil {
 		return err
+	}
+	keysOfTargets, err := roles.RootAuthority(o.root, metadata.TARGETS)
+	if err != nil {
+		return err
+	}
+	o.targetsSignedBy = nil
+	for n, k := range keysOfTargets.Keys {
+		one := roles.Authority{Keys: keysOfTargets.Keys[n : n+1], Threshold: 1}
+		if one.Verify(o.roles[metadata.TARGETS]) == nil {
+			o.targetsSignedBy = append(o.targetsSignedBy, keyName(k))
+		}
 	}
 	return o.judge()
 }
@@ -364,6 +379,7 @@ type signers struct {
 	snapshot, timestamp keys.Signer
 	sets, others        []keys.Signer
 	online              online
+	all                 map[string]keys.Signer // by role, or set
 }
 
 // of returns the signer of role i.
@@ -375,10 +391,12 @@ func (s signers) of(i int) keys.Signer {
 }
 
 // limit is how many bytes of role i clients accept and its key signs.
-func (s signers) limit(i int) int64 { return min(roles.MaxTargets, int64(s.of(i).MaxMessage())) }
+func (s signers) limit(i int) int64 {
+	return min(roles.MaxTargetsWithLength, int64(s.of(i).MaxMessage()))
+}
 
 func (o *documents) signers(cfg Config) (signers, error) {
-	s := signers{online: o.online}
+	s := signers{online: o.online, all: map[string]keys.Signer{}}
 	snapshot := envelopeSlack
 	for _, set := range o.online.sets {
 		snapshot += (len(set.Name(0)) + len(`"".json:{"version":},`) + 19) * set.Len()
@@ -391,7 +409,11 @@ func (o *documents) signers(cfg Config) (signers, error) {
 			err = fmt.Errorf("%s: %w: key %s signs at most %d bytes, and %d are needed",
 				role, ErrWrongKey, signer.Public().ID(), signer.MaxMessage(), need)
 		}
-		return signer, err
+		if err != nil {
+			return nil, err
+		}
+		s.all[role] = patient(signer)
+		return s.all[role], nil
 	}
 	root := fmt.Sprintf("root version %d", o.root.Version())
 	var err error
@@ -459,7 +481,7 @@ func verifyRole[T roles.Type](root *roles.Document[metadata.RootType], d *roles.
 }
 
 // judge asks go-tuf's client what it says to the documents: nothing may be
-// published that it refuses, for reasons that roles doesn't share (FACTS: a role
+// published that it refuses, for reasons that roles doesn't share (a role
 // that lists one key it doesn't know, though the others suffice).
 func (o *documents) judge() error {
 	root, err := metadata.Root().FromBytes(o.root.Bytes())

@@ -35,7 +35,7 @@ func TestDueAt(t *testing.T) {
 				Generation: 7, Signed: now, Expires: ledger.Expires{Snapshot: now.Unix() + 60, Timestamp: now.Unix() + 60},
 				Table: ledger.Table{Keys: []string{"dropped", keyName(signer.Public())}, Sets: []ledger.Set{{Prefix: "bins", Rows: rows}}},
 			},
-			quarantine: map[int]error{},
+			quarantine: map[int]*quarantine{},
 		}
 		p.rebuild = newRebuilder(p)
 		for i := range rows {
@@ -55,15 +55,15 @@ func TestDueAt(t *testing.T) {
 			p.rebuild.want("", 5)
 		}
 		for range rng.IntN(64) {
-			p.quarantine[rng.IntN(layout.Len())] = errQuarantine
+			p.quarantine[rng.IntN(layout.Len())] = &quarantine{err: errQuarantine}
 		}
 		schedule := p.schedule()
 		want := now.Add(24 * time.Hour)
-		if len(p.mustRenew()) > 0 || len(schedule.dueRoles(p.row, now, 1, p.quarantined)) > 0 {
+		if len(p.mustRenew()) > 0 || len(schedule.dueRoles(p.row, now, 1, p.blocked)) > 0 {
 			want = time.Time{}
 		} else {
 			for i, b := range rows {
-				if at := time.Unix(schedule.next(i, b.Signed), 0); !p.quarantined(i) && at.Before(want) {
+				if at := time.Unix(schedule.next(i, b.Signed), 0); !p.blocked(i) && at.Before(want) {
 					want = at
 				}
 			}

@@ -5,10 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"time"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
+	"github.com/bindery-tuf/bindery/keys"
 	"github.com/bindery-tuf/bindery/repository/ledger"
 	"github.com/bindery-tuf/bindery/roles"
 )
@@ -24,12 +27,16 @@ var ErrLocksOut = errors.New("clients would refuse what is published now")
 //
 // A document is refused, with nothing changed, if a client would refuse it; if
 // the configured online keys could not go on signing; and, with an error that
-// wraps ErrLocksOut, if under a new root what is published now would not verify.
-// A root that drops an online key is therefore installed only after a generation
-// was signed by another one that both roots name.
+// wraps ErrLocksOut, if under a new root what is published now would not verify, or what a
+// cache may still serve. A root that drops a key is therefore installed only after a generation
+// was signed by another one that both roots name, and Config.CacheAge and ClientRun after that.
+// The error says when that is.
 //
 // After any other error the documents may be accepted: they are durable in the
-// journal and will be published, by Run or after Open.
+// journal and will be published, by Run or after Open. If they can't be, they hold up no later
+// Install: a document is superseded by one of a higher version, and a root is followed by the
+// next one, signed as it demands. Before anything is accepted each new online key signs a
+// probe, and is held against the largest message that it will have to sign.
 func (r *Repository) Install(ctx context.Context, d Documents) error {
 	return r.install(ctx, d, false)
 }
@@ -37,7 +44,9 @@ func (r *Repository) Install(ctx context.Context, d Documents) error {
 // InstallAfterCompromise is Install without ErrLocksOut: a new root and a
 // generation that verifies under it are written back to back, the last root just
 // before the timestamp. Clients that come in between fail once and
-// succeed when they try again. Bins signed by a key that is no longer trusted
+// succeed when they try again. Those behind a cache fail until it serves a timestamp that
+// verifies under the new root, for Config.CacheAge and ClientRun at most: the log says until
+// when, and so does the error of Install, which refuses the same documents. Bins signed by a key that is no longer trusted
 // are all signed again in that generation.
 func (r *Repository) InstallAfterCompromise(ctx context.Context, d Documents) error {
 	return r.install(ctx, d, true)
@@ -46,7 +55,12 @@ func (r *Repository) InstallAfterCompromise(ctx context.Context, d Documents) er
 func (r *Repository) install(ctx context.Context, d Documents, compromise bool) error {
 	ctx, cancel := r.untilClosed(ctx)
 	defer cancel()
-	err := r.exclusively(ctx, func(p *publisher) error { return p.install(ctx, d, compromise) })
+	myTurn := r.insist()
+	err := r.exclusively(ctx, func(p *publisher) error {
+		myTurn()
+		return p.install(ctx, d, compromise)
+	})
+	myTurn()
 	var accepted acceptedError
 	if err == nil || errors.As(err, &accepted) {
 		r.noteErr(err)
@@ -58,11 +72,57 @@ func (r *Repository) install(ctx context.Context, d Documents, compromise bool) 
 	return nil
 }
 
+// patienceOfInstall is how long Install waits for a generation under way if documents that were
+// accepted before are stuck: a key of theirs may never answer.
+const patienceOfInstall = 10 * time.Second
+
+// insist ends what is being signed, again and again, until the function that it returns is
+// called.
+func (r *Repository) insist() (myTurn func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	waits := true
+	var again *time.Timer
+	again = time.AfterFunc(patienceOfInstall, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if !waits {
+			return
+		}
+		if r.stuck && r.preempt != nil {
+			r.preempt()
+		}
+		again.Reset(patienceOfInstall)
+	})
+	return func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		waits = false
+		again.Stop()
+	}
+}
+
+// preemptible returns a context that Install may end until done is called.
+func (r *Repository) preemptible(ctx context.Context) (_ context.Context, done func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.preempt = cancel
+	return ctx, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.preempt = nil
+		cancel()
+	}
+}
+
+// install doesn't wait for documents that were accepted before and got stuck: they may wait for
+// a key that the new ones replace. Only a sealed generation comes first.
 func (p *publisher) install(ctx context.Context, d Documents, compromise bool) error {
-	if err := p.settle(ctx); err != nil {
+	if err := p.finish(ctx); err != nil {
 		return err
 	}
-	now, err := p.clock.check(p.state.Signed)
+	now, err := p.checkClock()
 	if err != nil {
 		return err
 	}
@@ -74,22 +134,27 @@ func (p *publisher) install(ctx context.Context, d Documents, compromise bool) e
 		return err
 	}
 	if len(files) == 0 {
-		return nil
+		return p.settle(ctx)
 	}
 	if err := judgeNew(files, 0); err != nil {
 		return err
 	}
-	if _, err := next.signers(p.cfg); err != nil {
+	signers, err := next.signers(p.cfg)
+	if err != nil {
+		return err
+	}
+	if err := p.checkKeys(ctx, signers, files); err != nil {
 		return err
 	}
 	if err := p.checkHandOver(ctx, next, files); err != nil {
 		return err
 	}
-	if compromise {
+	// A root after one that is held back can't be written before it.
+	if compromise = compromise || len(p.heldBack()) > 0; compromise {
 		for i := range files {
 			files[i].AtCommit = files[i].Role == metadata.ROOT
 		}
-	} else if err := p.checkRoots(ctx, d.Roots); err != nil {
+	} else if err := p.checkRoots(ctx, d.Roots, now); err != nil {
 		return err
 	}
 	if err := p.acceptDocuments(ctx, next, files); err != nil {
@@ -97,6 +162,9 @@ func (p *publisher) install(ctx context.Context, d Documents, compromise bool) e
 	}
 	if err := p.settle(ctx); err != nil {
 		return acceptedError{err}
+	}
+	if compromise {
+		p.warnCaches()
 	}
 	return nil
 }
@@ -116,10 +184,15 @@ func (p *publisher) settle(ctx context.Context) error {
 	if err := p.writeDocuments(ctx, false); err != nil {
 		return err
 	}
-	if len(p.unwritten) > 0 || !sameInSnapshot(p.state.Documents, p.state.Published) {
+	if p.documentsWait() {
 		return p.publish(ctx)
 	}
 	return nil
+}
+
+// documentsWait reports whether documents are accepted and not published.
+func (p *publisher) documentsWait() bool {
+	return len(p.unwritten) > 0 || !sameInSnapshot(p.state.Documents, p.state.Published)
 }
 
 // newRoots leaves out the roots before the one in force that the store holds.
@@ -129,6 +202,9 @@ func (p *publisher) newRoots(ctx context.Context, files [][]byte) ([][]byte, err
 		h, err := roles.Peek(data)
 		if err != nil {
 			return nil, fmt.Errorf("root: %w", err)
+		}
+		if h.Type == metadata.ROOT && slices.ContainsFunc(p.unwritten, func(f ledger.File) bool { return bytes.Equal(f.Data, data) }) {
+			continue
 		}
 		if h.Type == metadata.ROOT && h.Version < p.docs.root.Version() {
 			published, err := p.cfg.Store.Get(ctx, ledger.Name(h.Version, metadata.ROOT))
@@ -149,8 +225,149 @@ func (p *publisher) acceptDocuments(ctx context.Context, next *documents, files 
 	if err := p.append(ctx, p.state.Generation, &ledger.Documents{InForce: next.installed, Files: files}); err != nil {
 		return err
 	}
-	p.unwritten = append(p.unwritten, files...)
+	p.unwritten = stillWanted(slices.Concat(p.unwritten, files), next.installed)
 	p.bringIntoForce(next)
+	return nil
+}
+
+// stillWanted leaves out the files of documents that were superseded before they were
+// published. Every root is wanted: clients follow them one by one.
+func stillWanted(files []ledger.File, installed map[string]ledger.Doc) []ledger.File {
+	var out []ledger.File
+	for _, f := range files {
+		if f.Role == metadata.ROOT || installed[f.Role] == f.Doc {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+// heldBack are the roots that wait for the commit of a generation.
+func (p *publisher) heldBack() []ledger.File {
+	return slices.DeleteFunc(slices.Clone(p.unwritten), func(f ledger.File) bool { return f.Role != metadata.ROOT || !f.AtCommit })
+}
+
+// probe is what a new key signs before anything depends on it. It is no metadata.
+const probe = "Bindery asks whether this key signs."
+
+// checkKeys makes sure that the keys which sign from now on can do so. Those that signed
+// nothing of what is published sign a probe, and all are held against the largest message that
+// they will have to sign.
+func (p *publisher) checkKeys(ctx context.Context, s signers, files []ledger.File) error {
+	if err := p.checkSizes(s, files); err != nil {
+		return err
+	}
+	used := map[string]bool{}
+	if n := len(p.state.Signings); n > 0 {
+		for _, names := range p.state.Signings[n-1].SignedBy {
+			for _, name := range names {
+				used[name] = true
+			}
+		}
+	}
+	for _, row := range p.state.Table.All() {
+		if row.Version > 0 && int(row.Key) < len(p.state.Table.Keys) {
+			used[p.state.Table.Keys[row.Key]] = true
+		}
+	}
+	for role, signer := range s.all {
+		name := keyName(signer.Public())
+		if used[name] {
+			continue
+		}
+		used[name] = true
+		if _, err := roles.Sign(ctx, signer, []byte(probe)); err != nil {
+			return fmt.Errorf("%s: its new key doesn't sign a probe, so nothing was accepted: %w", role, err)
+		}
+	}
+	return nil
+}
+
+// checkSizes holds each key against the largest file that it must sign again. A file is a
+// little larger than what is signed of it. Files are new documents.
+func (p *publisher) checkSizes(s signers, files []ledger.File) error {
+	check := func(role string, signer keys.Signer, need int64, of string) error {
+		if int64(signer.MaxMessage()) >= need {
+			return nil
+		}
+		return fmt.Errorf("%s: %w: key %s signs at most %d bytes, and %s has %d", role, ErrWrongKey, signer.Public().ID(), signer.MaxMessage(), of, need)
+	}
+	if err := check(metadata.SNAPSHOT, s.snapshot, p.state.Snapshot.Length, "the published snapshot"); err != nil {
+		return err
+	}
+	for i := range s.online.len() {
+		if n := s.online.row(&p.state.Table, i).Length; n > 0 {
+			if signer := s.of(i); int64(signer.MaxMessage()) < int64(n) {
+				return check(s.online.name(i), signer, int64(n), "its published file")
+			}
+		}
+	}
+	for _, f := range files {
+		if i, ok := s.online.index(f.Role); ok && f.Online {
+			if err := check(f.Role, s.of(i), f.Length, "the new document"); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// WithdrawRoot takes back the roots that InstallAfterCompromise accepted and that wait for a
+// generation to be published with, for instance because a key that they name doesn't sign. From
+// then on the root before them is in force again, and another one may follow it. Documents
+// of other roles stay in force.
+//
+// It is refused, with nothing changed, if there is no such root; once a generation was sealed
+// with it, because it may have been written since; or if another document in force needs it. The
+// way on is then the next root, signed as the one before it demands.
+func (r *Repository) WithdrawRoot(ctx context.Context) error {
+	if err := r.exclusively(ctx, func(p *publisher) error { return p.withdrawRoot(ctx) }); err != nil {
+		return fmt.Errorf("withdraw root: %w", err)
+	}
+	r.wakeRun()
+	return nil
+}
+
+func (p *publisher) withdrawRoot(ctx context.Context) error {
+	held := p.heldBack()
+	switch {
+	case len(held) == 0:
+		return errors.New("no root waits for a generation")
+	case p.state.Sealed != nil:
+		return fmt.Errorf("generation %d is sealed with it", p.state.Last())
+	}
+	before := p.state.Published[metadata.ROOT]
+	var data []byte
+	for _, f := range p.state.Unwritten {
+		if f.Role == metadata.ROOT && !f.AtCommit {
+			before, data = f.Doc, f.Data
+		}
+	}
+	if data == nil {
+		var err error
+		if data, err = p.loadDocument(ctx, metadata.ROOT, before); err != nil {
+			return err
+		}
+	}
+	next := &documents{roles: maps.Clone(p.docs.roles), installed: maps.Clone(p.docs.installed)}
+	var err error
+	if next.root, err = roles.Parse[metadata.RootType](data); err != nil {
+		return fmt.Errorf("root: %w", err)
+	}
+	next.installed[metadata.ROOT] = before
+	if err := next.derive(p.cfg.isOnline); err != nil {
+		return fmt.Errorf("a document in force needs it: %w", err)
+	}
+	record := &ledger.Documents{InForce: next.installed, Files: []ledger.File{}}
+	for _, f := range held {
+		record.Withdrawn = append(record.Withdrawn, f.Name())
+	}
+	if err := p.append(ctx, p.state.Generation, record); err != nil {
+		return err
+	}
+	p.unwritten = slices.DeleteFunc(p.unwritten, func(f ledger.File) bool { return f.Role == metadata.ROOT && f.AtCommit })
+	p.bringIntoForce(next)
+	p.log.Warn("withdrawn: nobody has seen these roots", "names", record.Withdrawn)
 	return nil
 }
 
@@ -195,14 +412,20 @@ func (p *publisher) bringIntoForce(next *documents) {
 		return
 	}
 	p.cache = newBinCache(p.cfg.CacheBytes)
-	quarantine := map[int]error{}
-	for i, err := range p.quarantine {
-		if k, ok := next.online.index(old.online.name(i)); ok {
-			quarantine[k] = err
+	p.quarantine = renumber(p.quarantine, old.online, next.online)
+	p.leftOut = renumber(p.leftOut, old.online, next.online)
+	p.rebuild.renumber(old.online, next.online)
+}
+
+// renumber returns what is known of roles by their new numbers.
+func renumber[T any](known map[int]T, old, next online) map[int]T {
+	out := map[int]T{}
+	for i, v := range known {
+		if k, ok := next.index(old.name(i)); ok {
+			out[k] = v
 		}
 	}
-	p.quarantine = quarantine
-	p.rebuild.renumber(old.online, next.online)
+	return out
 }
 
 // names are what numbers the roles: two that are equal number them alike.
@@ -217,9 +440,9 @@ func (l online) names() []string {
 	return names
 }
 
-// checkRoots makes sure that what is published now verifies under each new root,
-// since clients see a root as soon as it is written.
-func (p *publisher) checkRoots(ctx context.Context, data [][]byte) error {
+// checkRoots makes sure that what is published now verifies under each new root, and what a
+// cache may still serve, since clients see a root as soon as it is written.
+func (p *publisher) checkRoots(ctx context.Context, data [][]byte, now time.Time) error {
 	var snapshot *roles.Snapshot
 	for _, d := range data {
 		root, err := roles.Parse[metadata.RootType](d)
@@ -246,7 +469,10 @@ func (p *publisher) checkRoots(ctx context.Context, data [][]byte) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", ledger.Timestamp, err)
 		}
-		targets := p.docs.roles[metadata.TARGETS]
+		targets, err := p.publishedTargets(ctx)
+		if err != nil {
+			return err
+		}
 		for role, d := range map[string]roles.Signed{
 			metadata.TIMESTAMP: timestamp, metadata.SNAPSHOT: snapshot, metadata.TARGETS: targets,
 		} {
@@ -255,9 +481,83 @@ func (p *publisher) checkRoots(ctx context.Context, data [][]byte) error {
 				err = auth.Verify(d)
 			}
 			if err != nil {
-				return fmt.Errorf("root version %d: %w: %s: %w", root.Version(), ErrLocksOut, role, err)
+				return fmt.Errorf("root version %d: %w: %s: %w: publish a generation first that it lists the keys of, and wait for %v; "+
+					"InstallAfterCompromise doesn't wait, and clients behind caches fail for %v then",
+					root.Version(), ErrLocksOut, role, err, p.cfg.grace(), p.cfg.grace())
 			}
+		}
+		if until, role := p.servedUntil(p.docs.root, root); until.After(now) {
+			return fmt.Errorf("root version %d: %w, or may be served by a cache until %s: %s: it doesn't list the keys of earlier generations: "+
+				"install it then; InstallAfterCompromise doesn't wait, and clients behind caches fail for %v then",
+				root.Version(), ErrLocksOut, until.Format(time.RFC3339), role, until.Sub(now))
 		}
 	}
 	return nil
+}
+
+// servedUntil returns until when a cache may serve a generation that has been superseded, and
+// that verifies under the root before and not under the next one; the zero time if there is
+// none. Role is what doesn't verify.
+func (p *publisher) servedUntil(before, next *roles.Document[metadata.RootType]) (until time.Time, role string) {
+	for _, g := range p.state.Signings {
+		end := g.Superseded.Add(p.cfg.grace())
+		if g.Superseded.IsZero() || lacks(before, g.SignedBy) != "" {
+			continue
+		}
+		if missing := lacks(next, g.SignedBy); missing != "" && end.After(until) {
+			until, role = end, missing
+		}
+	}
+	return until, role
+}
+
+// lacks returns a role for which root doesn't list enough of the keys that signed a
+// generation, or "".
+func lacks(root *roles.Document[metadata.RootType], by ledger.SignedBy) string {
+	for _, role := range slices.Sorted(maps.Keys(by)) {
+		auth, err := roles.RootAuthority(root, role)
+		if err != nil {
+			return role
+		}
+		distinct := map[string]bool{}
+		for _, k := range auth.Keys {
+			if slices.Contains(by[role], keyName(k)) {
+				distinct[k.Fingerprint()] = true
+			}
+		}
+		if len(distinct) < auth.Threshold {
+			return role
+		}
+	}
+	return ""
+}
+
+// warnCaches says until when clients behind caches fail under the root in force.
+func (p *publisher) warnCaches() {
+	var until time.Time
+	for _, g := range p.state.Signings {
+		if end := g.Superseded.Add(p.cfg.grace()); !g.Superseded.IsZero() && lacks(p.docs.root, g.SignedBy) != "" && end.After(until) {
+			until = end
+		}
+	}
+	if until.After(p.cfg.Now()) {
+		p.log.Warn("clients behind caches that serve an older timestamp fail until then", "until", until, "root", p.docs.root.Version())
+	}
+}
+
+// publishedTargets is the document of targets that clients see. A newer one may be in force.
+func (p *publisher) publishedTargets(ctx context.Context) (*roles.Document[metadata.TargetsType], error) {
+	doc := p.state.Published[metadata.TARGETS]
+	if _, online := p.docs.online.index(metadata.TARGETS); online || doc == p.docs.installed[metadata.TARGETS] {
+		return p.docs.roles[metadata.TARGETS], nil
+	}
+	name := ledger.Name(doc.Version, metadata.TARGETS)
+	data, err := p.cfg.Store.Get(ctx, name)
+	if err == nil && ledger.BlobOf(data) != doc.Blob {
+		err = ErrDiverged
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", name, err)
+	}
+	return roles.Parse[metadata.TargetsType](data)
 }

@@ -3,6 +3,7 @@ package repository_test
 import (
 	"bytes"
 	"fmt"
+	"log/slog"
 	"regexp"
 	"slices"
 	"testing"
@@ -16,6 +17,7 @@ import (
 	"github.com/bindery-tuf/bindery/internal/faulty"
 	"github.com/bindery-tuf/bindery/internal/repotest"
 	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/repository/storetest"
 	"github.com/bindery-tuf/bindery/roles"
 )
 
@@ -78,6 +80,8 @@ func TestInstallWithNewOfflineKeys(t *testing.T) {
 		root = c.NextRoot(func(r *roles.RootSpec) { // … and N+2 drops the old
 			r.Targets.Keys = r.Targets.Keys[len(oldTargets.Keys):]
 		})
+		require.ErrorIs(t, e.install(repository.Documents{Roots: [][]byte{root}}), repository.ErrLocksOut, "a cache may serve the generation before")
+		time.Sleep(2 * time.Hour)
 		require.NoError(t, e.install(repository.Documents{Roots: [][]byte{root}}))
 		e.check()
 	})
@@ -103,8 +107,90 @@ func TestInstallWithNewOnlineKey(t *testing.T) {
 		require.ErrorIs(t, e.install(repository.Documents{Roots: [][]byte{last}}), repository.ErrLocksOut,
 			"the published timestamp is the old key's still")
 		e.publish(file("b", "1"))
+		time.Sleep(2 * time.Hour)
 		require.NoError(t, e.install(repository.Documents{Roots: [][]byte{last}}))
 		e.publish(file("c", "1"))
+		e.check()
+	})
+}
+
+// A cache serves a timestamp for ten minutes, and a client may take five with it. The root that
+// drops the key of that timestamp waits for both, whoever is the publisher meanwhile.
+func TestInstallWaitsForCaches(t *testing.T) {
+	for name, alter := range map[string]func(r *roles.RootSpec, a roles.Authority){
+		"timestamp": func(r *roles.RootSpec, a roles.Authority) { r.Timestamp = a },
+		"snapshot":  func(r *roles.RootSpec, a roles.Authority) { r.Snapshot = a },
+		"both":      func(r *roles.RootSpec, a roles.Authority) { r.Snapshot, r.Timestamp = a, a },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				e := newEnv(t, 4, delegation.Succinct)
+				e.cfg.CacheAge, e.cfg.ClientRun = 10*time.Minute, 5*time.Minute
+				e.create()
+				e.publish(files("x", 10)...)
+				c := e.ceremony
+				next := c.NewP256()
+				both := c.NextRoot(func(r *roles.RootSpec) { alter(r, repotest.Of(1, c.Online, next)) })
+				require.NoError(t, e.install(repository.Documents{Roots: [][]byte{both}}))
+				last := repository.Documents{Roots: [][]byte{c.NextRoot(func(r *roles.RootSpec) { alter(r, repotest.Of(1, next)) })}}
+				refused := func(contains string) {
+					t.Helper()
+					before := e.store.Names()
+					err := e.install(last)
+					require.ErrorIs(t, err, repository.ErrLocksOut)
+					require.ErrorContains(t, err, contains)
+					require.Equal(t, before, e.store.Names())
+				}
+				e.close()
+				if name != "snapshot" {
+					e.cfg.Timestamp = next
+				}
+				if name != "timestamp" {
+					e.cfg.Snapshot = next
+				}
+				e.open()
+				refused("clients behind caches fail for 15m0s then")
+				e.publish(file("a", "1"))
+				superseded := time.Now().UTC().Truncate(time.Second)
+				refused("may be served by a cache until " + superseded.Add(15*time.Minute).Format(time.RFC3339))
+				time.Sleep(10 * time.Minute)
+				e.publish(file("b", "1")) // one more generation by the new key starts no new grace
+				e.close()
+				e.open()
+				refused("clients behind caches fail for 5m0s then")
+				time.Sleep(5*time.Minute - time.Second)
+				refused("clients behind caches fail for 1s then")
+				time.Sleep(time.Second)
+				require.NoError(t, e.install(last))
+				e.publish(file("c", "1"))
+				e.check()
+				e.close()
+			})
+		})
+	}
+}
+
+// RestoreJournal doesn't know which of the online keys signed what a cache serves.
+func TestInstallWaitsForCachesAfterRestoreJournal(t *testing.T) {
+	inBubble(t, 4, delegation.Succinct, func(t *testing.T, e *env) {
+		c := e.ceremony
+		next := c.NewP256()
+		both := c.NextRoot(func(r *roles.RootSpec) { r.Timestamp = repotest.Of(1, c.Online, next) })
+		require.NoError(t, e.install(repository.Documents{Roots: [][]byte{both}}))
+		e.close()
+		e.cfg.Timestamp = next
+		e.open()
+		e.publish(file("a", "1"))
+		e.close()
+		e.journal = storetest.NewJournal()
+		var err error
+		e.repo, err = repository.RestoreJournal(t.Context(), e.config(), repository.Restoration{Root: c.Documents().Roots[0]})
+		require.NoError(t, err)
+		last := repository.Documents{Roots: [][]byte{c.NextRoot(func(r *roles.RootSpec) { r.Timestamp = repotest.Of(1, next) })}}
+		require.ErrorIs(t, e.install(last), repository.ErrLocksOut)
+		time.Sleep(2 * time.Hour)
+		require.NoError(t, e.install(last))
+		e.publish(file("b", "1"))
 		e.check()
 	})
 }
@@ -139,6 +225,8 @@ func TestInstallAfterCompromise(t *testing.T) {
 		e.close()
 		online, bins := c.NewP256(), c.NewEd25519()
 		e.cfg.Snapshot, e.cfg.Timestamp, e.cfg.Bins = online, online, bins
+		var log bytes.Buffer
+		e.cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
 		e.open()
 		root := c.NextRoot(func(r *roles.RootSpec) { r.Snapshot, r.Timestamp = repotest.Of(1, online), repotest.Of(1, online) })
 		d := repository.Documents{Roots: [][]byte{root}, Roles: map[string][]byte{"bins": c.NextBins(func(a *roles.Authority) { *a = repotest.Of(1, bins) })}}
@@ -146,6 +234,7 @@ func TestInstallAfterCompromise(t *testing.T) {
 
 		e.inject.Plan(nil)
 		require.NoError(t, e.repo.InstallAfterCompromise(t.Context(), d))
+		require.Contains(t, log.String(), `level=WARN msg="clients behind caches that serve an older timestamp fail until then" until=`+time.Now().Add(2*time.Hour).UTC().Format("2006-01-02T15:04:05"))
 		calls := slices.DeleteFunc(e.inject.Calls(), func(c faulty.Call) bool { return c.Name == "checkpoint" })
 		n := len(calls)
 		require.Equal(t, []string{"store.Create 2.root.json", "store.Swap timestamp.json", "leader.Append commit"}, []string{
@@ -316,4 +405,39 @@ func TestDocumentsOfUnknownRoles(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A role that nobody delegated to for a while comes back with the document that it had: it
+// has no other, and its version is published.
+func TestRoleComesBack(t *testing.T) {
+	inBubble(t, 4, delegation.Succinct, func(t *testing.T, e *env) {
+		c := e.ceremony
+		claimed := delegation.Delegation{Name: "claimed", Keys: repotest.Of(1, c.NewEd25519()), Paths: []string{"claimed/*"}}
+		auth := repotest.Of(1, c.NewEd25519())
+		bins := delegation.Delegation{Name: "bins", Keys: auth, HashPrefixes: []string{""}, Terminating: true}
+		document := func(role string, version int64, who roles.Authority, to ...delegation.Delegation) []byte {
+			doc, err := delegation.NewRole(role, version, time.Now().AddDate(1, 0, 0), to)
+			require.NoError(t, err)
+			if role == metadata.TARGETS {
+				return c.SignTargets(doc)
+			}
+			return c.SignRole(role, doc, who)
+		}
+		layout, err := mustBins(t, 4).NewRole(2, time.Now().AddDate(1, 0, 0), repotest.Of(1, c.Bins))
+		require.NoError(t, err)
+		own := document("claimed", 1, claimed.Keys)
+		install := func(docs map[string][]byte) error { return e.install(repository.Documents{Roles: docs}) }
+
+		require.NoError(t, install(map[string][]byte{
+			"targets": document("targets", 2, roles.Authority{}, claimed, bins), "bins": c.SignRole("bins", layout, auth), "claimed": own,
+		}))
+		require.NoError(t, install(map[string][]byte{"targets": document("targets", 3, roles.Authority{}, bins)}))
+		back := document("targets", 4, roles.Authority{}, claimed, bins)
+		require.ErrorContains(t, install(map[string][]byte{"targets": back}), "neither a document")
+		require.NoError(t, install(map[string][]byte{"targets": back, "claimed": own}))
+		e.close()
+		e.open()
+		e.publish(file("x", "1"))
+		e.checkNewest()
+	})
 }

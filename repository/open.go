@@ -60,7 +60,7 @@ func (p *publisher) create(ctx context.Context, d Documents) error {
 	case !errors.Is(err, ErrNotExist):
 		return fmt.Errorf("store: %w", err)
 	}
-	now, err := p.clock.check(p.state.Signed)
+	now, err := p.checkClock()
 	if err != nil {
 		return err
 	}
@@ -71,7 +71,11 @@ func (p *publisher) create(ctx context.Context, d Documents) error {
 	if err := judgeNew(files, next.root.Version()); err != nil {
 		return err
 	}
-	if _, err := next.signers(p.cfg); err != nil {
+	signers, err := next.signers(p.cfg)
+	if err != nil {
+		return err
+	}
+	if err := p.checkKeys(ctx, signers, files); err != nil {
 		return err
 	}
 	for _, f := range files {
@@ -123,6 +127,10 @@ func lead(ctx context.Context, cfg Config) (*publisher, error) {
 	if _, err := cfg.Store.Get(ctx, ledger.Timestamp); err != nil && !errors.Is(err, ErrNotExist) {
 		return nil, fmt.Errorf("store: %w", err)
 	}
+	if j, ok := cfg.Journal.(interface{ Cut() string }); ok && j.Cut() != "" {
+		cfg.Logger.Warn("the end of the journal is no whole write and was left out: a process was killed while it wrote, "+
+			"or the disk damaged what was accepted last: compare with a backup if nothing was killed", "cut", j.Cut())
+	}
 	lead, epoch, err := cfg.Journal.Lead(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("journal: %w", err)
@@ -132,7 +140,7 @@ func lead(ctx context.Context, cfg Config) (*publisher, error) {
 		clock:      newClock(cfg.Now, max(cfg.BinLifetime, cfg.SnapshotLifetime, cfg.TimestampLifetime)),
 		state:      &ledger.State{},
 		cache:      newBinCache(cfg.CacheBytes),
-		quarantine: map[int]error{}, patience: firstRecheck,
+		quarantine: map[int]*quarantine{}, leftOut: map[int]error{},
 	}
 	p.rebuild = newRebuilder(p)
 	if err := p.readJournal(ctx); err != nil {
@@ -159,7 +167,7 @@ func (p *publisher) readJournal(ctx context.Context) error {
 			return err
 		}
 	}
-	p.unwritten = slices.Clone(p.state.Unwritten)
+	p.unwritten = stillWanted(p.state.Unwritten, p.state.Documents)
 	return nil
 }
 
@@ -204,7 +212,12 @@ func (p *publisher) recover(ctx context.Context) error {
 		}
 	}
 	if p.state.Generation == 0 { // Create was interrupted
-		return p.publish(ctx)
+		err := p.publish(ctx)
+		if errors.Is(err, ErrClock) { // Run goes on once AcceptClock was called
+			p.log.Error("the first generation isn't published yet", "err", err)
+			return nil
+		}
+		return err
 	}
 	// Fail now, and not at the first upload, if the store can't be written.
 	if err := p.cfg.Store.Swap(ctx, ledger.Timestamp, p.state.Timestamp(), p.state.Timestamp()); err != nil {
@@ -285,6 +298,9 @@ func (p *publisher) checkSealed(ctx context.Context) error {
 	}
 	for name, b := range want {
 		data, err := p.cfg.Store.Get(ctx, name)
+		if err != nil && !errors.Is(err, ErrNotExist) {
+			return fmt.Errorf("store: read %s: %w", name, err)
+		}
 		if err == nil && ledger.BlobOf(data) != b {
 			err = errQuarantine
 		}

@@ -30,7 +30,7 @@ type planner struct {
 	name      func(role int) string
 	length    func(role int) int64 // bytes of its published file
 	limit     func(role int) int64 // bytes of it that clients accept and its key signs
-	blocked   func(role int) bool  // quarantined: its items wait
+	blocked   func(role int) bool  // quarantined or left out: its items wait
 	load      func(role int) (*roles.Bin, error)
 	published map[string]*roles.Target // of each path; nil where nothing is
 }
@@ -217,6 +217,9 @@ func (p plan) size() (n int) {
 	}
 	return n
 }
+
+// roles are those that change, in order, so that a run can be repeated.
+func (p plan) roles() []int { return slices.Sorted(maps.Keys(p.edits)) }
 
 // renew adds roles that are signed again, changed or not.
 func (p plan) renew(roles ...int) {

@@ -22,7 +22,8 @@ import (
 
 // publisher owns everything that is written after an item was queued. It has no lock of its
 // own: Repository lets one goroutine at a time use it. This file tells what it does in the
-// order in which it happens: step, read, plan, intent, build, seal, commit, checkpoint.
+// order in which it happens: step, read, plan, intent, build, seal, commit, checkpoint. What
+// fails on the way is in other files: quarantine.go, leftout.go, burnt.go.
 type publisher struct {
 	cfg   Config
 	log   *slog.Logger
@@ -40,17 +41,26 @@ type publisher struct {
 	snapshot *roles.Snapshot // of the committed generation, kept to be edited
 	next     *roles.Snapshot // of the sealed one
 
+	// signing returns a context for what is signed and written before the seal, which Install
+	// may end; nil: nobody does.
+	signing func(context.Context) (context.Context, func())
+
 	// decided is told of outcomes that have become final.
 	decided func([]ledger.ItemOutcome)
 
-	began      time.Time     // of the last generation that published items
-	rebuild    *rebuilder    // of bins that the store lost
-	quarantine map[int]error // roles whose stored bytes aren't what the journal says
-	patience   time.Duration // until they are looked at again
-	waiting    int           // pending items that wait for them
-	held       int64         // bytes of the bodies of those
-	logged     int           // bytes of records and items since the last checkpoint
-	warned     time.Time     // when expiring offline documents were last logged
+	began      time.Time           // of the last generation that published items
+	rebuild    *rebuilder          // of bins that the store lost
+	quarantine map[int]*quarantine // roles whose stored bytes aren't what the journal says
+	lookAgain  pause               // until some of them are looked at again
+	leftOut    map[int]error       // roles that could not be read, signed or written
+	tryAgain   pause               // until they are tried again
+	fullest    fullest             // what fills the bins with the most bytes
+	waiting    int                 // pending items that wait for either
+	held       int64               // bytes of the bodies of those
+	wrote      written             // by an attempt that isn't sealed
+	taken      int                 // generations in a row whose names others had used
+	logged     int                 // bytes of records and items since the last checkpoint
+	warned     time.Time           // when offline documents that expire soon, or have, were last logged
 }
 
 // fatalError is an error after which the publisher must not go on: the
@@ -94,44 +104,67 @@ func (p *publisher) appendAll(ctx context.Context, recs ...ledger.Record) error 
 }
 
 // step does what Run woke up for: a generation, if items arrived or something is
-// due, or only a look at the quarantined bins.
+// due, or only a look at the clock and at the quarantined bins.
 func (p *publisher) step(ctx context.Context, arrived bool) error {
-	released := p.recheck(ctx)
-	if now := p.cfg.Now(); !arrived && !released && p.dueAt(now).After(now) {
-		return nil
-	}
-	return p.publish(ctx)
-}
-
-// publish makes one generation of what is pending and due, and commits it. It
-// first completes what is sealed. A failure before the seal leaves nothing but a
-// burnt generation number behind; the items stay pending.
-func (p *publisher) publish(ctx context.Context) error {
+	// What is sealed needs no clock.
 	if err := p.finish(ctx); err != nil {
 		return err
 	}
-	for {
-		quarantined := len(p.quarantine)
-		err := p.generation(ctx)
-		// A bin found altered is known now: go on without it and its items.
-		if errors.Is(err, errQuarantine) && len(p.quarantine) > quarantined {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		return p.checkpoint(ctx)
-	}
-}
-
-// generation is one attempt.
-func (p *publisher) generation(ctx context.Context) error {
-	start := time.Now()
-	now, err := p.clock.check(p.state.Signed)
+	now, err := p.checkClock()
 	if err != nil {
 		return err
 	}
 	p.warnOffline(now)
+	again := p.recheck(ctx)
+	again = p.retryLeftOut() || again
+	if !arrived && !again && p.dueAt(now).After(now) {
+		return nil
+	}
+	err = p.publish(ctx)
+	p.fullest.look(ctx, p)
+	return err
+}
+
+// mostTries is how many generations publish begins in a row.
+const mostTries = 16
+
+// publish makes one generation of what is pending and due, and commits it. It
+// first completes what is sealed. A failure before the seal leaves nothing but a
+// burnt generation number behind, and the items stay pending.
+func (p *publisher) publish(ctx context.Context) error {
+	if err := p.finish(ctx); err != nil {
+		return err
+	}
+	for try := 1; ; try++ {
+		apart := len(p.quarantine) + len(p.leftOut)
+		err := p.generation(ctx)
+		switch {
+		case err == nil:
+			return p.checkpoint(ctx)
+		case ctx.Err() != nil || try == mostTries:
+			return err
+		case errors.Is(err, errTaken): // on to the next number
+			p.taken++
+		case errors.Is(err, errGoOnWithout) && len(p.quarantine)+len(p.leftOut) > apart:
+			// What is in the way is known now: go on without it and its items.
+		default:
+			return err
+		}
+	}
+}
+
+// errGoOnWithout is wrapped when an attempt is given up because of single roles, which are
+// quarantined or left out from then on.
+var errGoOnWithout = errors.New("other bins can go on")
+
+// generation is one attempt.
+func (p *publisher) generation(ctx context.Context) error {
+	start := time.Now()
+	now, err := p.checkClock()
+	if err != nil {
+		return err
+	}
+	p.discard(ctx) // what an earlier attempt could not
 	if err := p.writeDocuments(ctx, false); err != nil {
 		return err
 	}
@@ -139,46 +172,105 @@ func (p *publisher) generation(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	batch, err := p.read(ctx)
+	a := &attempt{number: p.nextGeneration(), now: now, signers: signers, wholly: p.state.Generation == 0}
+	plan, outage, err := p.readAndPlan(ctx, a)
 	if err != nil {
 		return err
 	}
-	gen := p.nextGeneration()
-	plan, err := p.planner(ctx, batch, signers).plan(batch.items, gen)
-	if err != nil {
-		return fmt.Errorf("plan generation %d: %w", gen, err)
-	}
-	p.waiting, p.held = len(plan.waiting), plan.held
-	plan.renew(p.mustRenew()...)
-	plan.renew(p.schedule().dueRoles(p.row, now, p.cfg.MaxRenew, p.quarantined)...)
-	if len(plan.edits) == 0 && p.dueAt(now).After(now) {
+	if len(plan.edits) == 0 && p.topDueAt(now).After(now) {
+		if a.apart > 0 && len(plan.outcomes) == 0 {
+			outage = p.leftOutErr() // nothing was done but to fail
+		}
+		if outage != nil {
+			return outage
+		}
 		return p.decide(ctx, plan) // nothing is to be signed
 	}
-	if len(batch.items) > 0 {
+	if len(a.batch.items) > 0 {
 		p.began = start
 	}
-	changed := slices.Sorted(maps.Keys(plan.edits)) // in order, so that a run can be repeated
-	if err := p.append(ctx, gen, p.docs.online.writes(changed)); err != nil {
-		return fmt.Errorf("plan generation %d: %w", gen, err)
+	if err := p.append(ctx, a.number, p.docs.online.writes(plan.roles())); err != nil {
+		return fmt.Errorf("plan generation %d: %w", a.number, err)
 	}
-	seal, err := p.build(ctx, gen, now, changed, plan, batch, signers)
+	signCtx, signed := ctx, func() {}
+	if p.signing != nil {
+		signCtx, signed = p.signing(ctx)
+	}
+	plan, seal, err := p.build(signCtx, a, plan)
+	signed()
 	if err != nil {
-		return fmt.Errorf("publish generation %d: %w", gen, err)
+		p.discard(ctx)
+		return fmt.Errorf("publish generation %d: %w", a.number, err)
 	}
 	p.logged += plan.size()
 	// From the moment this is handed over, only the journal knows whether the
 	// generation is sealed: don't stop waiting for its answer.
 	sealCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 	defer cancel()
-	if err := p.append(sealCtx, gen, seal); err != nil {
-		return fmt.Errorf("seal generation %d: %w", gen, err)
+	err = p.append(sealCtx, a.number, seal)
+	if err != nil && !isFatal(err) { // it is not in the journal: see Lead.Append
+		p.discard(ctx)
+	}
+	p.wrote.keep()
+	if err != nil {
+		return fmt.Errorf("seal generation %d: %w", a.number, err)
 	}
 	if err := p.finish(ctx); err != nil {
 		return err
 	}
-	p.log.Info("published", "generation", gen, "items", len(plan.items), "roles", len(plan.edits),
+	p.taken = 0
+	if len(p.leftOut) == 0 {
+		p.tryAgain = pause{}
+	}
+	p.log.Info("published", "generation", a.number, "items", len(plan.items), "roles", len(plan.edits),
 		"waiting", p.waiting, "took", time.Since(start))
-	return nil
+	return outage
+}
+
+// attempt is what the making of one generation works with.
+type attempt struct {
+	number  int64
+	now     time.Time
+	signers signers
+	wholly  bool // no role may be left out
+	batch   batch
+	served  int // how many bins the store let us read
+	apart   int // how many roles were left out
+}
+
+// readAndPlan reads what the plan needs, and makes it. While the store can't be read, outage
+// says why, and the plan has nothing but what is due and at hand.
+func (p *publisher) readAndPlan(ctx context.Context, a *attempt) (plan plan, outage, err error) {
+	if a.batch, outage, err = p.read(ctx, a); err != nil {
+		return plan, nil, err
+	}
+	if outage == nil {
+		plan, err = p.planner(ctx, a.batch, a.signers).plan(a.batch.items, a.number)
+		if err != nil {
+			return plan, nil, fmt.Errorf("plan generation %d: %w", a.number, err)
+		}
+		p.waiting, p.held = len(plan.waiting), plan.held
+		plan.renew(p.mustRenew()...)
+		plan.renew(p.schedule().dueRoles(p.row, a.now, p.cfg.MaxRenew, p.blocked)...)
+		outage, err = p.readRenewed(ctx, a, plan)
+	}
+	if outage != nil && err == nil {
+		a.batch.items, a.batch.published = nil, nil
+		plan = p.atHandOnly(a)
+		if len(p.unwritten) > 0 && slices.ContainsFunc(p.mustRenew(), func(i int) bool { return !p.atHand(i) }) {
+			err = outage // what must appear together can't
+		}
+	}
+	return plan, outage, err
+}
+
+// atHandOnly is the plan of an attempt while the store can't be read.
+func (p *publisher) atHandOnly(a *attempt) plan {
+	out := plan{edits: map[int][]roles.TargetEdit{}}
+	skip := func(i int) bool { return p.blocked(i) || !p.atHand(i) }
+	out.renew(slices.DeleteFunc(p.mustRenew(), skip)...)
+	out.renew(p.schedule().dueRoles(p.row, a.now, p.cfg.MaxRenew, skip)...)
+	return out
 }
 
 // writeDocuments writes accepted offline documents until all are durable. Those
@@ -213,6 +305,7 @@ type batch struct {
 	items     []queued
 	published map[string]*roles.Target // of each path that the items name; nil where nothing is
 	bins      map[int]*roles.Bin       // that were read, as far as memory allows
+	kept      int64                    // their bytes
 }
 
 // queued is an entry and the item that it encodes, or why it encodes none.
@@ -225,25 +318,32 @@ type queued struct {
 
 // read takes the oldest pending items and reads the bins that they touch, in parallel. The
 // batch ends before the item whose bins would exceed the cache. An item that waits for a
-// quarantined bin takes no place from others; the planner leaves it pending.
-func (p *publisher) read(ctx context.Context) (batch, error) {
+// blocked bin takes no place from others; the planner leaves it pending. An outage is why the
+// store can't be read.
+func (p *publisher) read(ctx context.Context, a *attempt) (b batch, outage, err error) {
 	entries, err := p.lead.Pending(ctx, p.cfg.MaxBatch+p.waiting, p.cfg.MaxBatchBytes+p.held)
 	if err == nil && p.waiting > 0 && len(entries) == p.waiting {
 		// The first one that doesn't wait may have any size.
 		entries, err = p.lead.Pending(ctx, p.waiting+1, math.MaxInt64)
 	}
 	if err != nil {
-		return batch{}, fmt.Errorf("journal: %w", err)
+		return b, nil, fmt.Errorf("journal: %w", err)
 	}
-	b := batch{published: map[string]*roles.Target{}, bins: map[int]*roles.Bin{}}
+	b = newBatch()
 	paths := map[int][]string{} // by role
 	held := holding{}
-	var size int64
+	var taken int         // items that don't wait
+	var size, bytes int64 // of the bins, and of those items
 	for _, e := range entries {
 		q := p.interpret(e)
-		if held.takes(q, p.quarantined) {
+		if held.takes(q, p.blocked) {
 			b.items = append(b.items, q)
 			continue
+		}
+		// Fewer may wait than last time.
+		bytes += int64(len(e.Body))
+		if taken == p.cfg.MaxBatch || taken > 0 && bytes > p.cfg.MaxBatchBytes {
+			break
 		}
 		var more int64
 		for _, i := range q.roles {
@@ -251,9 +351,10 @@ func (p *publisher) read(ctx context.Context) (batch, error) {
 				more += int64(p.row(i).Length)
 			}
 		}
-		if len(paths) > 0 && p.cfg.CacheBytes > 0 && size+more > p.cfg.CacheBytes {
+		if len(paths) > 0 && more > 0 && p.cfg.CacheBytes > 0 && size+more > p.cfg.CacheBytes {
 			break
 		}
+		taken++
 		size += more
 		b.items = append(b.items, q)
 		if q.err == nil {
@@ -263,7 +364,12 @@ func (p *publisher) read(ctx context.Context) (batch, error) {
 			}
 		}
 	}
-	return b, p.lookUp(ctx, &b, paths)
+	outage, err = p.lookUp(ctx, a, &b, paths)
+	return b, outage, err
+}
+
+func newBatch() batch {
+	return batch{published: map[string]*roles.Target{}, bins: map[int]*roles.Bin{}}
 }
 
 // interpret reads an entry. Others may fill a shared journal with what isn't an item.
@@ -291,75 +397,182 @@ func (p *publisher) interpret(e ledger.Entry) queued {
 }
 
 // lookUp reads roles and looks up paths in them.
-func (p *publisher) lookUp(ctx context.Context, b *batch, paths map[int][]string) error {
+func (p *publisher) lookUp(ctx context.Context, a *attempt, b *batch, paths map[int][]string) (outage, err error) {
 	var mu sync.Mutex
-	var kept int64
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(p.cfg.Workers)
-	var readable []int
-	for i := range paths {
-		if !p.quarantined(i) {
-			readable = append(readable, i)
+	return p.readBins(ctx, a, b, slices.Sorted(maps.Keys(paths)), func(i int, bin *roles.Bin) error {
+		for _, path := range paths[i] {
+			t, ok, err := bin.Lookup(path)
+			if err != nil {
+				return err
+			}
+			mu.Lock()
+			b.published[path] = nil
+			if ok {
+				b.published[path] = &t
+			}
+			mu.Unlock()
+		}
+		return nil
+	})
+}
+
+// readRenewed reads the bins that are signed again unchanged, as many as there is memory for,
+// and some in any case: whether the store can be read is to be known before anything is
+// signed. A role that can't be read leaves the plan.
+func (p *publisher) readRenewed(ctx context.Context, a *attempt, plan plan) (outage, err error) {
+	var renewed []int
+	size := a.batch.kept
+	for _, i := range plan.roles() {
+		if plan.edits[i] != nil || p.row(i).Version == 0 || p.rebuild.wants(i) {
+			continue
+		}
+		if size += int64(p.row(i).Length); size > max(p.cfg.CacheBytes, 0) && len(renewed) >= p.cfg.Workers {
+			break
+		}
+		renewed = append(renewed, i)
+	}
+	outage, err = p.readBins(ctx, a, &a.batch, renewed, nil)
+	for _, i := range renewed {
+		if p.blocked(i) {
+			delete(plan.edits, i)
 		}
 	}
-	for _, i := range readable {
+	return outage, err
+}
+
+// errNotTried is why a bin wasn't read after the reads of many others failed.
+var errNotTried = errors.New("not tried, because others failed")
+
+// readBins reads roles and lets use see each of them. One whose file is missing or altered is
+// quarantined; one that can't be read is left out, if it is the only one. If all can't be
+// read, the store is out of order: that is the outage.
+func (p *publisher) readBins(ctx context.Context, a *attempt, b *batch, numbers []int, use func(i int, bin *roles.Bin) error) (outage, err error) {
+	var mu sync.Mutex
+	failed := map[int]error{}
+	outages := 0 // reads that failed and don't tell how the file is
+	hopeless := func(i int) bool {
+		mu.Lock()
+		defer mu.Unlock()
+		if a.served > 0 || outages < p.cfg.Workers {
+			return false
+		}
+		failed[i] = errNotTried
+		return true
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(p.cfg.Workers)
+	for _, i := range numbers {
+		if p.blocked(i) {
+			continue
+		}
 		g.Go(func() error {
+			if gctx.Err() != nil || hopeless(i) {
+				return gctx.Err()
+			}
+			atHand := p.atHand(i)
 			bin, err := p.loadBin(gctx, i)
 			if gctx.Err() != nil {
 				return gctx.Err()
 			}
-			found := make([]*roles.Target, len(paths[i]))
-			for k, path := range paths[i] {
-				if err != nil {
-					break
-				}
-				var t roles.Target
-				var ok bool
-				if t, ok, err = bin.Lookup(path); ok {
-					found[k] = &t
+			if err == nil && use != nil {
+				if err = use(i, bin); err != nil {
+					return fmt.Errorf("%s: %w", p.name(i), err)
 				}
 			}
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
-				if errors.Is(err, errQuarantine) {
-					p.noteQuarantine(i, err)
-					return nil
+				failed[i] = err
+				if !errors.Is(err, errQuarantine) {
+					outages++
 				}
-				return fmt.Errorf("%s: %w", p.name(i), err)
+				return nil
 			}
-			for k, path := range paths[i] {
-				b.published[path] = found[k]
+			if !atHand {
+				a.served++
 			}
-			if size := int64(len(bin.Canonical())); kept+size <= max(p.cfg.CacheBytes, 0) {
-				b.bins[i], kept = bin, kept+size
+			if size := int64(len(bin.Canonical())); b.kept+size <= max(p.cfg.CacheBytes, 0) {
+				b.bins[i], b.kept = bin, b.kept+size
 			}
 			return nil
 		})
 	}
-	return g.Wait()
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	for _, i := range slices.Sorted(maps.Keys(failed)) {
+		if p.noteQuarantine(i, failed[i]) {
+			delete(failed, i)
+		}
+	}
+	if len(failed) == 0 {
+		return nil, nil
+	}
+	because := p.firstOf(failed)
+	if a.served == 0 {
+		if _, err := p.cfg.Store.Get(ctx, ledger.Timestamp); err != nil {
+			return fmt.Errorf("the store can't be read: %w", because), ctx.Err()
+		}
+	}
+	if a.wholly {
+		return nil, because
+	}
+	p.leaveOut(a, failed)
+	return nil, nil
 }
 
-// name, row and quarantined are of role i.
-func (p *publisher) name(i int) string      { return p.docs.online.name(i) }
-func (p *publisher) row(i int) ledger.Row   { return p.docs.online.row(&p.state.Table, i) }
-func (p *publisher) quarantined(i int) bool { return p.quarantine[i] != nil }
+// name, row and blocked are of role i.
+func (p *publisher) name(i int) string    { return p.docs.online.name(i) }
+func (p *publisher) row(i int) ledger.Row { return p.docs.online.row(&p.state.Table, i) }
+func (p *publisher) blocked(i int) bool {
+	return (p.quarantine[i] != nil || p.leftOut[i] != nil) && p.document(i) == nil
+}
 func (p *publisher) schedule() schedule {
 	return schedule{roles: p.docs.online.len(), lifetime: p.cfg.BinLifetime}
 }
 func (p *publisher) fileName(i int) string { return ledger.Name(p.row(i).Version, p.name(i)) }
 
-// loadBin returns the published content of role i, checked against the journal.
-func (p *publisher) loadBin(ctx context.Context, i int) (*roles.Bin, error) {
+// document returns the document of a role that is signed online, if no generation has signed
+// yet what it says. It must be part of the next one.
+func (p *publisher) document(i int) []byte {
+	if len(p.unwritten) == 0 {
+		return nil
+	}
 	name := p.name(i)
 	for _, f := range slices.Backward(p.unwritten) {
 		if f.Online && f.Role == name {
-			return roles.ParseBin(f.Data)
+			return f.Data
 		}
+	}
+	return nil
+}
+
+// atHand reports whether the content of role i is known without the store.
+func (p *publisher) atHand(i int) bool {
+	version := p.row(i).Version
+	return version == 0 || p.cache.get(i, version) != nil || p.document(i) != nil
+}
+
+// length is how many bytes the file has whose content loadBin returns.
+func (p *publisher) length(i int) int64 {
+	if data := p.document(i); data != nil {
+		return int64(len(data))
+	}
+	row := p.row(i)
+	if doc := p.docs.roles[p.name(i)]; row.Version == 0 && doc != nil {
+		return int64(len(doc.Bytes()))
+	}
+	return int64(row.Length)
+}
+
+// loadBin returns the published content of role i, checked against the journal.
+func (p *publisher) loadBin(ctx context.Context, i int) (*roles.Bin, error) {
+	if data := p.document(i); data != nil {
+		return roles.ParseBin(data)
 	}
 	row := p.row(i)
 	if row.Version == 0 {
-		if doc := p.docs.roles[name]; doc != nil { // people signed it until now
+		if doc := p.docs.roles[p.name(i)]; doc != nil { // people signed it until now
 			return roles.ParseBin(doc.Bytes())
 		}
 		return roles.NewBin(), nil
@@ -369,14 +582,14 @@ func (p *publisher) loadBin(ctx context.Context, i int) (*roles.Bin, error) {
 	}
 	data := p.cache.get(i, row.Version)
 	if data == nil {
-		name := ledger.Name(row.Version, name)
+		name := p.fileName(i)
 		var err error
 		data, err = p.cfg.Store.Get(ctx, name)
 		switch {
-		case err != nil && ctx.Err() != nil:
-			return nil, fmt.Errorf("read %s: %w", name, err)
-		case err != nil:
+		case errors.Is(err, ErrNotExist):
 			return nil, fmt.Errorf("%s: %w: %w", name, errQuarantine, err)
+		case err != nil:
+			return nil, fmt.Errorf("read %s: %w", name, err)
 		case ledger.BlobOf(data) != row.Blob():
 			return nil, fmt.Errorf("%s: %w: it was altered", name, errQuarantine)
 		}
@@ -387,11 +600,16 @@ func (p *publisher) loadBin(ctx context.Context, i int) (*roles.Bin, error) {
 // planner decides about a batch.
 func (p *publisher) planner(ctx context.Context, b batch, s signers) planner {
 	return planner{
-		owner: p.docs.online.owner, name: p.name, published: b.published, blocked: p.quarantined, limit: s.limit,
-		length: func(i int) int64 { return int64(p.row(i).Length) },
+		owner: p.docs.online.owner, name: p.name, published: b.published, blocked: p.blocked, limit: s.limit,
+		length: p.length,
 		load: func(i int) (*roles.Bin, error) {
+			if bin := b.bins[i]; bin != nil {
+				return bin, nil
+			}
 			bin, err := p.loadBin(ctx, i)
-			p.noteQuarantine(i, err)
+			if p.noteQuarantine(i, err) {
+				err = fmt.Errorf("%w: %w", errGoOnWithout, err)
+			}
 			return bin, err
 		},
 	}
@@ -421,12 +639,122 @@ func (p *publisher) tell(outcomes []ledger.ItemOutcome) {
 }
 
 // build signs and writes everything of a generation but what is swapped, which it returns in
-// the seal.
-func (p *publisher) build(ctx context.Context, gen int64, now time.Time, changed []int, plan plan, b batch, s signers) (*ledger.Seal, error) {
+// the seal. The plan that it returns may be without some roles, and items that touch them,
+// which could not be signed or written.
+func (p *publisher) build(ctx context.Context, a *attempt, plan plan) (plan, *ledger.Seal, error) {
+	// The snapshot gives the length of a bin only if clients would otherwise refuse it. Such
+	// bins come first. For the others it names versions only, so it can be signed before
+	// them: while a key service is down, nothing is written in vain.
+	full := p.mayBeFull(plan)
+	rows, failed := map[int]ledger.Row{}, map[int]error{}
+	p.buildBins(ctx, a, plan, func(i int) bool { return full[i] }, rows, failed)
+	top, err := p.signTop(ctx, a, plan, rows)
+	if err != nil {
+		return plan, nil, err
+	}
+	p.buildBins(ctx, a, plan, func(i int) bool { return !full[i] }, rows, failed)
+	if len(failed) > 0 {
+		if plan, err = p.buildWithout(ctx, a, plan, rows, failed); err != nil {
+			return plan, nil, err
+		}
+		if top, err = p.signTop(ctx, a, plan, rows); err != nil {
+			return plan, nil, err
+		}
+	}
+	for i, row := range rows {
+		if !full[i] && row.Length > roles.MaxTargets {
+			return plan, nil, fmt.Errorf("bin %s: it has %d bytes, and the snapshot doesn't say so", p.name(i), row.Length)
+		}
+	}
+	if err := p.write(ctx, ledger.Name(a.number, metadata.SNAPSHOT), top.snapshotFile); err != nil {
+		return plan, nil, err
+	}
+	p.next = top.snapshot
+	return plan, p.seal(a, plan, rows, top), nil
+}
+
+// top are the two documents above the bins.
+type top struct {
+	snapshot     *roles.Snapshot
+	snapshotFile []byte
+	timestamp    *roles.Document[metadata.TimestampType]
+	expires      ledger.Expires
+}
+
+// signTop signs the snapshot and the timestamp of a generation. Rows are those of the roles
+// that are built already.
+func (p *publisher) signTop(ctx context.Context, a *attempt, plan plan, rows map[int]ledger.Row) (t top, err error) {
+	t.expires = ledger.Expires{Snapshot: a.now.Add(p.cfg.SnapshotLifetime).Unix(), Timestamp: a.now.Add(p.cfg.TimestampLifetime).Unix()}
+	if t.snapshot, err = p.editSnapshot(a.number, time.Unix(t.expires.Snapshot, 0), plan.roles(), rows); err != nil {
+		return t, fmt.Errorf("snapshot: %w", err)
+	}
+	if t.snapshotFile, err = t.snapshot.Sign(ctx, a.signers.snapshot); err != nil {
+		return t, fmt.Errorf("snapshot: %w", err)
+	}
+	t.timestamp, err = roles.NewTimestamp(a.number, time.Unix(t.expires.Timestamp, 0), a.number, t.snapshotFile)
+	if err == nil {
+		t.timestamp, err = t.timestamp.Sign(ctx, a.signers.timestamp)
+	}
+	if err != nil {
+		return t, fmt.Errorf("timestamp: %w", err)
+	}
+	if n := len(t.timestamp.Bytes()); n > roles.MaxTimestamp {
+		return t, fmt.Errorf("timestamp: %d bytes, and clients accept %d", n, roles.MaxTimestamp)
+	}
+	return t, nil
+}
+
+// buildBins signs and writes those roles of a plan that are wanted. It adds the rows of those
+// that are in the store then, and why the others aren't; it ends early where nothing is to be
+// hoped for.
+func (p *publisher) buildBins(ctx context.Context, a *attempt, plan plan, wanted func(i int) bool, rows map[int]ledger.Row, failed map[int]error) {
+	var mu sync.Mutex // guards rows and failed
+	gctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	endIfHopeless := func() {
+		taken := slices.ContainsFunc(slices.Collect(maps.Values(failed)), func(err error) bool { return errors.Is(err, errTaken) })
+		if len(failed) > 0 && (a.wholly || taken || len(failed) > len(rows)+p.cfg.Workers) {
+			cancel()
+		}
+	}
+	endIfHopeless()
+	var g errgroup.Group
+	g.SetLimit(p.cfg.Workers)
+	for _, i := range plan.roles() {
+		if !wanted(i) {
+			continue
+		}
+		bin := a.batch.bins[i]
+		delete(a.batch.bins, i)
+		g.Go(func() (err error) {
+			row := ledger.Row{Version: a.number, Signed: a.now.Unix(), Expires: a.now.Add(p.cfg.BinLifetime).Unix()}
+			if err = gctx.Err(); err == nil && bin == nil { // it is renewed only, or there was no room to keep it
+				bin, err = p.loadBin(gctx, i)
+			}
+			if err == nil {
+				err = p.buildBin(gctx, i, bin, plan.edits[i], a.signers, &row)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			switch {
+			case err == nil:
+				rows[i] = row
+			case gctx.Err() == nil || len(failed) == 0: // what fails because of another is of no interest
+				failed[i] = err
+				endIfHopeless()
+			}
+			return nil
+		})
+	}
+	_ = g.Wait()
+}
+
+// seal says what will be published.
+func (p *publisher) seal(a *attempt, plan plan, rows map[int]ledger.Row, t top) *ledger.Seal {
+	changed := plan.roles()
 	out := &ledger.Seal{
-		Signed: now.Unix(), Keys: p.state.Table.Keys, Documents: p.docs.installed,
-		Expires: ledger.Expires{Snapshot: now.Add(p.cfg.SnapshotLifetime).Unix(), Timestamp: now.Add(p.cfg.TimestampLifetime).Unix()},
-		Rows:    make([]ledger.RoleRow, len(changed)), Outcomes: plan.settled(),
+		Signed: a.now.Unix(), Expires: t.expires, Keys: p.state.Table.Keys, Documents: p.docs.installed,
+		Rows: make([]ledger.RoleRow, len(changed)), Outcomes: plan.settled(),
 		Superseded: p.supersedes(changed), Removed: plan.removed,
 	}
 	if !p.hasSets() {
@@ -438,72 +766,52 @@ func (p *publisher) build(ctx context.Context, gen int64, now time.Time, changed
 		}
 	}
 	slices.Sort(out.Dropped)
-	signing := make([]int32, len(changed)) // which key
 	for n, i := range changed {
-		out.Keys, signing[n] = keyIndex(out.Keys, keyName(s.of(i).Public()))
+		row := rows[i]
+		out.Keys, row.Key = keyIndex(out.Keys, keyName(a.signers.of(i).Public()))
+		out.Rows[n] = ledger.RoleRow{Role: p.name(i), Row: row}
 	}
-	expires := now.Add(p.cfg.BinLifetime)
-
-	// The snapshot names versions only, so it can be signed before the bins: while
-	// a key service is down, nothing is written in vain.
-	snapshot, err := p.editSnapshot(gen, time.Unix(out.Expires.Snapshot, 0), changed)
-	if err != nil {
-		return nil, fmt.Errorf("snapshot: %w", err)
-	}
-	snapshotFile, err := snapshot.Sign(ctx, s.snapshot)
-	if err != nil {
-		return nil, fmt.Errorf("snapshot: %w", err)
-	}
-	timestamp, err := roles.NewTimestamp(gen, time.Unix(out.Expires.Timestamp, 0), gen, snapshotFile)
-	if err == nil {
-		timestamp, err = timestamp.Sign(ctx, s.timestamp)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("timestamp: %w", err)
-	}
-	if n := len(timestamp.Bytes()); n > roles.MaxTimestamp {
-		return nil, fmt.Errorf("timestamp: %d bytes, and clients accept %d", n, roles.MaxTimestamp)
-	}
-
-	var mu sync.Mutex // guards p.quarantine
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(p.cfg.Workers)
-	for n, i := range changed {
-		bin := b.bins[i]
-		delete(b.bins, i)
-		g.Go(func() (err error) {
-			if gctx.Err() != nil {
-				return gctx.Err()
-			}
-			row := ledger.Row{Version: gen, Signed: now.Unix(), Expires: expires.Unix(), Key: signing[n]}
-			if bin == nil { // it is renewed only, or there was no room to keep it
-				bin, err = p.loadBin(gctx, i)
-			}
-			if err == nil {
-				err = p.buildBin(gctx, i, bin, plan.edits[i], s, &row)
-			}
-			if err != nil {
-				mu.Lock()
-				defer mu.Unlock()
-				p.noteQuarantine(i, err)
-				return fmt.Errorf("bin %s: %w", p.name(i), err)
-			}
-			out.Rows[n] = ledger.RoleRow{Role: p.name(i), Row: row}
-			return nil
-		})
-	}
-	if err := g.Wait(); err != nil {
-		return nil, err
-	}
-	name := ledger.Name(gen, metadata.SNAPSHOT)
-	if err := p.cfg.Store.Create(ctx, name, snapshotFile); err != nil {
-		return nil, conflictIsFatal(fmt.Errorf("write %s: %w", name, err))
-	}
-	meta := timestamp.Signed().Meta[metadata.SNAPSHOT+".json"]
+	meta := t.timestamp.Signed().Meta[metadata.SNAPSHOT+".json"]
 	out.Snapshot = ledger.Blob{SHA256: meta.Hashes["sha256"].String(), Length: meta.Length}
-	out.Swaps = []ledger.Swap{{Name: ledger.Timestamp, Old: p.state.Timestamp(), New: timestamp.Bytes()}}
-	p.next = snapshot
-	return out, nil
+	out.SignedBy = p.signedBy(out, a.signers)
+	out.Swaps = []ledger.Swap{{Name: ledger.Timestamp, Old: p.state.Timestamp(), New: t.timestamp.Bytes()}}
+	return out
+}
+
+// signedBy names the keys without which clients refuse the generation.
+func (p *publisher) signedBy(seal *ledger.Seal, s signers) ledger.SignedBy {
+	by := ledger.SignedBy{
+		metadata.TIMESTAMP: {keyName(s.timestamp.Public())},
+		metadata.SNAPSHOT:  {keyName(s.snapshot.Public())},
+		metadata.TARGETS:   p.docs.targetsSignedBy,
+	}
+	if _, online := p.docs.online.index(metadata.TARGETS); online {
+		row := p.state.Table.Roles[metadata.TARGETS]
+		for _, r := range seal.Rows {
+			if r.Role == metadata.TARGETS {
+				row = r.Row
+			}
+		}
+		by[metadata.TARGETS] = []string{seal.Keys[row.Key]}
+	}
+	return by
+}
+
+// mayBeFull finds the roles of a plan that may come out larger than clients read by default.
+func (p *publisher) mayBeFull(plan plan) map[int]bool {
+	full := map[int]bool{}
+	for i, edits := range plan.edits {
+		size := p.length(i)
+		for _, e := range edits {
+			if e.Target != nil { // what it takes at most, whatever is escaped
+				size += 512 + 2*int64(len(e.Path)) + 6*int64(len(e.Target.Custom))
+			}
+		}
+		if size+envelopeSlack > roles.MaxTargets {
+			full[i] = true
+		}
+	}
+	return full
 }
 
 // hasSets reports whether the table has the sets of bins that the documents have.
@@ -536,6 +844,11 @@ func (p *publisher) supersedes(changed []int) []string {
 			names = append(names, ledger.Name(old.Version, role))
 		}
 	}
+	for _, f := range p.state.Unwritten { // superseded before a snapshot named them
+		if f.Role != metadata.ROOT && !f.Online && p.docs.installed[f.Role] != f.Doc {
+			names = append(names, f.Name())
+		}
+	}
 	return names
 }
 
@@ -547,14 +860,13 @@ func (p *publisher) buildBin(ctx context.Context, i int, bin *roles.Bin, edits [
 	}
 	data, err := bin.Sign(ctx, s.of(i))
 	if err != nil {
+		return signError{err}
+	}
+	if len(data) > roles.MaxTargetsWithLength {
+		return fmt.Errorf("it would have %d bytes, and clients accept %d", len(data), roles.MaxTargetsWithLength)
+	}
+	if err := p.write(ctx, ledger.Name(row.Version, p.name(i)), data); err != nil {
 		return err
-	}
-	if len(data) > roles.MaxTargets {
-		return fmt.Errorf("it would have %d bytes, and clients accept %d", len(data), roles.MaxTargets)
-	}
-	name := ledger.Name(row.Version, p.name(i))
-	if err := p.cfg.Store.Create(ctx, name, data); err != nil {
-		return conflictIsFatal(fmt.Errorf("write %s: %w", name, err))
 	}
 	p.cache.put(i, row.Version, data)
 	p.rebuild.drop(i)
@@ -562,11 +874,12 @@ func (p *publisher) buildBin(ctx context.Context, i int, bin *roles.Bin, edits [
 	return nil
 }
 
-// editSnapshot returns the snapshot of a generation in which roles changed.
-func (p *publisher) editSnapshot(gen int64, expires time.Time, changed []int) (*roles.Snapshot, error) {
+// editSnapshot returns the snapshot of a generation in which roles changed. Rows are those of
+// the roles that are built already.
+func (p *publisher) editSnapshot(gen int64, expires time.Time, changed []int, rows map[int]ledger.Row) (*roles.Snapshot, error) {
 	edits := make([]roles.MetaEdit, 0, len(changed)+2)
 	for _, i := range changed {
-		edits = append(edits, roles.MetaEdit{Role: p.name(i), Version: gen})
+		edits = append(edits, roles.MetaEdit{Role: p.name(i), Version: gen, Length: lengthInSnapshot(int64(rows[i].Length))})
 	}
 	signedByPeople := maps.Clone(p.docs.installed)
 	for role := range signedByPeople {
@@ -586,10 +899,11 @@ func (p *publisher) peopleTookOver(role string) bool {
 	return !online && p.docs.installed[role].Version > p.state.Table.Roles[role].Version
 }
 
-// nextGeneration is the number of the next attempt. A role that people signed and that is
+// nextGeneration is the number of the next attempt. Where others used the names of the last
+// ones, the step is doubled each time. A role that people signed and that is
 // signed online from now on has the version of the generation: that must be a higher one.
 func (p *publisher) nextGeneration() int64 {
-	gen := p.state.Planned + 1
+	gen := p.state.Planned + 1<<min(max(p.taken-1, 0), 20)
 	for _, r := range p.docs.online.others {
 		if _, published := p.state.Table.Roles[r.Name]; !published {
 			gen = max(gen, p.state.Published[r.Name].Version+1)
@@ -598,20 +912,23 @@ func (p *publisher) nextGeneration() int64 {
 	return gen
 }
 
-// documentMeta is what a snapshot says of the offline documents. A length is
-// given only where clients would otherwise refuse the size; for all bins it
-// would make the snapshot itself too large.
+// lengthInSnapshot is what a snapshot says of a file's length: nothing, but where clients would
+// otherwise refuse the size. For all bins it would make the snapshot itself too large.
+func lengthInSnapshot(n int64) int64 {
+	if n > roles.MaxTargets {
+		return n
+	}
+	return 0
+}
+
+// documentMeta is what a snapshot says of the offline documents.
 func documentMeta(docs map[string]ledger.Doc) []roles.MetaEdit {
 	var edits []roles.MetaEdit
 	for role, d := range docs {
 		if role == metadata.ROOT {
 			continue
 		}
-		e := roles.MetaEdit{Role: role, Version: d.Version}
-		if d.Length > roles.MaxTargets {
-			e.Length = d.Length
-		}
-		edits = append(edits, e)
+		edits = append(edits, roles.MetaEdit{Role: role, Version: d.Version, Length: lengthInSnapshot(d.Length)})
 	}
 	return edits
 }
@@ -623,7 +940,7 @@ func (p *publisher) publishedSnapshot() (*roles.Snapshot, error) {
 	edits := make([]roles.MetaEdit, 0, p.state.Table.Len()+len(p.state.Published))
 	published := maps.Clone(p.state.Published)
 	for role, row := range p.state.Table.All() {
-		edits = append(edits, roles.MetaEdit{Role: role, Version: row.Version})
+		edits = append(edits, roles.MetaEdit{Role: role, Version: row.Version, Length: lengthInSnapshot(int64(row.Length))})
 		delete(published, role)
 	}
 	edits = append(edits, documentMeta(published)...)
@@ -652,7 +969,7 @@ func (p *publisher) finish(ctx context.Context) error {
 		return fmt.Errorf("commit generation %d: %w", gen, err)
 	}
 	p.snapshot, p.next = p.next, nil
-	p.unwritten = slices.Clone(p.state.Unwritten) // what was accepted before the seal is written
+	p.unwritten = stillWanted(p.state.Unwritten, p.state.Documents) // what was accepted before the seal is written
 	for _, r := range s.Rows {
 		if i, ok := p.docs.online.index(r.Role); ok {
 			p.rebuild.forget(i)
@@ -671,6 +988,14 @@ func (p *publisher) checkpoint(ctx context.Context) error {
 	// it is little compared with the bins that were written meanwhile.
 	if p.logged < max(p.cfg.CheckpointBytes, 4*rowRecord*p.state.Table.Len()) || p.state.Sealed != nil || len(p.unwritten) > 0 {
 		return nil
+	}
+	// It holds the queue too: a long one would be written again after each batch.
+	queue, err := p.cfg.Journal.Backlog(ctx)
+	if err == nil && int64(p.logged) < queue.Bytes {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("checkpoint: %w", err)
 	}
 	if err := p.append(ctx, p.state.Generation, p.state.Checkpoint()); err != nil {
 		return fmt.Errorf("checkpoint: %w", err)

@@ -14,6 +14,7 @@ import (
 	"github.com/bindery-tuf/bindery/delegation"
 	"github.com/bindery-tuf/bindery/keys"
 	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/repository/ledger"
 	"github.com/bindery-tuf/bindery/roles"
 )
 
@@ -164,6 +165,63 @@ func TestMaxPending(t *testing.T) {
 	})
 }
 
+// late is a journal that returns from Enqueue long after the entries became durable.
+type late struct {
+	repository.Journal
+	hold chan struct{}
+}
+
+func (j late) Enqueue(ctx context.Context, entries ...ledger.Entry) ([]bool, error) {
+	known, err := j.Journal.Enqueue(ctx, entries...)
+	<-j.hold
+	return known, err
+}
+
+// An item is counted once: also while it is durable and Submit has not returned yet.
+func TestMaxPendingCountsOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEnv(t, 4, delegation.Succinct)
+		cfg := e.config()
+		hold := make(chan struct{})
+		cfg.Journal, cfg.MaxPending = late{cfg.Journal, hold}, 3
+		var err error
+		e.repo, err = repository.Create(t.Context(), cfg, e.ceremony.Documents())
+		require.NoError(t, err)
+		results := make(chan error, 5)
+		submit := func(name string) {
+			go func() {
+				_, err := e.repo.Submit(t.Context(), repository.Item{ID: name, Add: []roles.Target{file(name, "1")}})
+				results <- err
+			}()
+			synctest.Wait()
+		}
+		for _, name := range []string{"a", "b", "b", "c"} { // b twice: it is one item
+			submit(name)
+		}
+		require.Empty(t, results, "all wait for the journal")
+		submit("d")
+		require.ErrorIs(t, <-results, repository.ErrBusy)
+		s, err := e.repo.Status(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, 3, s.Queue.Pending)
+		close(hold)
+		for range 4 {
+			require.NoError(t, <-results)
+		}
+		e.note(repository.Item{Add: []roles.Target{file("a", "1"), file("b", "1"), file("c", "1")}})
+		e.run(func() {
+			synctest.Wait()
+			for _, id := range []string{"a", "b", "c"} {
+				o, err := e.repo.Outcome(t.Context(), id)
+				require.NoError(t, err)
+				require.Equal(t, repository.Published, o.State)
+			}
+		})
+		e.check()
+		e.close()
+	})
+}
+
 // What waits is bounded in bytes too: the item that reaches the bound is the last one.
 func TestMaxPendingBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -180,6 +238,36 @@ func TestMaxPendingBytes(t *testing.T) {
 		e.publish(file("c", "1"))
 		e.check()
 		e.close()
+	})
+}
+
+// An index that makes IDs of contents pushes a file, deletes it, and pushes it again. The third
+// item changes nothing, and its receipt says why.
+func TestReceiptTellsARepetitionApart(t *testing.T) {
+	inBubble(t, 4, delegation.Succinct, func(t *testing.T, e *env) {
+		push := repository.Item{ID: "sha256-of-a", Add: []roles.Target{file("a", "1")}}
+		first := e.submit(push)
+		require.False(t, first.Repeated())
+		require.True(t, e.submit(push).Repeated(), "while it waits")
+		e.run(func() {
+			require.EqualValues(t, 2, e.wait(first, repository.Published))
+			deleted := e.submit(repository.Item{ID: "deleted", Remove: []string{"a"}})
+			require.False(t, deleted.Repeated())
+			e.wait(deleted, repository.Published)
+		})
+		e.close()
+		e.open() // the journal remembers it
+		again, err := e.repo.Submit(t.Context(), push)
+		require.NoError(t, err)
+		require.True(t, again.Repeated())
+		require.EqualValues(t, 2, e.wait(again, repository.Published), "the outcome of the first one")
+		e.check() // the file is gone
+
+		push.ID = "another"
+		r := e.submit(push)
+		require.False(t, r.Repeated())
+		e.run(func() { e.wait(r, repository.Published) })
+		e.check()
 	})
 }
 

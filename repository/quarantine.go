@@ -1,13 +1,17 @@
 package repository
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/bindery-tuf/bindery/repository/ledger"
 	"github.com/bindery-tuf/bindery/roles"
@@ -18,49 +22,93 @@ import (
 //
 //	sound        its file is what the journal recorded; nobody looks unless it is needed
 //	quarantined  somebody read the file and it was not: the role isn't changed or renewed, its
-//	             items wait, and it is looked at again, first after a second and then ever more
-//	             rarely; all other roles are published
+//	             items wait, and it is looked at again, first after a second and in the end
+//	             once a minute; all other roles are published
 //	sound        once the file is back, be it by an operator's hand
 //	wanted       Rebuild made its content again from the journal: the next generation signs it
 //	sound        once that generation is committed
 //
+// A read that fails is no reason: it says nothing of the file. See leftout.go.
+//
 // The state is in memory only: after Open, whoever reads the file finds out again.
 
-// errQuarantine is wrapped when a bin can't be read, or isn't what the journal
-// recorded.
+// errQuarantine is wrapped when a bin's file is missing, or isn't what the journal recorded.
 var errQuarantine = errors.New("published file missing or altered in the store")
 
-// noteQuarantine remembers a bin whose stored bytes can't be used.
-func (p *publisher) noteQuarantine(i int, err error) {
-	if errors.Is(err, errQuarantine) {
-		p.quarantine[i] = err
-		p.log.Error("bin quarantined: it and its items wait, all others are published",
-			"bin", p.name(i), "err", err)
-	}
+// quarantine is what is known of a role whose stored bytes can't be used.
+type quarantine struct {
+	err    error
+	looked time.Time // when its file was last looked at
 }
 
-// How long a quarantined bin waits to be looked at again: it doubles from the
+// noteQuarantine remembers a bin whose stored bytes can't be used, and reports whether that is
+// what the error says. A read that fails says nothing of the file.
+func (p *publisher) noteQuarantine(i int, err error) bool {
+	if !errors.Is(err, errQuarantine) {
+		return false
+	}
+	if len(p.quarantine) == 0 {
+		p.lookAgain = pause{time.Now(), firstRecheck}
+	}
+	p.quarantine[i] = &quarantine{err, time.Now()}
+	p.log.Error("bin quarantined: it and its items wait, all others are published",
+		"bin", p.name(i), "err", err)
+	return true
+}
+
+// How long quarantined bins wait to be looked at again: it doubles from the
 // first to the last.
 const (
 	firstRecheck = time.Second
 	lastRecheck  = time.Minute
 )
 
-// recheck releases the bins whose stored bytes can be read again, and reports
-// whether there were any.
-func (p *publisher) recheck(ctx context.Context) (released bool) {
-	for i := range p.quarantine {
-		if _, err := p.loadBin(ctx, i); err == nil {
-			delete(p.quarantine, i)
-			p.log.Info("bin released from quarantine", "bin", p.name(i))
-			released = true
+// mostLooks is how many quarantined bins are looked at in a row: publishing waits meanwhile.
+const mostLooks = 256
+
+// recheck looks at quarantined bins, those first that waited longest, once the pause is over.
+// It releases those whose stored bytes can be read again, and reports whether there were any.
+func (p *publisher) recheck(ctx context.Context) (any bool) {
+	if len(p.quarantine) == 0 || p.lookAgain.left() > 0 {
+		return false
+	}
+	oldest := slices.SortedFunc(maps.Keys(p.quarantine), func(a, b int) int {
+		return cmp.Or(p.quarantine[a].looked.Compare(p.quarantine[b].looked), cmp.Compare(a, b))
+	})
+	oldest = oldest[:min(len(oldest), mostLooks)]
+	well := make([]bool, len(oldest))
+	var g errgroup.Group
+	g.SetLimit(p.cfg.Workers)
+	for n, i := range oldest {
+		p.quarantine[i].looked = time.Now()
+		g.Go(func() error {
+			_, err := p.loadBin(ctx, i)
+			well[n] = err == nil
+			return nil
+		})
+	}
+	_ = g.Wait()
+	for n, i := range oldest {
+		if well[n] {
+			p.release(i)
+			any = true
 		}
 	}
-	p.patience = min(2*p.patience, lastRecheck)
-	if released || len(p.quarantine) == 0 {
-		p.patience = firstRecheck
+	if any {
+		p.lookAgain = pause{}
 	}
-	return released
+	p.lookAgain.grow(firstRecheck, lastRecheck)
+	return any
+}
+
+// release ends the quarantine of a bin.
+func (p *publisher) release(i int) {
+	if p.quarantine[i] != nil {
+		p.log.Info("bin released from quarantine", "bin", p.name(i))
+	}
+	delete(p.quarantine, i)
+	delete(p.leftOut, i)
+	p.released()
 }
 
 // rebuildBytes is about how many bytes of bins are made again in one reading of
@@ -100,7 +148,7 @@ func (p *publisher) rebuildBin(ctx context.Context, name string) error {
 	_, err := p.loadBin(ctx, i)
 	switch {
 	case err == nil:
-		delete(p.quarantine, i)
+		p.release(i)
 		return nil
 	case !errors.Is(err, errQuarantine):
 		return err
@@ -111,7 +159,7 @@ func (p *publisher) rebuildBin(ctx context.Context, name string) error {
 		p.rebuild.forget(i)
 		return err
 	}
-	delete(p.quarantine, i)
+	p.release(i)
 	p.log.Info("bin rebuilt from the journal", "bin", name)
 	return p.publish(ctx)
 }
@@ -229,6 +277,9 @@ func (r *rebuilder) base(ctx context.Context, i int, c *contents) (*roles.Bin, e
 	}
 	name := ledger.Name(c.base.Version, r.p.name(i))
 	data, err := r.p.cfg.Store.Get(ctx, name)
+	if err != nil && !errors.Is(err, ErrNotExist) {
+		return nil, fmt.Errorf("read %s: %w", name, err)
+	}
 	if err == nil && ledger.BlobOf(data) != c.base.Blob() {
 		err = errors.New("it was altered")
 	}
@@ -345,6 +396,9 @@ func (h *replay) step(step ledger.Step) error {
 			return err
 		}
 	case *ledger.Documents:
+		if len(b.Withdrawn) > 0 {
+			h.withdraw(b.Withdrawn)
+		}
 		h.files = append(h.files, b.Files...)
 		h.accept(b.Files)
 	}
@@ -362,6 +416,18 @@ func (h *replay) step(step ledger.Step) error {
 	return nil
 }
 
+// withdraw leaves out roots that nobody tried to write.
+func (h *replay) withdraw(names []string) {
+	h.files = slices.DeleteFunc(h.files, func(f ledger.File) bool { return f.AtCommit && slices.Contains(names, f.Name()) })
+	for _, f := range slices.Backward(h.files) {
+		if f.Role == metadata.ROOT {
+			h.accept([]ledger.File{f})
+			return
+		}
+	}
+	h.docs.root = nil // the history begins after it
+}
+
 // accept brings documents into force.
 func (h *replay) accept(files []ledger.File) {
 	for _, f := range files {
@@ -374,7 +440,7 @@ func (h *replay) accept(files []ledger.File) {
 		if doc, err := roles.Parse[metadata.TargetsType](f.Data); err == nil {
 			h.docs.roles[f.Role] = doc
 		}
-		if c := h.bins[f.Role]; c != nil && f.Online {
+		if c := h.bins[f.Role]; c != nil { // also of a time when people signed it
 			*c = contents{file: f.Data, since: map[string]*roles.Target{}}
 		}
 	}

@@ -62,7 +62,7 @@ func (p *publisher) mustRenew() []int {
 	refused := p.refuses()
 	var must []int
 	for i := range p.docs.online.len() {
-		if refused(i, p.row(i)) && !p.quarantined(i) {
+		if refused(i, p.row(i)) && !p.blocked(i) {
 			must = append(must, i)
 		}
 	}
@@ -96,21 +96,29 @@ func (p *publisher) refuses() func(i int, row ledger.Row) bool {
 	}
 }
 
-// dueAt returns when the next generation is due even if nobody adds anything: the
-// zero time if something was left to do, or if an expiry is further away than it
-// can be by the clock.
-func (p *publisher) dueAt(now time.Time) time.Time {
+// topDueAt returns when the next generation is due even if no bin is: the zero time if
+// something was left to do, or if an expiry is further away than it can be by the clock.
+func (p *publisher) topDueAt(now time.Time) time.Time {
 	s := p.state
 	if s.Generation == 0 || s.Sealed != nil || len(p.unwritten) > 0 || !sameInSnapshot(s.Documents, s.Published) ||
 		time.Unix(s.Expires.Snapshot, 0).Sub(now) > p.cfg.SnapshotLifetime ||
 		time.Unix(s.Expires.Timestamp, 0).Sub(now) > p.cfg.TimestampLifetime {
 		return time.Time{}
 	}
-	at := s.Signed.Add(min(p.cfg.SnapshotLifetime, p.cfg.TimestampLifetime) / 2)
+	return s.Signed.Add(min(p.cfg.SnapshotLifetime, p.cfg.TimestampLifetime) / 2)
+}
+
+// dueAt returns when the next generation is due even if nobody adds anything; the zero time
+// if it is now.
+func (p *publisher) dueAt(now time.Time) time.Time {
+	at := p.topDueAt(now)
+	if at.IsZero() {
+		return at
+	}
 	// One walk over the table: this is asked for at every wake-up.
 	schedule, refused := p.schedule(), p.refuses()
 	for i := range p.docs.online.len() {
-		if p.quarantined(i) {
+		if p.blocked(i) {
 			continue
 		}
 		row := p.row(i)
@@ -132,29 +140,4 @@ func sameInSnapshot(a, b map[string]ledger.Doc) bool {
 		}
 	}
 	return true
-}
-
-// warnOffline logs, once a day, which offline documents expire within 30 days.
-func (p *publisher) warnOffline(now time.Time) {
-	if now.Sub(p.warned) < 24*time.Hour {
-		return
-	}
-	for role, expires := range p.docs.expiries() {
-		if left := expires.Sub(now); left < 30*24*time.Hour {
-			p.warned = now
-			p.log.Warn("an offline document expires soon: hold a ceremony",
-				"role", role, "expires", expires, "days", int(left.Hours()/24))
-		}
-	}
-}
-
-// expiries are those of the documents that people sign, root too.
-func (o *documents) expiries() map[string]time.Time {
-	out := map[string]time.Time{metadata.ROOT: o.root.Expires()}
-	for role, d := range o.roles {
-		if _, online := o.online.index(role); !online {
-			out[role] = d.Expires()
-		}
-	}
-	return out
 }

@@ -11,7 +11,10 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"github.com/bindery-tuf/bindery/delegation"
+	"github.com/bindery-tuf/bindery/internal/faulty"
+	"github.com/bindery-tuf/bindery/internal/repotest"
 	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/repository/storetest"
 	"github.com/bindery-tuf/bindery/roles"
 )
 
@@ -140,5 +143,128 @@ func TestRenewalWhileItemsWait(t *testing.T) {
 			}
 		})
 		e.check()
+	})
+}
+
+// A machine that slept, or whose clock was set, is asked within a minute what is due: timers
+// stood still, and clients see an old timestamp.
+func TestRenewalAfterSleep(t *testing.T) {
+	for _, items := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			e := newEnv(t, 2, delegation.Succinct)
+			var slept atomic.Int64 // nanoseconds
+			e.cfg.Now = func() time.Time { return time.Now().Add(time.Duration(slept.Load())) }
+			e.cfg.MaxDelay = 20 * time.Hour
+			e.create()
+			e.publish(file("first", "1"))
+			e.run(func() {
+				if items {
+					e.add(file("waits", "1"))
+				}
+				time.Sleep(time.Hour)
+				before, err := e.repo.Status(t.Context())
+				require.NoError(t, err)
+				slept.Store(int64(13 * time.Hour))
+				time.Sleep(time.Minute)
+				synctest.Wait()
+				s, err := e.repo.Status(t.Context())
+				require.NoError(t, err)
+				require.Equal(t, before.Generation+1, s.Generation)
+				require.Zero(t, s.Queue.Pending)
+			})
+			require.NoError(t, e.repo.Close())
+		})
+	}
+}
+
+// A clock that is years ahead when the repository is opened signs nothing: an operator must
+// say that it is right.
+func TestClockFarAheadAtOpen(t *testing.T) {
+	for name, c := range map[string]struct {
+		years  int // by which the clock is ahead
+		ofDocs int // for which offline documents are valid
+		want   string
+	}{
+		"all documents have expired": {2, 1, "the last offline document expired at"},
+		"the last generation is old": {2, 9, "was signed at 2000-01-01T00:00:00Z, over 400 days ago"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				e := newEnv(t, 2, delegation.Succinct)
+				e.ceremony = repotest.NewCeremony(t, mustBins(t, 2), time.Now().AddDate(c.ofDocs-1, 0, 0))
+				e.cfg.Bins, e.cfg.Snapshot, e.cfg.Timestamp = e.ceremony.Bins, e.ceremony.Online, e.ceremony.Online
+				e.create()
+				e.close()
+				e.cfg.Now = func() time.Time { return time.Now().AddDate(c.years, 0, 0) }
+				e.open()
+				receipt := e.add(file("a", "1"))
+				e.inject.Plan(nil)
+				e.run(func() {
+					time.Sleep(time.Hour)
+					s, err := e.repo.Status(t.Context())
+					require.NoError(t, err)
+					require.ErrorIs(t, s.Err, repository.ErrClock)
+					require.ErrorContains(t, s.Err, c.want)
+					for _, call := range e.inject.Calls() {
+						require.NotContains(t, []string{"leader.Append", "store.Create"}, call.Op)
+					}
+					require.NoError(t, e.repo.AcceptClock(t.Context()))
+					o, err := receipt.Wait(t.Context())
+					require.Equal(t, repository.Published, o.State)
+					if err != nil { // by this clock the documents of people have expired
+						require.ErrorIs(t, err, repository.ErrExpired)
+					}
+				})
+				e.close()
+			})
+		})
+	}
+}
+
+// Whoever restores a journal, or completes what Create began, is asked as well.
+func TestClockFarAheadElsewhere(t *testing.T) {
+	ahead := func() time.Time { return time.Now().AddDate(2, 0, 0) }
+	t.Run("RestoreJournal", func(t *testing.T) {
+		inBubble(t, 2, delegation.Succinct, func(t *testing.T, e *env) {
+			e.close()
+			e.journal = storetest.NewJournal()
+			e.cfg.Now = ahead
+			r := repository.Restoration{Root: e.ceremony.Documents().Roots[0]}
+			_, err := repository.RestoreJournal(t.Context(), e.config(), r)
+			require.ErrorIs(t, err, repository.ErrClock)
+			e.journal.Close()
+			r.AcceptClock = true
+			e.repo, err = repository.RestoreJournal(t.Context(), e.config(), r)
+			require.NoError(t, err)
+		})
+	})
+	t.Run("Open of what Create began", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			e := newEnv(t, 2, delegation.Succinct)
+			e.inject.Plan(func(c faulty.Call) faulty.Fault {
+				if c.Name == "1.snapshot.json" {
+					return faulty.Before
+				}
+				return faulty.None
+			})
+			_, err := repository.Create(t.Context(), e.config(), e.ceremony.Documents())
+			require.ErrorIs(t, err, faulty.ErrInjected)
+			e.journal.Close()
+			e.inject.Plan(nil)
+			e.cfg.Now = ahead
+			e.open()
+			e.run(func() {
+				time.Sleep(time.Minute)
+				s, err := e.repo.Status(t.Context())
+				require.NoError(t, err)
+				require.ErrorIs(t, s.Err, repository.ErrClock)
+				require.Zero(t, s.Generation)
+				require.NoError(t, e.repo.AcceptClock(t.Context()))
+				o, err := e.add(file("a", "1")).Wait(t.Context())
+				require.ErrorIs(t, err, repository.ErrExpired, "by that clock")
+				require.Equal(t, repository.Published, o.State)
+			})
+			e.close()
+		})
 	})
 }

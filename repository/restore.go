@@ -2,6 +2,7 @@ package repository
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -105,7 +106,7 @@ func (p *publisher) restoreStore(ctx context.Context, r Restoration) error {
 	if r.AcceptClock {
 		p.clock.accept()
 	}
-	now, err := p.clock.check(s.Signed)
+	now, err := p.clock.check(s.Signed, p.docs.offlineUntil())
 	if err != nil {
 		return fmt.Errorf("%w: if this is right, set Restoration.AcceptClock", err)
 	}
@@ -146,20 +147,21 @@ func (p *publisher) restoreStore(ctx context.Context, r Restoration) error {
 	}
 	p.log.Info("restoring the store", "bins", len(lost), "generation", gen)
 
-	b := batch{published: map[string]*roles.Target{}, bins: map[int]*roles.Bin{}}
+	a := &attempt{number: gen, now: now, signers: signers, wholly: true, batch: newBatch()}
+	b := &a.batch
 	for _, e := range history.history.Sealed() {
 		b.items = append(b.items, p.interpret(e))
 	}
-	if err := p.lookUp(ctx, &b, p.pathsOf(b.items)); err != nil {
-		return err
+	if outage, err := p.lookUp(ctx, a, b, p.pathsOf(b.items)); err != nil || outage != nil {
+		return cmp.Or(err, outage)
 	}
-	planner := p.planner(ctx, b, signers)
+	planner := p.planner(ctx, *b, signers)
 	planner.blocked = func(int) bool { return false }
 	plan, err := planner.plan(b.items, gen)
 	if err != nil {
 		return fmt.Errorf("plan generation %d: %w", gen, err)
 	}
-	return p.restart(ctx, nil, found.data, gen, now, plan, signers)
+	return p.restart(ctx, nil, found.data, a, plan)
 }
 
 // allFiles are the files ever accepted. Those that wait for a timestamp which verifies
@@ -329,11 +331,11 @@ func (p *publisher) current(files []ledger.File) []ledger.File {
 	})
 }
 
-// restart publishes generation gen, which is reserved, on top of the state, which the
+// restart publishes a generation, whose number is reserved, on top of the state, which the
 // journal doesn't know yet: first and then a checkpoint of it are appended together with
 // the seal. Until then nothing has changed but that the store has new files. Found is the
 // timestamp that the store holds now.
-func (p *publisher) restart(ctx context.Context, first []ledger.Record, found []byte, gen int64, now time.Time, plan plan, signers signers) error {
+func (p *publisher) restart(ctx context.Context, first []ledger.Record, found []byte, a *attempt, plan plan) error {
 	recs := prepared{p, first}
 	atCommit := p.unwritten // a checkpoint has none
 	checkpoint := p.state.Checkpoint()
@@ -345,7 +347,7 @@ func (p *publisher) restart(ctx context.Context, first []ledger.Record, found []
 		return err
 	}
 	if len(atCommit) > 0 {
-		if err := recs.add(gen, &ledger.Documents{InForce: p.docs.installed, Files: atCommit}); err != nil {
+		if err := recs.add(a.number, &ledger.Documents{InForce: p.docs.installed, Files: atCommit}); err != nil {
 			return err
 		}
 	}
@@ -355,13 +357,16 @@ func (p *publisher) restart(ctx context.Context, first []ledger.Record, found []
 	}
 	// Which versions of the bins clients have seen is not known for sure.
 	plan.renew(p.all()...)
-	seal, err := p.build(ctx, gen, now, p.all(), plan, batch{}, signers)
+	a.batch.bins = nil // they are looked up in, and read again one by one
+	_, seal, err := p.build(ctx, a, plan)
 	if err != nil {
-		return fmt.Errorf("publish generation %d: %w", gen, err)
+		p.discard(ctx)
+		return fmt.Errorf("publish generation %d: %w", a.number, err)
 	}
-	if err := recs.add(gen, seal); err != nil {
+	if err := recs.add(a.number, seal); err != nil {
 		return err
 	}
+	p.wrote.keep()
 	if err := p.lead.Append(ctx, recs.records...); err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
@@ -467,7 +472,14 @@ func (p *publisher) restoreJournal(ctx context.Context, r Restoration) error {
 		return err
 	}
 	p.docs = pub.docs
-	now := p.cfg.Now().UTC().Truncate(time.Second) // there is no earlier one to compare it with
+	if r.AcceptClock {
+		p.clock.accept()
+	}
+	// When the last generation was signed isn't known for sure: only the documents tell.
+	now, err := p.clock.check(time.Time{}, p.docs.offlineUntil())
+	if err != nil {
+		return fmt.Errorf("%w: if this is right, set Restoration.AcceptClock", err)
+	}
 
 	// The offline documents are made durable in the store before the journal
 	// relies on them; that the journal has them too is for RestoreStore.
@@ -512,7 +524,8 @@ func (p *publisher) restoreJournal(ctx context.Context, r Restoration) error {
 		return err
 	}
 	p.log.Info("restoring the journal", "published", pub.timestamp.Version(), "generation", gen, "items", len(items))
-	return p.restart(ctx, first, pub.timestamp.Bytes(), gen, now, plan, signers)
+	a := &attempt{number: gen, now: now, signers: signers, wholly: true, batch: newBatch()}
+	return p.restart(ctx, first, pub.timestamp.Bytes(), a, plan)
 }
 
 // trustedRoot returns the root from which everything is verified.
@@ -620,7 +633,7 @@ func (p *publisher) agree(pub *published, files []ledger.File, now time.Time, co
 		Expires:  ledger.Expires{Snapshot: pub.expires.Unix(), Timestamp: pub.timestamp.Expires().Unix()},
 		Swapped:  map[string][]byte{ledger.Timestamp: pub.timestamp.Bytes()},
 		Snapshot: pub.snapshot, Documents: p.docs.installed, Published: pub.docs.installed,
-		Table: pub.table,
+		Table: pub.table, Signings: pub.signings(now),
 	}
 	return recs.records, nil
 }
@@ -686,7 +699,8 @@ type published struct {
 	files     []ledger.File // the offline documents
 	timestamp *roles.Document[metadata.TimestampType]
 	snapshot  ledger.Blob
-	expires   time.Time // of the snapshot
+	expires   time.Time        // of the snapshot
+	lengths   map[string]int64 // that it gives, by role
 	table     ledger.Table
 }
 
@@ -724,6 +738,20 @@ func readPublished(ctx context.Context, cfg Config, root []byte) (*published, er
 		return nil, err
 	}
 	return p, p.readBins(ctx, cfg, versions)
+}
+
+// signings are those of the generations that a cache may serve, as far as the root in force
+// tells: which of its online keys signed how long isn't known.
+func (p *published) signings(now time.Time) []ledger.Signing {
+	var out []ledger.Signing
+	for _, snapshot := range p.docs.snapshotKeys.Keys {
+		for _, timestamp := range p.docs.timestampKeys.Keys {
+			out = append(out, ledger.Signing{Superseded: now, SignedBy: ledger.SignedBy{
+				metadata.SNAPSHOT: {keyName(snapshot)}, metadata.TIMESTAMP: {keyName(timestamp)}, metadata.TARGETS: p.docs.targetsSignedBy,
+			}})
+		}
+	}
+	return out
 }
 
 // readDocuments reads targets, and then every role that is delegated to, but for hashed
@@ -848,11 +876,15 @@ func (p *published) readSnapshot(ctx context.Context, store Store) (map[string]i
 	}
 	p.snapshot, p.expires = ledger.BlobOf(data), snapshot.Expires()
 	versions := map[string]int64{}
+	p.lengths = map[string]int64{}
 	for m, err := range snapshot.Meta() {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 		versions[m.Role] = m.Version
+		if m.Length > 0 {
+			p.lengths[m.Role] = m.Length
+		}
 	}
 	return versions, nil
 }
@@ -929,8 +961,10 @@ func (p *published) readBin(ctx context.Context, cfg Config, i int, version int6
 		return ledger.Row{}, fmt.Errorf("%s: %w", name, err)
 	case bin.Version() != version || version > p.timestamp.Version():
 		return ledger.Row{}, fmt.Errorf("%s: it is version %d in generation %d", name, bin.Version(), p.timestamp.Version())
-	case len(data) > roles.MaxTargets:
-		return ledger.Row{}, fmt.Errorf("%s: %d bytes, and clients accept %d", name, len(data), roles.MaxTargets)
+	case p.lengths[role] > 0 && p.lengths[role] != int64(len(data)):
+		return ledger.Row{}, fmt.Errorf("%s: %d bytes, and the snapshot says %d", name, len(data), p.lengths[role])
+	case p.lengths[role] == 0 && len(data) > roles.MaxTargets:
+		return ledger.Row{}, fmt.Errorf("%s: %d bytes, and clients accept %d unless the snapshot says more", name, len(data), roles.MaxTargets)
 	}
 	for n, k := range auth.Keys {
 		one := auth

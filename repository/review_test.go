@@ -46,15 +46,19 @@ func TestUnreadableBin(t *testing.T) {
 			time.Sleep(time.Hour)
 			before, err := e.repo.Status(t.Context())
 			require.NoError(t, err)
-			require.Len(t, before.Quarantined, 1)
+			require.Empty(t, before.Quarantined, "nothing is known of its file")
 			time.Sleep(48 * time.Hour)
 			after, err := e.repo.Status(t.Context())
 			require.NoError(t, err)
-			require.NoError(t, after.Err)
+			require.ErrorContains(t, after.Err, layout.Name(victim))
 			require.LessOrEqual(t, after.Generation-before.Generation, int64(10), "renewals only")
 			require.Greater(t, time.Until(after.Roles["timestamp"].Expires), 11*time.Hour)
 			e.inject.Plan(nil)
 			e.wait(stuck, repository.Published)
+			synctest.Wait()
+			after, err = e.repo.Status(t.Context())
+			require.NoError(t, err)
+			require.NoError(t, after.Err)
 		})
 		e.check()
 	})
@@ -173,11 +177,15 @@ func TestInstallWithAReusedKeyID(t *testing.T) {
 
 // What the journal's JSON escapes takes more room there than it is published in.
 func TestCustomThatJSONEscapes(t *testing.T) {
-	inBubble(t, 2, delegation.Succinct, func(t *testing.T, e *env) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEnv(t, 2, delegation.Succinct)
+		e.cfg.MaxCustomBytes = 64 << 10
+		e.create()
 		target := file("a", "1")
 		target.Custom = json.RawMessage(`{"a":"` + strings.Repeat("<&>", 20_000) + `"}`)
 		e.publish(target)
 		e.check()
+		e.close()
 	})
 }
 
@@ -315,7 +323,7 @@ func TestCreateInAForeignStore(t *testing.T) {
 func TestCheckpointsCountItems(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newEnv(t, 2, delegation.Succinct)
-		e.cfg.CheckpointBytes = 200_000
+		e.cfg.CheckpointBytes, e.cfg.MaxCustomBytes = 200_000, 64<<10
 		e.create()
 		e.inject.Plan(nil)
 		for _, name := range []string{"a", "b", "c", "d", "e", "f", "g", "h"} {

@@ -11,8 +11,12 @@ import (
 // the first to the last.
 const (
 	firstRetry = 200 * time.Millisecond
-	lastRetry  = 30 * time.Second
+	lastRetry  = time.Minute
 )
+
+// longestWait is how long Run waits without asking the clock. Timers stand still while the
+// machine sleeps, and don't see that the clock is set.
+const longestWait = time.Minute
 
 // Run publishes: items as they come, in batches, and the renewal of the online
 // roles before they expire. It returns nil when the context ends or the
@@ -32,7 +36,10 @@ func (r *Repository) Run(ctx context.Context) error {
 	defer cancel()
 	// A key that may not sign is a mistake in the configuration: say so at once.
 	err := r.exclusively(ctx, func(p *publisher) error {
-		_, err := p.docs.signers(p.cfg)
+		signers, err := p.docs.signers(p.cfg)
+		if err == nil {
+			err = p.checkSizes(signers, nil)
+		}
 		return err
 	})
 	if err != nil {
@@ -98,7 +105,10 @@ func (r *Repository) await(ctx context.Context) (arrived bool, err error) {
 	lead, waiting, began := r.pub.lead, r.pub.waiting, r.pub.began
 	now := r.cfg.Now()
 	due := r.pub.dueAt(now)
-	if t := now.Add(r.pub.patience); len(r.pub.quarantine) > 0 && t.Before(due) {
+	if t := now.Add(r.pub.lookAgain.left()); len(r.pub.quarantine) > 0 && t.Before(due) {
+		due = t
+	}
+	if t := now.Add(r.pub.tryAgain.left()); len(r.pub.leftOut) > 0 && t.Before(due) {
 		due = t
 	}
 	woken, cancel := context.WithCancel(ctx)
@@ -107,18 +117,19 @@ func (r *Repository) await(ctx context.Context) (arrived bool, err error) {
 	defer r.interruptible(nil)
 	r.release()
 
-	arrived, err = awaitUntil(woken, lead, waiting+1, due.Sub(now))
-	switch {
-	case err != nil && ctx.Err() == nil && woken.Err() != nil:
-		return false, nil // look again what is due
-	case err != nil || !arrived:
-		return arrived, err
+	arrived, err = awaitUntil(woken, lead, waiting+1, min(due.Sub(now), longestWait))
+	if err == nil && arrived {
+		// A generation takes along what arrives until it may begin. What falls due meanwhile
+		// takes along what has arrived.
+		rest := min(r.cfg.MaxDelay-since(began), due.Sub(r.cfg.Now()))
+		var full bool
+		full, err = awaitUntil(woken, lead, waiting+r.cfg.MaxBatch, min(rest, longestWait))
+		arrived = full || rest <= longestWait
 	}
-	// A generation takes along what arrives until it may begin. What falls due meanwhile
-	// takes along what has arrived.
-	rest := r.cfg.MaxDelay - time.Since(began)
-	_, err = awaitUntil(ctx, lead, waiting+r.cfg.MaxBatch, min(rest, due.Sub(r.cfg.Now())))
-	return true, err
+	if err != nil && ctx.Err() == nil && woken.Err() != nil {
+		return false, nil // look again what is due
+	}
+	return arrived, err
 }
 
 // interruptible lets wakeRun end Run's wait.
@@ -198,7 +209,7 @@ func (r *Repository) exclusively(ctx context.Context, f func(*publisher) error) 
 	r.online.Store(&r.pub.docs.online)
 
 	r.mu.Lock()
-	r.published = status
+	r.published, r.stuck = status, r.pub.documentsWait()
 	r.mu.Unlock()
 	if isFatal(err) {
 		r.end(fmt.Errorf("%w: the repository must be opened again: %w", ErrClosed, err))

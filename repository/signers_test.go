@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"github.com/theupdateframework/go-tuf/v2/metadata"
@@ -148,7 +149,8 @@ func TestSignersForARotation(t *testing.T) {
 		e.requireSigned(newBins, "bins-0", "bins-1")
 		e.check()
 
-		// The old ones are dropped.
+		// The old ones are dropped, once no cache serves what they signed.
+		e.run(func() { time.Sleep(3 * time.Hour) })
 		last := repository.Documents{Roots: [][]byte{e.ceremony.NextRoot(func(r *roles.RootSpec) {
 			r.Snapshot, r.Timestamp = repotest.Of(1, newOnline), repotest.Of(1, newOnline)
 		})}}
@@ -170,5 +172,65 @@ func TestSignersForARotation(t *testing.T) {
 		require.Empty(t, e.inject.Calls())
 		require.NoError(t, e.install(docs))
 		e.check()
+	})
+}
+
+// A role that people signed goes on with what they wrote in it, and above their version, once
+// a signer is configured for it.
+func TestRoleOfPeopleGoesOnline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEnv(t, 2, delegation.Succinct)
+		c, recent := e.ceremony, e.ceremony.NewEd25519()
+		c.NextRoot(func(r *roles.RootSpec) { r.Targets = repotest.Of(1, c.Online) })
+		expires := c.Now.UTC().AddDate(1, 0, 0)
+		people := repotest.Of(1, c.NewEd25519())
+		targets, err := delegation.NewRole("targets", 20, expires, []delegation.Delegation{
+			{Name: "recent", Keys: repotest.Of(1, recent), Paths: []string{"recent/*"}, Terminating: true},
+			{Name: "bins", Keys: people, HashPrefixes: []string{""}, Terminating: true},
+		})
+		require.NoError(t, err)
+		c.SignTargets(targets)
+		set, err := delegation.New("bins", 2, delegation.Succinct)
+		require.NoError(t, err)
+		bins, err := set.NewRole(2, expires, repotest.Of(1, c.Bins))
+		require.NoError(t, err)
+		c.SignRole("bins", bins, people)
+		listed := file("recent/listed", "by people")
+		bin, err := roles.NewBin().Edit(50, expires, []roles.TargetEdit{{Path: listed.Path, Target: &listed}})
+		require.NoError(t, err)
+		signed, err := bin.Sign(t.Context(), recent)
+		require.NoError(t, err)
+		docs := c.Documents()
+		docs.Roles["recent"] = signed
+		e.want[listed.Path] = listed
+		e.repo, err = repository.Create(t.Context(), e.config(), docs)
+		require.NoError(t, err)
+		e.publish(files("x", 3)...)
+		e.check()
+		e.close()
+
+		e.cfg.Signers = map[string][]keys.Signer{"recent": {recent}, "targets": {c.Online}}
+		e.open()
+		e.publish(file("recent/x", "1"))
+		e.check()
+		e.publish(file("recent/y", "1"), file("z", "1"))
+		e.check()
+		status, err := e.repo.Status(t.Context())
+		require.NoError(t, err)
+		require.EqualValues(t, 52, status.Generation)
+		e.close()
+
+		// The journal is enough to make all of it again.
+		lost := e.store.Clone()
+		for _, name := range lost.Names() {
+			if name != "timestamp.json" {
+				require.NoError(t, lost.Delete(t.Context(), name))
+			}
+		}
+		e.store, e.cfg.Store = lost, lost
+		e.repo, err = repository.RestoreStore(t.Context(), e.config(), repository.Restoration{})
+		require.NoError(t, err)
+		e.checkNewest()
+		e.close()
 	})
 }

@@ -3,6 +3,7 @@ package repository
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -16,7 +17,11 @@ import (
 type Status struct {
 	Generation int64     // the one that clients see; 0 before the first
 	Signed     time.Time // when it was
-	Queue      ledger.Backlog
+
+	// Queue is what no seal has decided yet. With Pending 0 the last items may still be
+	// unpublished: sealed, and not committed. An item is published once Receipt.Wait returns or
+	// Outcome says so, and not before.
+	Queue ledger.Backlog
 
 	// Roles are all roles but the hashed bins, by name.
 	Roles map[string]RoleStatus
@@ -26,11 +31,17 @@ type Status struct {
 	BinCount        int
 	FirstBinExpires time.Time
 
+	// Fullest are the three bins with the most bytes, the fullest first. What would make a
+	// bin pass 10,000,000 bytes, or what its key signs, is set aside.
+	Fullest []FullBin
+
 	// Quarantined are the bins whose stored bytes are not the published ones.
 	// They and their items wait; all others are published.
 	Quarantined []QuarantinedBin
 
-	// Err is why the last attempt to publish failed; nil if it succeeded.
+	// Err is why the last attempt to publish failed, or why it left out some bins, which could
+	// not be read, signed or written and are tried again; and what has expired: see Expired.
+	// It is nil if that attempt succeeded and clients accept what is published.
 	Err error
 }
 
@@ -38,6 +49,17 @@ type Status struct {
 type RoleStatus struct {
 	Version int64
 	Expires time.Time
+}
+
+// FullBin is a hashed bin, how large its file is, and what fills it. The publisher looks for that
+// once an hour at most, and only in bins of at least 2,500,000 bytes; until it has, and in
+// what ReadStatus returns, Targets is 0.
+type FullBin struct {
+	Bin          string
+	Bytes        int64
+	Targets      int    // how many there are
+	Largest      string // path of the target that takes the most bytes
+	LargestBytes int64
 }
 
 // QuarantinedBin is a bin that can't be changed, with the reason.
@@ -56,7 +78,10 @@ func (r *Repository) Status(ctx context.Context) (Status, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := r.published
-	s.Queue, s.Err = queue, r.lastErr
+	s.Queue, s.Err = queue, cmp.Or(r.lastErr, s.Err)
+	if err := s.Expired(r.cfg.Now()); err != nil {
+		s.Err = errors.Join(s.Err, err)
+	}
 	return s, nil
 }
 
@@ -75,6 +100,7 @@ func (p *publisher) status() Status {
 		s.Roles[metadata.SNAPSHOT] = RoleStatus{s.Generation, time.Unix(p.state.Expires.Snapshot, 0).UTC()}
 		s.Roles[metadata.TIMESTAMP] = RoleStatus{s.Generation, time.Unix(p.state.Expires.Timestamp, 0).UTC()}
 	}
+	s.Fullest = p.fullest.of(p)
 	var first int64
 	for i := range p.docs.online.len() {
 		row := p.row(i)
@@ -87,17 +113,19 @@ func (p *publisher) status() Status {
 			s.FirstBinExpires = time.Unix(first, 0).UTC()
 		}
 	}
-	for i, err := range p.quarantine {
-		s.Quarantined = append(s.Quarantined, QuarantinedBin{p.name(i), err.Error()})
+	for i, q := range p.quarantine {
+		s.Quarantined = append(s.Quarantined, QuarantinedBin{p.name(i), q.err.Error()})
 	}
+	s.Err = p.leftOutErr()
 	slices.SortFunc(s.Quarantined, func(a, b QuarantinedBin) int { return cmp.Compare(a.Bin, b.Bin) })
 	return s
 }
 
 // ReadStatus returns how a repository is, alongside its running publisher, or one that
 // is stopped or dead: what is committed by the journal. The cost is that of Open's
-// reading. Quarantined and Err are only known to the publisher and stay empty; that
-// a publisher makes no progress shows in Signed and Queue.Oldest. Errors wrap
+// reading. Quarantined, and why an attempt to publish failed, are known only to the
+// publisher: Err says what has expired, by the system's clock, and nothing else. That a
+// publisher makes no progress shows in Signed and Queue.Oldest. Errors wrap
 // ErrNotRepository; or, if the store doesn't have the offline documents that were
 // installed, ErrNotExist or ErrDiverged.
 func ReadStatus(ctx context.Context, store Store, journal Reader) (Status, error) {
@@ -128,5 +156,6 @@ func ReadStatus(ctx context.Context, store Store, journal Reader) (Status, error
 	}
 	s := p.status()
 	s.Queue = h.Backlog()
+	s.Err = s.Expired(time.Now())
 	return s, nil
 }

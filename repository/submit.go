@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/bindery-tuf/bindery/internal/cjson"
 	"github.com/bindery-tuf/bindery/repository/ledger"
 	"github.com/bindery-tuf/bindery/roles"
 )
@@ -20,7 +21,8 @@ var (
 	// Config.MaxPending and MaxPendingBytes allow.
 	ErrBusy = errors.New("the queue is full")
 
-	// ErrSetAside is wrapped by Receipt.Wait for an item that can't be published.
+	// ErrSetAside is wrapped by Receipt.Wait for an item that can't be published. It was
+	// accepted, and nothing of it was or will be published: the outcome has the reason.
 	ErrSetAside = errors.New("set aside")
 
 	// ErrRefused is wrapped by Receipt.Wait for an item one of whose conditions didn't hold.
@@ -45,24 +47,37 @@ type Repository struct {
 	alive context.Context
 	end   context.CancelCauseFunc
 
-	mu        sync.Mutex                // guards the fields below
-	entering  ledger.Backlog            // items on their way into the journal
-	waiters   map[string][]chan Outcome // by item ID; each gets the final outcome once
-	published Status                    // as of the last turn
-	lastErr   error                     // of the last attempt to publish; nil after a success
-	running   bool
-	interrupt context.CancelFunc // ends Run's present wait; nil if it doesn't wait
+	mu          sync.Mutex                // guards the fields below
+	entering    map[string]*entering      // items on their way into the journal, by ID
+	enteringSum ledger.Backlog            // of them
+	entered     int                       // how many there were since Open
+	waiters     map[string][]chan Outcome // by item ID; each gets the final outcome once
+	published   Status                    // as of the last turn
+	lastErr     error                     // of the last attempt to publish; nil after a success
+	running     bool
+	interrupt   context.CancelFunc // ends Run's present wait; nil if it doesn't wait
+	stuck       bool               // documents are accepted and not published, as of the last turn
+	preempt     context.CancelFunc // ends the signing that is under way; nil if there is none
 
 	close func() error // once
 }
 
+// entering is an item on its way into the journal.
+type entering struct {
+	calls int // of Submit
+	nth   int // of those that entered
+	bytes int64
+}
+
 func newRepository(p *publisher) *Repository {
-	r := &Repository{cfg: p.cfg, pub: p, turn: make(chan struct{}, 1), waiters: map[string][]chan Outcome{}}
+	r := &Repository{cfg: p.cfg, pub: p, turn: make(chan struct{}, 1), entering: map[string]*entering{}, waiters: map[string][]chan Outcome{}}
 	r.alive, r.end = context.WithCancelCause(context.Background())
 	r.turn <- struct{}{}
 	r.published = p.status()
 	r.online.Store(&p.docs.online)
 	r.close = sync.OnceValue(r.shut)
+	r.stuck = p.documentsWait()
+	p.signing = r.preemptible
 	p.decided = func(outcomes []ledger.ItemOutcome) { r.tell(p.status(), outcomes) }
 	return r
 }
@@ -80,14 +95,20 @@ func (r *Repository) Remove(ctx context.Context, paths ...string) (*Receipt, err
 }
 
 // Submit queues an item and returns once it is durable: from then on it will be
-// published, whatever happens to this process. Many concurrent calls share one
+// published, whatever happens to this process, with one exception: an item whose bin has no
+// room for it when its turn comes is set aside, with that reason. A bin has room for 10,000,000
+// bytes, or as many as its key signs. Status.Fullest shows the bins that come near; an item
+// that was set aside can be submitted again, under another ID, once something was removed from its
+// bin. Many concurrent calls share one
 // sync. Items that name the same path are published in the order in which they
 // were queued: one for which Submit returned before another was submitted comes first.
 //
 // An item with an ID that the journal remembers is not queued again, so that a
 // call whose fate is unknown can be repeated; another item under the same ID is
 // refused with ErrIDReused. Two items are the same if they mean the same, however they were
-// encoded. An item that some client would refuse is refused with an error that names the
+// encoded. Receipt.Repeated reports that this happened. An ID must therefore be new for every
+// change that an index wants: if it is derived from the content, a file that is added, removed
+// and added again has one ID twice, and stays removed. An item that some client would refuse is refused with an error that names the
 // path and the reason; one of whose paths belongs to a role that people sign, with
 // ErrSignedByPeople and the role's name. Other errors wrap ErrBusy; or
 // ErrUnknown if the item may have become durable, for instance because the
@@ -104,6 +125,11 @@ func (r *Repository) Submit(ctx context.Context, it Item) (*Receipt, error) {
 	if err := it.Validate(); err != nil {
 		return nil, fmt.Errorf("submit: %w", err)
 	}
+	for _, t := range it.Add {
+		if err := r.checkCustom(t); err != nil {
+			return nil, fmt.Errorf("submit: %w", err)
+		}
+	}
 	online := r.online.Load()
 	for path := range it.Paths {
 		if _, err := online.owner(path); err != nil {
@@ -119,10 +145,26 @@ func (r *Repository) Submit(ctx context.Context, it Item) (*Receipt, error) {
 		return nil, fmt.Errorf("submit: %w", err)
 	}
 	defer r.left(entry)
-	if _, err := r.cfg.Journal.Enqueue(ctx, entry); err != nil {
+	known, err := r.cfg.Journal.Enqueue(ctx, entry)
+	if err != nil {
 		return nil, fmt.Errorf("submit: journal: %w", err)
 	}
-	return &Receipt{id: it.ID, r: r}, nil
+	return &Receipt{id: it.ID, repeated: known[0], paths: slices.Collect(it.Paths), r: r}, nil
+}
+
+// checkCustom refuses custom data beyond the configured limit, white space not counted.
+func (r *Repository) checkCustom(t roles.Target) error {
+	n, most := len(t.Custom), r.cfg.MaxCustomBytes
+	if n <= most {
+		return nil
+	}
+	if canonical, err := cjson.Canonicalize(t.Custom); err == nil {
+		n = len(cjson.AppendJSON(nil, canonical))
+	}
+	if n > most {
+		return fmt.Errorf("target %q: custom: %d bytes, and at most %d are accepted here (Config.MaxCustomBytes)", t.Path, n, most)
+	}
+	return nil
 }
 
 // longDownload reports whether path, escaped, is longer than a file name may be. For
@@ -143,28 +185,95 @@ func (r *Repository) enter(ctx context.Context, e ledger.Entry) error {
 		return err
 	}
 	r.mu.Lock()
-	before := r.entering
-	r.entering.Pending++
-	r.entering.Bytes += int64(len(e.Body))
-	r.mu.Unlock()
-	queue, err := r.cfg.Journal.Backlog(ctx)
-	if err == nil && (queue.Pending+before.Pending >= r.cfg.MaxPending || queue.Bytes+before.Bytes >= r.cfg.MaxPendingBytes) {
-		if _, unknown := r.Outcome(ctx, e.ID); unknown == nil {
-			return nil
-		}
-		err = fmt.Errorf("%w: %d items of %d bytes are pending", ErrBusy, queue.Pending, queue.Bytes)
+	before := r.enteringSum
+	own := r.entering[e.ID]
+	if own == nil {
+		r.entered++
+		own = &entering{nth: r.entered, bytes: int64(len(e.Body))}
+		r.entering[e.ID] = own
+		r.enteringSum.Pending++
+		r.enteringSum.Bytes += own.bytes
 	}
+	own.calls++
+	r.mu.Unlock()
+	err := r.room(ctx, e, own.nth, before)
 	if err != nil {
 		r.left(e)
 	}
 	return err
 }
 
+// room returns nil if there is room for an entry after the queue and all that entered before
+// it, or if the journal knows it.
+func (r *Repository) room(ctx context.Context, e ledger.Entry, nth int, before ledger.Backlog) error {
+	queue, err := r.cfg.Journal.Backlog(ctx)
+	if err != nil {
+		return err
+	}
+	if r.hasRoom(queue, before) {
+		return nil // though some may be counted twice
+	}
+	// What became durable and didn't return yet is entering and in the queue, and is to be
+	// counted once. Which of them a backlog counts is known only if none became durable
+	// meanwhile.
+	ids, sizes := r.enteringBefore(nth)
+	ids = append(ids, e.ID)
+	for durable := -1; ; {
+		outcomes, err := r.cfg.Journal.Outcomes(ctx, ids...)
+		if err != nil {
+			return err
+		}
+		if outcomes[len(sizes)].State != "" {
+			return nil
+		}
+		last := durable
+		durable, before = 0, ledger.Backlog{}
+		for n, size := range sizes {
+			if outcomes[n].State != "" {
+				durable++
+				continue
+			}
+			before.Pending++
+			before.Bytes += size
+		}
+		switch {
+		case !r.hasRoom(queue, ledger.Backlog{}), durable == last && !r.hasRoom(queue, before):
+			return fmt.Errorf("%w: %d items of %d bytes are pending", ErrBusy, queue.Pending, queue.Bytes)
+		case durable == last:
+			return nil
+		}
+		if queue, err = r.cfg.Journal.Backlog(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// hasRoom reports whether one more item may follow the queue and those before it.
+func (r *Repository) hasRoom(queue, before ledger.Backlog) bool {
+	return queue.Pending+before.Pending < r.cfg.MaxPending && queue.Bytes+before.Bytes < r.cfg.MaxPendingBytes
+}
+
+// enteringBefore lists the items that entered before the nth one and have not left.
+func (r *Repository) enteringBefore(nth int) (ids []string, bytes []int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for id, i := range r.entering {
+		if i.nth < nth {
+			ids, bytes = append(ids, id), append(bytes, i.bytes)
+		}
+	}
+	return ids, bytes
+}
+
 func (r *Repository) left(e ledger.Entry) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.entering.Pending--
-	r.entering.Bytes -= int64(len(e.Body))
+	own := r.entering[e.ID]
+	if own.calls--; own.calls == 0 {
+		delete(r.entering, e.ID)
+		r.enteringSum.Pending--
+		r.enteringSum.Bytes -= own.bytes
+	}
 }
 
 // Outcome returns how far the item with this ID has come, also after a restart,
@@ -182,17 +291,27 @@ func (r *Repository) Outcome(ctx context.Context, id string) (Outcome, error) {
 
 // Receipt is the promise that an item is durable and will be published.
 type Receipt struct {
-	id string
-	r  *Repository
+	id       string
+	repeated bool
+	paths    []string
+	r        *Repository
 }
 
 // ID is the item's ID, with which Repository.Outcome can be asked at any time.
 func (rc *Receipt) ID() string { return rc.id }
 
+// Repeated reports that the journal remembered the item: Submit queued nothing, and Wait
+// returns the outcome of the first call. That is right for a call that is repeated because its
+// fate was unknown. After anything else it means that an ID was used for a second change, which
+// is not made: a path that was changed since stays as it is.
+func (rc *Receipt) Repeated() bool { return rc.repeated }
+
 // Wait returns once clients can see what became of the item: its generation's
 // timestamp is swapped in. It publishes nothing itself; that is for Run. The error
 // wraps ErrSetAside, with the reason, if the item can't be published, and ErrRefused if one
-// of its conditions didn't hold; it is the context's or the repository's error if that ended first. The item is durable then,
+// of its conditions didn't hold. It wraps ErrExpired, with the state Published, Superseded or
+// Unchanged, if the item is published and clients that look for its paths refuse a role that has
+// expired: they see it once that role is signed again. It is the context's or the repository's error if that ended first. The item is durable then,
 // and Repository.Outcome tells what became of it, if need be after Open.
 func (rc *Receipt) Wait(ctx context.Context) (Outcome, error) {
 	done, forget := rc.r.expect(rc.id)
@@ -223,6 +342,9 @@ func (rc *Receipt) final(o Outcome) (Outcome, error) {
 		return o, fmt.Errorf("item %q: %w: %s", rc.id, ErrSetAside, o.Reason)
 	case Refused:
 		return o, fmt.Errorf("item %q: %w: %s", rc.id, ErrRefused, o.Reason)
+	}
+	if err := rc.r.hidden(rc.paths); err != nil {
+		return o, fmt.Errorf("item %q is %s in generation %d, and clients can't see it: %w", rc.id, o.State, o.Generation, err)
 	}
 	return o, nil
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/bindery-tuf/bindery/repository/audit"
 )
 
-// A generation that is given up because a bin can't be read leaves no snapshot behind,
+// A generation that is given up because no bin can be read leaves no snapshot behind,
 // however late that turns out: to an audit it would look like one that clients saw.
 func TestUnreadBinLeavesNoSnapshot(t *testing.T) {
 	inBubble(t, 2, delegation.Succinct, func(t *testing.T, e *env) {
@@ -45,16 +45,18 @@ func TestUnreadBinLeavesNoSnapshot(t *testing.T) {
 	})
 }
 
-// slowStore takes its time to fail, once, to read a bin.
+// slowStore takes its time to fail, twice, to read a bin.
 type slowStore struct {
 	repository.Store
 	reads atomic.Int64 // until it fails
 }
 
 func (s *slowStore) Get(ctx context.Context, name string) ([]byte, error) {
-	if strings.Contains(name, "bins-") && s.reads.Add(-1) == 0 {
+	if strings.Contains(name, "bins-") && fails(s.reads.Add(-1)) {
 		time.Sleep(10 * time.Millisecond)
 		return nil, errors.New("service unavailable")
 	}
 	return s.Store.Get(ctx, name)
 }
+
+func fails(left int64) bool { return left == 0 || left == -1 }

@@ -23,11 +23,10 @@ type Signed interface {
 	Signatures() []Signature
 }
 
-// Verify returns nil if at least Threshold of the keys signed d. It counts
-// distinct keys by their material: two signatures of one key are one, also under
-// two key IDs. Signatures by other keys and invalid ones don't count and do no
-// harm. The error says of each key what was wrong with its signature. Whether d
-// has expired is for the caller to ask.
+// Verify returns nil if at least Threshold of the keys signed d. It counts distinct key
+// material: two signatures of one key count once, even under two key IDs. Invalid
+// signatures, and those of other keys, are ignored. The error says what was wrong with
+// each key's signature. The caller checks whether d has expired.
 func (a Authority) Verify(d Signed) error {
 	if a.Threshold < 1 {
 		return fmt.Errorf("a threshold of %d, it must be at least 1", a.Threshold)
@@ -107,9 +106,9 @@ func (a Authority) ListIn(listed map[string]*metadata.Key) (ids []string, err er
 	return ids, nil
 }
 
-// RootAuthority returns who may sign a top-level role, as root says. Keys of
-// types that package keys doesn't know are left out, and so are key IDs without a
-// key: others may do without them. The error is for a role that root doesn't list.
+// RootAuthority returns who may sign a top-level role, as root says. It leaves out keys
+// of types that package keys doesn't know, and key IDs without a key: the other keys may
+// meet the threshold. The error is for a role that root doesn't list.
 func RootAuthority(root *Document[metadata.RootType], role string) (Authority, error) {
 	listed, ok := root.signed.Roles[role]
 	if !ok {
@@ -118,10 +117,9 @@ func RootAuthority(root *Document[metadata.RootType], role string) (Authority, e
 	return NewAuthority(root.signed.Keys, listed.KeyIDs, listed.Threshold), nil
 }
 
-// DelegatedAuthority returns who may sign role, as targets says: the targets role
-// itself or one it delegates to, in either form of delegation. Which keys are left
-// out is as for RootAuthority. The error is for a role that targets doesn't
-// delegate to.
+// DelegatedAuthority returns who may sign role, as targets says. The document is that of
+// any role that delegates, in either form. It leaves out the keys that RootAuthority
+// leaves out. The error is for a role that targets doesn't delegate to.
 func DelegatedAuthority(targets *Document[metadata.TargetsType], role string) (Authority, error) {
 	if d := targets.signed.Delegations; d != nil {
 		for _, r := range d.Roles {

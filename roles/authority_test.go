@@ -36,7 +36,7 @@ func TestVerifyCountsKeys(t *testing.T) {
 		{"an invalid one", authorityOf(2, a, b), garbled, "1 of 2 signatures: key " + idB + ": "},
 		{"an invalid one that isn't needed", authorityOf(1, b, a), garbled, ""},
 		{"one key under two IDs", authorityOf(2, a, alias), signAll(t, unsigned, a, alias), "a threshold of 2 can't be met with 1 usable keys"},
-		{"one key under two IDs beside another", authorityOf(2, a, alias, b), signAll(t, unsigned, a, alias), "1 of 2 signatures: key " + idB + ": no signature"},
+		{"one key under two IDs, and another", authorityOf(2, a, alias, b), signAll(t, unsigned, a, alias), "1 of 2 signatures: key " + idB + ": no signature"},
 		{"one key under the other ID", authorityOf(1, a, alias), signAll(t, unsigned, alias), ""},
 		{"too high a threshold", authorityOf(3, a, b), signAll(t, unsigned, a, b), "a threshold of 3 can't be met with 2 usable keys"},
 		{"no threshold", authorityOf(0, a), signAll(t, unsigned, a), "a threshold of 0, it must be at least 1"},

@@ -18,19 +18,19 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 )
 
-// Bin is the metadata of one hashed bin (PEP 458, bin-n; TUF specification, 4.5),
-// held as canonical bytes so that changing a target costs little more than copying
-// them. A Bin never changes and is safe for concurrent use; its methods return
-// what belongs to it, to be read and not written to.
+// Bin is the metadata of one hashed bin (PEP 458, bin-n; TUF specification, 4.5). It
+// is held as canonical bytes, so changing a target costs little more than copying them.
+// A Bin never changes and is safe for concurrent use. Don't write to what its methods
+// return.
 type Bin struct{ spliced }
 
 // NewBin returns a bin without targets, of version 0. It can't be signed before
 // it was edited.
 func NewBin() *Bin { return &Bin{newSpliced(metadata.TARGETS, "targets")} }
 
-// ParseBin reads a bin from anywhere. It is as strict as Parse, of which it is the
-// counterpart, and like it verifies no signature. Members that Bindery doesn't
-// know stay in the signed part. Cost: several passes over file; file isn't kept.
+// ParseBin reads a bin from any source. Like Parse, it is strict and verifies no
+// signature. Members of the signed part that Bindery doesn't know are kept. Cost:
+// several passes over file, which isn't kept.
 func ParseBin(file []byte) (*Bin, error) {
 	s, err := parseSpliced[metadata.TargetsType](file, metadata.TARGETS, "targets")
 	if err != nil {
@@ -45,10 +45,10 @@ func ParseBin(file []byte) (*Bin, error) {
 	return b, nil
 }
 
-// OpenBin reads a file that Sign made, and that the caller has checked to be it,
-// say by its SHA-256. Of another file it notices only some of what is wrong, but
-// never panics. Cost: one pass at some GB/s, few allocations. The Bin keeps file,
-// which must not change afterwards.
+// OpenBin reads a file that Sign made. The caller has checked that it is that file, by
+// its SHA-256 for example: in any other file OpenBin notices only some faults, though it
+// never panics. The Bin keeps file, which must not change afterwards. Cost: one pass, few
+// allocations.
 func OpenBin(file []byte) (*Bin, error) {
 	s, err := openCanonical(file)
 	if err != nil && bytes.Contains(file, []byte(`\u`)) { // control characters, escaped
@@ -104,15 +104,15 @@ type TargetEdit struct {
 }
 
 // Edit returns the bin with the edits made, without signatures. Edits come in any
-// order; of those of one path the last one counts. Removing what isn't there is no
-// error. Expires is converted to UTC and cut to whole seconds. It is for the
-// caller to see that versions go up.
+// order; the last edit of a path counts. Removing a path that isn't there is not an
+// error. Expires is converted to UTC and cut to whole seconds. The caller makes sure that
+// versions go up.
 //
-// It refuses a target that Validate refuses or whose Path is another than the
-// edit's, a version outside 0 to 2^53-1, and an expiry outside the years 1 to 9999.
+// Edit refuses a target that Validate refuses, a target whose Path isn't the edit's, a
+// version outside 0 to 2^53-1, and an expiry outside the years 1 to 9999.
 //
-// Cost: one pass over the bin at some GB/s and one copy; allocations depend on the
-// number of edits only.
+// Cost: a pass over the paths and one copy of the bin. The number of allocations depends
+// on the edits only.
 func (b *Bin) Edit(version int64, expires time.Time, edits []TargetEdit) (*Bin, error) {
 	members := make([]cjson.Edit, 0, len(edits))
 	for _, e := range edits {
@@ -153,7 +153,7 @@ func lastOfEach(edits []cjson.Edit) []cjson.Edit {
 	return kept
 }
 
-// Version is 0 only for what NewBin returns, or was edited to it.
+// Version is 0 only for a new bin, or one that was edited to version 0.
 func (b *Bin) Version() int64 { return b.version }
 
 // Expires is in UTC.
@@ -162,13 +162,13 @@ func (b *Bin) Expires() time.Time { return b.expires }
 // Canonical returns the bytes that are signed.
 func (b *Bin) Canonical() []byte { return b.canonical }
 
-// Signatures returns those of the file that was parsed or opened, unverified. An
-// edited bin has none.
+// Signatures returns those of the parsed or opened file, unverified. An edited bin has
+// none.
 func (b *Bin) Signatures() []Signature { return b.signatures }
 
-// Sign returns the bin's file, in canonical form but for control characters,
-// with the one signature that signer makes over Canonical: see the function Sign.
-// The Bin itself stays without. The file is the caller's.
+// Sign returns the bin's file with one signature over Canonical, made by signer: see the
+// function Sign. The file is in canonical form, except that control characters are
+// escaped. The Bin itself stays unsigned.
 func (b *Bin) Sign(ctx context.Context, signer keys.Signer) ([]byte, error) {
 	file, err := b.sign(ctx, signer)
 	if err != nil {
@@ -177,9 +177,8 @@ func (b *Bin) Sign(ctx context.Context, signer keys.Signer) ([]byte, error) {
 	return file, nil
 }
 
-// Targets yields the targets in the order of their paths' bytes. An error ends
-// it; there is none in a bin that ParseBin or Edit returned. In members that
-// Target has no field for, the targets of other publishers may hold more.
+// Targets yields the targets in the byte order of their paths. An error ends it; a bin
+// from ParseBin or Edit yields none. Members that Target has no field for are left out.
 func (b *Bin) Targets() iter.Seq2[Target, error] {
 	return func(yield func(Target, error) bool) {
 		for m, err := range b.entries() {

@@ -13,9 +13,9 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 )
 
-// Type is the signed part of a document, as go-tuf declares it. Package roles
-// has Bin and Snapshot beside it for the two documents that are large and change
-// all the time.
+// Type is the signed part of a document, as go-tuf declares it. Bin and
+// Snapshot take its place for the two documents that are large and change all the
+// time.
 type Type interface {
 	metadata.RootType | metadata.TargetsType | metadata.SnapshotType | metadata.TimestampType
 }
@@ -23,10 +23,9 @@ type Type interface {
 // Document is a metadata file: a signed part and the signatures over it (TUF
 // specification, 4.2.1). It never changes; signing returns another one.
 //
-// Its bytes are kept as they were received and never made again from a decoded
-// form, so what this package doesn't know of survives, and so do the signatures
-// over it. What its methods return belongs to the Document: read it, don't
-// write to it. A Document is safe for concurrent use.
+// A Document keeps its bytes as they were received. They are never encoded again, so
+// members that this package doesn't know survive, and so do the signatures over them.
+// Don't write to what its methods return. A Document is safe for concurrent use.
 type Document[T Type] struct {
 	header    Header
 	signed    T
@@ -64,14 +63,13 @@ func New[T Type](signed T) (*Document[T], error) {
 
 // Parse reads a metadata file. It verifies nothing: Authority.Verify does.
 //
-// It refuses what clients understand differently from one another or not at
-// all: what is no strict JSON (duplicate names, trailing data, invalid UTF-8,
-// numbers that aren't integers), members that are missing or of the wrong type, a
-// file larger than clients can be made to read. The error names the place. It accepts what is
-// found in repositories of today: key IDs of any form, key types it doesn't know,
-// empty signatures, members of any other name, fractions of a second.
+// It refuses what some client can't read, or reads differently: JSON that isn't strict
+// (duplicate names, trailing data, invalid UTF-8, numbers that aren't integers), members
+// that are missing or of the wrong type, a file larger than clients can be made to read.
+// The error names the place. It accepts what today's repositories hold: key IDs of any
+// form, unknown key types, empty signatures, unknown members, fractions of a second.
 //
-// The cost is a few passes over file, of which it keeps a copy.
+// Cost: a few passes over file, of which it keeps a copy.
 func Parse[T Type](file []byte) (*Document[T], error) {
 	kind := formOf[T]()
 	d, err := parse[T](kind, file)
@@ -105,9 +103,8 @@ func parse[T Type](kind form, file []byte) (*Document[T], error) {
 	return &d, nil
 }
 
-// Peek tells which kind of document a file holds, so that the right Parse can be
-// chosen. It is as strict as Parse about the JSON and about what it returns, and
-// does not look at the rest.
+// Peek returns which kind of document a file holds, to choose the type for Parse. It is
+// as strict as Parse about the JSON and the header, and doesn't check the rest.
 func Peek(file []byte) (Header, error) {
 	tree, err := decode(file, targetsForm.limit) // the largest
 	if err != nil {
@@ -178,10 +175,10 @@ func (d *Document[T]) Sign(ctx context.Context, signer keys.Signer) (*Document[T
 	return d.AddSignature(s)
 }
 
-// AddSignature returns the document with s in the place of an earlier signature
-// of the same key ID, whose other members stay, and with all signatures sorted by
-// key ID. It can't verify s, for a document doesn't say who may sign it; it refuses
-// only an empty key ID or signature, and a file that would become too large.
+// AddSignature returns the document with s added, and all signatures sorted by key ID. An
+// earlier signature of the same key ID is replaced; other members of its entry stay.
+// AddSignature doesn't verify s, because a document doesn't say who may sign it. It
+// refuses an empty key ID or signature, and a file that would become too large.
 func (d *Document[T]) AddSignature(s Signature) (*Document[T], error) {
 	if err := s.check(); err != nil {
 		return nil, fmt.Errorf("%s: %w", d.header.Type, err)

@@ -41,6 +41,11 @@ const (
 	MaxTargets   = 5_000_000 // targets and each delegated role, bins among them
 )
 
+// MaxTargetsWithLength is how many bytes of targets metadata every client reads if the
+// snapshot says how long it is. tough takes no more, whatever the length says, and it reads
+// every bin.
+const MaxTargetsWithLength = 10_000_000
+
 // Clients read no more of a root and a timestamp than MaxRoot and MaxTimestamp. The
 // limits of the other two are above MaxTargets and MaxSnapshot, because a length in
 // the metadata that names them replaces those: explicit delegations to 65,536 bins

@@ -21,14 +21,15 @@ const (
 	maxPath = 1024 - len(".") - 128
 )
 
-// CheckPath returns nil if every client takes path for the same target and can
-// fetch it, and otherwise an error that names the path and the reason. It
-// refuses: a path that is empty, absolute, or longer than 895 bytes; segments
-// that are empty, ".", ".." or longer than 255 bytes, 190 for the last; what isn't
-// valid UTF-8 in NFC; control characters; any of \ % ? #; and, for tuf-js, a space
-// at the end (its URLs lose it), characters beyond the basic plane (it sorts them
-// elsewhere, and refuses the whole bin), and the names that every JavaScript object
-// has, such as "constructor".
+// CheckPath returns nil if every client can fetch the target at path, and takes path for
+// the same target. Otherwise the error names the path and the reason. It refuses
+//
+//   - a path that is empty, absolute, or longer than 895 bytes;
+//   - a segment that is empty, ".", "..", or longer than 255 bytes (190 for the last);
+//   - what isn't valid UTF-8 in NFC, control characters, and any of \ % ? #;
+//   - what tuf-js can't read: a space at the end (its URLs lose it), characters beyond the
+//     basic plane (it sorts them differently and refuses the whole bin), and names that
+//     every JavaScript object has, such as "constructor".
 func CheckPath(path string) error {
 	if err := checkPath(path); err != nil {
 		return fmt.Errorf("target %q: %w", path, err)

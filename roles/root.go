@@ -47,10 +47,10 @@ func NewRoot(spec RootSpec) (*Document[metadata.RootType], error) {
 	return New(root)
 }
 
-// VerifyRootUpdate returns nil if a client that trusts old would go on to trust
-// new (TUF specification, 5.3): the version is the next one, and both the keys of
-// old and those of new itself signed it, by the threshold of each. Expiry plays
-// no part, as it doesn't for clients that are still on their way to the last root.
+// VerifyRootUpdate returns nil if a client that trusts old would trust new next (TUF
+// specification, 5.3). New must have the next version, and be signed by a threshold of
+// old's keys and by a threshold of its own. Expiry doesn't matter: clients check only the
+// last root's.
 func VerifyRootUpdate(old, new *Document[metadata.RootType]) error {
 	if new.Version() != old.Version()+1 {
 		return fmt.Errorf("root %d does not follow root %d", new.Version(), old.Version())

@@ -20,11 +20,10 @@ type Signature struct {
 	Sig   []byte // empty in files that keep a place for a signature still to come
 }
 
-// Sign has signer sign message and returns the signature only if it verifies
-// under the signer's public key: a faulty token or a KMS key that was swapped
-// must not get as far as a client. It makes exactly one call of signer.Sign, and
-// none for a message that is larger than the signer can take. Every error names
-// the key ID and wraps its cause.
+// Sign returns signer's signature over message, once it has verified under the signer's
+// public key. So no client sees what a faulty token or a swapped KMS key signed. Sign
+// calls signer.Sign once, or not at all if the message is larger than the signer takes.
+// Every error names the key ID and wraps its cause.
 func Sign(ctx context.Context, signer keys.Signer, message []byte) (Signature, error) {
 	id := signer.Public().ID()
 	if limit := signer.MaxMessage(); len(message) > limit {

@@ -15,9 +15,9 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 )
 
-// Snapshot is the metadata that names a version of every other metadata file but
-// root and timestamp (TUF specification, 4.4), half a megabyte for 16,384 bins. It
-// is held as canonical bytes, as a Bin is, and promises the same.
+// Snapshot is the metadata that names the version of every metadata file except root
+// and timestamp (TUF specification, 4.4). With 16,384 bins it has half a megabyte. It is
+// held as canonical bytes, as a Bin is, and makes the same promises.
 type Snapshot struct{ spliced }
 
 // NewSnapshot returns a snapshot that names nothing, of version 0. It can't be
@@ -47,10 +47,9 @@ type MetaEdit struct {
 	Length  int64
 }
 
-// Edit returns the snapshot with the edits made, without signatures. It takes
-// edits, version and expires as Bin.Edit does, and costs as little. No edit
-// removes a role: clients refuse a snapshot from which one vanished. It is for the
-// caller to see that versions go up.
+// Edit returns the snapshot with the edits made, without signatures. It takes edits,
+// version and expires as Bin.Edit does. No edit removes a role, because clients refuse a
+// snapshot from which a role vanished. The caller makes sure that versions go up.
 //
 // It refuses an empty name, one that isn't clean text, versions below 1, negative
 // lengths, and either above 2^53-1.
@@ -92,7 +91,7 @@ func (e MetaEdit) value() []byte {
 	return fmt.Appendf(nil, `{"length":%d,"version":%d}`, e.Length, e.Version)
 }
 
-// Version is 0 only for what NewSnapshot returns, or was edited to it.
+// Version is 0 only for a new snapshot, or one that was edited to version 0.
 func (s *Snapshot) Version() int64 { return s.version }
 
 // Expires is in UTC.
@@ -101,8 +100,7 @@ func (s *Snapshot) Expires() time.Time { return s.expires }
 // Canonical returns the bytes that are signed.
 func (s *Snapshot) Canonical() []byte { return s.canonical }
 
-// Signatures returns those of the file that was parsed or opened, unverified. An
-// edited snapshot has none.
+// Signatures returns those of the parsed file, unverified. An edited snapshot has none.
 func (s *Snapshot) Signatures() []Signature { return s.signatures }
 
 // Sign returns the snapshot's file, as Bin.Sign does a bin's.

@@ -36,15 +36,17 @@ type Target struct {
 	Custom json.RawMessage `json:"custom,omitempty"`
 }
 
-// Validate returns nil if every client accepts the target (a BLAKE2b hash apart)
-// and understands the same by it, and otherwise an error that names the path and the reason. It
-// refuses paths that CheckPath refuses, or whose last segment is longer than 126
-// bytes where there is a SHA-512 (it becomes HASH.name, at most 255); lengths
-// below 0 or above 2^53-1; hashes without SHA-256, of an unknown algorithm, or
-// not in lower-case hex of the right length; and custom data, if there is any,
-// that isn't an object of at most 64 KiB or holds a duplicate key, a floating
-// point number, -0, null, an integer beyond 2^53-1, control characters, text that
-// isn't in NFC, a key beyond the basic plane, or more than 32 levels.
+// Validate returns nil if every client accepts the target and reads it in the same way
+// (a BLAKE2b hash apart). Otherwise the error names the path and the reason. It refuses
+//
+//   - a path that CheckPath refuses, or whose last segment is longer than 126 bytes if
+//     there is a SHA-512 (it becomes HASH.name, at most 255 bytes);
+//   - a length below 0 or above 2^53-1;
+//   - hashes without SHA-256, of an unknown algorithm, or not in lower-case hex of the
+//     right length;
+//   - custom data that isn't an object, has more than 64 KiB or 32 levels, or holds a
+//     duplicate key, a floating point number, -0, null, an integer beyond 2^53-1, control
+//     characters, text that isn't in NFC, or a key beyond the basic plane.
 func (t Target) Validate() error {
 	if err := t.check(); err != nil {
 		return fmt.Errorf("target %q: %w", t.Path, err)
@@ -57,7 +59,7 @@ func (t Target) check() error {
 		return err
 	}
 	if _, ok := t.Hashes["sha512"]; ok && len(lastSegment(t.Path)) > maxNameSHA512 {
-		return fmt.Errorf("path: a file name of more than %d bytes beside a SHA-512", maxNameSHA512)
+		return fmt.Errorf("path: a file name of more than %d bytes with a SHA-512", maxNameSHA512)
 	}
 	if t.Length < 0 || t.Length > schema.MaxInteger {
 		return fmt.Errorf("length %d: not from 0 to 2^53-1", t.Length)
@@ -110,8 +112,8 @@ func NewHash(algorithm string) hash.Hash {
 	return nil
 }
 
-// Size is the number of bytes that the target takes in a bin's canonical form,
-// with its path and the comma that sets it apart. The target must be valid.
+// Size is the number of bytes that the target takes in a bin's canonical form, with its
+// path and a comma. The target must be valid.
 func (t Target) Size() int {
 	value, err := t.value()
 	if err != nil { // Validate refuses it

@@ -79,8 +79,8 @@ func TestTargetValidate(t *testing.T) {
 		{"unknown", func(t *roles.Target) { t.Hashes["md5"] = strings.Repeat("00", 16) }, `hashes: unknown algorithm "md5"`},
 		{"upper case", func(t *roles.Target) { t.Hashes["sha256"] = strings.Repeat("AB", 32) }, "hashes: sha256 is not in lower-case hex"},
 		{"no hex", func(t *roles.Target) { t.Hashes["sha256"] = strings.Repeat("0g", 32) }, "hashes: sha256 is not in lower-case hex"},
-		{"name beside sha512", func(t *roles.Target) { setSHA512(t, 126) }, ""},
-		{"long name beside sha512", func(t *roles.Target) { setSHA512(t, 127) }, "path: a file name of more than 126 bytes beside a SHA-512"},
+		{"name with sha512", func(t *roles.Target) { setSHA512(t, 126) }, ""},
+		{"long name with sha512", func(t *roles.Target) { setSHA512(t, 127) }, "path: a file name of more than 126 bytes with a SHA-512"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			target := target("a/b", 7)

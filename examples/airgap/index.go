@@ -65,6 +65,8 @@ func (x *index) config(journal repository.Journal) repository.Config {
 		Store: watchedStore{x.store, x}, Journal: journal,
 		Bins: x.online, Snapshot: x.online, Timestamp: x.online,
 		MaxDelay: -1, Now: x.now,
+		// No caches, and no client runs while anything is published.
+		CacheAge: -1, ClientRun: -1,
 	}
 }
 

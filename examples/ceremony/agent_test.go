@@ -178,10 +178,10 @@ func TestAgentRefuses(t *testing.T) {
 	s.refuse("a key that is in no file is found by its card: name that with -card", "",
 		"sign", "-key", uri, "-confirm", s.digest().Groups()[0], s.request())
 	s.refuse("no such file", "", s.signAt(uri, "-card", s.path("nothing"))...)
-	s.refuse("the agent has 1 other keys and not this one", "", s.signAt(uri, "-card", s.card("Bob"))...)
-	s.refuse("no agent answers there", "", s.signAt("sshagent:/nowhere")...)
+	s.refuse("the agent has 1 other keys, not this one", "", s.signAt(uri, "-card", s.card("Bob"))...)
+	s.refuse("no agent answers", "", s.signAt("sshagent:/nowhere")...)
 	s.refuse("no card was made: open key "+uri+": ssh-agent: neither the public key nor its fingerprint is given (ssh-add -l lists them)", "", card(uri)...)
-	s.refuse("the agent has 1 other keys and not this one", "", card(uri+"?key="+newSSHKey(t).fingerprint)...)
+	s.refuse("the agent has 1 other keys, not this one", "", card(uri+"?key="+newSSHKey(t).fingerprint)...)
 	t.Setenv("SSH_AUTH_SOCK", "")
 	s.refuse("its socket is not given (ssh-agent prints it as SSH_AUTH_SOCK)", "", s.signAt("sshagent:")...)
 
@@ -189,7 +189,7 @@ func TestAgentRefuses(t *testing.T) {
 	s.refuse("the agent has the key and refused to sign", "", s.signAt(uri)...)
 	s.refuse("the agent has the key and refused to sign", "", card(uri+"?key="+key.fingerprint)...)
 	a.sign = func(k ssh.PublicKey, data []byte) (*ssh.Signature, error) { return ring.Sign(k, data[1:]) }
-	s.refuse("what the agent returned does not verify", "", s.signAt(uri)...)
+	s.refuse("the agent's signature does not verify", "", s.signAt(uri)...)
 	a.sign = ring.Sign
 
 	require.NoError(t, ring.Lock([]byte("secret")))
@@ -197,7 +197,7 @@ func TestAgentRefuses(t *testing.T) {
 	require.NoError(t, ring.Unlock([]byte("secret")))
 	s.run(done, "", s.signAt(uri)...)
 	require.NoError(t, ring.RemoveAll())
-	s.refuse("the agent shows no key at all", "", s.signAt(uri)...)
+	s.refuse("the agent lists no keys", "", s.signAt(uri)...)
 
 	// A key that is nobody's of this ceremony.
 	eve := newSSHKey(t)
@@ -250,5 +250,5 @@ func TestOpenSSHAgent(t *testing.T) {
 	s.verify(1)
 	s.run(done, "", "request", "-dir", s.path("repo"), "-reason", "renewal")
 	sshAdd("-D")
-	s.refuse("the agent shows no key at all", "", s.signAt("sshagent:")...)
+	s.refuse("the agent lists no keys", "", s.signAt("sshagent:")...)
 }

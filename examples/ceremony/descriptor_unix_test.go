@@ -25,7 +25,7 @@ func TestLinesOfDescriptor(t *testing.T) {
 		require.Equal(t, want, string(got))
 	}
 	_, err = p.get(t.Context(), &app{}, "x", true)
-	require.ErrorContains(t, err, "there is none, or no further one")
+	require.ErrorContains(t, err, "no line left")
 	_, err = (&passphrases{fd: 1 << 20}).get(t.Context(), &app{}, "x", false)
 	require.ErrorContains(t, err, "file descriptor 1048576: bad file descriptor")
 }

@@ -169,7 +169,7 @@ func TestTokenRefuses(t *testing.T) {
 	k.refused("nobody answered", "", sign(uri)...)
 	k.refused("a key that is in no file is found by its card", userPIN+"\n",
 		"sign", "-key", uri, "-confirm", k.digest().Groups()[0], k.request())
-	k.refused("a secret does not belong into a URI", "", sign(uri+"&pin-value="+userPIN)...)
+	k.refused("a secret does not belong in a URI", "", sign(uri+"&pin-value="+userPIN)...)
 	k.refused("the token has the key ", userPIN+"\n", k.signAt(uri, "-passphrase-fd", "0", "-card", k.card("Bob"))...)
 	k.refused("the token has no such private key", userPIN+"\n", sign(strings.Replace(uri, "object=root", "object=other", 1))...)
 	k.refused("no such token is there", userPIN+"\n", sign(strings.Replace(uri, "token=ada", "token=bob", 1))...)

@@ -66,7 +66,7 @@ func TestWalk(t *testing.T) {
 	p.Publish = steps[:1]
 	w.install(p)
 	w.reopen("web2", "bins2")
-	require.ErrorContains(t, w.repo.Install(t.Context(), w.read(steps[2])), "targets version 1 under root version 4", "too early")
+	require.ErrorContains(t, w.repo.Install(t.Context(), w.read(steps[2])), `root 4: role "targets": 0 of 2 signatures`, "too early")
 	p.Publish = steps[1:]
 	w.install(p)
 
@@ -140,7 +140,8 @@ func (w *watched) configure(online, bins string) {
 	}
 	w.cfg = repository.Config{
 		Store: watchedStore{w.store, w}, Journal: w.journal.Handle(), Bins: key(bins), MaxDelay: -1,
-		Now: func() time.Time { return w.now },
+		Now:      func() time.Time { return w.now },
+		CacheAge: -1, ClientRun: -1, // every client asks the store itself, after each write
 	}
 	w.cfg.Snapshot = key(online)
 	w.cfg.Timestamp = w.cfg.Snapshot

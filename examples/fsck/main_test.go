@@ -168,7 +168,7 @@ func TestCouldNotRun(t *testing.T) {
 func TestRunbookIsComplete(t *testing.T) {
 	readme, err := os.ReadFile("README.md")
 	require.NoError(t, err)
-	source, err := os.ReadFile("../../repository/finding.go")
+	source, err := os.ReadFile("../../repository/audit/audit.go")
 	require.NoError(t, err)
 	checks := regexp.MustCompile(`(?m)^\tcheck\w+ += "(\w+)"$`).FindAllSubmatch(source, -1)
 	require.NotEmpty(t, checks)

@@ -79,6 +79,9 @@ func openPublisher(ctx context.Context, dir string, bins, online keys.Signer, lo
 		Store: store, Journal: journal,
 		Bins: bins, Snapshot: online, Timestamp: online,
 		MaxDelay: -1, Logger: log,
+		// No caches, and no client runs while a key is replaced. Otherwise the root that drops
+		// the old one waits until no cache serves what it signed.
+		CacheAge: -1, ClientRun: -1,
 	}
 	p := &publisher{ended: make(chan error, 1)}
 	if create != nil {

@@ -1,15 +1,21 @@
-// Package cjson writes and edits canonical JSON, the form in which TUF metadata
-// is signed (TUF specification, 4.1; the OLPC canonical JSON).
+// Package cjson writes and edits canonical JSON, the form in which TUF metadata is signed
+// (TUF specification, 4.1; the OLPC canonical JSON).
 //
-// In canonical bytes there is no white space, members of an object are sorted by
-// the bytes of their decoded keys, numbers are integers, and a string holds its
-// UTF-8 as it is, but for `\"` and `\\`. A string with control characters
-// therefore has a canonical form that is no JSON: AppendJSON makes a JSON text
-// of it again.
+//	canonical, err := cjson.Canonicalize(text)
+//	...
+//	for m, err := range cjson.Members(canonical) {
+//		fmt.Println(cjson.DecodeString(m.Key), string(m.Value))
+//	}
+//	canonical, err = cjson.Splice(nil, canonical, []cjson.Edit{{Key: "version", Value: []byte("8")}})
 //
-// Canonicalize is strict where parsers differ from one another, so that what is
-// signed can't mean two things to two clients. Its result equals, byte for byte,
-// that of go-securesystemslib's cjson.EncodeCanonical for every text it accepts.
+// Canonical bytes hold no white space. Members of an object are sorted by the bytes of their
+// decoded keys. Numbers are integers. A string holds its UTF-8 unescaped, except for `\"` and
+// `\\`. So a string with control characters has a canonical form that isn't JSON; AppendJSON
+// turns it into JSON again.
+//
+// Canonicalize refuses what parsers read differently, so that no signed text means two
+// things to two clients. For every text it accepts, its result equals that of
+// go-securesystemslib's cjson.EncodeCanonical, byte for byte.
 package cjson
 
 import (
@@ -23,11 +29,10 @@ import (
 // maxDepth is how deep arrays and objects may nest.
 const maxDepth = 100
 
-// Canonicalize returns the canonical form of the JSON text in data. It refuses,
-// with an error that tells the byte's offset and the place in the document:
-// duplicate keys, anything behind the value, floating point numbers, exponents,
-// -0, integers outside int64, invalid UTF-8, lone surrogates, nesting deeper
-// than 100, and whatever RFC 8259 doesn't allow. Integers are kept exactly.
+// Canonicalize returns the canonical form of the JSON text in data. Integers are kept
+// exactly. It refuses duplicate keys, trailing data, floating point numbers, exponents, -0,
+// integers outside int64, invalid UTF-8, lone surrogates, nesting deeper than 100, and what
+// RFC 8259 doesn't allow. The error has the byte's offset and the place in the document.
 //
 // Cost: one pass over data, and a copy of each object whose members weren't sorted.
 func Canonicalize(data []byte) ([]byte, error) {

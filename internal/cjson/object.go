@@ -13,9 +13,9 @@ type Edit struct {
 	Value []byte
 }
 
-// Index says where the members of one canonical object begin: the offsets of their
-// keys' opening quotes, in order. Whoever has it (see IndexedMembers) can edit the
-// object without reading it again.
+// Index says where the members of a canonical object begin: the offsets of their keys'
+// opening quotes, in order. With an index (see IndexedMembers), the object can be edited
+// without checking it again.
 type Index []uint32
 
 // maxIndexed is the most that an Index reaches. It is more than an int holds on a
@@ -30,10 +30,9 @@ func (x Index) append(c *cursor, start int) Index {
 	return append(x, uint32(c.keyStart-start))
 }
 
-// Splice appends to dst the canonical object with the edits applied. Where object
-// isn't canonical (as far as Members looks), or an edit isn't, the result is an error
-// that tells the place, and nothing. For the edits, and for objects that are edited
-// again and again, see Index.Splice.
+// Splice appends to dst the canonical object with the edits applied. If object or an edit
+// isn't canonical, as far as Members checks, the error has the place. Index.Splice says what
+// edits must be.
 func Splice(dst, object []byte, edits []Edit) ([]byte, error) {
 	x, err := indexOf(object)
 	if err != nil {
@@ -52,11 +51,10 @@ func indexOf(object []byte) (Index, error) {
 	return x, c.finish()
 }
 
-// Splice appends to dst the object with the edits applied, and returns with it the
-// index of the result. Object must be the bytes that x is the index of: they were
-// checked when it was made, and aren't again. Edits are sorted by Key and unique;
-// removing what isn't there is no error. Where an edit isn't canonical, the result
-// is an error that tells the place, and nothing.
+// Splice appends to dst the object with the edits applied, and returns the index of the
+// result too. The object must be the one that x is the index of; it isn't checked again. Edits are sorted by
+// Key, one for each key. Removing a member that isn't there is not an error. If an edit isn't
+// canonical, the error has the place.
 //
 // Cost: a comparison with each member, and one copy of the object and of the index;
 // allocations only for the index, and where dst is too small.
@@ -88,7 +86,7 @@ func (x Index) Splice(dst, object []byte, edits []Edit) ([]byte, Index, error) {
 func checkEdits(edits []Edit) error {
 	for i, e := range edits {
 		if i > 0 && edits[i-1].Key >= e.Key {
-			return fmt.Errorf("edit of %q isn't behind that of %q", e.Key, edits[i-1].Key)
+			return fmt.Errorf("edit of %q: out of order after %q", e.Key, edits[i-1].Key)
 		}
 		if e.Value == nil {
 			continue

@@ -9,8 +9,8 @@ import (
 	"unicode/utf8"
 )
 
-// AppendString appends the canonical form of s, with its quotes, to dst. The
-// caller sees to it that s is valid UTF-8.
+// AppendString appends the canonical form of s, with its quotes, to dst. The string
+// must be valid UTF-8.
 func AppendString(dst []byte, s string) []byte {
 	dst = append(dst, '"')
 	run := 0

@@ -13,18 +13,15 @@ type Member struct {
 	Start int    // where Value begins in the object
 }
 
-// Members yields the members of an object in canonical bytes. The form is
-// checked on the way, at every depth: the one error that is yielded, as the last
-// pair, means that object isn't canonical. Only the insides of strings are not
-// looked at, beyond their escapes: whoever hands over bytes that come from
-// elsewhere has canonicalised them.
+// Members yields the members of an object in canonical bytes. It checks the form on the
+// way, at every depth. If object isn't canonical, the last pair is an error. Inside strings,
+// only the escapes are checked: bytes from elsewhere go through Canonicalize first.
 //
-// Cost: one pass at some GB/s, without allocating for each member.
+// Cost: one pass, with no allocation for a member.
 func Members(object []byte) iter.Seq2[Member, error] { return members(cursor{data: object}) }
 
-// IndexedMembers is Members, and makes the index of one of the values, an object, on
-// the way: it is there when the pair of that name is yielded. An object of 4 GiB is
-// an error.
+// IndexedMembers is Members, and fills index for the value of one name, an object. The index
+// is complete when that pair is yielded. An object of 4 GiB is an error.
 func IndexedMembers(object []byte, name string, index *Index) iter.Seq2[Member, error] {
 	return members(cursor{data: object, indexed: name, index: index})
 }
@@ -45,7 +42,7 @@ func members(c cursor) iter.Seq2[Member, error] {
 // cursor walks the members of the object that opens at data[pos].
 type cursor struct {
 	data []byte
-	pos  int // behind the current member; behind the object when done
+	pos  int // after the current member; after the object when done
 	err  error
 
 	keyStart, keyEnd int // the current key, with its quotes; keyEnd is 0 before the first
@@ -78,7 +75,7 @@ func (c *cursor) next(depth int) bool {
 		return c.fail(err)
 	}
 	if !first && compareKeys(c.key(), data[start+1:end-1]) >= 0 {
-		return c.fail(syntaxErrorf(start, "key %s isn't behind the one before it", data[start:end]))
+		return c.fail(syntaxErrorf(start, "key %s is out of order", data[start:end]))
 	}
 	c.keyStart, c.keyEnd = start, end
 	if c.peek(end) != ':' {

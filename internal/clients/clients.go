@@ -66,3 +66,25 @@ func checkExpires(canonical []byte, expires time.Time) error {
 	}
 	return nil
 }
+
+// Refuse says what clients refuse once a role has expired, and until when.
+func Refuse(role string) string {
+	switch role {
+	case metadata.ROOT, metadata.TARGETS:
+		return "everything, until a newer one is installed"
+	case metadata.SNAPSHOT, metadata.TIMESTAMP:
+		return "everything, until a newer one is published"
+	}
+	return "every target that they look for by way of it, until a newer one is published"
+}
+
+// Ago says how long before now something expired, and when.
+func Ago(expired, now time.Time) string {
+	at := expired.UTC().Format(time.RFC3339)
+	switch ago := now.Sub(expired); {
+	case ago >= 48*time.Hour:
+		return fmt.Sprintf("%d days ago, at %s", int(ago.Hours()/24), at)
+	default:
+		return fmt.Sprintf("%v ago, at %s", ago.Truncate(time.Second), at)
+	}
+}

@@ -1,6 +1,12 @@
-// Package crashfs is a disk in memory that can lose its power. It does what
-// package disk says that a disk may do, and no less: every state that a real
-// file system may leave behind can come up.
+// Package crashfs is a disk in memory that can lose power, for tests:
+//
+//	d := crashfs.New(seed)
+//	fsys := d.Start() // a process, which is a disk.FS
+//	...
+//	d.PowerCut(d.AnyCut()) // what wasn't synced may be gone, whole or in part
+//	fsys = d.Start() // the next process recovers
+//
+// After a power cut it can be in every state in which package disk allows a real disk to be:
 //
 //   - Bytes written and not synced are lost, or torn at any byte, or kept page by
 //     page (of 4 KiB) in any subset; what is missing of a file that got its new
@@ -10,8 +16,7 @@
 //     rename of a name within its directory is kept as a whole or not at all; one
 //     into another directory is two changes. With a directory's name goes what
 //     is in it.
-//   - What a killed process did can be read by the next one, and is as little
-//     durable as before.
+//   - The next process reads what a killed process did. It is no more durable than before.
 //   - After a sync that failed, each of the pages (or names) that it should have
 //     written is durable or never will be by a later sync, which succeeds; until
 //     the power is lost, reads show the new bytes of a page or the old ones.
@@ -215,7 +220,7 @@ func (d *Disk) PowerCut(c Cut) {
 	}
 }
 
-// reachable tells whether the directories that a durable name is in are durable.
+// reachable reports whether the directories that a durable name is in are durable.
 func (d *Disk) reachable(name string) bool {
 	for name != "/" {
 		name = filepath.Dir(name)

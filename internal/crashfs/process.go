@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"iter"
 	"maps"
@@ -165,6 +164,12 @@ func (p *Process) Mkdir(name string, _ fs.FileMode) error {
 	}, nil)
 }
 
+// Grant implements disk.FS. There are no rights here.
+func (p *Process) Grant(name string, _ fs.FileMode) error {
+	_, err := p.look("chmod", name)
+	return err
+}
+
 // ReadDir implements disk.FS. Files that an earlier process made are very old.
 func (p *Process) ReadDir(name string) iter.Seq2[disk.Entry, error] {
 	return func(yield func(disk.Entry, error) bool) {
@@ -211,8 +216,19 @@ func (p *Process) SyncDir(name string) error {
 	}, func(r *rand.Rand) { d.failSyncDir(name, r) })
 }
 
+// Stat implements disk.FS.
+func (p *Process) Stat(name string) (disk.Info, error) {
+	n, err := p.look("stat", name)
+	if err != nil {
+		return disk.Info{}, err
+	}
+	p.disk.mu.Lock()
+	defer p.disk.mu.Unlock()
+	return disk.Info{ID: n, Size: int64(len(n.data))}, nil
+}
+
 // Lock implements disk.FS.
-func (p *Process) Lock(name string) (io.Closer, error) {
+func (p *Process) Lock(name string) (disk.Lock, error) {
 	n, err := p.look("lock", name)
 	if err != nil {
 		return nil, err
@@ -223,14 +239,19 @@ func (p *Process) Lock(name string) (io.Closer, error) {
 	if d.locks[n] != nil {
 		return nil, fmt.Errorf("lock %s: %w", name, disk.ErrLocked)
 	}
-	d.locks[n] = &lock{d, n}
+	d.locks[n] = &lock{p, d, name, n}
 	return d.locks[n], nil
 }
 
 type lock struct {
-	disk *Disk
-	node *node
+	process *Process
+	disk    *Disk
+	name    string
+	node    *node
 }
+
+func (l *lock) ID() any     { return l.node }
+func (l *lock) Sync() error { return l.process.SyncDir(l.name) }
 
 func (l *lock) Close() error {
 	l.disk.mu.Lock()

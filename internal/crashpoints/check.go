@@ -60,12 +60,19 @@ func check(h *History, d *crashfs.Disk, l *ledger, full bool) error {
 // superseded. It returns the content of the last.
 func (l *ledger) published(store frozen) (map[string]roles.Target, error) {
 	decided := map[int64][]*entry{}
+	newest := map[string]int64{} // the generation in which a path was last decided about
 	for _, e := range l.items {
 		if !e.accepted {
 			continue
 		}
 		if e.told == nil {
 			return nil, fmt.Errorf("item %s was accepted, and no receipt resolved", e.item.ID)
+		}
+		for path := range e.item.Paths {
+			if e.told.Generation < newest[path] {
+				return nil, fmt.Errorf("item %s was decided in generation %d, and a later one for %s in %d", e.item.ID, e.told.Generation, path, newest[path])
+			}
+			newest[path] = e.told.Generation
 		}
 		decided[e.told.Generation] = append(decided[e.told.Generation], e)
 	}

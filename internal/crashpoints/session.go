@@ -60,7 +60,8 @@ func (s *session) open() error {
 		Store: store, Journal: noted{s.journal, s.ledger},
 		Bins: s.history.bins, Snapshot: s.history.online, Timestamp: s.history.online, Signers: s.history.signers,
 		MaxDelay: -1, MaxBatch: 3, MaxBatchBytes: s.history.batch, Workers: 1, CheckpointBytes: s.history.checkpoint, CacheBytes: s.history.cache,
-		Now: s.ledger.clock,
+		MaxCustomBytes: 64 << 10,
+		Now:            s.ledger.clock,
 	}
 	s.repo, err = repository.Open(s.ctx, cfg)
 	if errors.Is(err, repository.ErrNotRepository) && !s.ledger.created {

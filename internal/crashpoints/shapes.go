@@ -20,21 +20,22 @@ import (
 func online(t require.TestingT, name string, form delegation.Form) *History {
 	a := newAuthor(t, name, form, 1<<20)
 	version := int64(0)
-	targets := func() map[string][]byte {
+	targets := func(binKeys ...keys.Signer) map[string][]byte {
 		version++
-		doc, err := a.layout.NewRole(version, noon.AddDate(1, 0, 0), repotest.Of(1, a.bins))
+		doc, err := a.layout.NewRole(version, noon.AddDate(1, 0, 0), repotest.Of(1, binKeys...))
 		require.NoError(t, err)
 		return map[string][]byte{metadata.TARGETS: a.ceremony.SignRole(metadata.TARGETS, doc, repotest.Of(1, a.online))}
 	}
-	a.signers = map[string][]keys.Signer{metadata.TARGETS: {a.online}}
+	second := a.ceremony.NewEd25519() // signs the bins as soon as targets names it
+	a.signers = map[string][]keys.Signer{metadata.TARGETS: {a.online}, "bins-*": {second}}
 	a.ceremony.NextRoot(func(r *roles.RootSpec) { r.Targets = repotest.Of(1, a.online) })
-	a.documents = repository.Documents{Roots: a.ceremony.Documents().Roots, Roles: targets()}
+	a.documents = repository.Documents{Roots: a.ceremony.Documents().Roots, Roles: targets(a.bins)}
 	first := a.add(1, 2)
 	a.step(Step{Submit: []repository.Item{first, a.add(3)}, Publish: true})
 	a.step(Step{Submit: []repository.Item{a.again(first)}, Decide: true})
 	a.step(Step{Wait: 5 * 24 * time.Hour, Publish: true})
 	a.step(Step{Submit: []repository.Item{a.add(4)}, Reopen: true})
-	a.step(Step{Install: repository.Documents{Roles: targets()}})
+	a.step(Step{Install: repository.Documents{Roles: targets(a.bins, second)}})
 	a.step(Step{Submit: []repository.Item{a.remove(3)}, Publish: true})
 	a.step(Step{Wait: time.Hour, Submit: []repository.Item{a.add(5)}, Lose: wholeStore})
 	a.step(Step{Submit: []repository.Item{a.add(2)}, Publish: true})

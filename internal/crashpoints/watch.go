@@ -62,6 +62,21 @@ func (w watch) Remove(name string) error                  { return w.met(w.Proce
 func (w watch) Mkdir(name string, perm fs.FileMode) error { return w.met(w.Process.Mkdir(name, perm)) }
 func (w watch) SyncDir(name string) error                 { return w.met(w.Process.SyncDir(name)) }
 
+func (w watch) Lock(name string) (disk.Lock, error) {
+	l, err := w.Process.Lock(name)
+	if err != nil {
+		return nil, err
+	}
+	return watchedLock{l, w}, nil
+}
+
+type watchedLock struct {
+	disk.Lock
+	watch watch
+}
+
+func (l watchedLock) Sync() error { return l.watch.met(l.Lock.Sync()) }
+
 type watchedFile struct {
 	disk.File
 	watch watch

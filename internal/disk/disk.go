@@ -1,9 +1,13 @@
-// Package disk is the one small interface through which the directory store
-// and the local journal reach the disk, so that a simulated disk can take its
-// place in tests.
+// Package disk is the interface through which the directory store and the local journal use
+// a disk. Tests replace the disk by a simulated one.
 //
-// What it assumes of a disk is what POSIX and Linux file systems give, and no
-// more:
+//	fsys := disk.OS()
+//	if err := disk.WriteFile(fsys, "dir/name", data, 0o644); err != nil {
+//		return err
+//	}
+//	return fsys.SyncDir("dir") // now name and content are durable
+//
+// It relies on what POSIX and Linux file systems promise, and on nothing else:
 //
 //   - The content of a file is durable once its Sync returned nil, and before
 //     that may be lost, or kept in part, in any order.
@@ -13,18 +17,15 @@
 //     may be lost or kept on its own; the rename of one name onto another in the
 //     same directory is kept as a whole or not at all. To make a file durable
 //     takes both: Sync, then SyncDir.
-//   - A Sync or SyncDir that failed may have thrown away what it should have
-//     written, and a second one may then succeed having written nothing. So it
-//     is never repeated: the bytes are written again to a new file, the name is
-//     made again.
-//   - What a killed process did stays visible to others, and is as little
-//     durable as before.
+//   - A Sync or SyncDir that failed may have dropped what it should have written. A second
+//     one may then succeed and write nothing. So none is repeated: the bytes are written to
+//     a new file, and the name is made again.
+//   - What a killed process did stays visible to others. It is no more durable than before.
 //
-// Linux, macOS and the BSDs give this. (On macOS a Sync is F_FULLFSYNC, which waits
-// for the disk itself, or fsync where the file system knows no better.) Windows
-// has nothing that syncs a directory, so there, and on systems that nobody tried, OS
-// reads and refuses to change anything: see On. 32-bit machines are no different,
-// but what is read whole must fit into their address space.
+// Linux, macOS and the BSDs do this. On macOS, Sync is F_FULLFSYNC, which waits for the disk
+// itself, or fsync where the file system has no better. Windows can't sync a directory. There,
+// and on systems that were never tried, OS reads but refuses every change: see On. On 32-bit
+// machines, a file that is read whole must fit into the address space.
 //
 // Names are paths as the operating system has them. Errors name the path, and
 // wrap the errors of package io/fs (fs.ErrNotExist, fs.ErrExist,
@@ -45,8 +46,9 @@ type FS interface {
 	// Open opens an existing file for reading.
 	Open(name string) (Reader, error)
 
-	// Create makes a new, empty file. If name exists, the error wraps
-	// fs.ErrExist.
+	// Create makes a new, empty file with at least the rights perm, whatever the
+	// process's umask is. If name exists, the error wraps fs.ErrExist. After any other
+	// error there may be an empty file.
 	Create(name string, perm fs.FileMode) (File, error)
 
 	// Link gives the file at oldname the second name newname. If newname exists
@@ -59,8 +61,13 @@ type FS interface {
 	// Remove removes a file, or a directory that is empty.
 	Remove(name string) error
 
-	// Mkdir makes a directory. If name exists, the error wraps fs.ErrExist.
+	// Mkdir makes a directory with at least the rights perm, whatever the process's
+	// umask is. If name exists, the error wraps fs.ErrExist. A process that is killed
+	// may leave a directory with fewer rights: see Grant.
 	Mkdir(name string, perm fs.FileMode) error
+
+	// Grant gives a file or directory the rights of perm that it lacks. It takes none.
+	Grant(name string, perm fs.FileMode) error
 
 	// ReadDir yields what a directory holds, in no particular order and in
 	// bounded memory. What is created or removed meanwhile may be missing. After
@@ -70,10 +77,39 @@ type FS interface {
 	// SyncDir makes durable which names the directory has.
 	SyncDir(name string) error
 
-	// Lock takes an exclusive lock on an existing file without waiting. The lock
-	// ends with Close or with the process. If another holder has it, in this
-	// process or another, the error wraps ErrLocked.
-	Lock(name string) (io.Closer, error)
+	// Stat tells what a name leads to. It needs no descriptor.
+	Stat(name string) (Info, error)
+
+	// Lock takes an exclusive lock on an existing file or directory without waiting.
+	// The lock ends with Close or with the process. If another holder has it, in this
+	// process or another, the error wraps ErrLocked; errors.ErrUnsupported if the
+	// file system can't lock it.
+	//
+	// A lock holds among the processes of one machine on every file system of Linux,
+	// macOS and the BSDs that locks at all. Among machines that share a file system
+	// (NFS since Linux 2.6.12, SMB) a lock on a file holds, and one on a directory
+	// doesn't.
+	Lock(name string) (Lock, error)
+}
+
+// Info is what Stat tells of a name.
+type Info struct {
+	// ID is equal for two names, or at two moments, if they lead to the same file. The ID
+	// of a file that is gone may be another's later, unless somebody holds it open.
+	ID   any
+	Size int64 // bytes, of a file
+}
+
+// Lock is a lock that is held.
+type Lock interface {
+	io.Closer
+
+	// ID is that of the locked file or directory: see Info.
+	ID() any
+
+	// Sync is the SyncDir of a directory that is locked, wherever it has been moved to. It
+	// needs no further descriptor.
+	Sync() error
 }
 
 // Reader reads a file.
@@ -91,7 +127,7 @@ type File interface {
 	Close() error
 }
 
-// Entry is what ReadDir tells of a name.
+// Entry is one name in a directory.
 type Entry struct {
 	Name    string // the last element of the path
 	Dir     bool   // whether it is a directory

@@ -151,3 +151,46 @@ func TestLock(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, l.Close())
 }
+
+// TestLockDir: a directory is locked as a file is, whatever becomes of what is in it and of
+// its name, and is known again by its ID.
+func TestLockDir(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "dir")
+	name := filepath.Join(dir, "file")
+	require.NoError(t, os.Mkdir(dir, 0o700))
+	require.NoError(t, os.WriteFile(name, []byte("12345"), 0o600))
+	fsys := disk.OS()
+	l, err := fsys.Lock(dir)
+	require.NoError(t, err)
+	defer l.Close()
+	f, err := fsys.Lock(name)
+	require.NoError(t, err)
+	defer f.Close()
+	for _, locked := range []string{dir, name} {
+		_, err = fsys.Lock(locked)
+		require.ErrorIs(t, err, disk.ErrLocked)
+		require.ErrorContains(t, err, locked)
+	}
+
+	info, err := fsys.Stat(name)
+	require.NoError(t, err)
+	require.Equal(t, disk.Info{ID: f.ID(), Size: 5}, info)
+	info, err = fsys.Stat(dir)
+	require.NoError(t, err)
+	require.Equal(t, l.ID(), info.ID)
+	require.NoError(t, l.Sync())
+
+	require.NoError(t, os.Rename(dir, dir+"2"))
+	_, err = fsys.Stat(dir)
+	require.ErrorIs(t, err, fs.ErrNotExist)
+	require.NoError(t, l.Sync())
+	require.NoError(t, os.Mkdir(dir, 0o700))
+	info, err = fsys.Stat(dir)
+	require.NoError(t, err)
+	require.NotEqual(t, l.ID(), info.ID)
+	_, err = fsys.Lock(dir + "2")
+	require.ErrorIs(t, err, disk.ErrLocked)
+	other, err := fsys.Lock(dir)
+	require.NoError(t, err)
+	require.NoError(t, other.Close())
+}

@@ -5,14 +5,43 @@ package disk
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"syscall"
 )
 
-func flock(name string) (io.Closer, error) {
-	// Over NFS an exclusive lock needs a file opened for writing.
-	f, err := os.OpenFile(name, os.O_RDWR, 0)
+// errNoFlock is what systems answer where a file system can't lock something. NFS of
+// macOS and the BSDs lock no directory.
+var errNoFlock = []error{syscall.EBADF, syscall.EINVAL, syscall.EISDIR, errors.ErrUnsupported}
+
+func flock(name string) (Lock, error) {
+	for {
+		l, err := flockOnce(name)
+		if err != nil {
+			return nil, err
+		}
+		// Whoever removes the file that others lock, or puts another in its place, at this
+		// very moment, leaves us with a lock on nothing.
+		now, err := statID(name)
+		if err == nil && now.ID == l.id {
+			return l, nil
+		}
+		l.Close()
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+func flockOnce(name string) (*fileLock, error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	flag := os.O_RDWR // over NFS an exclusive lock needs a file opened for writing
+	if info.IsDir() {
+		flag = os.O_RDONLY
+	}
+	f, err := os.OpenFile(name, flag, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -23,11 +52,39 @@ func flock(name string) (io.Closer, error) {
 		}
 	}
 	if err == nil {
-		return f, nil
+		if info, err = f.Stat(); err == nil {
+			return &fileLock{f, idOf(info)}, nil
+		}
 	}
 	f.Close()
 	if errors.Is(err, syscall.EWOULDBLOCK) {
 		err = ErrLocked
 	}
+	for _, no := range errNoFlock {
+		if errors.Is(err, no) {
+			err = fmt.Errorf("%w: %w", errors.ErrUnsupported, err)
+			break
+		}
+	}
 	return nil, fmt.Errorf("lock %s: %w", name, err)
+}
+
+type fileLock struct {
+	*os.File
+	id any
+}
+
+func (l *fileLock) ID() any { return l.id }
+
+func idOf(info os.FileInfo) any {
+	s := info.Sys().(*syscall.Stat_t)
+	return [2]uint64{uint64(s.Dev), uint64(s.Ino)}
+}
+
+func statID(name string) (Info, error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return Info{}, err
+	}
+	return Info{idOf(info), info.Size()}, nil
 }

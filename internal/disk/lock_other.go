@@ -5,10 +5,14 @@ package disk
 import (
 	"errors"
 	"fmt"
-	"io"
 )
 
 // flock is not reached: where there is none, OS refuses to lock.
-func flock(name string) (io.Closer, error) {
+func flock(name string) (Lock, error) {
 	return nil, fmt.Errorf("lock %s: %w", name, errors.ErrUnsupported)
+}
+
+// statID is for those who write, and nobody does here.
+func statID(name string) (Info, error) {
+	return Info{}, fmt.Errorf("stat %s: %w", name, errors.ErrUnsupported)
 }

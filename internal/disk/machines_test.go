@@ -39,14 +39,17 @@ func TestChangesAreRefusedByName(t *testing.T) {
 	windows := On("windows")
 	_, create := windows.Create(other, 0o600)
 	_, lock := windows.Lock(name)
+	_, stat := windows.Stat(name)
 	for op, err := range map[string]error{
 		"create " + other: create,
 		"link " + other:   windows.Link(name, other),
 		"rename " + other: windows.Rename(name, other),
 		"remove " + name:  windows.Remove(name),
 		"mkdir " + other:  windows.Mkdir(other, 0o700),
+		"chmod " + name:   windows.Grant(name, 0o600),
 		"sync " + dir:     windows.SyncDir(dir),
 		"lock " + name:    lock,
+		"stat " + name:    stat,
 	} {
 		require.ErrorIs(t, err, errors.ErrUnsupported)
 		require.EqualError(t, err, op+": windows is not supported: it can't sync a directory, so a loss of power could take "+

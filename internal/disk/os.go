@@ -14,13 +14,12 @@ import (
 // OS returns the operating system's disk. See On for where it can be written to.
 func OS() FS { return On(runtime.GOOS) }
 
-// On is OS as it behaves on an operating system, which is named as runtime.GOOS
-// names it. So a test on one machine sees what another one refuses.
+// On is OS as it behaves on another operating system, so that a test on one machine sees what
+// another one refuses. Goos is a value of runtime.GOOS.
 //
-// Linux, macOS and the BSDs do all that FS promises. On every other system, what
-// exists can be read, and each call that would change something, or lock it, is
-// refused with an error that names the system, says what is missing and what to do
-// instead, and wraps errors.ErrUnsupported.
+// Linux, macOS and the BSDs do all that FS promises. Every other system can read. Each call
+// that would change or lock something is refused. The error names the system, says what is
+// missing and what to do instead, and wraps errors.ErrUnsupported.
 func On(goos string) FS { return osFS{unsupported(goos)} }
 
 // osFS is the operating system's disk.
@@ -87,7 +86,26 @@ func (o osFS) Create(name string, perm fs.FileMode) (File, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := grant(name, f.Stat, f.Chmod, perm); err != nil {
+		f.Close()
+		return nil, err
+	}
 	return f, nil
+}
+
+// grant gives back what a umask took. It asks for no more than is missing, since some
+// file systems have the same rights for all that is on them, and let nobody change them.
+func grant(name string, stat func() (fs.FileInfo, error), chmod func(fs.FileMode) error, perm fs.FileMode) error {
+	info, err := stat()
+	if err != nil || info.Mode().Perm()&perm == perm {
+		return err
+	}
+	const kept = fs.ModePerm | fs.ModeSetuid | fs.ModeSetgid | fs.ModeSticky
+	if err := chmod(info.Mode()&kept | perm); err != nil {
+		return fmt.Errorf("%s has the rights %v, at least %v are needed, and they can't be changed (what is the umask?): %w",
+			name, info.Mode().Perm(), perm, err)
+	}
+	return nil
 }
 
 func (o osFS) Link(oldname, newname string) error {
@@ -119,7 +137,18 @@ func (o osFS) Mkdir(name string, perm fs.FileMode) error {
 	if err := o.refuse("mkdir", name); err != nil {
 		return err
 	}
-	return os.Mkdir(name, perm)
+	if err := os.Mkdir(name, perm); err != nil {
+		return err
+	}
+	return o.Grant(name, perm)
+}
+
+func (o osFS) Grant(name string, perm fs.FileMode) error {
+	if err := o.refuse("chmod", name); err != nil {
+		return err
+	}
+	stat := func() (fs.FileInfo, error) { return os.Stat(name) }
+	return grant(name, stat, func(mode fs.FileMode) error { return os.Chmod(name, mode) }, perm)
 }
 
 // readDirBatch is how many entries are in memory at once.
@@ -166,22 +195,29 @@ func (o osFS) SyncDir(name string) error {
 	return syncOpened(os.Open(name))
 }
 
-func (o osFS) Lock(name string) (io.Closer, error) {
+func (o osFS) Stat(name string) (Info, error) {
+	if err := o.refuse("stat", name); err != nil {
+		return Info{}, err
+	}
+	return statID(name)
+}
+
+func (o osFS) Lock(name string) (Lock, error) {
 	if err := o.refuse("lock", name); err != nil {
 		return nil, err
 	}
 	return flock(name)
 }
 
-// NoLinks reports whether an error of os.Link may mean that the file system has no
-// hard links, as FAT and exFAT haven't. Systems differ in what they answer.
+// NoLinks reports whether an error of os.Link may mean that the file system has no hard
+// links. FAT and exFAT have none. Systems report it in different ways.
 func NoLinks(err error) bool {
 	return errors.Is(err, errors.ErrUnsupported) || errors.Is(err, fs.ErrPermission) || errors.Is(err, errNoLinks)
 }
 
-// SyncName makes the name of an existing file or directory durable, by a sync of the
-// directory that has it. Windows has no such sync. There the file is synced once more,
-// since NTFS writes down the name with it, and for a directory nothing is done.
+// SyncName makes the name of an existing file or directory durable by syncing its parent
+// directory. Windows can't do that. There, a file is synced once more, because NTFS then
+// writes its name too, and nothing is done for a directory.
 func SyncName(name string) error { return syncName(runtime.GOOS, name) }
 
 func syncName(goos, name string) error {

@@ -16,7 +16,7 @@ func Decode[T any](data []byte) (T, error) {
 		return v, err
 	}
 	if _, err := d.Token(); err != io.EOF {
-		return v, errors.New("there is something behind the JSON")
+		return v, errors.New("trailing data after JSON value")
 	}
 	return v, nil
 }
@@ -29,7 +29,7 @@ type Cutter struct{ rest []byte }
 // NewCutter returns a cutter of text, which it doesn't change.
 func NewCutter(text []byte) *Cutter { return &Cutter{text} }
 
-// Next reports whether the text goes on with piece, and cuts it off.
+// Next cuts piece off the front, and reports whether it was there.
 func (c *Cutter) Next(piece string) (found bool) {
 	c.rest, found = bytes.CutPrefix(c.rest, []byte(piece))
 	return found

@@ -1,9 +1,17 @@
-// Package schema checks that decoded JSON has exactly the form a specification
-// gives it. Decoding into Go structs alone is too lenient for metadata: it takes
-// null for anything, leaves out what is missing, and matches names in any case.
+// Package schema checks that decoded JSON has exactly the form that a specification gives it.
+// A Rule is made of other rules:
 //
-// It judges what encoding/json decodes into an any with UseNumber. Duplicate
-// names, trailing data and the like are for package cjson to refuse before that.
+//	signature := schema.Object(schema.Members{"keyid": schema.Text, "sig": schema.Hex}, nil)
+//	rule := schema.Object(schema.Members{"signatures": schema.List(signature)}, nil)
+//	v, err := cjson.Decode(text)
+//	...
+//	err = rule(v) // such as: signatures[0].sig: missing
+//
+// Go structs alone are too lenient for metadata: encoding/json accepts null for any type,
+// ignores missing members, and matches names in any case.
+//
+// Rules check a value that cjson.Decode returned, which has already refused duplicate names
+// and trailing data.
 package schema
 
 import (
@@ -15,8 +23,8 @@ import (
 	"strings"
 )
 
-// Rule returns nil if v is what it demands, or an error that begins with the
-// place inside v, like `.keys["a"].scheme`. Numbers in v are of type json.Number.
+// Rule returns nil if v has the form it demands. Otherwise the error begins with the place
+// inside v, such as keys["a"].scheme. Numbers in v are of type json.Number.
 type Rule func(v any) error
 
 // Members are the rules for the members of an object, by name.
@@ -39,7 +47,7 @@ func within(step string, err error) error {
 	return &fault{step, err}
 }
 
-// All demands several things of one value, in order.
+// All checks a value against several rules, in order.
 func All(rules ...Rule) Rule {
 	return func(v any) error {
 		for _, r := range rules {
@@ -51,9 +59,8 @@ func All(rules ...Rule) Rule {
 	}
 }
 
-// Object is for the structures of the specification: these members, and others
-// that this package doesn't know. A member that is a known one but for its case
-// is refused, because clients written in Go would take it for the known one.
+// Object is an object with these members, and any others. A member whose name differs from a
+// known one in case only is refused: clients written in Go take it for the known one.
 func Object(required, optional Members) Rule {
 	return func(v any) error {
 		members, ok := v.(map[string]any)
@@ -143,8 +150,8 @@ func List(each Rule) Rule {
 	}
 }
 
-// Distinct is a List of strings that differ or, where member is given, of objects
-// whose member of this name, a string, differs. It follows a rule that says so.
+// Distinct is a list of different strings or, if member isn't empty, of objects in which the
+// member of this name, a string, differs. A rule before it has checked the types.
 func Distinct(member string) Rule {
 	return func(v any) error {
 		seen := make(map[any]bool)
@@ -161,8 +168,8 @@ func Distinct(member string) Rule {
 	}
 }
 
-// Either is an Object that has exactly one of two members. It follows a rule that
-// says that it is an object.
+// Either is an object with exactly one of two members. A rule before it has checked that it
+// is an object.
 func Either(a, b string) Rule {
 	return func(v any) error {
 		_, hasA := v.(map[string]any)[a]

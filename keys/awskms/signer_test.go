@@ -123,7 +123,7 @@ func TestDefaultLimits(t *testing.T) {
 }
 
 // KMS throttles and recovers: the caller sees a signature, the log which key it
-// was, and KMS one call for each attempt, none by the SDK behind our back.
+// was, and KMS one call for each attempt, none made by the SDK on its own.
 func TestThrottledForAWhile(t *testing.T) {
 	s := newService(t)
 	var log bytes.Buffer

@@ -15,7 +15,7 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // checksum is the CRC-32C, in the service's type for it.
 func checksum(data []byte) int64 { return int64(crc32.Checksum(data, castagnoli)) }
 
-// checkPublicKey tells whether the answer is for the key asked for, and whole.
+// checkPublicKey checks that the answer is for the key asked for, and whole.
 func checkPublicKey(name string, out *kmspb.PublicKey) error {
 	if err := checkAnswered(name, out.Name); err != nil {
 		return err
@@ -23,7 +23,7 @@ func checkPublicKey(name string, out *kmspb.PublicKey) error {
 	return checkReceived("public key", []byte(out.Pem), out.PemCrc32C)
 }
 
-// checkSigned tells whether the request arrived whole, and the answer is for its
+// checkSigned checks that the request arrived whole, and the answer is for its
 // key, and whole. Whether the signature is the key's is for the caller to verify.
 func checkSigned(in *kmspb.AsymmetricSignRequest, out *kmspb.AsymmetricSignResponse) error {
 	if err := checkAnswered(in.Name, out.Name); err != nil {

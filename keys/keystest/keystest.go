@@ -91,14 +91,14 @@ func testTooLarge(t *testing.T, s keys.Signer) {
 	sign(t, s, message(minMessage)) // goes on
 }
 
-// Sign must not write to the message or behind it, nor look at it afterwards.
+// Sign must not write to the message or past its end, nor read it after it returned.
 func testMessageLeftAlone(t *testing.T, s keys.Signer) {
-	const size, behind = minMessage, 64
-	buffer := message(size + behind)
+	const size, spare = minMessage, 64
+	buffer := message(size + spare)
 	original := slices.Clone(buffer)
 	sig, err := s.Sign(t.Context(), buffer[:size])
 	require.NoError(t, err)
-	require.True(t, bytes.Equal(original, buffer), "Sign wrote to the message or behind it")
+	require.True(t, bytes.Equal(original, buffer), "Sign wrote to the message or past its end")
 
 	clear(buffer)
 	require.NoError(t, s.Public().Verify(original[:size], sig))

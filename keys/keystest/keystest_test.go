@@ -69,7 +69,7 @@ var faults = map[string]func(s keys.Signer) keys.Signer{
 	},
 	"message_is_left_alone": func(s keys.Signer) keys.Signer {
 		return fault{Signer: s, sign: func(ctx context.Context, s keys.Signer, message []byte) ([]byte, error) {
-			_ = append(message, 0) // writes behind it
+			_ = append(message, 0) // writes past its end
 			return s.Sign(ctx, message)
 		}}
 	},

@@ -12,20 +12,20 @@ import (
 	"github.com/bindery-tuf/bindery/internal/interrupt"
 )
 
-// Descriptor returns a Source that reads from an open file descriptor of the
-// process, which is the Source's from then on:
+// Descriptor returns a Source that reads from an open file descriptor of the process. The
+// Source owns the descriptor from then on:
 //
 //	yours -passphrase-fd 3 3< <(pass show tuf/online)
 //
-// Each call takes one line, without its line feed, or the carriage return
-// and line feed, at the end; the last line may lack it. So several passphrases can
-// come in the order in which they are asked for. Prompts are not shown.
+// Each call reads one line and drops the line feed, or carriage return and line feed, at
+// its end. The last line may lack it. So several passphrases can follow one another, in the
+// order in which they are asked for. Prompts are not shown.
 //
-// After a call that failed or did not end before its context, all others fail: it
-// may have read what they ask for.
+// After a call failed, or its context ended first, every later call fails: the first may
+// have read their lines.
 //
-// On Windows the only descriptor that a program is given is 0, its standard input. For
-// any other, the error wraps errors.ErrUnsupported.
+// On Windows, standard input (0) is the only descriptor that a program is given. For any
+// other, the error wraps errors.ErrUnsupported.
 func Descriptor(fd int) (Source, error) {
 	f, err := descriptor(runtime.GOOS, fd)
 	if err != nil {
@@ -40,7 +40,7 @@ func Descriptor(fd int) (Source, error) {
 func descriptor(goos string, fd int) (*os.File, error) {
 	if goos == "windows" {
 		if fd != 0 {
-			return nil, unsupported(fmt.Sprintf("file descriptor %d: windows is not supported: it gives a program none but standard input, 0", fd))
+			return nil, unsupported(fmt.Sprintf("file descriptor %d: windows is not supported: it gives a program no descriptor but 0, standard input", fd))
 		}
 		return os.Stdin, nil // os.NewFile takes a handle there
 	}
@@ -73,7 +73,7 @@ func readLine(r io.Reader) ([]byte, error) {
 		_, err := io.ReadFull(r, one)
 		switch {
 		case errors.Is(err, io.EOF) && len(line) == 0:
-			return nil, errors.New("there is none, or no further one: each takes one line")
+			return nil, errors.New("no line left: each passphrase takes one")
 		case errors.Is(err, io.EOF):
 			return line, check(line)
 		case err != nil:

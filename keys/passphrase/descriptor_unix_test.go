@@ -21,7 +21,7 @@ func TestDescriptor(t *testing.T) {
 	require.NoError(t, w.Close())
 	got, err := readAll(t, s)
 	require.Equal(t, []string{"one", "two"}, got)
-	require.ErrorContains(t, err, "there is none, or no further one")
+	require.ErrorContains(t, err, "no line left")
 }
 
 func TestDescriptorThatIsNone(t *testing.T) {

@@ -16,7 +16,7 @@ func TestRefusedOnWindows(t *testing.T) {
 
 	_, err = descriptor("windows", 3)
 	require.ErrorIs(t, err, errors.ErrUnsupported)
-	require.EqualError(t, err, "file descriptor 3: windows is not supported: it gives a program none but standard input, 0")
+	require.EqualError(t, err, "file descriptor 3: windows is not supported: it gives a program no descriptor but 0, standard input")
 	f, err := descriptor("windows", 0)
 	require.NoError(t, err)
 	require.Same(t, os.Stdin, f)

@@ -1,14 +1,17 @@
-// Package passphrase asks for the passphrases of key files and the PINs of tokens:
-// at the terminal, from a file descriptor, or with a function of the program's own.
+// Package passphrase asks for the passphrases of key files and the PINs of tokens. It
+// asks at the terminal or reads a file descriptor:
 //
 //	signers := keys.Resolver{"file": keys.FileOpener(passphrase.Terminal())}
-//	err := keys.WriteFile(name, signer, answer) // of passphrase.Confirmed(passphrase.Terminal())
 //
-// There is no way to take one from the command line or the environment, because
-// other processes of the machine can read these.
+// A passphrase for a new key file is asked for twice:
 //
-// From wherever it comes, an empty passphrase is refused, and so is one of more than
-// 1,024 bytes. It is never part of an error.
+//	secret, err := passphrase.Confirmed(passphrase.Terminal())(ctx, "Passphrase for root.key")
+//	...
+//	err = keys.WriteFile("root.key", signer, secret)
+//
+// A passphrase can't come from the command line or the environment, because other
+// processes on the machine can read both. An empty passphrase is refused, and so is one of
+// more than 1,024 bytes. No error shows a passphrase.
 package passphrase
 
 import (
@@ -20,13 +23,14 @@ import (
 
 const maxLength = 1024
 
-// Source returns a passphrase. The prompt says what for, without punctuation at
-// its end. When ctx ends first, the error wraps the context's. Any function will
-// do; those of this package may be called concurrently, and then ask one after the other.
+// Source returns a passphrase. The prompt says what it is for, without punctuation at the
+// end. When ctx ends first, the error wraps the context's. A program may use a function of
+// its own. The Sources of this package may be called concurrently; they ask one question
+// at a time.
 type Source func(ctx context.Context, prompt string) ([]byte, error)
 
-// Confirmed is for a passphrase that is being set: it asks twice, and it is an
-// error if the answers differ.
+// Confirmed returns a Source that asks twice, for a passphrase that is being set. Two
+// different answers are an error.
 func Confirmed(ask Source) Source {
 	return func(ctx context.Context, prompt string) ([]byte, error) {
 		first, err := ask(ctx, prompt)
@@ -69,12 +73,12 @@ func check(answer []byte) error {
 	case len(answer) == 0:
 		return errors.New("the passphrase is empty")
 	case len(answer) > maxLength:
-		return fmt.Errorf("the passphrase has more than %d bytes", maxLength)
+		return fmt.Errorf("the passphrase is longer than %d bytes", maxLength)
 	}
 	return nil
 }
 
-// unsupported is the error of what an operating system can't do.
+// unsupported is an error that wraps errors.ErrUnsupported.
 type unsupported string
 
 func (e unsupported) Error() string { return string(e) }

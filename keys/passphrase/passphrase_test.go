@@ -43,7 +43,7 @@ func TestConfirmed(t *testing.T) {
 		{[]string{"hunter2", "hunter2 "}, 2, "the two passphrases differ"},
 		{[]string{"hunter2", ""}, 2, "the two passphrases differ"},
 		{[]string{"", ""}, 1, "the passphrase is empty"},
-		{[]string{strings.Repeat("x", 1025)}, 1, "more than 1024 bytes"},
+		{[]string{strings.Repeat("x", 1025)}, 1, "longer than 1024 bytes"},
 		{[]string{"hunter2"}, 2, "unexpected EOF"},
 		{nil, 1, "unexpected EOF"},
 	} {
@@ -70,7 +70,7 @@ func readAll(t *testing.T, s Source) (got []string, err error) {
 }
 
 func TestLines(t *testing.T) {
-	const none = "there is none, or no further one"
+	const none = "no line left"
 	long := strings.Repeat("x", 1024)
 	for input, c := range map[string]struct {
 		want []string
@@ -92,9 +92,9 @@ func TestLines(t *testing.T) {
 		long:                    {[]string{long}, none},
 		long + "\n":             {[]string{long}, none},
 		long + "\r\ntwo":        {[]string{long, "two"}, none},
-		long + "x":              {nil, "more than 1024 bytes"},
-		long + "x\nhunter2\n":   {nil, "more than 1024 bytes"},
-		long + "xxxhunter2":     {nil, "more than 1024 bytes"},
+		long + "x":              {nil, "longer than 1024 bytes"},
+		long + "x\nhunter2\n":   {nil, "longer than 1024 bytes"},
+		long + "xxxhunter2":     {nil, "longer than 1024 bytes"},
 	} {
 		got, err := readAll(t, lines(strings.NewReader(input), "file descriptor 3"))
 		require.Equal(t, c.want, got, "%q", input)
@@ -103,7 +103,7 @@ func TestLines(t *testing.T) {
 		require.NotContains(t, err.Error(), "hunter2")
 	}
 	_, err := lines(endless{}, "x")(t.Context(), prompt)
-	require.ErrorContains(t, err, "more than 1024 bytes")
+	require.ErrorContains(t, err, "longer than 1024 bytes")
 }
 
 type endless struct{}
@@ -199,5 +199,5 @@ func TestWithKeyFile(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, opened.Public().Same(s.Public()))
 	_, err = r.Open(t.Context(), "file:"+name, s.Public())
-	require.ErrorContains(t, err, "no further one")
+	require.ErrorContains(t, err, "no line left")
 }

@@ -14,10 +14,10 @@ import (
 	"golang.org/x/term"
 )
 
-// Terminal returns a Source that asks at the terminal of the process (/dev/tty),
-// whatever its standard input is, and shows nothing of what is typed. Without a
-// terminal, as in a service, the error says so. Windows has no /dev/tty: there the
-// error wraps errors.ErrUnsupported, and Descriptor is another way.
+// Terminal returns a Source that asks at the terminal of the process (/dev/tty), even if
+// standard input is something else. It doesn't show what is typed. Without a terminal, as
+// in a service, the error says so. Windows has no /dev/tty: the error wraps
+// errors.ErrUnsupported, and Descriptor can be used instead.
 func Terminal() Source { return terminal(runtime.GOOS, "/dev/tty") }
 
 func terminal(goos, name string) Source {
@@ -37,7 +37,7 @@ func terminal(goos, name string) Source {
 func ask(ctx context.Context, name, prompt string) (line []byte, err error) {
 	tty, err := os.OpenFile(name, os.O_RDWR, 0)
 	if err != nil {
-		return nil, fmt.Errorf("there is none (a file descriptor can be used instead): %w", err)
+		return nil, fmt.Errorf("no terminal (a file descriptor can be used instead): %w", err)
 	}
 	defer tty.Close()
 	restore, err := silence(tty)
@@ -70,7 +70,7 @@ func ask(ctx context.Context, name, prompt string) (line []byte, err error) {
 	switch {
 	case errors.Is(got.err, io.EOF): // Ctrl-C and Ctrl-D
 		fmt.Fprint(tty, "\r\n")
-		return nil, errors.New("it was not given")
+		return nil, errors.New("no passphrase was given")
 	case got.err != nil:
 		return nil, got.err
 	}

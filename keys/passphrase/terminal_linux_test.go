@@ -48,7 +48,7 @@ func (p *person) sees(t *testing.T, text string) {
 	}
 }
 
-// echo tells whether the terminal shows what is typed.
+// echo reports whether the terminal shows what is typed.
 func (p *person) echo(t *testing.T) bool {
 	t.Helper()
 	f, err := os.OpenFile(p.name, os.O_RDWR|unix.O_NOCTTY, 0)
@@ -94,10 +94,10 @@ func TestTerminal(t *testing.T) {
 func TestTerminalRefuses(t *testing.T) {
 	for typed, want := range map[string]string{
 		"\r":                             "the passphrase is empty",
-		"\x03":                           "it was not given",
-		"abc\x03":                        "it was not given",
-		"\x04":                           "it was not given",
-		strings.Repeat("x", 1025) + "\r": "the passphrase has more than 1024 bytes",
+		"\x03":                           "no passphrase was given",
+		"abc\x03":                        "no passphrase was given",
+		"\x04":                           "no passphrase was given",
+		strings.Repeat("x", 1025) + "\r": "the passphrase is longer than 1024 bytes",
 	} {
 		answer, _, err := answering(t, typed)
 		require.Nil(t, answer)
@@ -137,7 +137,7 @@ func TestTerminalGivenUp(t *testing.T) {
 func TestNoTerminal(t *testing.T) {
 	_, err := terminal("linux", t.TempDir()+"/tty")(t.Context(), prompt)
 	require.ErrorIs(t, err, os.ErrNotExist)
-	require.ErrorContains(t, err, "there is none (a file descriptor can be used instead)")
+	require.ErrorContains(t, err, "no terminal (a file descriptor can be used instead)")
 	_, err = terminal("linux", "/dev/null")(t.Context(), prompt)
 	require.ErrorIs(t, err, unix.ENOTTY)
 }

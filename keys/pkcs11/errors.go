@@ -11,7 +11,7 @@ import (
 	"github.com/miekg/pkcs11"
 )
 
-// is tells whether err is one of a module's return values.
+// is reports whether err is one of a module's return values.
 func is(err error, values ...uint) bool {
 	var value pkcs11.Error
 	return errors.As(err, &value) && slices.Contains(values, uint(value))

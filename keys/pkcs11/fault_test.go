@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// faultyKey returns a key on a token behind the faulty module.
+// faultyKey returns a key on a token that the faulty module reaches.
 func faultyKey(t *testing.T, label string) (k *token, a *asked, cfg pkcs11.Config, logins func() int) {
 	t.Helper()
 	k = newToken(t, label)

@@ -53,7 +53,7 @@ func (s *signer) open(ctx context.Context) error {
 	case err != nil:
 		return err
 	case shown == nil && s.public == nil:
-		return fmt.Errorf("%w: the token has no public key object beside the private key: give the public key", keys.ErrUnusable)
+		return fmt.Errorf("%w: the token has the private key but no public key object: give the public key", keys.ErrUnusable)
 	case s.public == nil:
 		s.public = shown
 	case shown != nil && !shown.Same(s.public):

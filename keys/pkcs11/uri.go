@@ -41,10 +41,10 @@ var whyNot = map[string]string{
 	"library-version":      "name the module with module-path",
 	"module-name":          "what it finds depends on the machine; use module-path",
 	"pin-source":           "the PIN comes from the program",
-	"pin-value":            "a secret does not belong into a URI, where logs and process lists show it",
+	"pin-value":            "a secret does not belong in a URI, where logs and process lists show it",
 }
 
-// parse sets what a URI has behind "pkcs11:" (RFC 7512, 2.3). Errors show names of
+// parse sets what a URI has after "pkcs11:" (RFC 7512, 2.3). Errors show names of
 // attributes and no values.
 func (cfg *Config) parse(place string) error {
 	path, query, hasQuery := strings.Cut(place, "?")

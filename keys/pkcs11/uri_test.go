@@ -47,7 +47,7 @@ func TestParseRefuses(t *testing.T) {
 		"token=a;slot-id=1":            `byte 8: attribute "slot-id": slots are numbered anew`,
 		"token=a?module-name=softhsm2": `byte 8: attribute "module-name": what it finds depends on the machine`,
 		"token=a?pin-source=/etc/pin":  `byte 8: attribute "pin-source": the PIN comes from the program`,
-		"token=a?pin-value=hunter2":    `byte 8: attribute "pin-value": a secret does not belong into a URI`,
+		"token=a?pin-value=hunter2":    `byte 8: attribute "pin-value": a secret does not belong in a URI`,
 		"token=a;pin-value=hunter2":    `byte 8: attribute "pin-value": a secret`,
 		"token=a;type=public":          `attribute "type": only "private" keys sign`,
 		"token=%1":                     `byte 0: attribute "token" is not percent-encoded as it must be`,

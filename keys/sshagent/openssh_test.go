@@ -150,7 +150,7 @@ func TestOpenSSHFaults(t *testing.T) {
 	a.add(t, "-d", name)
 	err = sign()
 	require.ErrorIs(t, err, keys.ErrUnusable)
-	require.ErrorContains(t, err, "has 1 other keys and not this one")
+	require.ErrorContains(t, err, "has 1 other keys, not this one")
 
 	a.kill()
 	require.ErrorIs(t, sign(), keys.ErrUnavailable)

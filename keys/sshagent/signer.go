@@ -51,7 +51,7 @@ func (s *signer) Sign(ctx context.Context, message []byte) ([]byte, error) {
 		return nil, s.fail("sign", fmt.Errorf("%w: it is of type %q", keys.ErrSignature, signature.Format))
 	}
 	if err := s.public.Verify(message, signature.Blob); err != nil {
-		return nil, s.fail("sign", fmt.Errorf("what the agent returned does not verify: %w", err))
+		return nil, s.fail("sign", fmt.Errorf("the agent's signature does not verify: %w", err))
 	}
 	return signature.Blob, nil
 }
@@ -92,9 +92,9 @@ func (s *signer) list(ctx context.Context) (ssh.PublicKey, error) {
 		}
 	}
 	if len(known) == 0 {
-		return nil, fmt.Errorf("%w: the agent shows no key at all: unlock it with ssh-add -X if it is locked, or add the key with ssh-add FILE", keys.ErrUnusable)
+		return nil, fmt.Errorf("%w: the agent lists no keys: unlock it with ssh-add -X if it is locked, or add the key with ssh-add FILE", keys.ErrUnusable)
 	}
-	return nil, fmt.Errorf("%w: the agent has %d other keys and not this one: add it with ssh-add FILE", keys.ErrUnusable, len(known))
+	return nil, fmt.Errorf("%w: the agent has %d other keys, not this one: add it with ssh-add FILE", keys.ErrUnusable, len(known))
 }
 
 // request makes one request over a connection of its own, which is closed when
@@ -111,9 +111,9 @@ func (s *signer) request(ctx context.Context, do func(agent.Agent) error) error 
 	case limited.Err() != nil:
 		return s.ended(limited)
 	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("%w: the socket belongs to someone else: %w", keys.ErrDenied, err)
+		return fmt.Errorf("%w: another user owns the socket: %w", keys.ErrDenied, err)
 	default:
-		return fmt.Errorf("%w: no agent answers there; is it running, and does SSH_AUTH_SOCK name this socket? %w", keys.ErrUnavailable, err)
+		return fmt.Errorf("%w: no agent answers: is it running, and does SSH_AUTH_SOCK name this socket? %w", keys.ErrUnavailable, err)
 	}
 	stop := context.AfterFunc(limited, func() { conn.Close() })
 	// Without its Close, for which the client would start a goroutine that an agent
@@ -126,7 +126,7 @@ func (s *signer) request(ctx context.Context, do func(agent.Agent) error) error 
 		return closing
 	}
 	if err != nil && !refused(err) {
-		return fmt.Errorf("%w: the agent broke off or answered nonsense: %w", keys.ErrUnavailable, err)
+		return fmt.Errorf("%w: the agent closed the connection or sent an invalid answer: %w", keys.ErrUnavailable, err)
 	}
 	return err
 }
@@ -139,7 +139,7 @@ func (s *signer) ended(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// refused tells whether err is the agent's answer "failure" to a request to sign.
+// refused reports whether err is the agent's answer "failure" to a request to sign.
 // The client has no type for it.
 func refused(err error) bool { return err != nil && err.Error() == "agent: failed to sign challenge" }
 

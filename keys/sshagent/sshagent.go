@@ -1,13 +1,18 @@
-// Package sshagent signs TUF metadata with an Ed25519 key that an ssh-agent holds:
-// OpenSSH's, or one that reaches a token.
+// Package sshagent signs TUF metadata with an Ed25519 key that an ssh-agent holds: that of
+// OpenSSH, or one that reaches a token.
 //
-// Only keys of type ssh-ed25519 can be used: what an agent makes with RSA and
-// ECDSA keys, and with those of FIDO tokens (sk-ssh-ed25519), are no signatures that
-// TUF clients verify. The agent signs messages of at most MaxMessage bytes.
+//	signers := keys.Resolver{
+//		"sshagent": sshagent.Opener(sshagent.Config{Socket: os.Getenv("SSH_AUTH_SOCK")}),
+//	}
+//	signer, err := signers.Open(ctx, "sshagent:", public) // as the root lists the key
 //
-// Each signature is a connection of its own, so that an agent that was started again is
-// found, and is verified with the public key before it is returned. An agent that
-// asks its user to confirm (ssh-add -c) has as long as Config.Timeout allows.
+// Only keys of type ssh-ed25519 work. What an agent signs with RSA, ECDSA and FIDO keys
+// (sk-ssh-ed25519) doesn't verify in TUF clients. The agent signs messages of at most
+// MaxMessage bytes.
+//
+// Each signature uses a new connection, so that an agent that was restarted is found. It is
+// verified with the public key before it is returned. An agent that asks its user to
+// confirm (ssh-add -c) has as long as Config.Timeout allows.
 //
 // # URIs
 //
@@ -16,22 +21,21 @@
 //	sshagent:                            the agent of Config.Socket
 //	sshagent:/run/user/1000/agent.sock   the agent at this absolute path
 //
-// followed by ?key=SHA256:… if the key is to be found by the fingerprint that
-// "ssh-add -l" prints, as when it is imported. If the public key is given to
-// Resolver.Open, no fingerprint is needed.
+// To find a key by the fingerprint that "ssh-add -l" prints, as when it is imported, add
+// ?key=SHA256:…. With a public key given to Resolver.Open, no fingerprint is needed.
 //
 // # Errors
 //
-//	keys.ErrUnavailable   no agent at the socket, no answer in time, or nonsense as the answer
-//	keys.ErrUnusable      the agent does not have the key, or is locked
-//	keys.ErrDenied        the agent has the key and refuses, or the socket is someone else's
-//	keys.ErrSignature     the signature is not the key's over the message
+//	keys.ErrUnavailable   no agent at the socket, no answer in time, or an invalid answer
+//	keys.ErrUnusable      the agent doesn't have the key, or is locked
+//	keys.ErrDenied        the agent refuses to use the key, or another user owns the socket
+//	keys.ErrSignature     the signature doesn't verify
 //
 // # Windows
 //
-// The agent of OpenSSH for Windows has a named pipe and no socket. It isn't supported:
-// Open refuses a name that begins with \\.\pipe\, and the error wraps
-// errors.ErrUnsupported. An agent with a Unix socket works.
+// OpenSSH's agent on Windows has a named pipe, not a socket, and isn't supported: Open
+// refuses a name that begins with \\.\pipe\, and the error wraps errors.ErrUnsupported. An
+// agent with a Unix socket works.
 package sshagent
 
 import (
@@ -48,10 +52,10 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// MaxMessage is the largest message in bytes that OpenSSH's agent signs with an
-// Ed25519 key: it takes requests of at most 256 KiB, of which 64 bytes are not the
-// message. It breaks the connection at one byte more. That is enough for a busy
-// bin, and not for a snapshot of more than some 7,700 bins.
+// MaxMessage is the largest message, in bytes, that OpenSSH's agent signs with an Ed25519
+// key. Its requests have at most 256 KiB, of which 64 bytes are not the message; after a
+// larger one, it closes the connection. A busy bin fits. A snapshot of more than some 7,700
+// bins doesn't.
 const MaxMessage = 256<<10 - 64
 
 const defaultTimeout = time.Minute
@@ -74,9 +78,8 @@ type Config struct {
 	Timeout time.Duration
 }
 
-// Open returns a signer for a key that the agent has at this moment: an agent that
-// can't be reached, is locked or hasn't the key is an error. The signer holds
-// nothing that needs to be closed.
+// Open returns a signer for a key that the agent has now. It is an error if the agent
+// can't be reached, is locked, or doesn't have the key. The signer needs no Close.
 func Open(ctx context.Context, cfg Config) (keys.Signer, error) {
 	s := &signer{socket: cfg.Socket, timeout: cfg.Timeout, public: cfg.Public}
 	switch {

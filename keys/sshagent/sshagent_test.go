@@ -107,11 +107,11 @@ func TestAgentWithoutTheKey(t *testing.T) {
 	other, _, _ := newKey(t)
 	a := keyring(t, private, other)
 	requireOpenAndSign(t, a, public, func(string) { require.NoError(t, a.Remove(sshPublic)) },
-		keys.ErrUnusable, "the agent has 1 other keys and not this one: add it with ssh-add FILE")
+		keys.ErrUnusable, "the agent has 1 other keys, not this one: add it with ssh-add FILE")
 
 	a = keyring(t, private)
 	requireOpenAndSign(t, a, public, func(string) { require.NoError(t, a.RemoveAll()) },
-		keys.ErrUnusable, "the agent shows no key at all")
+		keys.ErrUnusable, "the agent lists no keys")
 }
 
 func TestAgentLocked(t *testing.T) {
@@ -123,7 +123,7 @@ func TestAgentLocked(t *testing.T) {
 
 func TestAgentGone(t *testing.T) {
 	private, public, _ := newKey(t)
-	requireOpenAndSign(t, keyring(t, private), public, nil, keys.ErrUnavailable, "no agent answers there")
+	requireOpenAndSign(t, keyring(t, private), public, nil, keys.ErrUnavailable, "no agent answers")
 }
 
 func TestSocketOfSomeoneElse(t *testing.T) {
@@ -161,18 +161,18 @@ func TestBadSignatures(t *testing.T) {
 		text string
 	}{
 		"of another key": {func(_ ssh.PublicKey, data []byte) (*ssh.Signature, error) { return bad.Sign(otherSSH, data) },
-			keys.ErrSignature, "what the agent returned does not verify"},
+			keys.ErrSignature, "the agent's signature does not verify"},
 		"over another message": {func(_ ssh.PublicKey, data []byte) (*ssh.Signature, error) {
 			return good.Sign(sshPublic, append([]byte("x"), data...))
-		}, keys.ErrSignature, "what the agent returned does not verify"},
+		}, keys.ErrSignature, "the agent's signature does not verify"},
 		"one bit wrong": {func(_ ssh.PublicKey, data []byte) (*ssh.Signature, error) {
 			sig, err := good.Sign(sshPublic, data)
 			sig.Blob[10] ^= 1
 			return sig, err
-		}, keys.ErrSignature, "what the agent returned does not verify"},
+		}, keys.ErrSignature, "the agent's signature does not verify"},
 		"empty": {func(ssh.PublicKey, []byte) (*ssh.Signature, error) {
 			return &ssh.Signature{Format: ssh.KeyAlgoED25519}, nil
-		}, keys.ErrSignature, "what the agent returned does not verify"},
+		}, keys.ErrSignature, "the agent's signature does not verify"},
 		"of another type": {func(_ ssh.PublicKey, data []byte) (*ssh.Signature, error) {
 			sig, err := good.Sign(sshPublic, data)
 			sig.Format = "ssh-rsa"
@@ -218,7 +218,7 @@ func TestNonsense(t *testing.T) {
 			listen(t, socket, func(conn net.Conn) { answer(conn, bytes...) })
 			_, err := s.Sign(t.Context(), []byte("message"))
 			require.ErrorIs(t, err, keys.ErrUnavailable)
-			require.ErrorContains(t, err, "the agent broke off or answered nonsense")
+			require.ErrorContains(t, err, "the agent closed the connection or sent an invalid answer")
 			require.ErrorContains(t, err, ssh.FingerprintSHA256(sshPublic))
 			_, err = sshagent.Open(t.Context(), sshagent.Config{Socket: socket, Public: public})
 			require.ErrorIs(t, err, keys.ErrUnavailable)
@@ -227,7 +227,7 @@ func TestNonsense(t *testing.T) {
 }
 
 // A key that can't be parsed is someone else's concern.
-func TestUnknownKeyBesideTheRightOne(t *testing.T) {
+func TestUnknownKeyNextToTheRightOne(t *testing.T) {
 	private, public, _ := newKey(t)
 	socket := serveAgent(t, odd{keyring(t, private)})
 	open(t, sshagent.Config{Socket: socket, Public: public})

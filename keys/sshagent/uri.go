@@ -33,7 +33,7 @@ func Opener(cfg Config) keys.Opener {
 	}
 }
 
-// parse returns what a URI has behind "sshagent:"; both may be empty.
+// parse returns what a URI has after "sshagent:"; both may be empty.
 func parse(place string) (socket, fingerprint string, err error) {
 	path, query, found := strings.Cut(place, "?")
 	switch {
@@ -53,7 +53,7 @@ func parse(place string) (socket, fingerprint string, err error) {
 	}
 	value, found := strings.CutPrefix(query, "key=")
 	if !found {
-		return "", "", fmt.Errorf(`byte %d: behind the "?", "key=" must follow and nothing else`, len(path)+1)
+		return "", "", fmt.Errorf(`byte %d: the "?" must be followed by "key=" and nothing else`, len(path)+1)
 	}
 	if fingerprint, err = url.PathUnescape(value); err != nil {
 		return "", "", fmt.Errorf("key: %w", err)

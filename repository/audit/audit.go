@@ -217,7 +217,7 @@ func (a *auditor) timestampAndSnapshot(authorities map[string]authority) bool {
 		a.partial = true
 		return false
 	}
-	a.expiry(ledger.Timestamp, timestamp.Expires(), a.cfg.SoonOnline)
+	a.expiry(metadata.TIMESTAMP, ledger.Timestamp, timestamp.Expires(), a.cfg.SoonOnline)
 	a.compareTimestamp(timestamp)
 	meta := timestamp.Signed().Meta["snapshot.json"]
 	name := a.fileName(metadata.SNAPSHOT, meta.Version)
@@ -228,7 +228,7 @@ func (a *auditor) timestampAndSnapshot(authorities map[string]authority) bool {
 		a.partial = true
 		return false
 	}
-	a.expiry(name, snapshot.Expires(), a.cfg.SoonOnline)
+	a.expiry(metadata.SNAPSHOT, name, snapshot.Expires(), a.cfg.SoonOnline)
 	a.snapshot = snapshot.Signed()
 	a.current = map[string]int64{metadata.SNAPSHOT: meta.Version}
 	for file, m := range a.snapshot.Meta {
@@ -444,7 +444,7 @@ func (a *auditor) roots() (*roles.Document[metadata.RootType], error) {
 		a.partial = true
 		return nil, nil
 	}
-	a.expiry(ledger.Name(trusted.Version(), metadata.ROOT), trusted.Expires(), a.cfg.Soon)
+	a.expiry(metadata.ROOT, ledger.Name(trusted.Version(), metadata.ROOT), trusted.Expires(), a.cfg.Soon)
 	return trusted, nil
 }
 
@@ -679,11 +679,11 @@ func (a *auditor) spareSignatures(name string, auth roles.Authority, doc interfa
 	}
 }
 
-func (a *auditor) expiry(name string, expires time.Time, soon time.Duration) {
+func (a *auditor) expiry(role, name string, expires time.Time, soon time.Duration) {
 	at := expires.UTC().Format(time.RFC3339)
 	switch left := expires.Sub(a.now); {
 	case left <= 0:
-		a.errorf(checkExpiry, name, "it expired at %s", at)
+		a.errorf(checkExpiry, name, "it expired %s: clients refuse %s", clients.Ago(expires, a.now), clients.Refuse(role))
 	case left <= soon:
 		a.warnf(checkExpiry, name, "it expires at %s", at)
 	}
@@ -729,12 +729,15 @@ func (a *auditor) follow(e edge, seen map[[2]string]bool) {
 		a.partial = true
 		return
 	}
+	if n := len(doc.Bytes()); n > roles.MaxTargetsWithLength {
+		a.errorf(checkSize, name, "it has %d bytes: tough clients read %d, whatever the snapshot says, and read every role", n, roles.MaxTargetsWithLength)
+	}
 	signed := doc.Signed()
 	soon := a.cfg.Soon
 	if e.hashed && signed.Delegations == nil || a.isOnline(e.role) {
 		soon = a.cfg.SoonOnline
 	}
-	a.expiry(name, doc.Expires(), soon)
+	a.expiry(e.role, name, doc.Expires(), soon)
 	for _, target := range slices.Sorted(maps.Keys(signed.Targets)) {
 		a.target(name, target, signed.Targets[target], e)
 	}

@@ -186,14 +186,14 @@ var damages = map[string]func(p *published) found{
 	"a year later": func(p *published) found {
 		at := time.Now().AddDate(1, 0, -1)
 		p.cfg.Now, p.cfg.Soon = func() time.Time { return at }, time.Hour
-		expired := "it expired at "
+		expired := "days ago, at "
 		return found{
-			finding(isError, "expiry", p.binName(0), "", expired),
+			finding(isError, "expiry", p.binName(0), "", ": clients refuse every target that they look for by way of it"),
 			finding(isError, "expiry", p.binName(1), "", expired),
 			finding(isError, "expiry", p.binName(2), "", expired),
 			finding(isError, "expiry", p.binName(3), "", expired),
-			finding(isError, "expiry", snapshotName, "", expired),
-			finding(isError, "expiry", "timestamp.json", "", expired),
+			finding(isError, "expiry", snapshotName, "", ": clients refuse everything, until a newer one is published"),
+			finding(isError, "expiry", "timestamp.json", "", ": clients refuse everything, until a newer one is published"),
 		}
 	},
 	"offline documents expire soon": func(p *published) found {

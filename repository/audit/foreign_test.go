@@ -128,7 +128,7 @@ func TestAuditOfWhatWasSigned(t *testing.T) {
 				SuccinctRoles: &metadata.SuccinctRoles{KeyIDs: []string{"dev ö"}, Threshold: 1, BitLength: 32, NamePrefix: "x"}}
 		}, []audit.Finding{finding(isWarning, "delegation", "9.deep.json", "", "2^32 bins")}},
 		"expired in the middle": {func(f *foreign) { f.targets["ö"].Expires = foreignNow }, []audit.Finding{
-			finding(isError, "expiry", dev, "", "it expired at 2026-01-01T00:00:00Z"),
+			finding(isError, "expiry", dev, "", "ago, at 2026-01-01T00:00:00Z: clients refuse "),
 		}},
 		"soon": {func(f *foreign) {
 			f.targets["deep"].Expires, f.snapshot.Expires = foreignNow.AddDate(0, 0, 29), foreignNow.Add(5*time.Hour)

@@ -36,6 +36,22 @@ func restore(all map[string]string) *simDisk {
 // journalOf makes a journal of steps, closes it, and returns its files.
 func journalOf(t *testing.T, steps ...step) map[string]string {
 	t.Helper()
+	d, p := journalAfter(t, steps...)
+	require.NoError(t, p.j.Close())
+	return d.files()
+}
+
+// killed is journalOf of a process that was killed.
+func killed(t *testing.T, steps ...step) map[string]string {
+	t.Helper()
+	d, p := journalAfter(t, steps...)
+	d.Kill()
+	require.Error(t, p.j.Close())
+	return d.files()
+}
+
+func journalAfter(t *testing.T, steps ...step) (*simDisk, *process) {
+	t.Helper()
 	d := newSimDisk()
 	j, err := CreateFS(d, "/journal")
 	require.NoError(t, err)
@@ -43,8 +59,7 @@ func journalOf(t *testing.T, steps ...step) map[string]string {
 	for _, s := range steps {
 		require.NoError(t, s(p))
 	}
-	require.NoError(t, p.j.Close())
-	return d.files()
+	return d, p
 }
 
 // pending opens a journal and returns the IDs of the pending items.
@@ -80,7 +95,7 @@ const second = "000000000002.seg" // where a journal is written that was created
 // zeros, as a file system may: what is whole before the cut is there, and the rest
 // is gone.
 func TestTornTail(t *testing.T) {
-	all := journalOf(t, enqueue("a"), enqueue("b"), enqueue("c", "d"))
+	all := killed(t, enqueue("a"), enqueue("b"), enqueue("c", "d"))
 	data := all[second]
 	c, err := parseSegment([]byte(data), 2)
 	require.NoError(t, err)
@@ -116,11 +131,17 @@ func TestTornTail(t *testing.T) {
 	}
 }
 
-// TestFlippedBit alters each byte of the journal, one at a time. In the frame that
-// was written last it can't be told from a torn write; anywhere else the error
-// names the place, and nothing is changed.
+// TestFlippedBit alters each byte of the journal, one at a time. In the frame that a
+// process wrote last that was killed it can't be told from a torn write, and Cut says where
+// it was; anywhere else the error names the place, and nothing is changed. In the mark of a
+// close it does no harm.
 func TestFlippedBit(t *testing.T) {
-	all := journalOf(t, enqueue("a"), enqueue("b"), reopen, enqueue("c"), enqueue("d"))
+	steps := []step{enqueue("a"), enqueue("b"), reopen, enqueue("c"), enqueue("d")}
+	testFlippedBit(t, killed(t, steps...), "a", "b", "c")
+	testFlippedBit(t, journalOf(t, steps...), "a", "b", "c", "d")
+}
+
+func testFlippedBit(t *testing.T, all map[string]string, without ...string) {
 	require.Equal(t, []string{"000000000001.seg", second, "000000000003.seg", "lock"}, slices.Sorted(maps.Keys(all)))
 	for _, name := range []string{"000000000001.seg", second, "000000000003.seg"} {
 		data := all[name]
@@ -139,7 +160,13 @@ func TestFlippedBit(t *testing.T) {
 			switch {
 			case n > 0 && at >= c.offsets[n-1] && number == 3:
 				require.NoError(t, err)
-				require.Equal(t, []string{"a", "b", "c"}, got)
+				require.Equal(t, without, got)
+				d = restore(altered)
+				j, err := OpenFS(d, "/journal")
+				require.NoError(t, err)
+				require.Equal(t, fmt.Sprintf("segment 000000000003.seg: the last %d bytes, from offset %d on, are no whole frame %d",
+					len(data)-c.offsets[n-1], c.offsets[n-1], c.frames[n-1].seq), j.Cut())
+				require.NoError(t, j.Close())
 				continue
 			case n > 0 && at >= c.offsets[n-1] && number == 2: // the next segment has a copy
 				require.NoError(t, err)
@@ -161,11 +188,11 @@ func TestFlippedBit(t *testing.T) {
 }
 
 func TestMissingSegments(t *testing.T) {
-	all := journalOf(t, enqueue("a"), enqueue("b"), reopen, enqueue("c"), enqueue("d"), reopen)
+	all := journalOf(t, enqueue("a"), enqueue("b"), reopen, enqueue("c"), enqueue("d"), reopen, enqueue("e"))
 	for _, test := range []struct{ name, want string }{
 		{"000000000001.seg", "segment 000000000001.seg: it is missing"},
-		{second, "segment 000000000001.seg: offset 64, sequence 1: it ends here, and segment 000000000003.seg goes on with frame 2"},
-		{"000000000003.seg", "segment 000000000002.seg: offset 462, sequence 3: it ends here, and segment 000000000004.seg goes on with frame 4"},
+		{second, "segment 000000000001.seg: offset 64, sequence 1: it ends here, and segment 000000000003.seg goes on with frame 3"},
+		{"000000000003.seg", "segment 000000000002.seg: offset 487, sequence 4: it ends here, and segment 000000000004.seg goes on with frame 6"},
 	} {
 		left := maps.Clone(all)
 		delete(left, test.name)
@@ -179,8 +206,23 @@ func TestMissingSegments(t *testing.T) {
 // TestOlderCopy: one segment was restored from a backup made before the others
 // were written, or from another journal.
 func TestOlderCopy(t *testing.T) {
-	all := journalOf(t, enqueue("a"), enqueue("b"), reopen, enqueue("c"), takeOver)
-	other := journalOf(t, enqueue("A"), enqueue("B"), reopen, enqueue("C"), takeOver)
+	restarted := func(a, b, c string) map[string]string {
+		all := killed(t, enqueue(a), enqueue(b))
+		for _, steps := range [][]step{{enqueue(c)}, {takeOver}} {
+			d := restore(all)
+			p := &process{open: func() (repository.Journal, error) { return OpenFS(d, "/journal") }}
+			require.NoError(t, reopen(p))
+			for _, s := range steps {
+				require.NoError(t, s(p))
+			}
+			d.Kill()
+			require.Error(t, p.j.Close())
+			all = d.files()
+		}
+		return all
+	}
+	all, other := restarted("a", "b", "c"), restarted("A", "B", "C")
+	require.Len(t, all, 6)
 	for _, test := range []struct {
 		name, data, want string
 	}{
@@ -188,7 +230,7 @@ func TestOlderCopy(t *testing.T) {
 		{"000000000003.seg", other["000000000003.seg"], "segment 000000000003.seg: offset 64, sequence 2: it isn't the copy"},
 		{"000000000003.seg", all["000000000004.seg"], "segment 000000000003.seg: it calls itself segment 4"},
 		{"000000000003.seg", all["000000000003.seg"][:200], "segment 000000000003.seg: it has 200 bytes, and at least 263 were durable: it was cut"},
-		{"000000000003.seg", all["000000000003.seg"][:263], "segment 000000000003.seg: offset 263, sequence 3: it ends here, and segment 000000000004.seg goes on with frame 4"},
+		{"000000000004.seg", all["000000000004.seg"][:200], "segment 000000000004.seg: it has 200 bytes, and at least 263 were durable: it was cut"},
 		{second, all[second] + all[second][headerSize:], "segment 000000000002.seg: offset 462: there is frame 1, and 3 should be"},
 	} {
 		altered := maps.Clone(all)
@@ -227,6 +269,9 @@ func TestStrangeParts(t *testing.T) {
 		"r 1\n{}\n":                        "part 1: record: malformed",
 		"r 2\n{}\n":                        `part 1:  record of generation 0: written by a newer version: unknown kind ""`,
 		"r 13\n{\"epoch\":\"x\"}\n":        "part 1: record: json",
+		"z \n":                             "part 1: malformed",
+		"z closed\nz closed\n":             "part 1: malformed",
+		good + "z closed\n":                "part 2: malformed",
 		"r 99999999999999999999\n{}\n":     "part 1: malformed",
 		"o {\"id\":\"\"}\n":                `part 1: outcome of item "": it is there twice, or has no ID`,
 		"o {\"id\":\"a\",\"since\":1}\n":   `part 1: outcome: json: unknown field "since"`,

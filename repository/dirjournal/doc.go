@@ -13,8 +13,8 @@
 //
 // The directory holds segments, named by their number: 000000000001.seg,
 // 000000000002.seg, and so on. Alongside them there is lock, an empty file that the
-// process locks that has the journal open, and perhaps next.tmp, a segment on its
-// way to its name. No frame is ever changed or removed, so that all of the
+// process locks that has the journal open (see Locks), and perhaps next.tmp, a segment
+// on its way to its name. No frame is ever changed or removed, so that all of the
 // repository can be made from them again.
 //
 // A segment is a header of 64 bytes and then frames. Numbers are big-endian.
@@ -48,8 +48,9 @@
 //	BYTES               the same of a checkpoint with which reading may begin
 //	p as e              an entry that is pending at this checkpoint
 //	o {"id":"z",…}      what is remembered of one that was decided: a ledger.ItemOutcome
+//	z closed            the journal was closed: this is all of the frame
 //
-// Each of the last three is in a frame with a checkpoint only: "o" and "p" stand before the
+// Each of "c", "p" and "o" is in a frame with a checkpoint only: "o" and "p" stand before the
 // "c" that they belong to. If such a frame holds more checkpoints, the last one is the "c".
 //
 // Segment 2, of epoch 1, with the entries "a" and "b" and a record in frame 1:
@@ -81,18 +82,23 @@
 // # Writing
 //
 // A frame is written only once the one before it is durable. All callers that
-// wait share the next frame. After a write or sync that failed nothing more is
-// written: what it should have written may be readable now and gone later.
+// wait share the next frame. After a sync that failed nothing more is written: what
+// it should have written may be readable now and gone later. After a write of which
+// the disk took only a part, the next frame is written to a new segment: the part
+// is no frame.
 //
 // A segment begins as next.tmp, with its header and at most one frame, is synced,
-// renamed, and the directory synced. So every segment has a whole beginning. One
-// is begun
+// renamed, and the directory synced. So every segment has a whole beginning, and
+// what fails before the rename has no effect. One is begun
 //
 //   - by each process that opens the journal. What a killed process wrote last may
 //     be readable and not durable, so if the last segment has a frame, the newest
-//     frame is written again as the first of the new segment;
+//     frame is written again as the first of the new segment, before anything is done
+//     with it. That frame is certainly durable if it says that the journal was
+//     closed, or if a part of the next one follows: then the new segment is begun
+//     only once there is something to write, and Open needs no space;
 //   - for each leader, with the new epoch;
-//   - when the last one is full;
+//   - when the last one is full, or has a part of a frame;
 //   - for a frame with a checkpoint record. That frame holds, before the record,
 //     all that is remembered ("o") and all that is pending ("p") at the time, and
 //     reading begins with it from then on. What opening costs doesn't grow with the
@@ -124,10 +130,29 @@
 // Numbers of segments may be missing if no frame is.
 //
 // A frame that is bad, by its length or checksum, ends its segment. In the last
-// segment it is a torn write and cut, unless a whole later frame follows
-// somewhere behind it; before the last, the next segment must go on in its
-// place. A bad frame within the synced bytes, a bad header, and all else that
+// segment it is a torn write and left out (Journal.Cut says what was), unless a whole later
+// frame follows somewhere after it; before the last, the next segment must go on in its
+// place. A journal that was closed ends with a frame that says so. So any other bad frame
+// of it has a whole one after it, and is damage. Of a journal that wasn't closed, damage to
+// the very newest frame can't be told from a torn write. A bad frame within the synced bytes, a bad header, and all else that
 // doesn't fit, is damage: Open says where and changes nothing.
+//
+// # Locks
+//
+// A process that has the journal open holds an exclusive flock on the directory itself,
+// whatever is removed from it, and one on the file lock. Among the processes of one machine
+// the first is enough, on all file systems of Linux, and on the local ones of macOS and the
+// BSDs. It doesn't reach other machines. The second does, where a network file system passes
+// flock on: NFS of Linux, and SMB. So on those the file must stay, and where a file system
+// locks no files of several machines (NFS mounted with "nolock" or "local_lock", most of
+// FUSE) nothing keeps a second machine out: give such a journal to one machine.
+//
+// Files are removed, moved and replaced all the same. So after each sync a process looks
+// whether the directory, its segment and the lock file are still those that it opened, and
+// whether there is a later segment that it didn't begin. If not, the call fails and the
+// journal is closed: nobody is told that something is durable which the next Open doesn't
+// find. (On NFS it may see this late, by the time for which attributes are cached.) That an
+// earlier segment was removed shows when the journal is read.
 //
 // # Machines
 //

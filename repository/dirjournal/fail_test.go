@@ -2,6 +2,7 @@ package dirjournal
 
 import (
 	"context"
+	"strings"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -33,23 +34,24 @@ func leaderOf(t *testing.T, j *Journal) repository.Lead {
 	return leader
 }
 
-// TestPoison: after one failure nothing more is written, and everybody is told.
+// TestPoison: after one failure of which it isn't known what it did, nothing more is written,
+// and everybody is told.
 func TestPoison(t *testing.T) {
 	for _, test := range []struct {
 		op   int
 		name string
 		call func(t *testing.T, j *Journal, l repository.Lead) error
 	}{
-		{1, "write /journal/000000000002.seg", func(t *testing.T, j *Journal, _ repository.Lead) error {
+		{1, "write /journal/000000000003.seg", func(t *testing.T, j *Journal, _ repository.Lead) error {
 			return queueUp(t.Context(), j, "b")
 		}},
-		{2, "sync /journal/000000000002.seg", func(t *testing.T, j *Journal, _ repository.Lead) error {
+		{2, "sync /journal/000000000003.seg", func(t *testing.T, j *Journal, _ repository.Lead) error {
 			return queueUp(t.Context(), j, "b")
 		}},
-		{1, "write /journal/000000000002.seg", func(t *testing.T, _ *Journal, l repository.Lead) error {
+		{1, "write /journal/000000000003.seg", func(t *testing.T, _ *Journal, l repository.Lead) error {
 			return l.Append(t.Context(), rec(intent, 0))
 		}},
-		{1, "create /journal/next.tmp", func(t *testing.T, _ *Journal, l repository.Lead) error {
+		{4, "rename /journal/000000000004.seg", func(t *testing.T, _ *Journal, l repository.Lead) error {
 			return l.Append(t.Context(), rec(checkpoint, 0))
 		}},
 		{5, "syncdir /journal", func(t *testing.T, j *Journal, l repository.Lead) error {
@@ -59,7 +61,11 @@ func TestPoison(t *testing.T) {
 		}},
 	} {
 		for _, f := range failures {
+			if f == crashfs.Fail && (strings.HasPrefix(test.name, "write") || strings.HasPrefix(test.name, "rename")) {
+				continue // it certainly did nothing: see TestFailedBefore
+			}
 			j, d := newJournal(t, defaults)
+			require.NoError(t, queueUp(t.Context(), j, "0"))
 			leader := leaderOf(t, j)
 			require.NoError(t, queueUp(t.Context(), j, "a"))
 			waiting := make(chan error)
@@ -95,6 +101,88 @@ func TestPoison(t *testing.T) {
 			require.NoError(t, leader.Release(t.Context()))
 		}
 	}
+}
+
+// TestFailedBefore: what failed before a byte of it was in the journal had no effect. The call
+// says so, the journal goes on, and the next call tries it again.
+func TestFailedBefore(t *testing.T) {
+	for _, test := range []struct {
+		op    int
+		name  string
+		fault crashfs.Fault
+		call  func(t *testing.T, j *Journal, l repository.Lead, id string) error
+	}{
+		{1, "write /journal/000000000003.seg", crashfs.Fail, enqueueOne},
+		{1, "write /journal/000000000003.seg", crashfs.Fail, appendOne},
+		{1, "create /journal/next.tmp", crashfs.Fail, appendCheckpoint},
+		{1, "create /journal/next.tmp", crashfs.FailAfter, appendCheckpoint},
+		{2, "write /journal/next.tmp", crashfs.Fail, appendCheckpoint},
+		{2, "write /journal/next.tmp", crashfs.FailAfter, appendCheckpoint},
+		{3, "sync /journal/next.tmp", crashfs.Fail, appendCheckpoint},
+		{3, "sync /journal/next.tmp", crashfs.FailAfter, appendCheckpoint},
+		{4, "rename /journal/000000000004.seg", crashfs.Fail, appendCheckpoint},
+		{1, "create /journal/next.tmp", crashfs.Fail, leadAgain},
+		{4, "rename /journal/000000000004.seg", crashfs.Fail, leadAgain},
+	} {
+		for seed := range uint64(10) {
+			d := startOn(crashfs.New(seed))
+			j, err := create(d, "/journal", defaults)
+			require.NoError(t, err)
+			require.NoError(t, queueUp(t.Context(), j, "0"))
+			leader := leaderOf(t, j)
+			require.NoError(t, queueUp(t.Context(), j, "a"))
+
+			d.InjectNext(test.op, test.fault)
+			err = test.call(t, j, leader, "b")
+			require.ErrorIs(t, err, syscall.ENOSPC, test.name)
+			require.ErrorContains(t, err, "nothing was written, and it can be tried again")
+			require.ErrorContains(t, err, test.name)
+			require.NotErrorIs(t, err, repository.ErrUnknown)
+			require.NotErrorIs(t, err, repository.ErrClosed)
+			require.Zero(t, outcomeOf(t, j, "b"))
+			backlog, err := j.Backlog(t.Context())
+			require.NoError(t, err)
+			require.Equal(t, 2, backlog.Pending)
+
+			want := []string{"0", "a", "c", "b"}
+			if seed%2 == 0 { // killed at once
+				d.powerLoss(d.AnyCut())
+				j.Close()
+				want = want[:2]
+			} else {
+				require.NoError(t, queueUp(t.Context(), j, "c"))
+				require.NoError(t, test.call(t, j, leader, "b"))
+				require.NoError(t, queueUp(t.Context(), j, "b"))
+				if seed%4 == 1 {
+					require.NoError(t, j.Close())
+				} else {
+					d.powerLoss(loseAll)
+					j.Close()
+				}
+			}
+			got, err := pending(t, d)
+			require.NoError(t, err)
+			require.ElementsMatch(t, want, got, "%s, seed %d", test.name, seed)
+		}
+	}
+}
+
+func enqueueOne(t *testing.T, j *Journal, _ repository.Lead, id string) error {
+	return queueUp(t.Context(), j, id)
+}
+
+func appendOne(t *testing.T, _ *Journal, l repository.Lead, _ string) error {
+	return l.Append(t.Context(), rec(intent, 0))
+}
+
+func appendCheckpoint(t *testing.T, _ *Journal, l repository.Lead, _ string) error {
+	return l.Append(t.Context(), rec(checkpoint, 0))
+}
+
+func leadAgain(t *testing.T, j *Journal, l repository.Lead, _ string) error {
+	require.NoError(t, l.Release(t.Context()))
+	_, _, err := j.Lead(t.Context())
+	return err
 }
 
 // held returns a journal whose next sync waits until release is called.
@@ -171,7 +259,8 @@ func testSharedSync(t *testing.T, callers int, fails bool) {
 	for i := range callers {
 		go func() { results <- queueUp(t.Context(), j, string(rune('A'+i%50))) }() // each ID twice
 	}
-	synctest.Wait() // until they wait for the writer
+	synctest.Wait()      // until they wait for the writer
+	defer d.Observe(nil) // for Close, which syncs too
 	if fails {
 		d.InjectNext(2+1, crashfs.Fail) // after this sync comes a write, and then a sync
 	}

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/bindery-tuf/bindery/internal/disk"
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/repository/ledger"
 )
@@ -20,13 +19,17 @@ const Remembered = 100_000
 // It is safe for concurrent use. The bodies of the entries that it returns are its own:
 // callers must not change them.
 //
-// After a write or a sync failed (the disk is full, say) the journal can only be
-// closed: the error of that call wraps repository.ErrUnknown, that of every later
-// one repository.ErrClosed, and both the cause. Nothing is tried again until the
-// journal is opened again.
+// A call fails and has no effect if the disk doesn't take all that it has to write: the disk
+// is full, or no file can be opened. The journal can be used on, and the next call tries it
+// again.
+//
+// After a sync failed the journal can only be closed: the error of that call wraps
+// repository.ErrUnknown, that of every later one repository.ErrClosed, and both the cause.
+// Nothing is tried again until the journal is opened again. So it is if the journal isn't
+// where it was any more: after each sync it looks whether its directory or its segment was
+// removed, moved or replaced, or another process writes to it.
 type Journal struct {
-	fsys   disk.FS
-	dir    string
+	dir    dir
 	limits limits
 
 	mu       sync.Mutex
@@ -39,15 +42,27 @@ type Journal struct {
 	decided  chan struct{} // closed and replaced when the moment passes
 	ended    error         // why the journal can't be used any more, or nil
 
+	cut string // see Cut
+
 	wake    chan struct{} // tells the writer to look
 	stopped chan struct{} // closed when the writer ended
 	release func() error  // closes the files, once
 
 	// The writer's own.
-	next    uint64 // sequence number of the next frame
-	segment *segmentFile
-	payload []byte   // reused
-	opened  *history // what Open has read, until it was handed to a leader
+	next    uint64       // sequence number of the next frame
+	segment *segmentFile // nil until there was something to write
+	coming  coming       // the segment to be begun then
+	marked  bool         // whether the newest frame in the segment marks a close
+	payload []byte       // reused
+	opened  *history     // what Open has read, until it was handed to a leader
+}
+
+// coming is a segment that is still to be begun: see Journal.start.
+type coming struct {
+	header
+	copied *frame // with which it begins, or nil
+	after  uint64 // number of the last segment there is
+	remake bool   // whether the first segment is to be made again before
 }
 
 // history is what Open has read.
@@ -168,11 +183,15 @@ func (j *Journal) takeLead() (*lead, error) {
 	if leads {
 		return nil, fmt.Errorf("%w: this process leads already, in epoch %d", repository.ErrLocked, j.epoch)
 	}
-	number := j.segment.number + 1
-	if j.segment.size == headerSize && replaceable(j.segment.header) {
-		number = j.segment.number
+	h, copied := j.coming.header, j.coming.copied
+	if j.segment != nil {
+		h, copied = j.following(), nil
+		if j.segment.size == headerSize && replaceable(j.segment.header) {
+			h.number = j.segment.number
+		}
 	}
-	if err := j.begin(header{number: number, epoch: j.epoch + 1, base: j.segment.base}, nil); err != nil {
+	h.epoch = j.epoch + 1
+	if err := j.begin(h, copied); err != nil {
 		return nil, err
 	}
 	j.mu.Lock()
@@ -183,13 +202,22 @@ func (j *Journal) takeLead() (*lead, error) {
 	return j.leader, nil
 }
 
+// Cut says what Open has left out at the journal's end since it is no whole frame: how many
+// bytes, and where; or "" if there was nothing. It is what a process leaves that was killed
+// while it wrote, and then nobody was told that it is durable. But if the computer didn't
+// lose its power, or the bytes were readable once, the disk may have damaged the newest
+// entries or records that were acknowledged, of a journal that wasn't closed: those of a
+// closed one are never left out.
+func (j *Journal) Cut() string { return j.cut }
+
 // Close implements repository.Journal. It waits for the write that is under way,
-// whose callers get their result.
+// whose callers get their result, and marks that the journal was closed: Open then has
+// nothing to write, and takes no damage for the end of a write.
 func (j *Journal) Close() error {
 	j.end(repository.ErrClosed)
 	<-j.stopped
 	if err := j.release(); err != nil {
-		return fmt.Errorf("close journal %s: %w", j.dir, err)
+		return fmt.Errorf("close journal %s: %w", j.dir.name, err)
 	}
 	return nil
 }

@@ -1,16 +1,15 @@
 package dirjournal
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"path/filepath"
 	"slices"
 	"sync"
 
 	"github.com/bindery-tuf/bindery/internal/disk"
-	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/repository/ledger"
 )
 
@@ -37,7 +36,7 @@ func Create(dir string) (*Journal, error) { return CreateFS(disk.OS(), dir) }
 
 // CreateFS is Create on a disk of the caller's.
 func CreateFS(fsys disk.FS, dir string) (*Journal, error) {
-	j, err := create(fsys, filepath.Clean(dir), defaults)
+	j, err := create(fsys, absolute(dir), defaults)
 	if err != nil {
 		return nil, fmt.Errorf("create journal %s: %w", dir, err)
 	}
@@ -57,11 +56,19 @@ func Open(dir string) (*Journal, error) { return OpenFS(disk.OS(), dir) }
 
 // OpenFS is Open on a disk of the caller's.
 func OpenFS(fsys disk.FS, dir string) (*Journal, error) {
-	j, err := open(fsys, filepath.Clean(dir), defaults)
+	j, err := open(fsys, absolute(dir), defaults)
 	if err != nil {
 		return nil, fmt.Errorf("open journal %s: %w", dir, err)
 	}
 	return j, nil
+}
+
+// absolute returns a path that leads to dir wherever the process goes.
+func absolute(dir string) string {
+	if abs, err := filepath.Abs(dir); err == nil {
+		return abs
+	}
+	return filepath.Clean(dir)
 }
 
 func create(fsys disk.FS, dir string, lim limits) (*Journal, error) {
@@ -71,7 +78,7 @@ func create(fsys disk.FS, dir string, lim limits) (*Journal, error) {
 	if err := creatable(fsys, dir); err != nil {
 		return nil, err
 	}
-	lock, err := lockDir(fsys, dir)
+	locked, err := lockDir(fsys, dir)
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +88,7 @@ func create(fsys disk.FS, dir string, lim limits) (*Journal, error) {
 			return nil, err
 		}
 		// The directory's own name and the lock's are durable before the journal's.
-		if err := errors.Join(fsys.SyncDir(filepath.Dir(dir)), fsys.SyncDir(dir)); err != nil {
+		if err := errors.Join(fsys.SyncDir(filepath.Dir(dir)), locked.sync()); err != nil {
 			// A failed sync may have lost the names for good, also those that a
 			// Create made which was killed: the next one is to make them anew. A
 			// directory that isn't empty stays, or that is somebody else's.
@@ -89,24 +96,21 @@ func create(fsys disk.FS, dir string, lim limits) (*Journal, error) {
 			fsys.Remove(dir)
 			return nil, err
 		}
-		if err := begin(fsys, dir); err != nil {
+		if err := locked.begin(); err != nil {
 			return nil, err
 		}
-		return openLocked(fsys, dir, lim, lock, true)
+		return openLocked(locked, lim, true)
 	}()
 	if err != nil {
-		return nil, errors.Join(err, lock.Close())
+		return nil, errors.Join(err, locked.release())
 	}
 	return j, nil
 }
 
 // begin makes the first segment, again if an earlier Create did: its name may not
 // be durable.
-func begin(fsys disk.FS, dir string) error {
-	if err := fsys.Remove(filepath.Join(dir, tmpName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	s, err := newSegment(fsys, dir, header{number: 1, first: 1, base: 1}, nil)
+func (d dir) begin() error {
+	s, err := newSegment(d, header{number: 1, first: 1, base: 1}, nil)
 	if err != nil {
 		return err
 	}
@@ -125,7 +129,7 @@ func creatable(fsys disk.FS, dir string) error {
 	if len(l.segments) == 0 {
 		return nil
 	}
-	// Whoever opens a journal begins its second segment.
+	// A Create that wasn't killed begins the second segment.
 	if c, _, err := readSegment(fsys, dir, 1); err == nil && len(l.segments) == 1 && len(c.frames) == 0 && !c.torn {
 		return nil
 	}
@@ -140,41 +144,23 @@ func open(fsys disk.FS, dir string, lim limits) (*Journal, error) {
 	if len(l.segments) == 0 {
 		return nil, errNoJournal
 	}
-	lock, err := lockDir(fsys, dir)
+	locked, err := lockDir(fsys, dir)
 	if err != nil {
 		return nil, err
 	}
-	j, err := openLocked(fsys, dir, lim, lock, false)
+	j, err := openLocked(locked, lim, false)
 	if err != nil {
-		return nil, errors.Join(err, lock.Close())
+		return nil, errors.Join(err, locked.release())
 	}
 	return j, nil
 }
 
-// lockDir takes the lock. Its file is made if it is not there: a copy of the
-// segments is a journal too.
-func lockDir(fsys disk.FS, dir string) (io.Closer, error) {
-	name := filepath.Join(dir, lockName)
-	lock, err := fsys.Lock(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		if err := disk.WriteFile(fsys, name, nil, 0o600); err != nil && !errors.Is(err, fs.ErrExist) {
-			return nil, err
-		}
-		lock, err = fsys.Lock(name)
-	}
-	if errors.Is(err, disk.ErrLocked) {
-		return nil, fmt.Errorf("%w: %w", repository.ErrLocked, err)
-	}
-	return lock, err
-}
-
-// openLocked reads the journal, whose lock is held, and begins a segment for what
-// is appended from now on. What a killed process wrote last may be readable and
-// not durable, also when a sync of it failed; so that frame is written again, as
-// the first of the new segment, before anybody acts upon it. So is a first segment
-// that is the only one, unless it was created just now.
-func openLocked(fsys disk.FS, dir string, lim limits, lock io.Closer, created bool) (*Journal, error) {
-	l, err := list(fsys, dir)
+// openLocked reads the journal, whose locks are held. What a killed process wrote last may
+// be readable and not durable, also when a sync of it failed; so that frame is written
+// again, as the first of a new segment, before anybody acts upon it. If that can't be, the
+// new segment is begun once there is something to write: then Open needs no space.
+func openLocked(d dir, lim limits, created bool) (*Journal, error) {
+	l, err := list(d.fsys, d.name)
 	if err != nil {
 		return nil, err
 	}
@@ -182,11 +168,11 @@ func openLocked(fsys disk.FS, dir string, lim limits, lock io.Closer, created bo
 		return nil, errNoJournal
 	}
 	q, opened := newQueue(lim.remember), &history{}
-	segments, err := beginning(fsys, dir, l.segments, ledger.FromCheckpoint)
+	segments, err := beginning(d.fsys, d.name, l.segments, ledger.FromCheckpoint)
 	if err != nil {
 		return nil, err
 	}
-	e, err := replay(fsys, dir, segments, whole, func(p part) error {
+	e, err := replay(d.fsys, d.name, segments, whole, func(p part) error {
 		s, err := q.read(p)
 		if s != (ledger.Step{}) {
 			opened.steps = append(opened.steps, s)
@@ -198,31 +184,37 @@ func openLocked(fsys disk.FS, dir string, lim limits, lock io.Closer, created bo
 	}
 	opened.pending = len(q.pending)
 	if l.tmp {
-		if err := fsys.Remove(filepath.Join(dir, tmpName)); err != nil {
-			return nil, err
-		}
+		d.fsys.Remove(d.path(tmpName)) // for its space; whoever begins a segment removes it too
 	}
-	if e.bare && !replaceable(e.header) && !created {
-		if err := begin(fsys, dir); err != nil {
-			return nil, err
-		}
+	c := coming{
+		header: header{number: e.number + 1, epoch: e.epoch, first: e.next, base: e.base},
+		copied: e.doubtful, after: e.number,
+		// An earlier Create may have been killed, or the sync of its name have failed.
+		remake: e.bare && !replaceable(e.header) && !created,
 	}
-	h := header{number: e.number + 1, epoch: e.epoch, first: e.next, base: e.base}
 	if e.doubtful != nil {
-		h.first = e.doubtful.seq
+		c.first = e.doubtful.seq
+		c.copied = &frame{e.doubtful.seq, bytes.Clone(e.doubtful.payload)} // not the whole segment's memory
 	}
 	if e.bare && replaceable(e.header) {
-		h.number, h.base = e.number, e.header.base
-	}
-	s, err := newSegment(fsys, dir, h, e.doubtful)
-	if err != nil {
-		return nil, err
+		c.number, c.base = e.number, e.header.base
 	}
 	j := &Journal{
-		fsys: fsys, dir: dir, limits: lim, queue: q, epoch: e.epoch, next: e.next, segment: s, opened: opened,
+		dir: d, limits: lim, queue: q, epoch: e.epoch, next: e.next, coming: c, opened: opened, cut: e.cut,
 		moment: 1, decided: make(chan struct{}), wake: make(chan struct{}, 1), stopped: make(chan struct{}),
 	}
-	j.release = sync.OnceValue(func() error { return errors.Join(j.segment.file.Close(), lock.Close()) })
+	if created || !e.durable {
+		if err := j.start(); err != nil {
+			return nil, err
+		}
+	}
+	j.release = sync.OnceValue(func() error {
+		err := d.release()
+		if j.segment != nil {
+			err = errors.Join(j.segment.file.Close(), err)
+		}
+		return err
+	})
 	go j.write()
 	return j, nil
 }

@@ -17,7 +17,14 @@ const (
 	outcomePart    = 'o' // the three that only a frame with a checkpoint has
 	pendingPart    = 'p'
 	checkpointPart = 'c'
+	closedPart     = 'z' // alone in its frame
 )
+
+// closedPayload is that of the frame with which a journal is closed.
+const closedPayload = "z closed\n"
+
+// marksClose reports whether a frame says that the journal was closed.
+func marksClose(f *frame) bool { return f != nil && string(f.payload) == closedPayload }
 
 // part is one part of a payload.
 type part struct {
@@ -108,6 +115,9 @@ func appendOutcome(b []byte, o ledger.ItemOutcome) []byte {
 func parts(payload []byte, visit func(part) error) error {
 	for n := 1; len(payload) > 0; n++ {
 		p, size, err := cutPart(payload)
+		if err == nil && p.kind == closedPart && n > 1 {
+			err = errMalformed
+		}
 		if err == nil {
 			err = visit(p)
 		}
@@ -156,6 +166,11 @@ func cutPart(payload []byte) (p part, size int, err error) {
 		return part{kind: kind, data: data}, len(line) + len(data) + len("\n\n"), nil
 	case outcomePart:
 		return part{kind: kind, data: text}, len(line) + len("\n"), nil
+	case closedPart:
+		if string(payload) != closedPayload {
+			return part{}, 0, errMalformed
+		}
+		return part{kind: kind}, len(payload), nil
 	}
 	return part{}, 0, fmt.Errorf("%w: unknown kind %q", ledger.ErrNewer, kind)
 }
@@ -185,6 +200,8 @@ func since(payload []byte, begins bool, visit func(part) error) error {
 			if begun {
 				return nil // a copy
 			}
+		case closedPart:
+			return nil // it says something of the frames before it only
 		}
 		return visit(p)
 	})

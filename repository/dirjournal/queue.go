@@ -78,6 +78,13 @@ func (q *queue) admit(fresh, entries []*known, repeated []bool) ([]*known, error
 	return fresh, nil
 }
 
+// withdraw forgets entries that were admitted and not written.
+func (q *queue) withdraw(fresh []*known) {
+	for _, k := range fresh {
+		delete(q.known, k.ID)
+	}
+}
+
 // push makes entries pending that are durable now.
 func (q *queue) push(fresh []*known) {
 	for _, k := range fresh {

@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"iter"
-	"path/filepath"
 	"slices"
 
 	"github.com/bindery-tuf/bindery/internal/disk"
@@ -39,7 +39,7 @@ func (l *lead) Read(ctx context.Context, from ledger.From) iter.Seq2[ledger.Step
 	return func(yield func(ledger.Step, error) bool) {
 		err := l.readTo(ctx, from, yield)
 		if err != nil && !errors.Is(err, errStopped) {
-			yield(ledger.Step{}, fmt.Errorf("read journal %s: %w", l.journal.dir, err))
+			yield(ledger.Step{}, fmt.Errorf("read journal %s: %w", l.journal.dir.name, err))
 		}
 	}
 }
@@ -47,8 +47,9 @@ func (l *lead) Read(ctx context.Context, from ledger.From) iter.Seq2[ledger.Step
 func (l *lead) readTo(ctx context.Context, from ledger.From, yield func(ledger.Step, error) bool) error {
 	j := l.journal
 	var opened []ledger.Step
+	fromDisk := false
 	var segments []uint64
-	var until uint64
+	var until, newest uint64
 	// While the writer does this it begins no segment: a listing that had a later one and
 	// not the one before it would look like damage. Every frame before the next is durable.
 	err := j.do(ctx, func() error {
@@ -65,8 +66,11 @@ func (l *lead) readTo(ctx context.Context, from ledger.From, yield func(ledger.S
 			return nil
 		}
 		j.mu.Unlock()
-		found, err := list(j.fsys, j.dir)
-		segments, until = found.segments, j.next
+		found, err := list(j.dir.fsys, j.dir.name)
+		segments, until, newest, fromDisk = found.segments, j.next, j.coming.after, true
+		if j.segment != nil {
+			newest = j.segment.number
+		}
 		return err
 	})
 	if err != nil {
@@ -80,12 +84,19 @@ func (l *lead) readTo(ctx context.Context, from ledger.From, yield func(ledger.S
 			return errStopped
 		}
 	}
-	if segments != nil {
-		if segments, err = beginning(j.fsys, j.dir, segments, from); err != nil {
+	if fromDisk {
+		if !slices.Contains(segments, newest) {
+			return place(newest, fmt.Errorf("it was removed or moved while the journal was open: put it back: %w", fs.ErrNotExist))
+		}
+		if segments, err = beginning(j.dir.fsys, j.dir.name, segments, from); err != nil {
 			return err
 		}
-		if _, err := replay(j.fsys, j.dir, segments, until, steps(ctx, yield)); err != nil {
+		e, err := replay(j.dir.fsys, j.dir.name, segments, until, steps(ctx, yield))
+		if err != nil {
 			return err
+		}
+		if e.next < until {
+			return place(newest, fmt.Errorf("it ends before frame %d, and frames up to %d were written: it was cut, or an older copy was put in its place", e.next, until-1))
 		}
 	}
 	if err := l.enter(ctx); err != nil {
@@ -114,7 +125,7 @@ func OpenReader(dir string) (*Reader, error) { return OpenReaderFS(disk.OS(), di
 
 // OpenReaderFS is OpenReader on a disk of the caller's.
 func OpenReaderFS(fsys disk.FS, dir string) (*Reader, error) {
-	r := &Reader{fsys, filepath.Clean(dir)}
+	r := &Reader{fsys, absolute(dir)}
 	if _, err := r.segments(); err != nil {
 		return nil, r.fail(err)
 	}

@@ -127,9 +127,6 @@ func TestReaderErrors(t *testing.T) {
 	_, err = j.Enqueue(t.Context(), ledger.Entry{ID: "a"})
 	require.NoError(t, err)
 	require.NoError(t, j.Close())
-	j, err = dirjournal.Open(dir) // the frame is copied to a new segment
-	require.NoError(t, err)
-	require.NoError(t, j.Close())
 	r, err := dirjournal.OpenReader(dir)
 	require.NoError(t, err)
 	for s, err := range r.Read(t.Context(), ledger.FromCheckpoint) {
@@ -137,14 +134,14 @@ func TestReaderErrors(t *testing.T) {
 		require.Equal(t, "a", s.Entry.ID)
 	}
 
-	name := filepath.Join(dir, "000000000003.seg")
+	name := filepath.Join(dir, "000000000002.seg")
 	data, err := os.ReadFile(name)
 	require.NoError(t, err)
 	data[70] ^= 1
 	require.NoError(t, os.WriteFile(name, data, 0o600))
 	for _, err = range r.Read(t.Context(), ledger.FromBeginning) {
 	}
-	require.ErrorContains(t, err, "segment 000000000003.seg")
+	require.ErrorContains(t, err, "segment 000000000002.seg")
 }
 
 // TestReadWhatIsLeft: where older segments were moved elsewhere, the beginning is a

@@ -73,7 +73,12 @@ type end struct {
 	doubtful *frame
 	base     uint64 // where reading must begin if doubtful is written again
 
-	bare bool // whether the last segment has no more than its beginning
+	// durable reports whether all whole frames, doubtful too, certainly are: the newest says
+	// that the journal was closed, or was followed by another, which is torn.
+	durable bool
+
+	bare bool   // whether the last segment has no more than its beginning
+	cut  string // what of the last segment is no whole frame, and where; or ""
 }
 
 // beginning returns those of the segments, which are in order, that must be read. It reads
@@ -127,6 +132,8 @@ func replay(fsys disk.FS, dir string, segments []uint64, until uint64, visit fun
 				return end{}, place(number, fmt.Errorf("offset %d, sequence %d: a frame is damaged, and frame %d at offset %d was written after it",
 					c.bad, c.next(), f.seq, at))
 			}
+			e.cut = place(number, fmt.Errorf("the last %d bytes, from offset %d on, are no whole frame %d", len(data)-c.bad, c.bad, c.next())).Error()
+			e.durable = c.began(data)
 		}
 		begins := i == 0 && c.beginsAtCheckpoint()
 		for i, f := range c.frames {
@@ -152,6 +159,7 @@ func replay(fsys disk.FS, dir string, segments []uint64, until uint64, visit fun
 			e.base = last + 1 // the copy of what made the last segment a base
 		}
 	}
+	e.durable = e.durable || e.doubtful == nil || marksClose(e.doubtful)
 	e.bare = !before.torn && uint64(before.bad) == before.synced
 	return e, nil
 }

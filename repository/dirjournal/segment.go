@@ -78,20 +78,22 @@ type frame struct {
 
 // appendFrame appends the encoding of f in segment h.
 func (h header) appendFrame(b []byte, f frame) []byte {
+	return append(h.appendHead(b, f), f.payload...)
+}
+
+// appendHead appends what stands before the payload of f.
+func (h header) appendHead(b []byte, f frame) []byte {
 	at := len(b)
 	b = binary.BigEndian.AppendUint32(b, uint32(len(f.payload)))
 	b = binary.BigEndian.AppendUint64(b, f.seq)
-	b = append(b, 0, 0, 0, 0)
-	b = append(b, f.payload...)
-	binary.BigEndian.PutUint32(b[at+12:], h.checksum(b[at:]))
-	return b
+	return binary.BigEndian.AppendUint32(b, h.checksum(b[at:], f.payload))
 }
 
 // checksum covers the segment's ID and all of a frame but the checksum itself.
-func (h header) checksum(b []byte) uint32 {
+func (h header) checksum(head, payload []byte) uint32 {
 	c := crc32.Update(0, castagnoli, h.id[:])
-	c = crc32.Update(c, castagnoli, b[:12])
-	return crc32.Update(c, castagnoli, b[frameHead:])
+	c = crc32.Update(c, castagnoli, head)
+	return crc32.Update(c, castagnoli, payload)
 }
 
 // frameAt returns the frame that begins at offset at, if a whole one does.
@@ -105,7 +107,7 @@ func (h header) frameAt(data []byte, at int) (f frame, size int, ok bool) {
 	}
 	size = frameHead + int(length)
 	b := data[at : at+size]
-	if binary.BigEndian.Uint32(b[12:]) != h.checksum(b) {
+	if binary.BigEndian.Uint32(b[12:]) != h.checksum(b[:12], b[frameHead:]) {
 		return frame{}, 0, false
 	}
 	return frame{binary.BigEndian.Uint64(b[4:]), b[frameHead:]}, size, true
@@ -150,6 +152,12 @@ func parseSegment(data []byte, number uint64) (contents, error) {
 
 // next is the sequence number after the last whole frame.
 func (c contents) next() uint64 { return c.first + uint64(len(c.frames)) }
+
+// began reports whether the bad frame is certainly the next one, of which a part was
+// written: then all before it had been synced.
+func (c contents) began(data []byte) bool {
+	return len(data)-c.bad >= frameHead && binary.BigEndian.Uint64(data[c.bad+4:]) == c.next()
+}
 
 // wholeAfter returns the first whole frame beyond the bad one. A frame is written
 // only once the one before it is durable, so if there is one, the bad one is no

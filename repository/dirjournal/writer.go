@@ -1,6 +1,8 @@
 package dirjournal
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"runtime"
 	"slices"
@@ -49,6 +51,7 @@ func (j *Journal) write() {
 		}
 		g, ok := j.take()
 		if !ok {
+			j.markClose()
 			return
 		}
 		err := j.serve(g)
@@ -168,6 +171,9 @@ func (j *Journal) serve(g group) error {
 		return fmt.Errorf("a checkpoint with the queue would be of more than %d bytes", maxPayload)
 	}
 	if err := j.frame(checkpoint >= 0); err != nil {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		j.queue.withdraw(g.fresh) // asked for again, they are new
 		return err
 	}
 
@@ -191,46 +197,124 @@ func (j *Journal) serve(g group) error {
 // frame makes the payload the next frame. One that holds a checkpoint begins a
 // segment, and reading begins with it from then on.
 func (j *Journal) frame(checkpoint bool) error {
+	if err := j.start(); err != nil {
+		return err
+	}
 	f := frame{j.next, j.payload}
-	next := header{number: j.segment.number + 1, epoch: j.segment.epoch, base: j.segment.base}
+	next := j.following()
+	var err error
 	switch {
 	case checkpoint:
 		next.base = next.number
-		if err := j.begin(next, &f); err != nil {
-			return err
-		}
-	case j.segment.appended()+len(f.payload) > j.limits.segment:
-		if err := j.begin(next, &f); err != nil {
-			return err
-		}
+		err = j.begin(next, &f)
+	case j.segment.spoiled || j.segment.appended()+len(f.payload) > j.limits.segment:
+		err = j.begin(next, &f)
 	default:
-		if err := j.segment.append(f); err != nil {
-			return j.fail(err)
-		}
+		err = j.append(f)
+	}
+	if err != nil {
+		return err
 	}
 	j.next++
+	j.marked = false
 	j.payload = reusable(j.payload)
 	return nil
 }
 
-// begin goes on in a new segment, with the next frame.
-func (j *Journal) begin(h header, f *frame) error {
-	h.first = j.next
-	s, err := newSegment(j.fsys, j.dir, h, f)
-	if err == nil {
-		err = j.segment.file.Close()
-		j.segment = s
+// start begins the segment that Open left to be begun, if there is one.
+func (j *Journal) start() error {
+	if j.segment != nil {
+		return nil
 	}
+	return j.begin(j.coming.header, j.coming.copied)
+}
+
+// following describes the segment after the present one.
+func (j *Journal) following() header {
+	return header{number: j.segment.number + 1, epoch: j.segment.epoch, first: j.next, base: j.segment.base}
+}
+
+// append writes a frame to the present segment.
+func (j *Journal) append(f frame) error {
+	if err := j.dir.unharmed(j.segment); err != nil {
+		err = cmp.Or(j.dir.still(), err) // which says more
+		return j.fail(undone{err})
+	}
+	err := j.segment.append(f)
+	if err == nil {
+		err = j.dir.holds(j.segment)
+	}
+	return j.fail(err)
+}
+
+// begin goes on in a new segment.
+func (j *Journal) begin(h header, f *frame) error {
+	err := j.dir.still()
+	switch {
+	case err != nil:
+	case j.segment == nil:
+		err = j.dir.lacks(j.dir.path(segmentName(j.coming.after + 1)))
+	case j.segment.spoiled: // it has more bytes than it counts
+		err = j.dir.lacks(j.segment.next)
+	default:
+		err = j.dir.unharmed(j.segment)
+	}
+	if err == nil && j.coming.remake {
+		err = j.dir.begin()
+		j.coming.remake = err != nil
+	}
+	if err != nil {
+		return j.fail(undone{err})
+	}
+	s, err := newSegment(j.dir, h, f)
 	if err != nil {
 		return j.fail(err)
 	}
-	return nil
+	if j.segment != nil {
+		err = j.segment.file.Close()
+	}
+	j.segment, j.marked, j.coming = s, marksClose(f), coming{}
+	if err == nil {
+		err = j.dir.holds(s)
+	}
+	return j.fail(err)
 }
 
-// fail ends the journal after a write whose effect isn't known: what a failed
-// sync should have written may be readable now and gone later, so only a new
-// Open can tell, which writes it again.
+// markClose appends the frame that says that the journal was closed, so that all before it
+// is durable. Without it nothing is lost: the next Open takes the journal for one of a
+// killed process, writes the newest frame again, and can't tell damage of it from the end
+// of a write.
+func (j *Journal) markClose() {
+	s := j.segment
+	if j.ended != repository.ErrClosed || s == nil || s.spoiled || s.size == headerSize || j.marked {
+		return
+	}
+	if j.dir.holds(s) == nil {
+		s.append(frame{j.next, []byte(closedPayload)})
+	}
+}
+
+// fail returns the error of a write, nil for nil. What certainly had no effect ends the
+// journal only if the journal isn't where it was. Of any other write the effect isn't
+// known, and it ends the journal: what a failed sync should have written may be readable
+// now and gone later, so only a new Open can tell, which writes it again.
 func (j *Journal) fail(err error) error {
-	j.end(fmt.Errorf("%w: open it again, since an earlier write failed: %w", repository.ErrClosed, err))
-	return fmt.Errorf("journal %s: %w: %w", j.dir, repository.ErrUnknown, err)
+	if err == nil {
+		return nil
+	}
+	var lost gone
+	u, harmless := err.(undone)
+	switch {
+	case harmless && !errors.As(err, &lost):
+		return fmt.Errorf("journal %s: nothing was written, and it can be tried again: %w", j.dir.name, u.error)
+	case harmless:
+		err = fmt.Errorf("%w: %w", repository.ErrClosed, u.error)
+		j.end(err)
+		return fmt.Errorf("journal %s: nothing was written: %w", j.dir.name, err)
+	case errors.As(err, &lost):
+		j.end(fmt.Errorf("%w: %w", repository.ErrClosed, err))
+	default:
+		j.end(fmt.Errorf("%w: open it again, since an earlier write failed: %w", repository.ErrClosed, err))
+	}
+	return fmt.Errorf("journal %s: %w: %w", j.dir.name, repository.ErrUnknown, err)
 }

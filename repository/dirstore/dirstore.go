@@ -19,6 +19,11 @@
 // not written to for an hour. IDs are random and never used twice: a process
 // that was stopped for longer and then goes on gets an error, not another's file.
 //
+// Files can be read by everybody (0644), and so can the directories that a store makes
+// (0755), whatever the umask of the process is: a web server runs as another user. Who may
+// not read a store is kept out by the rights of the directory that it is in. A DIR that was
+// there before Create keeps its own.
+//
 // A call into the disk that has begun is not interrupted when the context ends.
 //
 // # Machines
@@ -89,7 +94,11 @@ func (r *root) create() error {
 		return err
 	}
 	own := filepath.Join(r.dir, ownDir)
-	if err := r.fsys.Mkdir(own, dirPerm); err != nil && !errors.Is(err, fs.ErrExist) {
+	err = r.fsys.Mkdir(own, dirPerm)
+	if errors.Is(err, fs.ErrExist) { // who made it may have been killed before it had its rights
+		err = r.fsys.Grant(own, dirPerm)
+	}
+	if err != nil {
 		return err
 	}
 	if err := r.syncAround(made); err != nil {

@@ -19,14 +19,16 @@ import (
 const maxSize = 64 << 20
 
 // Store is a repository.Store in a directory. Several Stores, in several
-// processes, may use one directory at the same time, but no two may Swap one
-// name, or Create and Delete it: the lock that these take reaches no further
-// than the Store. A repository's one publisher is the only one to do either.
+// processes, may use one directory at the same time, but no two may Create and
+// Delete one name: the lock that these take reaches no further than the Store. A
+// repository's one publisher is the only one to do either, and to Swap.
 //
 // A Create of a new name costs two syncs, of the file and of the directory; the
 // second is shared by all that wait for it.
 type Store struct {
 	*root
+
+	swapping sync.Mutex // is held while the directory is locked
 
 	// replacing is held from reading what a name holds until it is replaced.
 	replacing sync.Mutex
@@ -109,8 +111,9 @@ func (s *Store) create(ctx context.Context, name string, data []byte) error {
 	return s.syncs.sync(s.dir, mark)
 }
 
-// Swap implements repository.Store. It compares and swaps within this Store
-// only: another process must not swap at the same time.
+// Swap implements repository.Store. It compares and swaps under a lock of the directory, so
+// that of two publishers, who shouldn't be, one is told. While another Store swaps here the
+// call fails, and may be repeated. The lock doesn't reach other machines.
 func (s *Store) Swap(ctx context.Context, name string, old, new []byte) error {
 	return s.fail("swap", name, s.swap(ctx, name, old, new))
 }
@@ -123,16 +126,35 @@ func (s *Store) swap(ctx context.Context, name string, old, new []byte) error {
 	defer s.fsys.Remove(temp)
 
 	mark := s.syncs.mark()
-	err = s.replace(name, temp, func(have []byte, exists bool) bool {
-		if !exists {
-			return old == nil
-		}
-		return bytes.Equal(have, new) || old != nil && bytes.Equal(have, old)
+	err = s.locked(func() error {
+		return s.replace(name, temp, func(have []byte, exists bool) bool {
+			if !exists {
+				return old == nil
+			}
+			return bytes.Equal(have, new) || old != nil && bytes.Equal(have, old)
+		})
 	})
 	if err != nil {
 		return err
 	}
 	return s.syncs.sync(s.dir, mark)
+}
+
+// locked calls f while no other Store swaps in this directory, where the file system can
+// lock it.
+func (s *Store) locked(f func() error) error {
+	s.swapping.Lock()
+	defer s.swapping.Unlock()
+	l, err := s.fsys.Lock(s.path(ownDir))
+	switch {
+	case errors.Is(err, errors.ErrUnsupported):
+		return f()
+	case errors.Is(err, disk.ErrLocked):
+		return fmt.Errorf("another publisher swaps in this store at this moment (a store must have one): %w", err)
+	case err != nil:
+		return err
+	}
+	return errors.Join(f(), l.Close())
 }
 
 // List implements repository.Store. Its memory is bounded.

@@ -154,7 +154,14 @@ func (t *Targets) place(ctx context.Context, temp string, target roles.Target) e
 			break // the store's top
 		}
 		below := filepath.Join(touched[len(touched)-1], segment)
-		if err := r.fsys.Mkdir(below, dirPerm); err != nil && !errors.Is(err, fs.ErrExist) {
+		err := r.fsys.Mkdir(below, dirPerm)
+		if errors.Is(err, fs.ErrExist) {
+			// Who made it may have been killed before it had its rights.
+			if err = r.fsys.Grant(below, dirPerm); errors.Is(err, fs.ErrPermission) {
+				err = nil // another user's
+			}
+		}
+		if err != nil {
 			return err
 		}
 		touched = append(touched, below)

@@ -112,7 +112,7 @@ func TestPutRefuses(t *testing.T) {
 	require.ErrorContains(t, err, `unknown hash algorithm "md5"`)
 	require.Empty(t, fsys.took())
 	_, err = s.Put(ctx, strings.Repeat("a", 127), strings.NewReader(content), "sha512")
-	require.ErrorContains(t, err, "more than 126 bytes beside a SHA-512")
+	require.ErrorContains(t, err, "more than 126 bytes with a SHA-512")
 	require.Equal(t, map[string]string{".bindery/format": targetFormat}, tree(t, dir))
 
 	_, err = dirstore.Open(dir)

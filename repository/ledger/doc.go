@@ -28,8 +28,8 @@
 //
 // Members are optional, but an item without "add", "remove", "import" and "metadata"
 // asks for nothing and is set aside. Item.Entry writes the members in the order of the
-// fields of Item, "add" and "remove" sorted by path, custom data in canonical JSON, and
-// no white space. Another writer may do otherwise. Two bodies mean the same if Item.Entry
+// fields of Item, "add", "remove" and "if" sorted by path, custom data in canonical JSON,
+// and no white space. Another writer may do otherwise. Two bodies mean the same if Item.Entry
 // writes the same bytes for both; the digest of those bytes is the meaning of the item
 // ([Meaning]).
 //
@@ -52,6 +52,11 @@
 //	collected   files superseded up to a generation are gone                [Collected]
 //	checkpoint  the whole state: earlier records need not be read           [Checkpoint]
 //
+// Accepted documents are superseded by later records of that kind: a role's file by one of a
+// higher version, a root by the next one, after which it is written all the same. Only a root
+// that waits for a commit ("at_commit") can be withdrawn, by name, as long as no seal came after
+// it. Another root may have that name then: this one never reached the store.
+//
 // A publisher writes, for each generation, an intent, a seal and a commit with that
 // generation's number. An intent without a seal is burnt: the next one has a higher
 // number. Documents, decided and collected records may stand between. Only a restoration
@@ -70,6 +75,18 @@
 // which they took effect. It may begin at a checkpoint: its "prev" is then the hash of a
 // record that is no longer kept, and the entries that were pending at the time come
 // before it.
+//
+// # Signings
+//
+// A seal names the keys that sign the timestamp, the snapshot and the targets of its
+// generation. The state has each such combination once, with the time of the commit record that
+// ended its last generation; a checkpoint keeps it. A cache may serve that generation for a while
+// after, and a client needs its keys for as long:
+//
+//	[{"signed_by":{"snapshot":["…"],"targets":["…","…"],"timestamp":["…"]},"superseded":"2026-11-29T12:00:00Z"},
+//	 {"signed_by":{"snapshot":["…"],"targets":["…","…"],"timestamp":["…"]}}]
+//
+// A key is named by its ID and the SHA-256 of its material, as in the table's list of keys.
 //
 // # The table
 //

@@ -87,9 +87,11 @@ func hash(data []byte) string {
 // Item is one change of the repository, published or refused as a whole.
 type Item struct {
 	// ID names the item across restarts and retries: at most 128 bytes of printable
-	// ASCII. Repository.Submit makes one where it is empty. Don't derive it from the
-	// content: an ID that a journal remembers is not queued again, so that a file which
-	// is added, removed and added again needs a new ID each time.
+	// ASCII. Repository.Submit makes one where it is empty.
+	//
+	// Don't derive it from the content. An item whose ID a journal remembers is not queued
+	// again, and nothing is published: a file that is added, removed and added again needs
+	// a new ID each time. Receipt.Repeated tells such a repetition apart.
 	ID string `json:"-"`
 	// By says who asked, for the log. It is not interpreted.
 	By string `json:"-"`
@@ -156,6 +158,8 @@ func (it Item) encode() ([]byte, error) {
 	}
 	slices.SortStableFunc(it.Add, func(a, b roles.Target) int { return cmp.Compare(a.Path, b.Path) })
 	it.Remove = slices.Sorted(slices.Values(it.Remove))
+	it.If = slices.Clone(it.If)
+	slices.SortStableFunc(it.If, func(a, b Condition) int { return cmp.Compare(a.Path, b.Path) })
 	return json.Marshal(it)
 }
 

@@ -102,6 +102,10 @@ func TestMeaning(t *testing.T) {
 		require.False(t, o.Is(ledger.Entry{ID: "a", Body: []byte(other[0])}))
 		require.Equal(t, ledger.Meaning(one.Body), o.Meaning())
 	}
+	// Conditions are decided together, so that their order says nothing.
+	require.Equal(t,
+		ledger.Meaning([]byte(`{"remove":["a","b"],"if":[{"path":"a","sha256":"x"},{"path":"b","sha256":"y"}]}`)),
+		ledger.Meaning([]byte(`{"remove":["a","b"],"if":[{"path":"b","sha256":"y"},{"path":"a","sha256":"x"}]}`)))
 	require.Empty(t, ledger.OutcomeOf(ledger.Entry{Body: []byte("{}")}, ledger.Outcome{}).Means)
 	require.NotEmpty(t, ledger.OutcomeOf(two, ledger.Outcome{}).Means)
 	require.False(t, one.Means(two.Digest(), nil), "without a look at the body")

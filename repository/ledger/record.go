@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -96,7 +98,13 @@ func NewRecord(epoch, generation int64, prev string, at time.Time, body Body) (R
 // ParseRecord reads a record's bytes, which it keeps. It refuses what it doesn't know, with
 // an error that wraps ErrNewer.
 func ParseRecord(data []byte) (Record, error) {
-	e, err := parseEnvelope(data)
+	if e, ok := cutEnvelope(data); ok {
+		if body, err := parseBody(e.Kind, e.Body); err == nil {
+			return Record{e.Epoch, e.Generation, e.Prev, e.Time, body, data, hash(data)}, nil
+		}
+		// The body is wrong, or it isn't the last member.
+	}
+	e, err := jsontext.Decode[envelope](data)
 	if err != nil {
 		return Record{}, fmt.Errorf("record: %w", newer(err))
 	}
@@ -107,16 +115,17 @@ func ParseRecord(data []byte) (Record, error) {
 	return Record{e.Epoch, e.Generation, e.Prev, e.Time, body, data, hash(data)}, nil
 }
 
-// parseEnvelope reads the body only if it doesn't come last, as NewRecord has it: it is most
-// of the record, and parseBody reads it anyway.
-func parseEnvelope(data []byte) (envelope, error) {
-	if head, rest, ok := bytes.Cut(data, []byte(`,"body":`)); ok && bytes.HasSuffix(rest, []byte("}")) {
-		if e, err := jsontext.Decode[envelope](append(bytes.Clone(head), '}')); err == nil {
-			e.Body = rest[:len(rest)-1]
-			return e, nil
-		}
+// cutEnvelope reads an envelope whose body comes last, as NewRecord has it, without the
+// body: it is most of the record, and parseBody reads it anyway. It reports whether it
+// could; what it took for the body is one only if parseBody can read it.
+func cutEnvelope(data []byte) (envelope, bool) {
+	head, rest, ok := bytes.Cut(data, []byte(`,"body":`))
+	if !ok || !bytes.HasSuffix(rest, []byte("}")) {
+		return envelope{}, false
 	}
-	return jsontext.Decode[envelope](data)
+	e, err := jsontext.Decode[envelope](append(bytes.Clone(head), '}'))
+	e.Body = rest[:len(rest)-1]
+	return e, err == nil
 }
 
 func parseBody(kind Kind, data []byte) (Body, error) {
@@ -204,6 +213,10 @@ func ParseName(name string) (version int64, role string, ok bool) {
 type Documents struct {
 	InForce map[string]Doc `json:"in_force"` // all of them from now on, by role, "root" too
 	Files   []File         `json:"files"`    // those that are new
+
+	// Withdrawn are the names of files that were accepted to be written at a commit, and of
+	// which no seal followed: nobody tried to write them, and nobody will.
+	Withdrawn []string `json:"withdrawn,omitempty"`
 }
 
 // Intent names every file that its generation may write. Each has the generation as its
@@ -255,6 +268,7 @@ type Seal struct {
 	Dropped   []string       `json:"dropped,omitempty"` // roles that are no bins and whose rows go
 	Documents map[string]Doc `json:"documents"`         // offline documents of this generation
 	Snapshot  Blob           `json:"snapshot"`
+	SignedBy  SignedBy       `json:"signed_by,omitempty"`
 	Outcomes  []ItemOutcome  `json:"outcomes,omitempty"`
 
 	// Superseded are the names that no later generation refers to.
@@ -269,6 +283,20 @@ type Seal struct {
 
 // Timestamp is the timestamp that the generation swaps in.
 func (s *Seal) Timestamp() []byte { return s.Swaps[len(s.Swaps)-1].New }
+
+// SignedBy names the keys that signed the timestamp, the snapshot and the targets of a
+// generation, by role, as Table.Keys does. A client needs a root that lists them.
+type SignedBy map[string][]string
+
+func (a SignedBy) equal(b SignedBy) bool { return maps.EqualFunc(a, b, slices.Equal) }
+
+// Signing are the keys of generations that followed one another. Superseded is when the commit
+// of the last of them was followed by that of another generation, signed by other keys; zero
+// for the committed generation.
+type Signing struct {
+	SignedBy   SignedBy  `json:"signed_by"`
+	Superseded time.Time `json:"superseded,omitzero"`
+}
 
 // Expires is when the two small online roles of a generation expire, in Unix seconds.
 type Expires struct {
@@ -326,6 +354,7 @@ type Checkpoint struct {
 	Documents map[string]Doc    `json:"documents"`
 	Published map[string]Doc    `json:"published"`
 	Collected int64             `json:"collected,omitempty"`
+	Signings  []Signing         `json:"signings,omitempty"`
 	Table     Table             `json:"table"`
 }
 

@@ -42,6 +42,10 @@ type State struct {
 	Table     Table
 	Collected int64 // files that generations up to this one superseded are gone
 
+	// Signings has one entry for each combination of keys that ever signed a generation, the
+	// committed one last.
+	Signings []Signing
+
 	sealedAs int64
 	written  int // how many of Unwritten the commit of the sealed generation comes after
 }
@@ -85,6 +89,11 @@ func (s *State) apply(r Record) error {
 	}
 	switch b := r.Body.(type) {
 	case *Documents:
+		for _, name := range b.Withdrawn {
+			if err := s.withdraw(name); err != nil {
+				return err
+			}
+		}
 		s.Documents = b.InForce
 		s.Unwritten = append(s.Unwritten, b.Files...)
 	case *Intent:
@@ -129,11 +138,21 @@ func (s *State) apply(r Record) error {
 		*s = State{
 			Planned: b.Planned, Generation: r.Generation, Signed: time.Unix(b.Signed, 0).UTC(), Expires: b.Expires,
 			Swapped: maps.Clone(b.Swapped), Snapshot: b.Snapshot, Documents: b.Documents, Published: b.Published,
-			Table: b.Table.clone(), Collected: b.Collected,
+			Table: b.Table.clone(), Collected: b.Collected, Signings: b.Signings,
 		}
 	default:
 		return fmt.Errorf("%w: a body of type %T", ErrNewer, b)
 	}
+	return nil
+}
+
+// withdraw forgets an accepted file that nobody tried to write.
+func (s *State) withdraw(name string) error {
+	i := slices.IndexFunc(s.Unwritten, func(f File) bool { return f.AtCommit && f.Name() == name })
+	if i < 0 || i < s.written {
+		return fmt.Errorf("%s can't be withdrawn: it isn't held back, or a seal came after it", name)
+	}
+	s.Unwritten = slices.Concat(s.Unwritten[:i], s.Unwritten[i+1:])
 	return nil
 }
 
@@ -181,6 +200,7 @@ func (s *State) commit(at time.Time) error {
 	}
 	s.Generation, s.Signed, s.Committed, s.Expires = s.sealedAs, time.Unix(b.Signed, 0).UTC(), at, b.Expires
 	s.Snapshot, s.Published = b.Snapshot, b.Documents
+	s.signed(b.SignedBy, at)
 	s.Unwritten = s.Unwritten[s.written:]
 	if len(s.Unwritten) == 0 {
 		s.Unwritten = nil
@@ -192,16 +212,31 @@ func (s *State) commit(at time.Time) error {
 	return nil
 }
 
+// signed notes which keys signed the generation that was committed at the time given.
+func (s *State) signed(by SignedBy, at time.Time) {
+	n := len(s.Signings)
+	if n > 0 && s.Signings[n-1].SignedBy.equal(by) {
+		return
+	}
+	all := slices.Clone(s.Signings) // a checkpoint may hold it
+	if n > 0 {
+		all[n-1].Superseded = at
+	}
+	all = slices.DeleteFunc(all, func(g Signing) bool { return g.SignedBy.equal(by) })
+	s.Signings = append(all, Signing{SignedBy: by})
+}
+
 // Checkpoint returns the body from which the whole state can be read again. There must be
 // nothing sealed and nothing unwritten.
 func (s *State) Checkpoint() *Checkpoint {
 	return &Checkpoint{
 		Planned: s.Planned, Signed: s.Signed.Unix(), Expires: s.Expires, Swapped: maps.Clone(s.Swapped), Snapshot: s.Snapshot,
-		Documents: s.Documents, Published: s.Published, Collected: s.Collected, Table: s.Table,
+		Documents: s.Documents, Published: s.Published, Collected: s.Collected, Signings: s.Signings, Table: s.Table,
 	}
 }
 
-// Backlog describes a queue.
+// Backlog describes a queue. What a seal names is in it no more, and isn't published before
+// the commit of its generation: a queue that is empty doesn't mean that all is published.
 type Backlog struct {
 	Pending int       // entries that are accepted and have no outcome in a seal or decided record
 	Bytes   int64     // of their bodies

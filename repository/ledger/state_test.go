@@ -345,3 +345,62 @@ func TestManyPending(t *testing.T) {
 	}
 	require.Equal(t, 50, b.history.Backlog().Pending)
 }
+
+// Each combination of keys is there once, with the time at which the commit of another
+// generation ended its last one, and a checkpoint keeps that.
+func TestSignings(t *testing.T) {
+	b := newBook(t)
+	by := func(key string) ledger.SignedBy { return ledger.SignedBy{"timestamp": {key}, "targets": {"t1", "t2"}} }
+	at := func() time.Time { return noon.Add(time.Duration(len(b.steps)-1) * time.Second) }
+	generation := int64(0)
+	publish := func(key string) time.Time {
+		generation++
+		b.write(generation, &ledger.Intent{})
+		seal := sealOf(generation)
+		seal.SignedBy = by(key)
+		b.write(generation, seal)
+		b.write(generation, &ledger.Commit{})
+		return at()
+	}
+	publish("old")
+	publish("old")
+	require.Equal(t, []ledger.Signing{{SignedBy: by("old")}}, b.history.State.Signings)
+	ended := publish("new")
+	publish("new")
+	want := []ledger.Signing{{SignedBy: by("old"), Superseded: ended}, {SignedBy: by("new")}}
+	require.Equal(t, want, b.history.State.Signings)
+	b.write(generation, b.history.State.Checkpoint())
+	require.Equal(t, want, b.history.State.Signings)
+	kept := b.history.State.Checkpoint()
+	back := publish("old") // after all
+	require.Equal(t, []ledger.Signing{{SignedBy: by("new"), Superseded: back}, {SignedBy: by("old")}}, b.history.State.Signings)
+	require.Equal(t, want, kept.Signings)
+}
+
+// A root that waits for its commit can be withdrawn until a seal comes after it.
+func TestWithdrawn(t *testing.T) {
+	b := newBook(t)
+	file := func(version int64, atCommit bool) ledger.File {
+		return ledger.File{Role: "root", Doc: ledger.Doc{Version: version}, AtCommit: atCommit}
+	}
+	inForce := func(version int64) map[string]ledger.Doc { return map[string]ledger.Doc{"root": {Version: version}} }
+	withdraw := func(names ...string) *ledger.Documents {
+		return &ledger.Documents{InForce: inForce(1), Withdrawn: names}
+	}
+	b.write(0, &ledger.Documents{InForce: inForce(1), Files: []ledger.File{file(1, false)}})
+	b.publish(1)
+	b.write(1, &ledger.Documents{InForce: inForce(3), Files: []ledger.File{file(2, false), file(3, true)}})
+	b.refuses("2.root.json can't be withdrawn", 1, withdraw("2.root.json"))
+	b.refuses("4.root.json can't be withdrawn", 1, withdraw("4.root.json"))
+	b.write(1, withdraw("3.root.json"))
+	require.Equal(t, []ledger.File{file(2, false)}, b.history.State.Unwritten)
+	require.Equal(t, inForce(1), b.history.State.Documents)
+	b.write(1, &ledger.Documents{InForce: inForce(3), Files: []ledger.File{file(3, true)}})
+	b.write(2, &ledger.Intent{})
+	b.write(2, sealOf(2))
+	b.refuses("3.root.json can't be withdrawn", 2, withdraw("3.root.json"))
+	b.write(2, &ledger.Documents{InForce: inForce(4), Files: []ledger.File{file(4, true)}})
+	b.write(2, withdraw("4.root.json"))
+	b.write(2, &ledger.Commit{})
+	require.Empty(t, b.history.State.Unwritten)
+}

@@ -51,7 +51,7 @@ func ParseDigest(typed string) (Digest, error) {
 	return Digest(raw), nil
 }
 
-// Confirms tells whether typed is group number n, from 1 to 8, in either case.
+// Confirms reports whether typed is group number n, from 1 to 8, in either case.
 // With n = 0 any of the groups will do, and so will the whole digest.
 func (d Digest) Confirms(n int, typed string) bool {
 	typed = strings.ToLower(strings.Join(strings.Fields(typed), ""))

@@ -18,9 +18,9 @@ type Documents struct {
 	Bins    []byte   // or nil: the role "bins"
 }
 
-// Verify returns nil if a client that trusts any of the roots would come to the last
-// one, and takes targets and bins under it, expiry apart. The first root is verified by
-// itself: it is for the caller to trust it.
+// Verify returns nil if a client that trusts any of the roots reaches the last one, and
+// accepts targets and bins under it, expiry apart. The first root is verified against its own
+// keys only: the caller decides whether to trust it.
 func (d Documents) Verify() error {
 	if len(d.Roots) == 0 {
 		return errors.New("no root")
@@ -113,7 +113,7 @@ func keysOf(s state, chain []rootDoc) []*keys.PublicKey {
 	return all
 }
 
-// verify returns what verifies a document under an authority that was looked up.
+// verify returns the function that verifies a document under an authority that was looked up.
 func verify(a roles.Authority, err error) func(roles.Signed) error {
 	return func(d roles.Signed) error {
 		if err != nil {

@@ -115,7 +115,7 @@ func hides(r rune) bool {
 		unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
 }
 
-// withKeyID is how a key is shown behind its name.
+// withKeyID is how a key is shown after its name.
 var withKeyID = regexp.MustCompile(`(?i)\([0-9a-f]{8}\)|^key [0-9a-f]{8}$`)
 
 // checkName is checkText for the name of a person or a key.

@@ -47,7 +47,7 @@ type judge struct {
 	lowered   map[string]bool
 }
 
-// next takes the next document into force. Role is that of the one behind it, or "".
+// next takes the next document into force. Role is that of the document after it, or "".
 func (j *judge) next(d Document, role string) (part, error) {
 	p := part{before: j.state}
 	var err error
@@ -232,7 +232,7 @@ func holds(role string, d targetsDoc, was, is roles.Authority) error {
 	return nil
 }
 
-// covers tells whether whatever is valid under one authority is under the other.
+// covers reports whether whatever is valid under one authority is valid under the other.
 func covers(was, is roles.Authority) bool {
 	gone := len(was.Keys) - common(was, is)
 	return was.Threshold-gone >= is.Threshold
@@ -256,7 +256,7 @@ func overlaps(role string, was, is roles.Authority) error {
 	if stay >= is.Threshold {
 		return nil
 	}
-	return fmt.Errorf("%w: role %s: %d of the keys before stay, and its threshold is %d: list old and new keys together first, and drop the old ones in the version behind that",
+	return fmt.Errorf("%w: role %s: only %d of its keys stay, and its threshold is %d: list old and new keys together first, and drop the old ones in the next version",
 		ErrLocksOut, role, stay, is.Threshold)
 }
 

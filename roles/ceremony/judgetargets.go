@@ -14,8 +14,8 @@ import (
 // eachBin is what the package comment calls the role of the bins themselves.
 const eachBin = "each bin"
 
-// targets takes a targets document into force. Bins tells whether a new document of
-// the role bins comes right behind it: they are then published together.
+// targets takes a targets document into force. Bins says that a new document of
+// the role bins comes next: the two are then published together.
 func (j *judge) targets(p *part, file []byte, bins bool) error {
 	d, err := roles.Parse[metadata.TargetsType](file)
 	if err != nil {

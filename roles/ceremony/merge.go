@@ -25,7 +25,7 @@ type DocumentProgress struct {
 	file []byte // complete, or nil
 }
 
-// Quorum is a set of keys, so many of which must sign.
+// Quorum is a set of keys, Threshold of which must sign.
 type Quorum struct {
 	Of        string `json:"of"` // whose keys, such as "root 2"
 	Threshold int    `json:"threshold"`
@@ -57,7 +57,7 @@ func byName(a, b Who) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compa
 // Needed is how many more must sign.
 func (q Quorum) Needed() int { return max(0, q.Threshold-len(q.Signed)) }
 
-// Complete tells whether the document has all signatures that it needs.
+// Complete reports whether the document has all signatures that it needs.
 func (d DocumentProgress) Complete() bool { return d.file != nil }
 
 // Merge verifies the responses, which come in any order and any number of times,
@@ -182,7 +182,7 @@ func addAll[T roles.Type](d *roles.Document[T], signatures []roles.Signature) (*
 	return d, nil
 }
 
-// Complete tells whether all documents are complete.
+// Complete reports whether all documents are complete.
 func (p Progress) Complete() bool {
 	return !slices.ContainsFunc(p.Documents, func(d DocumentProgress) bool { return !d.Complete() })
 }

@@ -133,7 +133,7 @@ func TestProposalsThatAreRefused(t *testing.T) {
 		"current not signed":   {func(p *ceremony.Proposal) { p.Current.Roots = [][]byte{nextRoot(t, w.root(), nil).Bytes()} }, "current: root version 2: 0 of 2 signatures"},
 		"threshold lowered":    {root(func(s *roles.RootSpec) { s.Root.Threshold = 1 }), "role root: its threshold goes from 2 down to 1, which the request doesn't declare"},
 		"nothing lowered":      {func(p *ceremony.Proposal) { p.Lowers = []string{"root"} }, "it declares a lower threshold of root, and that doesn't go down"},
-		"online key replaced":  {root(func(s *roles.RootSpec) { s.Timestamp = of(1, other) }), ceremony.ErrLocksOut.Error() + ": role timestamp: 0 of the keys before stay, and its threshold is 1"},
+		"online key replaced":  {root(func(s *roles.RootSpec) { s.Timestamp = of(1, other) }), ceremony.ErrLocksOut.Error() + ": role timestamp: only 0 of its keys stay, and its threshold is 1"},
 		"online threshold":     {root(func(s *roles.RootSpec) { s.Snapshot = of(2, w.online, other) }), "role snapshot: its threshold is 2, and what is signed online is signed by one key"},
 		"parts of a second":    {replaced("2031-01-31T12:00:00Z", "2031-01-31T12:00:00.5Z"), `root version 2: it expires at "2031-01-31T12:00:00.5Z": not all clients read that`},
 		"targets keys":         {root(func(s *roles.RootSpec) { s.Targets = of(1, other) }), "goes from 2 down to 1"},
@@ -229,7 +229,7 @@ func TestTargetsThatAreRefused(t *testing.T) {
 		"bins resized":       {[]ceremony.Document{{Role: "bins", File: resized.Bytes()}}, "bins can't be resized by a new document"},
 		"online key of bins": {[]ceremony.Document{{Role: "bins", File: rebound.Bytes()}}, ""},
 		"threshold of each":  {[]ceremony.Document{{Role: "bins", File: two.Bytes()}}, "bins version 2: role each bin: its threshold is 2"},
-		"bins for targets":   {[]ceremony.Document{{Role: "targets", File: resized.Bytes()}}, `targets version 2: targets 2: it delegates to bins itself and not to the role "bins"`},
+		"bins for targets":   {[]ceremony.Document{{Role: "targets", File: resized.Bytes()}}, `targets version 2: targets 2: it delegates to bins itself, not to the role "bins"`},
 		"targets for bins":   {[]ceremony.Document{{Role: "bins", File: alone.File}}, "bins version 2: bins 2: "},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -12,8 +12,8 @@ import (
 	"github.com/bindery-tuf/bindery/roles"
 )
 
-// RootSpec returns what root says, so that the next one can say something else.
-// Keys of kinds that clients can't all verify are left out.
+// RootSpec returns what root says, as a start for the next one. It leaves out keys that not
+// all clients can verify.
 func RootSpec(root *roles.Document[metadata.RootType]) (roles.RootSpec, error) {
 	spec := roles.RootSpec{Version: root.Version(), Expires: root.Expires().Truncate(time.Second)}
 	for _, r := range authoritiesOf(&spec) {
@@ -40,11 +40,11 @@ func authoritiesOf(spec *roles.RootSpec) []namedAuthority {
 	}
 }
 
-// Overlap returns the root to publish between before and after, where after lists
-// other keys for targets, snapshot or timestamp: it says what after says, but what
-// the keys of either sign verifies under it. So no client fails at any moment if it is
-// published first, then what the new keys sign, and then after. Where nothing is to be
-// published between the two, because keys only go, it equals after.
+// Overlap returns the root to publish between before and after, if after lists other keys for
+// targets, snapshot or timestamp. It says what after says, except that it accepts what the
+// keys of either sign. No client fails at any moment if this root is published first, then
+// what the new keys sign, and then after. If keys are only removed, no root is needed between
+// the two, and Overlap returns after.
 func Overlap(before, after roles.RootSpec) roles.RootSpec {
 	between := after
 	for i, r := range authoritiesOf(&between) {
@@ -63,10 +63,9 @@ func Overlap(before, after roles.RootSpec) roles.RootSpec {
 	return between
 }
 
-// NextRoot returns the root after last, unsigned, that says what spec does; the
-// version of spec is ignored. What Bindery doesn't know of in last stays: members of
-// the signed part, of the four roles, and of the keys that stay, under the IDs they
-// have. It refuses what roles.NewRoot refuses.
+// NextRoot returns the unsigned root after last that says what spec says. The version of spec
+// is ignored. Members of last that Bindery doesn't know are kept: those of the signed part, of
+// the four roles, and of the keys that stay. It refuses what roles.NewRoot refuses.
 func NextRoot(last *roles.Document[metadata.RootType], spec roles.RootSpec) (*roles.Document[metadata.RootType], error) {
 	spec.Version = last.Version() + 1
 	fresh, err := roles.NewRoot(spec)

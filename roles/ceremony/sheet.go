@@ -186,7 +186,7 @@ func (s Sheet) steps() []string {
 	return steps
 }
 
-// addsKeys tells whether somebody becomes a holder.
+// addsKeys reports whether somebody becomes a holder.
 func (s Sheet) addsKeys() bool {
 	return slices.ContainsFunc(s.Request.Steps(), func(step Step) bool {
 		return slices.ContainsFunc(step.Changes, func(c Change) bool { return c.Role == roleRoot && c.What == "key added" })

@@ -11,10 +11,9 @@ import (
 	"github.com/bindery-tuf/bindery/roles"
 )
 
-// Check returns nil if a holder with this notebook can sign the request now. It refuses
-// documents that expired before now, a request whose Current doesn't follow from
-// the trusted root or is older than that (ErrUntrusted), and versions signed with
-// other contents (ErrSigned).
+// Check returns nil if a holder with this notebook can sign the request now. It refuses a
+// document that has expired, a request that doesn't follow from the trusted root or is older
+// (ErrUntrusted), and a version that the key signed with other contents (ErrSigned).
 func (r *Request) Check(n Notebook, now time.Time) error {
 	if err := r.checkTrust(n.Trusted); err != nil {
 		return err
@@ -70,10 +69,10 @@ func (r *Request) checkTrust(trusted *Mark) error {
 	return nil
 }
 
-// Sign has signer sign every document that its key has a say in and that isn't signed
-// yet, after Check. The notebook it returns knows of that, and trusts the last root of
-// Current, or the first root of a new repository: make it durable before the response
-// leaves. The error is also for a key that has no say in anything.
+// Sign runs Check, and then has signer sign every unsigned document for which its key counts.
+// The notebook that it returns records that. It trusts the last root of Current or, for a new
+// repository, the first root. Make it durable before the response leaves the machine. A key
+// that counts for no document is an error.
 func (r *Request) Sign(ctx context.Context, signer keys.Signer, n Notebook, now time.Time) (*Response, Notebook, error) {
 	if err := r.Check(n, now); err != nil {
 		return nil, n, err

@@ -19,7 +19,7 @@ type Step struct {
 	Mark
 	Expires time.Time `json:"expires"`
 
-	// Signed tells that it has all signatures already, by one-time keys.
+	// Signed says that it has all signatures already, by one-time keys.
 	Signed bool `json:"signed"`
 
 	// Destroyed is since when none of the keys that signed it exists, as the request
@@ -52,7 +52,7 @@ type Change struct {
 	// Was is what it was before, if it was there; Is is what it is then, if it stays.
 	Was string `json:"was,omitempty"`
 	Is  string `json:"is,omitempty"`
-	// Grave tells that less than before has to be stolen to deceive clients, or that
+	// Grave says that less than before has to be stolen to deceive clients, or that
 	// Bindery doesn't know what it means.
 	Grave bool `json:"grave,omitempty"`
 }
@@ -257,7 +257,7 @@ func (w *words) targets(p part) {
 	w.authority(roleBins, was, is)
 }
 
-// ends tells whether targets delegate to bins as Bindery does: no other role is asked
+// ends reports whether targets delegate to bins as Bindery does: no other role is asked
 // for what the bins don't have.
 func ends(d targetsDoc) bool {
 	return d == nil || delegation.CheckTargets(d) != nil || d.Signed().Delegations.Roles[0].Terminating

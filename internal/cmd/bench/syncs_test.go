@@ -31,6 +31,21 @@ func (c syncCounter) SyncDir(name string) error {
 	return c.FS.SyncDir(name)
 }
 
+func (c syncCounter) Lock(name string) (disk.Lock, error) {
+	l, err := c.FS.Lock(name)
+	return syncedLock{l, c.n}, err
+}
+
+type syncedLock struct {
+	disk.Lock
+	n *atomic.Int64
+}
+
+func (l syncedLock) Sync() error {
+	l.n.Add(1)
+	return l.Lock.Sync()
+}
+
 type syncedFile struct {
 	disk.File
 	n *atomic.Int64

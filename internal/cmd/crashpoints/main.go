@@ -29,7 +29,7 @@ import (
 
 func main() {
 	var o crashpoints.Options
-	flag.IntVar(&o.Points, "n", 35_000, "how many `points` to try at least; the scripted histories have 33,000")
+	flag.IntVar(&o.Points, "n", 45_000, "how many `points` to try at least; the scripted histories have 43,000")
 	flag.Uint64Var(&o.Seed, "seed", 1, "decides about all chance")
 	flag.IntVar(&o.Syncs, "syncs", 0, "of the syncs that can fail in a recovery, try one of `so many`; 1: all (default 12, and in the first history 1)")
 	flag.BoolVar(&o.First, "first", false, "stop after the first failure")

@@ -16,7 +16,7 @@ var mutations = map[string][]mutation.Edit{
 		{"repository/dirstore/store.go", "\t\treturn err\n\t}\n\treturn s.syncs.sync(s.dir, mark)\n}\n\n// Swap", "\t\treturn err\n\t}\n\t_ = mark\n\treturn nil\n}\n\n// Swap"},
 	},
 	"store: a swap isn't synced": {
-		{"repository/dirstore/store.go", "\t\treturn err\n\t}\n\treturn s.syncs.sync(s.dir, mark)\n}\n\n// List", "\t\treturn err\n\t}\n\t_ = mark\n\treturn nil\n}\n\n// List"},
+		{"repository/dirstore/store.go", "\t\treturn err\n\t}\n\treturn s.syncs.sync(s.dir, mark)\n}\n\n// locked", "\t\treturn err\n\t}\n\t_ = mark\n\treturn nil\n}\n\n// locked"},
 	},
 	"store: what is there already is taken for durable": {
 		{"repository/dirstore/store.go", "\tif !wanted(have, exists) {", "\tif exists && wanted(have, exists) && name != \"timestamp.json\" {\n\t\treturn nil\n\t}\n\tif !wanted(have, exists) {"},
@@ -39,50 +39,104 @@ var mutations = map[string][]mutation.Edit{
 		{"repository/dirjournal/file.go", "err = file.Sync()", "err = nil"},
 	},
 	"journal: a segment's name isn't synced": {
-		{"repository/dirjournal/file.go", "err = fsys.SyncDir(dir)", "err = nil"},
+		{"repository/dirjournal/file.go", "err := d.sync()", "err := error(nil)"},
 	},
 	"journal: the tail of a killed process is taken for durable": {
-		{"repository/dirjournal/open.go", "\tif e.doubtful != nil {", "\te.doubtful = nil\n\tif e.doubtful != nil {"},
+		{"repository/dirjournal/open.go", "\tc := coming{", "\te.doubtful = nil\n\tc := coming{"},
 	},
 	"journal: an outcome shows before its commit": {
-		{"repository/dirjournal/queue.go", "\tcase k.queued != nil:", "\tcase k.queued != nil && !k.queued.sealed:"},
+		{"repository/dirjournal/queue.go", "\tcase k.queued != nil:\n", "\tcase k.queued != nil && !k.queued.sealed:\n"},
 	},
 	"journal: a segment that has more than its beginning is replaced": {
 		{"repository/dirjournal/open.go", "if e.bare && replaceable(e.header) {", "if replaceable(e.header) {"},
 	},
 	"journal: the first segment of a killed process is taken for durable": {
-		{"repository/dirjournal/open.go", "if e.bare && !replaceable(e.header) && !created {", "if false {"},
+		{"repository/dirjournal/open.go", "e.bare && !replaceable(e.header) && !created,", "false,"},
 	},
 	"engine: an altered bin is taken for what was published": {
-		{"repository/generation.go", "case blobOf(data) != b.blob:", "case false:"},
+		{"repository/publish.go", "case ledger.BlobOf(data) != row.Blob():", "case false:"},
 	},
 	"engine: an item is published before one that waits for the same path": {
 		{"repository/plan.go", "held[path] = true", "held[path] = false"},
 	},
 	"engine: the timestamp is swapped before the snapshot is written": mutation.SwapBeforeSnapshot,
 	"engine: a burnt version is used again":                           mutation.BurntVersionAgain,
+	"engine: an intent names no snapshot": {
+		{"repository/documents.go", "&ledger.Intent{Roles: []string{metadata.SNAPSHOT}}", "&ledger.Intent{}"},
+	},
+	"engine: an intent names one bin of a range": {
+		{"repository/documents.go", "out.Bins[k].Last = n", "_ = n"},
+	},
+	"engine: a superseded snapshot isn't named": {
+		{"repository/publish.go", "\tnames = append(names, ledger.Name(p.state.Generation, metadata.SNAPSHOT))\n", ""},
+	},
+	"engine: superseded documents aren't named": {
+		{"repository/publish.go", "if role != metadata.ROOT && !online && p.docs.installed[role] != old {", "if false && !online {"},
+	},
+	"engine: removed targets aren't named": {
+		{"repository/plan.go", "out.removed = p.removes(now)", "_ = p.removes"},
+	},
 	"engine: the commit is recorded before the swap": {
-		{"repository/publisher.go", "\tif err := p.cfg.Store.Swap(ctx, timestampName, p.state.timestamp, s.Timestamp); err != nil {", "\told := p.state.timestamp\n\tearly, err := p.state.record(KindCommit, s.generation, nil, nil)\n\tif err == nil {\n\t\terr = p.append(ctx, early)\n\t}\n\tif err != nil {\n\t\treturn err\n\t}\n\tif err := p.cfg.Store.Swap(ctx, timestampName, old, s.Timestamp); err != nil {"},
-		{"repository/publisher.go", "\trec, err := p.state.record(KindCommit, s.generation, nil, nil)\n\tif err != nil {\n\t\treturn fatal(err)\n\t}\n\tif err := p.append(ctx, rec); err != nil {\n\t\treturn fmt.Errorf(\"commit generation %d: %w\", s.generation, err)\n\t}\n", ""},
+		{"repository/publish.go", "\tfor _, swap := range s.Swaps {\n", "\tif err := p.append(ctx, gen, &ledger.Commit{}); err != nil {\n\t\treturn err\n\t}\n\tfor _, swap := range s.Swaps {\n"},
+		{"repository/publish.go", "\tif err := p.append(ctx, gen, &ledger.Commit{}); err != nil {\n\t\treturn fmt.Errorf(\"commit generation %d: %w\", gen, err)\n\t}\n\tp.snapshot", "\tp.snapshot"},
 	},
 	"engine: a sealed generation isn't finished": {
-		{"repository/open.go", "\t\tif err := p.finish(ctx); err != nil {\n\t\t\treturn err\n\t\t}\n", "\t\tp.state.sealed = nil\n"},
+		{"repository/open.go", "\t\tif err := p.finish(ctx); err != nil {\n\t\t\treturn err\n\t\t}\n", "\t\tp.state.Sealed = nil\n"},
 	},
 	"engine: a document's name is not written again": {
-		{"repository/publisher.go", "\tfor _, f := range p.state.unwritten {\n", "\tfor _, f := range p.state.unwritten {\n\t\tif _, err := p.cfg.Store.Get(ctx, f.Name); err == nil {\n\t\t\tcontinue\n\t\t}\n"},
+		{"repository/publish.go", "\tfor _, f := range p.unwritten {\n", "\tfor _, f := range p.unwritten {\n\t\tif _, err := p.cfg.Store.Get(ctx, f.Name()); err == nil {\n\t\t\tcontinue\n\t\t}\n"},
 	},
 }
 
 // restorations are mistakes that show when something was lost.
 var restorations = map[string][]mutation.Edit{
 	"restoration: files appear before their generation is reserved": {
-		{"repository/restore.go", "\trec, err := p.state.record(KindIntent, gen, nil, nil)\n\tif err != nil {\n\t\treturn err\n\t}\n\treturn p.append(ctx, rec)\n", "\tp.state.planned = gen\n\treturn nil\n"},
+		{"repository/restore.go", "\treturn p.append(ctx, gen, p.docs.online.writes(p.all()))\n", "\tp.state.Planned = gen\n\treturn nil\n"},
 	},
 	"restoration: bins are published as they were": {
-		{"repository/restore.go", "\t\tplan.renew(i)\n", "\t\t_ = i\n"},
+		{"repository/restore.go", "\tplan.renew(p.all()...)\n", ""},
 	},
 	"restoration: offline documents aren't written again": {
-		{"repository/restore.go", "\ts.unwritten = allFiles(history.files, s.unwritten)\n", "\t_ = allFiles\n"},
+		{"repository/restore.go", "\tp.unwritten = allFiles(history.files, p.unwritten)\n", "\t_ = allFiles\n"},
+	},
+}
+
+// conditions are mistakes that show where items have conditions or change nothing.
+var conditions = map[string][]mutation.Edit{
+	"engine: a condition is ignored": {
+		{"repository/plan.go", "reason != \"\" {\n\t\t\tif p.changesNothing", "reason != \"\" && false {\n\t\t\tif p.changesNothing"},
+	},
+	"engine: a condition is decided without the items before it": {
+		{"repository/plan.go", "if t, ok := now[path]; ok {", "if t, ok := now[path]; ok && t == nil {"},
+	},
+	"engine: what changes nothing is published": {
+		{"repository/plan.go", "\t\tif !sameTarget(e.Target, content(e.Path)) {", "\t\tif e.Path != \"\" {"},
+	},
+	"engine: outcomes without a generation are told and not written": {
+		{"repository/publish.go", "&ledger.Decided{Outcomes: outcomes}", "&ledger.Decided{}"},
+	},
+	"journal: outcomes without a generation are forgotten": {
+		{"repository/dirjournal/queue.go", "\tq.apply(*s.Record)\n\treturn s, nil", "\tif s.Record.Kind() != ledger.KindDecided {\n\t\tq.apply(*s.Record)\n\t}\n\treturn s, nil"},
+	},
+}
+
+// troubles are mistakes that show where items wait.
+var troubles = map[string][]mutation.Edit{
+	"engine: items that wait fill the batch": {
+		{"repository/publish.go", "\t\tif held.takes(q, p.blocked) {", "\t\tif held.takes(q, p.blocked) && false {"},
+	},
+}
+
+// shapes are mistakes that show in a repository of another shape than PEP 458's.
+var shapes = map[string][]mutation.Edit{
+	"engine: an intent doesn't name roles that are no bins": {
+		{"repository/documents.go", "out.Roles = append(out.Roles, l.other(i).Name)", "_ = i"},
+	},
+	"engine: a document of an online role isn't signed": {
+		{"repository/renew.go", "slices.ContainsFunc(p.unwritten, func(f ledger.File) bool { return f.Online && f.Role == name })", "name == \"\""},
+	},
+	"restoration: Open looks for a role's file that was lost": {
+		{"repository/open.go", "if s := p.state.Sealed; s != nil { // it may", "if s := p.state.Sealed; false { // it may"},
 	},
 }
 
@@ -90,5 +144,8 @@ var restorations = map[string][]mutation.Edit{
 // compiles and runs the command for each, and so runs only where it is asked for.
 func TestMutations(t *testing.T) {
 	mutation.RequireNoticed(t, mutations, "-n", "6000", "-first")
+	mutation.RequireNoticed(t, conditions, "-history", "conditions", "-first")
+	mutation.RequireNoticed(t, troubles, "-history", "troubled-rebuilt", "-first")
+	mutation.RequireNoticed(t, shapes, "-history", "online", "-first")
 	mutation.RequireNoticed(t, restorations, "-history", "lost", "-first")
 }

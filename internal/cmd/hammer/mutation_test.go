@@ -10,7 +10,7 @@ import (
 // few seconds: where that takes a kill at some moment, there are several a second.
 var mutations = map[string][]mutation.Edit{
 	"journal: an outcome shows before its commit": {
-		{"repository/dirjournal/queue.go", "\tcase k.queued != nil:", "\tcase k.queued != nil && !k.queued.sealed:"},
+		{"repository/dirjournal/queue.go", "\tcase k.queued != nil:\n", "\tcase k.queued != nil && !k.queued.sealed:\n"},
 	},
 	"journal: an item is accepted before it is written": {
 		{"repository/dirjournal/writer.go", "\t\terr := j.serve(g)\n\t\tfor _, r := range g.requests {\n\t\t\tr.done <- err\n\t\t}", "\t\tfor _, r := range g.requests {\n\t\t\tif r.entries != nil {\n\t\t\t\tr.done <- nil\n\t\t\t}\n\t\t}\n\t\terr := j.serve(g)\n\t\tfor _, r := range g.requests {\n\t\t\tif r.entries == nil {\n\t\t\t\tr.done <- err\n\t\t\t}\n\t\t}"},
@@ -21,10 +21,10 @@ var mutations = map[string][]mutation.Edit{
 	"engine: the timestamp is swapped before the snapshot is written": mutation.SwapBeforeSnapshot,
 	"engine: a burnt version is used again":                           mutation.BurntVersionAgain,
 	"engine: of two items for one path the older one wins": {
-		{"repository/plan.go", "out.edits[bin] = append(out.edits[bin], edits...)", "out.edits[bin] = append(edits, out.edits[bin]...)"},
+		{"repository/plan.go", "out.edits[i] = append(out.edits[i], es...)", "out.edits[i] = append(es, out.edits[i]...)"},
 	},
 	"engine: an item is published without what it removes": {
-		{"repository/plan.go", "edits[bin] = append(edits[bin], e)", "if e.Target != nil {\n\t\t\tedits[bin] = append(edits[bin], e)\n\t\t}"},
+		{"repository/plan.go", "\t\tedits[i] = append(edits[i], e)\n", "\t\tif e.Target != nil {\n\t\t\tedits[i] = append(edits[i], e)\n\t\t}\n"},
 	},
 	"targets: a file is kept under another hash": {
 		{"repository/dirstore/targets.go", "target.Hashes[algorithm]+\".\"+file", "target.Hashes[algorithm][1:]+\"0.\"+file"},

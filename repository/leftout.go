@@ -1,0 +1,167 @@
+package repository
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/bindery-tuf/bindery/repository/ledger"
+)
+
+// Left out. A role that can't be read, signed or written, though the same store or key served
+// others in the same attempt, is left out of it with its items, and tried again after a pause
+// that grows. All others are published. It is not quarantined: nothing is known to be wrong
+// with its file. Where the store or the key served no others, the attempt as a whole is given
+// up, and Run tries it again after a pause.
+
+// pause is a wait that doubles each time.
+type pause struct {
+	began  time.Time
+	length time.Duration
+}
+
+// grow begins the next, longer wait.
+func (w *pause) grow(first, last time.Duration) {
+	*w = pause{time.Now(), min(max(2*w.length, first), last)}
+}
+
+// left is how much of the wait there is to come.
+func (w pause) left() time.Duration { return w.length - since(w.began) }
+
+// leaveOut notes roles that failed in an attempt.
+func (p *publisher) leaveOut(a *attempt, failed map[int]error) {
+	if a.apart == 0 && len(failed) > 0 {
+		p.tryAgain.grow(firstRetry, lastRetry)
+	}
+	a.apart += len(failed)
+	for _, i := range slices.Sorted(maps.Keys(failed)) {
+		p.leftOut[i] = failed[i]
+		p.log.Error("bin left out: it and its items are tried again, all others are published",
+			"bin", p.name(i), "err", failed[i], "in", p.tryAgain.length)
+	}
+}
+
+// retryLeftOut lets the next attempt try the roles again that were left out, once the pause is
+// over, and reports whether there are any.
+func (p *publisher) retryLeftOut() bool {
+	if len(p.leftOut) == 0 || p.tryAgain.left() > 0 {
+		return false
+	}
+	clear(p.leftOut)
+	p.released()
+	return true
+}
+
+// released is called when roles are blocked no more: their items wait for nothing now.
+func (p *publisher) released() { p.waiting, p.held = 0, 0 }
+
+// leftOutErr says which roles are left out; nil if none are.
+func (p *publisher) leftOutErr() error {
+	if len(p.leftOut) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%d roles are left out for now, and tried again: %w", len(p.leftOut), p.firstOf(p.leftOut))
+}
+
+// firstOf is one error of many: that of the first role of which one was tried.
+func (p *publisher) firstOf(failed map[int]error) error {
+	tried := slices.Sorted(maps.Keys(failed))
+	for _, i := range tried {
+		if !errors.Is(failed[i], errNotTried) {
+			return fmt.Errorf("%s: %w", p.name(i), failed[i])
+		}
+	}
+	return fmt.Errorf("%s: %w", p.name(tried[0]), failed[tried[0]])
+}
+
+// signError is why a signature failed.
+type signError struct{ error }
+
+func (e signError) Unwrap() error { return e.error }
+
+// buildWithout is the way on when some roles of a plan could not be signed or written: the
+// plan without them, without the items that touch them, and without the roles that are built
+// with what such items say. What is built for those is deleted; all else is used.
+func (p *publisher) buildWithout(ctx context.Context, a *attempt, before plan, rows map[int]ledger.Row, failed map[int]error) (plan, error) {
+	because := p.firstOf(failed)
+	for _, err := range failed {
+		if errors.Is(err, errTaken) { // it names the file
+			return before, err
+		}
+	}
+	apart := map[int]bool{}
+	for i, err := range failed {
+		if p.noteQuarantine(i, err) {
+			apart[i] = true
+			because = fmt.Errorf("%w: %w", errGoOnWithout, err)
+		}
+	}
+	for _, i := range slices.Sorted(maps.Keys(failed)) {
+		if !apart[i] && !p.isAlone(ctx, a, i, failed[i], rows, len(failed)) {
+			return before, fmt.Errorf("bin %s: %w", p.name(i), failed[i])
+		}
+	}
+	if a.wholly {
+		return before, because
+	}
+	maps.DeleteFunc(failed, func(i int, _ error) bool { return apart[i] })
+	p.leaveOut(a, failed)
+	for i := range failed {
+		apart[i] = true
+	}
+	for {
+		planner := p.planner(ctx, a.batch, a.signers)
+		planner.blocked = func(i int) bool { return apart[i] || p.blocked(i) }
+		next, err := planner.plan(a.batch.items, a.number)
+		if err != nil {
+			return before, fmt.Errorf("plan without them: %w", err)
+		}
+		for i, edits := range before.edits {
+			if len(edits) == 0 && !apart[i] {
+				next.renew(i)
+			}
+		}
+		stable := true
+		for i, edits := range next.edits {
+			if _, built := rows[i]; !built || len(edits)+len(before.edits[i]) > 0 && !reflect.DeepEqual(edits, before.edits[i]) {
+				apart[i], stable = true, false
+			}
+		}
+		if !stable {
+			continue
+		}
+		p.released() // those that only wait for this generation go into the next one
+		if len(next.edits) == 0 {
+			return before, fmt.Errorf("%w: %w", errGoOnWithout, because)
+		}
+		used := map[string]bool{}
+		for i := range next.edits {
+			used[ledger.Name(a.number, p.name(i))] = true
+		}
+		p.wrote.burn(func(name string) bool { return !used[name] })
+		p.deleteBurnt(ctx)
+		return next, nil
+	}
+}
+
+// isAlone reports whether the failure of role i is its own, and the others can go on: the same
+// key, or else the store, served other roles. A store that is full serves small ones only.
+func (p *publisher) isAlone(ctx context.Context, a *attempt, i int, err error, rows map[int]ledger.Row, failures int) bool {
+	if ctx.Err() != nil || p.document(i) != nil || errors.Is(err, syscall.ENOSPC) || failures > len(rows)+p.cfg.Workers {
+		return false
+	}
+	if !errors.As(err, new(signError)) {
+		return len(rows) > 0
+	}
+	for k := range rows {
+		if a.signers.of(k).Public().ID() == a.signers.of(i).Public().ID() {
+			return true
+		}
+	}
+	return false
+}
