@@ -187,10 +187,10 @@ func TestBatchFitsTheCache(t *testing.T) {
 			item(0), item(1), item(0, 1), item(1),
 			item(2),
 			item(0, 1, 2, 3, 4, 5, 6, 7),
-			item(7), item(7, 3),
+			item(7), item(7, 3), // their bins are in the batch already
 		))
 		// What each generation reads before its intent, and after it.
-		before, after := make([][]string, 7), make([][]string, 7)
+		before, after := make([][]string, 6), make([][]string, 6)
 		gen, into := 3, before
 		for _, c := range e.inject.Calls() {
 			switch {
@@ -207,8 +207,7 @@ func TestBatchFitsTheCache(t *testing.T) {
 		}
 		require.ElementsMatch(t, []string{"2.bins-0.json", "2.bins-1.json"}, before[3])
 		require.Equal(t, []string{"2.bins-2.json"}, before[4])
-		require.Subset(t, []string{"5.bins-3.json", "5.bins-7.json"}, before[6])
-		for _, n := range []int{3, 4, 6} {
+		for _, n := range []int{3, 4} {
 			require.Empty(t, after[n])
 		}
 		require.NotEmpty(t, after[5], "all bins of the large item were kept, in spite of the limit")

@@ -11,12 +11,20 @@
 //
 // In some histories a bin is full, some items can't be published, and the file of a
 // bin is altered while publishing goes on: all else is then published first, and
-// the rest once the file is put back or the bin rebuilt. In others the whole store is
+// the rest once the file is put back or the bin rebuilt. One is about conditions and
+// items that change nothing; others have bins directly under targets signed online, or a
+// role in front of the bins that people sign. In others the whole store is
 // lost, or its newest generation, or the journal, and the points are those of the
 // restoration as well.
 //
-// What must hold, see check.go: names in the store never had two contents, also
-// those that a crash took away; versions of the timestamp never went down; each
-// accepted item is published once, in its order, in the generation that its outcome
-// says, and nothing else is; what a receipt said stays true; a go-tuf client is content.
+// What must hold, see check.go:
+//
+//   - a name in the store never had two contents, also one that a crash took away, and
+//     none appears before a durable record names it;
+//   - versions of the timestamp never went down;
+//   - each accepted item is decided once, in its order, in the generation that its outcome
+//     says: published, refused or found unchanged as it must be; nothing else is published;
+//   - a seal names just the files and targets that its clients find no more;
+//   - what a receipt said stays true;
+//   - a go-tuf client is content.
 package crashpoints
