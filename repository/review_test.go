@@ -329,7 +329,11 @@ func TestCheckpointsCountItems(t *testing.T) {
 		for _, name := range []string{"a", "b", "c", "d", "e", "f", "g", "h"} {
 			target := file(name, "1")
 			target.Custom = json.RawMessage(`{"a":"` + strings.Repeat("x", 60_000) + `"}`)
-			e.publish(target)
+			r := e.add(target)
+			e.run(func() {
+				e.wait(r, repository.Published)
+				synctest.Wait() // for the checkpoint, which comes after the commit
+			})
 		}
 		checkpoints := 0
 		for _, c := range e.inject.Calls() {

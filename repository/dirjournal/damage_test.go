@@ -260,7 +260,7 @@ func TestStrangeParts(t *testing.T) {
 		good + good:                        `part 2: item "a": it is there twice`,
 		good + "\n":                        "part 2: malformed",
 		good + "e {\"id\":1}\n\n":          `part 2: entry: json`,
-		"e {\"id\":\"a\"} {}\n\n":          `part 1: entry: there is something behind the JSON`,
+		"e {\"id\":\"a\"} {}\n\n":          `part 1: entry: trailing data after JSON value`,
 		"e {\"id\":\"a\",\"since\":1}\n\n": `part 1: entry: json: unknown field "since"`,
 		"r 02\n{}\n":                       "part 1: malformed",
 		"r +2\n{}\n":                       "part 1: malformed",

@@ -51,7 +51,7 @@ func TestPoison(t *testing.T) {
 		{1, "write /journal/000000000003.seg", func(t *testing.T, _ *Journal, l repository.Lead) error {
 			return l.Append(t.Context(), rec(intent, 0))
 		}},
-		{4, "rename /journal/000000000004.seg", func(t *testing.T, _ *Journal, l repository.Lead) error {
+		{5, "rename /journal/000000000004.seg", func(t *testing.T, _ *Journal, l repository.Lead) error {
 			return l.Append(t.Context(), rec(checkpoint, 0))
 		}},
 		{5, "syncdir /journal", func(t *testing.T, j *Journal, l repository.Lead) error {
@@ -118,9 +118,9 @@ func TestFailedBefore(t *testing.T) {
 		{1, "create /journal/next.tmp", crashfs.FailAfter, appendCheckpoint},
 		{2, "write /journal/next.tmp", crashfs.Fail, appendCheckpoint},
 		{2, "write /journal/next.tmp", crashfs.FailAfter, appendCheckpoint},
-		{3, "sync /journal/next.tmp", crashfs.Fail, appendCheckpoint},
-		{3, "sync /journal/next.tmp", crashfs.FailAfter, appendCheckpoint},
-		{4, "rename /journal/000000000004.seg", crashfs.Fail, appendCheckpoint},
+		{4, "sync /journal/next.tmp", crashfs.Fail, appendCheckpoint},
+		{4, "sync /journal/next.tmp", crashfs.FailAfter, appendCheckpoint},
+		{5, "rename /journal/000000000004.seg", crashfs.Fail, appendCheckpoint},
 		{1, "create /journal/next.tmp", crashfs.Fail, leadAgain},
 		{4, "rename /journal/000000000004.seg", crashfs.Fail, leadAgain},
 	} {

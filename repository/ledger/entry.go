@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -166,11 +167,60 @@ func (it Item) encode() ([]byte, error) {
 // ParseItem reads the body of an entry. It refuses what it doesn't know, with an error that
 // wraps ErrNewer, and validates nothing else.
 func ParseItem(body []byte) (Item, error) {
-	it, err := jsontext.Decode[Item](body)
+	it, err := parseItem(body)
 	if err != nil {
 		return Item{}, fmt.Errorf("item: %w", newer(err))
 	}
 	return it, nil
+}
+
+func parseItem(body []byte) (Item, error) {
+	// What package encoding/json lets pass: duplicate members, text that isn't UTF-8, names in
+	// another case.
+	tree, err := cjson.Decode(body)
+	if err != nil {
+		return Item{}, err
+	}
+	if err := checkNames(tree, "", itemNames); err != nil {
+		return Item{}, err
+	}
+	return jsontext.Decode[Item](body)
+}
+
+// itemNames are the members of an item, and of the objects in it.
+var itemNames = map[string][]string{
+	"":         {"add", "remove", "if", "import", "metadata"},
+	"add":      {"path", "length", "hashes", "custom"},
+	"if":       {"path", "absent", "sha256"},
+	"import":   {"name", "sha256", "length", "targets"},
+	"metadata": {"role", "file"},
+}
+
+// checkNames makes sure that the objects in a member of an item have no other members than
+// names says.
+func checkNames(v any, of string, names map[string][]string) error {
+	switch v := v.(type) {
+	case []any:
+		for _, element := range v {
+			if err := checkNames(element, of, names); err != nil {
+				return err
+			}
+		}
+	case map[string]any:
+		allowed, known := names[of]
+		if !known {
+			return nil // hashes and custom data: any names
+		}
+		for _, name := range slices.Sorted(maps.Keys(v)) {
+			if !slices.Contains(allowed, name) {
+				return fmt.Errorf("%w: unknown member %q", ErrNewer, name)
+			}
+			if err := checkNames(v[name], name, names); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // Item reads the entry's body, and completes it with the envelope.

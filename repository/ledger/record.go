@@ -61,8 +61,10 @@ func (r Record) Hash() string { return r.hash }
 
 // Outcomes are the entries that the record decides, in order. Those of a seal take effect
 // with its commit.
-func (r Record) Outcomes() []ItemOutcome {
-	switch b := r.Body.(type) {
+func (r Record) Outcomes() []ItemOutcome { return outcomesOf(r.Body) }
+
+func outcomesOf(body Body) []ItemOutcome {
+	switch b := body.(type) {
 	case *Seal:
 		return b.Outcomes
 	case *Decided:
@@ -155,6 +157,13 @@ func decode[T any, P interface {
 	b, err := jsontext.Decode[T](data)
 	if err != nil {
 		return nil, err
+	}
+	for _, o := range outcomesOf(P(&b)) {
+		switch o.State {
+		case Published, Superseded, Unchanged, Refused, SetAside:
+		default:
+			return nil, fmt.Errorf("item %q: %w: unknown state %q", o.ID, ErrNewer, o.State)
+		}
 	}
 	return P(&b), nil
 }
