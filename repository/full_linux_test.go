@@ -70,7 +70,7 @@ func testFullDisk(t *testing.T, dir string) {
 	free := func() int64 {
 		var s syscall.Statfs_t
 		require.NoError(t, syscall.Statfs(dir, &s))
-		return int64(s.Bavail) * s.Bsize
+		return int64(s.Bavail) * int64(s.Bsize)
 	}
 	// leave makes a number of bytes free.
 	leave := func(n int64) {

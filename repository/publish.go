@@ -989,15 +989,21 @@ func (p *publisher) checkpoint(ctx context.Context) error {
 	if p.logged < max(p.cfg.CheckpointBytes, 4*rowRecord*p.state.Table.Len()) || p.state.Sealed != nil || len(p.unwritten) > 0 {
 		return nil
 	}
+	if ctx.Err() != nil {
+		return nil // the generation is committed: nothing failed
+	}
 	// It holds the queue too: a long one would be written again after each batch.
 	queue, err := p.cfg.Journal.Backlog(ctx)
 	if err == nil && int64(p.logged) < queue.Bytes {
 		return nil
 	}
-	if err != nil {
-		return fmt.Errorf("checkpoint: %w", err)
+	if err == nil {
+		err = p.append(ctx, p.state.Generation, p.state.Checkpoint())
 	}
-	if err := p.append(ctx, p.state.Generation, p.state.Checkpoint()); err != nil {
+	if err != nil && !isFatal(err) && ctx.Err() != nil {
+		return nil
+	}
+	if err != nil {
 		return fmt.Errorf("checkpoint: %w", err)
 	}
 	p.logged = 0

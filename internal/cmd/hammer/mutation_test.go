@@ -19,7 +19,6 @@ var mutations = map[string][]mutation.Edit{
 		{"internal/disk/lock_flock.go", "err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)", "err = syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB)"},
 	},
 	"engine: the timestamp is swapped before the snapshot is written": mutation.SwapBeforeSnapshot,
-	"engine: a burnt version is used again":                           mutation.BurntVersionAgain,
 	"engine: of two items for one path the older one wins": {
 		{"repository/plan.go", "out.edits[i] = append(out.edits[i], es...)", "out.edits[i] = append(es, out.edits[i]...)"},
 	},
