@@ -39,7 +39,7 @@ func TestPublish(t *testing.T) {
 			Bins: ceremony.Bins, Snapshot: online, Timestamp: online,
 		}, ceremony.Documents())
 		require.NoError(t, err)
-		require.Equal(t, []string{"AsymmetricSign", "AsymmetricSign"}, fake.took(), "generation 1")
+		require.Equal(t, []string{"AsymmetricSign", "AsymmetricSign", "AsymmetricSign"}, fake.took(), "a probe of the key, and generation 1")
 
 		ctx, cancel := context.WithCancel(t.Context())
 		stopped := make(chan error, 1)
