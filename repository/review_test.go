@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -72,16 +73,17 @@ func TestSignerOutageWritesNothing(t *testing.T) {
 		e.cfg.Snapshot = down
 		e.create()
 		names := len(e.store.Names())
-		down.err = errors.New("key service: throttled")
+		throttled := errors.New("key service: throttled")
+		down.err.Store(&throttled)
 		r := e.add(files("x", 30)...)
 		e.run(func() {
 			time.Sleep(time.Hour)
 			s, err := e.repo.Status(t.Context())
 			require.NoError(t, err)
-			require.ErrorIs(t, s.Err, down.err)
+			require.ErrorIs(t, s.Err, throttled)
 			require.ErrorContains(t, s.Err, down.Public().ID())
 			require.Len(t, e.store.Names(), names)
-			down.err = nil
+			down.err.Store(nil)
 			e.wait(r, repository.Published)
 		})
 		e.check()
@@ -91,12 +93,12 @@ func TestSignerOutageWritesNothing(t *testing.T) {
 
 type outage struct {
 	keys.Signer
-	err error
+	err atomic.Pointer[error]
 }
 
 func (o *outage) Sign(ctx context.Context, message []byte) ([]byte, error) {
-	if o.err != nil {
-		return nil, o.err
+	if err := o.err.Load(); err != nil {
+		return nil, *err
 	}
 	return o.Signer.Sign(ctx, message)
 }

@@ -53,7 +53,9 @@ func (r *Repository) Run(ctx context.Context) error {
 		} else if ctx.Err() != nil {
 			return r.runError(ctx, err)
 		}
-		r.noteErr(err)
+		if err == nil || ctx.Err() == nil || isFatal(err) { // to be told to stop is no failure
+			r.noteErr(err)
+		}
 		switch {
 		case err == nil:
 			retry = firstRetry
