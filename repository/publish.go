@@ -357,15 +357,22 @@ func (p *publisher) read(ctx context.Context, a *attempt) (b batch, outage, err 
 		taken++
 		size += more
 		b.items = append(b.items, q)
-		if q.err == nil {
-			for path := range q.item.Paths {
-				i, _ := p.docs.online.owner(path)
-				paths[i] = append(paths[i], path)
-			}
-		}
+		p.addPaths(paths, q)
 	}
 	outage, err = p.lookUp(ctx, a, &b, paths)
 	return b, outage, err
+}
+
+// addPaths adds the paths that an item names to those of each role.
+func (p *publisher) addPaths(paths map[int][]string, q queued) {
+	if q.err != nil {
+		return
+	}
+	for path := range q.item.Paths {
+		if i, err := p.docs.online.owner(path); err == nil {
+			paths[i] = append(paths[i], path)
+		}
+	}
 }
 
 func newBatch() batch {

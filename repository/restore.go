@@ -312,14 +312,7 @@ func (p *publisher) all() []int {
 func (p *publisher) pathsOf(items []queued) map[int][]string {
 	paths := map[int][]string{}
 	for _, q := range items {
-		if q.err != nil {
-			continue
-		}
-		for path := range q.item.Paths {
-			if i, err := p.docs.online.owner(path); err == nil {
-				paths[i] = append(paths[i], path)
-			}
-		}
+		p.addPaths(paths, q)
 	}
 	return paths
 }
