@@ -2,7 +2,6 @@ package crashpoints
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 
 	"github.com/bindery-tuf/bindery/repository"
@@ -120,8 +119,12 @@ func (s *session) waiting() map[*entry]bool {
 // patient requires that what must wait does.
 func (s *session) patient() error {
 	for e := range s.waiting() {
-		if o, err := s.outcome(s.ctx, e); err != nil || o.State != repository.Accepted {
-			return errors.Join(err, broken("item %s is %s, and its bin was altered", e.item.ID, o.State))
+		o, err := s.outcome(s.ctx, e)
+		if err != nil { // a fault was met since
+			return err
+		}
+		if o.State != repository.Accepted {
+			return broken("item %s is %s, and its bin was altered", e.item.ID, o.State)
 		}
 	}
 	return nil
