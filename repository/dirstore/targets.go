@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"io/fs"
 	"maps"
@@ -85,28 +84,18 @@ func (t *Targets) put(ctx context.Context, path string, content io.Reader, algor
 			return roles.Target{}, fmt.Errorf("directory %q: it could be the name under which another target is kept", segment)
 		}
 	}
-	hashes := map[string]hash.Hash{"sha256": sha256.New()}
 	for _, name := range algorithms {
-		h := roles.NewHash(name)
-		if h == nil {
+		if roles.NewHash(name) == nil {
 			return roles.Target{}, fmt.Errorf("unknown hash algorithm %q", name)
 		}
-		hashes[name] = h
 	}
 	if err := t.root.settle(); err != nil {
 		return roles.Target{}, err
 	}
 	temp := t.root.tempName()
 	defer t.root.fsys.Remove(temp)
-	length, err := t.receive(ctx, temp, content, hashes)
+	target, err := t.receive(ctx, temp, path, content, algorithms)
 	if err != nil {
-		return roles.Target{}, err
-	}
-	target := roles.Target{Path: path, Length: length, Hashes: make(map[string]string)}
-	for name, h := range hashes {
-		target.Hashes[name] = hex.EncodeToString(h.Sum(nil))
-	}
-	if err := target.Validate(); err != nil {
 		return roles.Target{}, err
 	}
 	return target, t.place(ctx, temp, target)
@@ -124,23 +113,19 @@ func isHashName(name string) bool {
 }
 
 // receive writes content to a new file, synced.
-func (t *Targets) receive(ctx context.Context, temp string, content io.Reader, hashes map[string]hash.Hash) (int64, error) {
+func (t *Targets) receive(ctx context.Context, temp, path string, content io.Reader, algorithms []string) (roles.Target, error) {
 	f, err := t.root.fsys.Create(temp, filePerm)
 	if err != nil {
-		return 0, err
+		return roles.Target{}, err
 	}
-	into := []io.Writer{f}
-	for _, h := range hashes {
-		into = append(into, h)
-	}
-	length, err := io.Copy(io.MultiWriter(into...), interrupt.Reader(ctx, content))
+	target, err := roles.ReadTarget(path, io.TeeReader(interrupt.Reader(ctx, content), f), algorithms...)
 	if err == nil {
 		err = f.Sync()
 	}
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}
-	return length, err
+	return target, err
 }
 
 // place gives temp all its names, in directories that it makes, durably.

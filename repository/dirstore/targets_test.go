@@ -232,7 +232,7 @@ func TestPutMemory(t *testing.T) {
 // What Put returned is what a client gets from the handler, under each hash.
 func TestPutIsServed(t *testing.T) {
 	s, _, dir := newTargets(t)
-	h := web.Handler(storetest.NewStore(), os.DirFS(dir), nil)
+	h := web.Handler(web.Config{Store: storetest.NewStore(), Files: web.Dir(os.DirFS(dir))})
 	for _, path := range []string{"a", "simple/index.html", "d/ö +~&=;:@[]{}*'\"<>|^,$!.whl", ".well-known/x"} {
 		target, err := s.Put(ctx, path, strings.NewReader(content), "sha512", "blake2b-256")
 		require.NoError(t, err)

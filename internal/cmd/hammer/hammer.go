@@ -52,7 +52,7 @@ func (h *hammer) run(ctx context.Context, duration time.Duration) error {
 	if err := h.prepare(ctx); err != nil {
 		return fmt.Errorf("prepare: %w", err)
 	}
-	server := httptest.NewServer(web.Handler(h.store, os.DirFS(filepath.Join(h.dir, targetsDir)), nil))
+	server := httptest.NewServer(web.Handler(web.Config{Store: h.store, Files: web.Dir(os.DirFS(filepath.Join(h.dir, targetsDir)))}))
 	defer server.Close()
 	h.url = server.URL
 
