@@ -38,6 +38,7 @@ const maxDownloadName = 255
 type Repository struct {
 	cfg    Config
 	online atomic.Pointer[online] // of the documents in force, for Submit
+	view   atomic.Pointer[View]   // the last one that somebody asked for
 
 	// turn holds a token. Whoever took it owns pub: Run, Install, Rebuild, AcceptClock, Close.
 	turn chan struct{}
@@ -349,19 +350,23 @@ func (rc *Receipt) final(o Outcome) (Outcome, error) {
 	return o, nil
 }
 
-// expect returns a channel that gets the final outcome of an item, if that appears before
-// forget is called.
-func (r *Repository) expect(id string) (done <-chan Outcome, forget func()) {
-	c := make(chan Outcome, 1)
+// expect returns a channel that gets the final outcome of each of these items, if that appears
+// before forget is called.
+func (r *Repository) expect(ids ...string) (done <-chan Outcome, forget func()) {
+	c := make(chan Outcome, len(ids))
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.waiters[id] = append(r.waiters[id], c)
+	for _, id := range ids {
+		r.waiters[id] = append(r.waiters[id], c)
+	}
 	return c, func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		left := slices.DeleteFunc(r.waiters[id], func(other chan Outcome) bool { return other == c })
-		if r.waiters[id] = left; len(left) == 0 {
-			delete(r.waiters, id)
+		for _, id := range ids {
+			left := slices.DeleteFunc(r.waiters[id], func(other chan Outcome) bool { return other == c })
+			if r.waiters[id] = left; len(left) == 0 {
+				delete(r.waiters, id)
+			}
 		}
 	}
 }
