@@ -35,8 +35,9 @@ var ErrLocksOut = errors.New("clients would refuse what is published now")
 // After any other error the documents may be accepted: they are durable in the
 // journal and will be published, by Run or after Open. If they can't be, they hold up no later
 // Install: a document is superseded by one of a higher version, and a root is followed by the
-// next one, signed as it demands. Before anything is accepted each new online key signs a
-// probe, and is held against the largest message that it will have to sign.
+// next one, signed as it demands. An Install that has waited for 10 seconds ends, with an error,
+// what is under way then to publish documents that were accepted. Before anything is accepted each new online key signs a
+// probe, within a minute, and is held against the largest message that it will have to sign.
 func (r *Repository) Install(ctx context.Context, d Documents) error {
 	return r.install(ctx, d, false)
 }
@@ -56,7 +57,7 @@ func (r *Repository) install(ctx context.Context, d Documents, compromise bool) 
 	ctx, cancel := r.untilClosed(ctx)
 	defer cancel()
 	myTurn := r.insist()
-	err := r.exclusively(ctx, func(p *publisher) error {
+	err := r.exclusively(ctx, func(ctx context.Context, p *publisher) error {
 		myTurn()
 		return p.install(ctx, d, compromise)
 	})
@@ -72,12 +73,13 @@ func (r *Repository) install(ctx context.Context, d Documents, compromise bool) 
 	return nil
 }
 
-// patienceOfInstall is how long Install waits for a generation under way if documents that were
-// accepted before are stuck: a key of theirs may never answer.
+// patienceOfInstall is how long Install waits for what is under way, be it a generation or
+// another Install, while documents are accepted and not published: a key of theirs, or the store,
+// may never answer.
 const patienceOfInstall = 10 * time.Second
 
-// insist ends what is being signed, again and again, until the function that it returns is
-// called.
+// insist ends what is being read, signed and written before a seal, again and again, until the
+// function that it returns is called.
 func (r *Repository) insist() (myTurn func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -114,6 +116,13 @@ func (r *Repository) preemptible(ctx context.Context) (_ context.Context, done f
 		r.preempt = nil
 		cancel()
 	}
+}
+
+// noteStuck notes whether documents are accepted that aren't published.
+func (r *Repository) noteStuck(stuck bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.stuck = stuck
 }
 
 // install doesn't wait for documents that were accepted before and got stuck: they may wait for
@@ -227,6 +236,11 @@ func (p *publisher) acceptDocuments(ctx context.Context, next *documents, files 
 	}
 	p.unwritten = stillWanted(slices.Concat(p.unwritten, files), next.installed)
 	p.bringIntoForce(next)
+	clear(p.leftOut) // by these documents clients may refuse what is published of them
+	p.released()
+	if p.accepted != nil {
+		p.accepted()
+	}
 	return nil
 }
 
@@ -276,11 +290,19 @@ func (p *publisher) checkKeys(ctx context.Context, s signers, files []ledger.Fil
 			continue
 		}
 		used[name] = true
-		if _, err := roles.Sign(ctx, signer, []byte(probe)); err != nil {
+		if err := signProbe(ctx, signer); err != nil {
 			return fmt.Errorf("%s: its new key doesn't sign a probe, so nothing was accepted: %w", role, err)
 		}
 	}
 	return nil
+}
+
+// signProbe doesn't wait for a key that never answers: publishing waits meanwhile.
+func signProbe(ctx context.Context, signer keys.Signer) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	_, err := roles.Sign(ctx, signer, []byte(probe))
+	return err
 }
 
 // checkSizes holds each key against the largest file that it must sign again. A file is a
@@ -321,7 +343,13 @@ func (p *publisher) checkSizes(s signers, files []ledger.File) error {
 // with it, because it may have been written since; or if another document in force needs it. The
 // way on is then the next root, signed as the one before it demands.
 func (r *Repository) WithdrawRoot(ctx context.Context) error {
-	if err := r.exclusively(ctx, func(p *publisher) error { return p.withdrawRoot(ctx) }); err != nil {
+	myTurn := r.insist()
+	defer myTurn()
+	err := r.exclusively(ctx, func(ctx context.Context, p *publisher) error {
+		myTurn()
+		return p.withdrawRoot(ctx)
+	})
+	if err != nil {
 		return fmt.Errorf("withdraw root: %w", err)
 	}
 	r.wakeRun()

@@ -128,7 +128,7 @@ const rebuildBytes = 64 << 20
 func (r *Repository) Rebuild(ctx context.Context, bin string) error {
 	ctx, cancel := r.untilClosed(ctx)
 	defer cancel()
-	err := r.exclusively(ctx, func(p *publisher) error { return p.rebuildBin(ctx, bin) })
+	err := r.exclusively(ctx, func(ctx context.Context, p *publisher) error { return p.rebuildBin(ctx, bin) })
 	r.wakeRun()
 	if err != nil {
 		return fmt.Errorf("rebuild bin %s: %w", bin, err)

@@ -3,6 +3,7 @@ package repository_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -11,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bindery-tuf/bindery/delegation"
+	"github.com/bindery-tuf/bindery/internal/faulty"
 	"github.com/bindery-tuf/bindery/internal/repotest"
 	"github.com/bindery-tuf/bindery/keys"
 	"github.com/bindery-tuf/bindery/repository"
@@ -152,6 +154,160 @@ func TestInstallInterruptsAStuckRun(t *testing.T) {
 		e.publish(file("a", "1"))
 		e.checkNewest()
 	})
+}
+
+// Documents are stuck, and the store hangs wherever it may: Install gets its turn, though nobody
+// else's context ends.
+func TestInstallInterruptsAStoreThatHangs(t *testing.T) {
+	for _, hangs := range []struct {
+		op, name string
+		signs    int64 // how often the key does
+	}{
+		{"store.Get", "bins-", 99}, {"store.Create", "bins-", 99}, {"store.Create", "snapshot", 99}, {"store.Create", "2.bins.json", 99},
+		{"store.Delete", "", 3}, // the probe, and two bins of four
+	} {
+		t.Run(hangs.op+" "+hangs.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				e := newEnv(t, 4, delegation.Succinct)
+				c := e.ceremony
+				stuck, good := deny(c.NewEd25519(), hangs.signs), c.NewEd25519()
+				e.cfg.Signers = map[string][]keys.Signer{"bins-*": {stuck, good}}
+				e.cfg.CacheBytes = -1
+				e.create()
+				e.publish(files("x", 10)...)
+				bins := func(k keys.Signer) repository.Documents {
+					return repository.Documents{Roles: map[string][]byte{"bins": c.NextBins(func(a *roles.Authority) { *a = repotest.Of(1, k) })}}
+				}
+				hung := false
+				e.inject.Plan(func(call faulty.Call) faulty.Fault {
+					if !hung && call.Op == hangs.op && strings.Contains(call.Name, hangs.name) {
+						hung = true
+						return faulty.Hang
+					}
+					return faulty.None
+				})
+				first := make(chan error, 1)
+				go func() { first <- e.install(bins(stuck)) }()
+				time.Sleep(time.Minute)
+				e.run(func() {
+					time.Sleep(time.Minute)
+					require.NoError(t, e.install(bins(good)))
+				})
+				require.ErrorContains(t, <-first, "accepted, and not yet published")
+				require.True(t, hung)
+				e.publish(file("a", "1"))
+				e.checkNewest()
+				e.close()
+			})
+		})
+	}
+}
+
+// A key that never answers its probe doesn't keep the publisher for longer than a minute, and
+// a root that is held back for a key that never answers can be withdrawn.
+func TestKeyThatNeverAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEnv(t, 4, delegation.Succinct)
+		c := e.ceremony
+		silent, later := deny(c.NewP256(), 0), deny(c.NewP256(), 1)
+		silent.hang, later.hang = true, true
+		e.cfg.Signers = map[string][]keys.Signer{"timestamp": {silent, later}}
+		e.create()
+		root := func(k keys.Signer) repository.Documents {
+			return repository.Documents{Roots: [][]byte{c.NextRoot(func(r *roles.RootSpec) { r.Version, r.Timestamp = 2, repotest.Of(1, k) })}}
+		}
+		start := time.Now()
+		require.ErrorContains(t, e.repo.InstallAfterCompromise(t.Context(), root(silent)), "nothing was accepted")
+		require.Equal(t, time.Minute, time.Since(start))
+		go func() { _ = e.repo.InstallAfterCompromise(t.Context(), root(later)) }()
+		time.Sleep(time.Minute)
+		require.NoError(t, e.repo.WithdrawRoot(t.Context()))
+		e.publish(file("a", "1"))
+		e.close()
+	})
+}
+
+// A caller that gives up while a record is being written ends nothing.
+func TestRunEndsWhileARecordIsWritten(t *testing.T) {
+	for _, kind := range []string{"intent", "seal", "commit", "checkpoint"} {
+		inBubble(t, 2, delegation.Succinct, func(t *testing.T, e *env) {
+			r := e.add(file("a", "1"))
+			e.inject.Plan(func(call faulty.Call) faulty.Fault {
+				if call.Op == "leader.Append" && call.Name == kind {
+					return faulty.Hold
+				}
+				return faulty.None
+			})
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan error)
+			go func() { done <- e.repo.Run(ctx) }()
+			synctest.Wait()
+			cancel()
+			synctest.Wait()
+			e.inject.Release()
+			require.NoError(t, <-done, kind)
+			e.inject.Plan(nil)
+			e.run(func() { e.wait(r, repository.Published) })
+			e.check()
+		})
+	}
+}
+
+// By a new document clients refuse the bins that the old key signed. None of them is left out of
+// the generation that publishes it, though others could be signed or read; nor one that was left
+// out before.
+func TestBinsBelongToTheirDocument(t *testing.T) {
+	for _, fault := range []string{"sign", "read", "read, nothing else", "left out before"} {
+		t.Run(fault, func(t *testing.T) {
+			inBubble(t, 4, delegation.Succinct, func(t *testing.T, e *env) {
+				c := e.ceremony
+				next := deny(c.NewEd25519(), 99)
+				e.close()
+				e.cfg.Signers, e.cfg.CacheBytes = map[string][]keys.Signer{"bins-*": {next}}, -1
+				e.open()
+				e.publish(onePerBin(t, 4)...)
+				fails := "." + mustBins(t, 4).Name(2) + "."
+				op := "store.Get"
+				switch fault {
+				case "sign":
+					next.left.Store(3)
+				case "read, nothing else":
+					fails = "bins-"
+				case "left out before":
+					op = "store.Create"
+				}
+				if fault != "sign" {
+					e.inject.Plan(func(call faulty.Call) faulty.Fault {
+						if call.Op == op && strings.Contains(call.Name, fails) {
+							return faulty.Before
+						}
+						return faulty.None
+					})
+				}
+				install := func() error {
+					return e.install(repository.Documents{Roles: map[string][]byte{"bins": c.NextBins(func(a *roles.Authority) { *a = repotest.Of(1, next) })}})
+				}
+				if fault == "left out before" {
+					targets := onePerBin(t, 4)
+					_, err := e.repo.Remove(t.Context(), targets[2].Path) // nothing that is waited for
+					require.NoError(t, err)
+					other := e.add(file(targets[0].Path, "other"))
+					e.run(func() {
+						e.wait(other, repository.Published)
+						require.Error(t, install())
+					})
+				} else {
+					require.ErrorContains(t, install(), "accepted, and not yet published")
+				}
+				e.checkNewest() // as it was
+				next.left.Store(99)
+				e.inject.Plan(nil)
+				require.NoError(t, e.install(c.Documents()))
+				e.publish(append(onePerBin(t, 4), file("a", "1"))...)
+				e.checkNewest()
+			})
+		})
+	}
 }
 
 // In an emergency a root was accepted under which nobody can sign. It is followed by the next
