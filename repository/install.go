@@ -148,11 +148,7 @@ func (p *publisher) install(ctx context.Context, d Documents, compromise bool) e
 	if err := judgeNew(files, 0); err != nil {
 		return err
 	}
-	signers, err := next.signers(p.cfg)
-	if err != nil {
-		return err
-	}
-	if err := p.checkKeys(ctx, signers, files); err != nil {
+	if err := p.checkPossible(ctx, next, files); err != nil {
 		return err
 	}
 	if err := p.checkHandOver(ctx, next, files); err != nil {
@@ -206,6 +202,9 @@ func (p *publisher) documentsWait() bool {
 
 // newRoots leaves out the roots before the one in force that the store holds.
 func (p *publisher) newRoots(ctx context.Context, files [][]byte) ([][]byte, error) {
+	if p.docs == nil {
+		return files, nil
+	}
 	var out [][]byte
 	for _, data := range files {
 		h, err := roles.Peek(data)
@@ -261,27 +260,51 @@ func (p *publisher) heldBack() []ledger.File {
 	return slices.DeleteFunc(slices.Clone(p.unwritten), func(f ledger.File) bool { return f.Role != metadata.ROOT || !f.AtCommit })
 }
 
+// checkPossible makes sure that new documents can be published: that the online keys can sign
+// by them, and that the store has no other files under their names.
+func (p *publisher) checkPossible(ctx context.Context, next *documents, files []ledger.File) error {
+	signers, err := next.signers(p.cfg)
+	if err != nil {
+		return err
+	}
+	if err := checkKeys(ctx, p.state, signers, files); err != nil {
+		return err
+	}
+	for _, f := range files {
+		if f.Online {
+			continue
+		}
+		switch data, err := p.cfg.Store.Get(ctx, f.Name()); {
+		case err == nil && !bytes.Equal(data, f.Data):
+			return fmt.Errorf("store: it has another %s, and nothing was accepted: move that away, or give a higher version: %w", f.Name(), ErrConflict)
+		case err != nil && !errors.Is(err, ErrNotExist):
+			return fmt.Errorf("store: %w", err)
+		}
+	}
+	return nil
+}
+
 // probe is what a new key signs before anything depends on it. It is no metadata.
 const probe = "Bindery asks whether this key signs."
 
 // checkKeys makes sure that the keys which sign from now on can do so. Those that signed
 // nothing of what is published sign a probe, and all are held against the largest message that
 // they will have to sign.
-func (p *publisher) checkKeys(ctx context.Context, s signers, files []ledger.File) error {
-	if err := p.checkSizes(s, files); err != nil {
+func checkKeys(ctx context.Context, published *ledger.State, s signers, files []ledger.File) error {
+	if err := checkSizes(published, s, files); err != nil {
 		return err
 	}
 	used := map[string]bool{}
-	if n := len(p.state.Signings); n > 0 {
-		for _, names := range p.state.Signings[n-1].SignedBy {
+	if n := len(published.Signings); n > 0 {
+		for _, names := range published.Signings[n-1].SignedBy {
 			for _, name := range names {
 				used[name] = true
 			}
 		}
 	}
-	for _, row := range p.state.Table.All() {
-		if row.Version > 0 && int(row.Key) < len(p.state.Table.Keys) {
-			used[p.state.Table.Keys[row.Key]] = true
+	for _, row := range published.Table.All() {
+		if row.Version > 0 && int(row.Key) < len(published.Table.Keys) {
+			used[published.Table.Keys[row.Key]] = true
 		}
 	}
 	for role, signer := range s.all {
@@ -307,18 +330,18 @@ func signProbe(ctx context.Context, signer keys.Signer) error {
 
 // checkSizes holds each key against the largest file that it must sign again. A file is a
 // little larger than what is signed of it. Files are new documents.
-func (p *publisher) checkSizes(s signers, files []ledger.File) error {
+func checkSizes(published *ledger.State, s signers, files []ledger.File) error {
 	check := func(role string, signer keys.Signer, need int64, of string) error {
 		if int64(signer.MaxMessage()) >= need {
 			return nil
 		}
 		return fmt.Errorf("%s: %w: key %s signs at most %d bytes, and %s has %d", role, ErrWrongKey, signer.Public().ID(), signer.MaxMessage(), of, need)
 	}
-	if err := check(metadata.SNAPSHOT, s.snapshot, p.state.Snapshot.Length, "the published snapshot"); err != nil {
+	if err := check(metadata.SNAPSHOT, s.snapshot, published.Snapshot.Length, "the published snapshot"); err != nil {
 		return err
 	}
 	for i := range s.online.len() {
-		if n := s.online.row(&p.state.Table, i).Length; n > 0 {
+		if n := s.online.row(&published.Table, i).Length; n > 0 {
 			if signer := s.of(i); int64(signer.MaxMessage()) < int64(n) {
 				return check(s.online.name(i), signer, int64(n), "its published file")
 			}

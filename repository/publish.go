@@ -308,11 +308,27 @@ func (p *publisher) writeDocuments(ctx context.Context, atCommit bool) error {
 			continue
 		}
 		if err := p.cfg.Store.Create(ctx, f.Name(), f.Data); err != nil {
-			return conflictIsFatal(fmt.Errorf("write %s: %w", f.Name(), err))
+			return p.explainConflict(f, fmt.Errorf("write %s: %w", f.Name(), err))
 		}
 	}
 	p.unwritten = left
 	return nil
+}
+
+// explainConflict says what to do if the store has another file under the name of an accepted
+// document. A root can't be replaced: clients follow every one. Any other document can, until a
+// generation is sealed with it.
+func (p *publisher) explainConflict(f ledger.File, err error) error {
+	switch {
+	case !errors.Is(err, ErrConflict):
+		return err
+	case f.Role == metadata.ROOT:
+		return fatal(fmt.Errorf("%w: somebody else wrote it, and clients follow it: move it away, and open the repository again", err))
+	case p.state.Sealed != nil:
+		return fmt.Errorf("%w: somebody else wrote it, and generation %d is sealed with what was accepted: move it away", err, p.state.Last())
+	default:
+		return fmt.Errorf("%w: somebody else wrote it: move it away, or install a higher version of %s", err, f.Role)
+	}
 }
 
 // conflictIsFatal makes an unexpected content in the store an error to stop at:

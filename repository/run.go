@@ -38,7 +38,7 @@ func (r *Repository) Run(ctx context.Context) error {
 	err := r.exclusively(ctx, func(_ context.Context, p *publisher) error {
 		signers, err := p.docs.signers(p.cfg)
 		if err == nil {
-			err = p.checkSizes(signers, nil)
+			err = checkSizes(p.state, signers, nil)
 		}
 		return err
 	})
