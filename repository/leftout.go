@@ -152,6 +152,11 @@ func (p *publisher) buildWithout(ctx context.Context, a *attempt, before plan, r
 		for i := range next.edits {
 			used[ledger.Name(a.number, p.name(i))] = true
 		}
+		for i := range rows {
+			if _, used := next.edits[i]; !used {
+				p.cache.remove(i, func(version int64) bool { return version == a.number })
+			}
+		}
 		p.wrote.burn(func(name string) bool { return !used[name] })
 		p.deleteBurnt(ctx)
 		return next, nil

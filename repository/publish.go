@@ -1019,6 +1019,7 @@ func (p *publisher) finish(ctx context.Context) error {
 	p.unwritten = stillWanted(p.state.Unwritten, p.state.Documents) // what was accepted before the seal is written
 	for _, r := range s.Rows {
 		if i, ok := p.docs.online.index(r.Role); ok {
+			p.cache.remove(i, func(version int64) bool { return version != r.Row.Version })
 			p.rebuild.forget(i)
 		}
 	}

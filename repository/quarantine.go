@@ -144,7 +144,7 @@ func (p *publisher) rebuildBin(ctx context.Context, name string) error {
 	if err := p.finish(ctx); err != nil {
 		return err
 	}
-	p.cache.remove(i) // what counts is the store
+	p.cache.remove(i, func(int64) bool { return true }) // what counts is the store
 	_, err := p.loadBin(ctx, i)
 	switch {
 	case err == nil:
