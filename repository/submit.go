@@ -57,8 +57,8 @@ type Repository struct {
 	lastErr     error                     // of the last attempt to publish; nil after a success
 	running     bool
 	interrupt   context.CancelFunc // ends Run's present wait; nil if it doesn't wait
-	stuck       bool               // documents are accepted and not published, as of the last turn
-	preempt     context.CancelFunc // ends the signing that is under way; nil if there is none
+	stuck       bool               // documents are accepted and not published
+	preempt     context.CancelFunc // ends what the owner of pub does; nil if there is none
 
 	close func() error // once
 }
@@ -78,7 +78,7 @@ func newRepository(p *publisher) *Repository {
 	r.online.Store(&p.docs.online)
 	r.close = sync.OnceValue(r.shut)
 	r.stuck = p.documentsWait()
-	p.signing = r.preemptible
+	p.accepted = func() { r.noteStuck(true) }
 	p.decided = func(outcomes []ledger.ItemOutcome) { r.tell(p.status(), outcomes) }
 	return r
 }
