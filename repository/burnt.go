@@ -77,6 +77,9 @@ func (w *written) burn(these func(name string) bool) {
 // discard deletes what an attempt wrote that was given up, and what is left of earlier ones.
 // What can't be deleted now is tried again by the next attempt, which doesn't depend on it.
 func (p *publisher) discard(ctx context.Context) {
+	if len(p.wrote.now) > 0 {
+		p.cache.removeAfter(p.state.Last())
+	}
 	p.wrote.burn(func(string) bool { return true })
 	p.deleteBurnt(ctx)
 }

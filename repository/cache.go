@@ -2,17 +2,22 @@ package repository
 
 import (
 	"container/list"
+	"slices"
 	"sync"
 )
 
 // binCache keeps the files of recently used bins, within a budget of bytes, the
 // least recently used going first. Its bytes are never changed.
+//
+// While a generation is made it may hold two files of a bin: the published one and the one to
+// come. One of them goes when that is decided, so that an attempt that fails costs no reads
+// afterwards and leaves nothing behind.
 type binCache struct {
 	mu     sync.Mutex
 	budget int64
 	used   int64
-	order  *list.List // of cached, most recent first
-	byBin  map[int]*list.Element
+	order  *list.List              // of cached, most recent first
+	byBin  map[int][]*list.Element // of one bin, the oldest version first
 }
 
 type cached struct {
@@ -22,49 +27,69 @@ type cached struct {
 }
 
 func newBinCache(budget int64) *binCache {
-	return &binCache{budget: budget, order: list.New(), byBin: map[int]*list.Element{}}
+	return &binCache{budget: budget, order: list.New(), byBin: map[int][]*list.Element{}}
 }
 
 // get returns the file of a bin at a version, or nil.
 func (c *binCache) get(bin int, version int64) []byte {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	e := c.byBin[bin]
-	if e == nil || e.Value.(cached).version != version {
-		return nil
+	for _, e := range c.byBin[bin] {
+		if e.Value.(cached).version == version {
+			c.order.MoveToFront(e)
+			return e.Value.(cached).data
+		}
 	}
-	c.order.MoveToFront(e)
-	return e.Value.(cached).data
+	return nil
 }
 
-// put keeps one version of a bin in place of any other.
+// put keeps one more version of a bin. If there is no room for all, the versions before it are
+// the first to go.
 func (c *binCache) put(bin int, version int64, data []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if e := c.byBin[bin]; e != nil {
-		c.drop(e)
-	}
 	if int64(len(data)) > c.budget {
 		return
 	}
-	c.byBin[bin] = c.order.PushFront(cached{bin, version, data})
+	for _, e := range c.byBin[bin] {
+		c.order.MoveToBack(e)
+	}
+	c.byBin[bin] = append(c.byBin[bin], c.order.PushFront(cached{bin, version, data}))
 	c.used += int64(len(data))
 	for c.used > c.budget {
 		c.drop(c.order.Back())
 	}
 }
 
-// remove forgets a bin.
-func (c *binCache) remove(bin int) {
+// remove forgets those versions of a bin that unwanted says.
+func (c *binCache) remove(bin int, unwanted func(version int64) bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if e := c.byBin[bin]; e != nil {
-		c.drop(e)
+	for _, e := range slices.Clone(c.byBin[bin]) {
+		if unwanted(e.Value.(cached).version) {
+			c.drop(e)
+		}
+	}
+}
+
+// removeAfter forgets all versions after the one given, of all bins.
+func (c *binCache) removeAfter(version int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var next *list.Element
+	for e := c.order.Front(); e != nil; e = next {
+		next = e.Next()
+		if e.Value.(cached).version > version {
+			c.drop(e)
+		}
 	}
 }
 
 func (c *binCache) drop(e *list.Element) {
 	v := c.order.Remove(e).(cached)
-	delete(c.byBin, v.bin)
+	c.byBin[v.bin] = slices.DeleteFunc(c.byBin[v.bin], func(other *list.Element) bool { return other == e })
+	if len(c.byBin[v.bin]) == 0 {
+		delete(c.byBin, v.bin)
+	}
 	c.used -= int64(len(v.data))
 }

@@ -35,8 +35,9 @@ var ErrLocksOut = errors.New("clients would refuse what is published now")
 // After any other error the documents may be accepted: they are durable in the
 // journal and will be published, by Run or after Open. If they can't be, they hold up no later
 // Install: a document is superseded by one of a higher version, and a root is followed by the
-// next one, signed as it demands. Before anything is accepted each new online key signs a
-// probe, and is held against the largest message that it will have to sign.
+// next one, signed as it demands. An Install that has waited for 10 seconds ends, with an error,
+// what is under way then to publish documents that were accepted. Before anything is accepted each new online key signs a
+// probe, within a minute, and is held against the largest message that it will have to sign.
 func (r *Repository) Install(ctx context.Context, d Documents) error {
 	return r.install(ctx, d, false)
 }
@@ -56,7 +57,7 @@ func (r *Repository) install(ctx context.Context, d Documents, compromise bool) 
 	ctx, cancel := r.untilClosed(ctx)
 	defer cancel()
 	myTurn := r.insist()
-	err := r.exclusively(ctx, func(p *publisher) error {
+	err := r.exclusively(ctx, func(ctx context.Context, p *publisher) error {
 		myTurn()
 		return p.install(ctx, d, compromise)
 	})
@@ -72,12 +73,13 @@ func (r *Repository) install(ctx context.Context, d Documents, compromise bool) 
 	return nil
 }
 
-// patienceOfInstall is how long Install waits for a generation under way if documents that were
-// accepted before are stuck: a key of theirs may never answer.
+// patienceOfInstall is how long Install waits for what is under way, be it a generation or
+// another Install, while documents are accepted and not published: a key of theirs, or the store,
+// may never answer.
 const patienceOfInstall = 10 * time.Second
 
-// insist ends what is being signed, again and again, until the function that it returns is
-// called.
+// insist ends what is being read, signed and written before a seal, again and again, until the
+// function that it returns is called.
 func (r *Repository) insist() (myTurn func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -116,6 +118,13 @@ func (r *Repository) preemptible(ctx context.Context) (_ context.Context, done f
 	}
 }
 
+// noteStuck notes whether documents are accepted that aren't published.
+func (r *Repository) noteStuck(stuck bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.stuck = stuck
+}
+
 // install doesn't wait for documents that were accepted before and got stuck: they may wait for
 // a key that the new ones replace. Only a sealed generation comes first.
 func (p *publisher) install(ctx context.Context, d Documents, compromise bool) error {
@@ -139,11 +148,7 @@ func (p *publisher) install(ctx context.Context, d Documents, compromise bool) e
 	if err := judgeNew(files, 0); err != nil {
 		return err
 	}
-	signers, err := next.signers(p.cfg)
-	if err != nil {
-		return err
-	}
-	if err := p.checkKeys(ctx, signers, files); err != nil {
+	if err := p.checkPossible(ctx, next, files); err != nil {
 		return err
 	}
 	if err := p.checkHandOver(ctx, next, files); err != nil {
@@ -197,6 +202,9 @@ func (p *publisher) documentsWait() bool {
 
 // newRoots leaves out the roots before the one in force that the store holds.
 func (p *publisher) newRoots(ctx context.Context, files [][]byte) ([][]byte, error) {
+	if p.docs == nil {
+		return files, nil
+	}
 	var out [][]byte
 	for _, data := range files {
 		h, err := roles.Peek(data)
@@ -227,6 +235,11 @@ func (p *publisher) acceptDocuments(ctx context.Context, next *documents, files 
 	}
 	p.unwritten = stillWanted(slices.Concat(p.unwritten, files), next.installed)
 	p.bringIntoForce(next)
+	clear(p.leftOut) // by these documents clients may refuse what is published of them
+	p.released()
+	if p.accepted != nil {
+		p.accepted()
+	}
 	return nil
 }
 
@@ -247,27 +260,51 @@ func (p *publisher) heldBack() []ledger.File {
 	return slices.DeleteFunc(slices.Clone(p.unwritten), func(f ledger.File) bool { return f.Role != metadata.ROOT || !f.AtCommit })
 }
 
+// checkPossible makes sure that new documents can be published: that the online keys can sign
+// by them, and that the store has no other files under their names.
+func (p *publisher) checkPossible(ctx context.Context, next *documents, files []ledger.File) error {
+	signers, err := next.signers(p.cfg)
+	if err != nil {
+		return err
+	}
+	if err := checkKeys(ctx, p.state, signers, files); err != nil {
+		return err
+	}
+	for _, f := range files {
+		if f.Online {
+			continue
+		}
+		switch data, err := p.cfg.Store.Get(ctx, f.Name()); {
+		case err == nil && !bytes.Equal(data, f.Data):
+			return fmt.Errorf("store: it has another %s, and nothing was accepted: move that away, or give a higher version: %w", f.Name(), ErrConflict)
+		case err != nil && !errors.Is(err, ErrNotExist):
+			return fmt.Errorf("store: %w", err)
+		}
+	}
+	return nil
+}
+
 // probe is what a new key signs before anything depends on it. It is no metadata.
 const probe = "Bindery asks whether this key signs."
 
 // checkKeys makes sure that the keys which sign from now on can do so. Those that signed
 // nothing of what is published sign a probe, and all are held against the largest message that
 // they will have to sign.
-func (p *publisher) checkKeys(ctx context.Context, s signers, files []ledger.File) error {
-	if err := p.checkSizes(s, files); err != nil {
+func checkKeys(ctx context.Context, published *ledger.State, s signers, files []ledger.File) error {
+	if err := checkSizes(published, s, files); err != nil {
 		return err
 	}
 	used := map[string]bool{}
-	if n := len(p.state.Signings); n > 0 {
-		for _, names := range p.state.Signings[n-1].SignedBy {
+	if n := len(published.Signings); n > 0 {
+		for _, names := range published.Signings[n-1].SignedBy {
 			for _, name := range names {
 				used[name] = true
 			}
 		}
 	}
-	for _, row := range p.state.Table.All() {
-		if row.Version > 0 && int(row.Key) < len(p.state.Table.Keys) {
-			used[p.state.Table.Keys[row.Key]] = true
+	for _, row := range published.Table.All() {
+		if row.Version > 0 && int(row.Key) < len(published.Table.Keys) {
+			used[published.Table.Keys[row.Key]] = true
 		}
 	}
 	for role, signer := range s.all {
@@ -276,27 +313,35 @@ func (p *publisher) checkKeys(ctx context.Context, s signers, files []ledger.Fil
 			continue
 		}
 		used[name] = true
-		if _, err := roles.Sign(ctx, signer, []byte(probe)); err != nil {
+		if err := signProbe(ctx, signer); err != nil {
 			return fmt.Errorf("%s: its new key doesn't sign a probe, so nothing was accepted: %w", role, err)
 		}
 	}
 	return nil
 }
 
+// signProbe doesn't wait for a key that never answers: publishing waits meanwhile.
+func signProbe(ctx context.Context, signer keys.Signer) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	_, err := roles.Sign(ctx, signer, []byte(probe))
+	return err
+}
+
 // checkSizes holds each key against the largest file that it must sign again. A file is a
 // little larger than what is signed of it. Files are new documents.
-func (p *publisher) checkSizes(s signers, files []ledger.File) error {
+func checkSizes(published *ledger.State, s signers, files []ledger.File) error {
 	check := func(role string, signer keys.Signer, need int64, of string) error {
 		if int64(signer.MaxMessage()) >= need {
 			return nil
 		}
 		return fmt.Errorf("%s: %w: key %s signs at most %d bytes, and %s has %d", role, ErrWrongKey, signer.Public().ID(), signer.MaxMessage(), of, need)
 	}
-	if err := check(metadata.SNAPSHOT, s.snapshot, p.state.Snapshot.Length, "the published snapshot"); err != nil {
+	if err := check(metadata.SNAPSHOT, s.snapshot, published.Snapshot.Length, "the published snapshot"); err != nil {
 		return err
 	}
 	for i := range s.online.len() {
-		if n := s.online.row(&p.state.Table, i).Length; n > 0 {
+		if n := s.online.row(&published.Table, i).Length; n > 0 {
 			if signer := s.of(i); int64(signer.MaxMessage()) < int64(n) {
 				return check(s.online.name(i), signer, int64(n), "its published file")
 			}
@@ -321,7 +366,13 @@ func (p *publisher) checkSizes(s signers, files []ledger.File) error {
 // with it, because it may have been written since; or if another document in force needs it. The
 // way on is then the next root, signed as the one before it demands.
 func (r *Repository) WithdrawRoot(ctx context.Context) error {
-	if err := r.exclusively(ctx, func(p *publisher) error { return p.withdrawRoot(ctx) }); err != nil {
+	myTurn := r.insist()
+	defer myTurn()
+	err := r.exclusively(ctx, func(ctx context.Context, p *publisher) error {
+		myTurn()
+		return p.withdrawRoot(ctx)
+	})
+	if err != nil {
 		return fmt.Errorf("withdraw root: %w", err)
 	}
 	r.wakeRun()
@@ -407,7 +458,9 @@ func (p *publisher) checkHandOver(ctx context.Context, next *documents, files []
 // other numbers.
 func (p *publisher) bringIntoForce(next *documents) {
 	old := p.docs
+	p.committing.Lock()
 	p.docs = next
+	p.committing.Unlock()
 	if old == nil || slices.Equal(old.online.names(), next.online.names()) {
 		return
 	}

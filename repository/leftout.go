@@ -16,7 +16,8 @@ import (
 // Left out. A role that can't be read, signed or written, though the same store or key served
 // others in the same attempt, is left out of it with its items, and tried again after a pause
 // that grows. All others are published. It is not quarantined: nothing is known to be wrong
-// with its file. Where the store or the key served no others, the attempt as a whole is given
+// with its file. A role whose published file clients would refuse, by documents that the
+// generation is the first to name, is never left out. Where the store or the key served no others, the attempt as a whole is given
 // up, and Run tries it again after a pause.
 
 // pause is a wait that doubles each time.
@@ -110,6 +111,9 @@ func (p *publisher) buildWithout(ctx context.Context, a *attempt, before plan, r
 		return before, because
 	}
 	maps.DeleteFunc(failed, func(i int, _ error) bool { return apart[i] })
+	if a.needs(failed) {
+		return before, because
+	}
 	p.leaveOut(a, failed)
 	for i := range failed {
 		apart[i] = true
@@ -135,6 +139,11 @@ func (p *publisher) buildWithout(ctx context.Context, a *attempt, before plan, r
 		if !stable {
 			continue
 		}
+		for i := range a.together {
+			if _, signed := next.edits[i]; !signed && p.quarantine[i] == nil {
+				return before, fmt.Errorf("%w: %w", errGoOnWithout, because)
+			}
+		}
 		p.released() // those that only wait for this generation go into the next one
 		if len(next.edits) == 0 {
 			return before, fmt.Errorf("%w: %w", errGoOnWithout, because)
@@ -142,6 +151,11 @@ func (p *publisher) buildWithout(ctx context.Context, a *attempt, before plan, r
 		used := map[string]bool{}
 		for i := range next.edits {
 			used[ledger.Name(a.number, p.name(i))] = true
+		}
+		for i := range rows {
+			if _, used := next.edits[i]; !used {
+				p.cache.remove(i, func(version int64) bool { return version == a.number })
+			}
 		}
 		p.wrote.burn(func(name string) bool { return !used[name] })
 		p.deleteBurnt(ctx)

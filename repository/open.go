@@ -36,7 +36,9 @@ var (
 // write for each bin, which takes seconds for 16,384.
 //
 // If Create fails after it accepted the documents, they are durable in the
-// journal and Open completes the work; if it fails before, nothing was changed.
+// journal and Open completes the work; if it fails before, nothing was changed. Until the first
+// generation is published Create may be called again too: with the same documents, or with such of
+// higher versions, which supersede them, if for instance a key that they name doesn't sign.
 // Errors wrap ErrExists, ErrLocked and ErrWrongKey, or name the document; the
 // journal is still the caller's to close then.
 func Create(ctx context.Context, cfg Config, d Documents) (*Repository, error) {
@@ -51,8 +53,14 @@ func Create(ctx context.Context, cfg Config, d Documents) (*Repository, error) {
 }
 
 func (p *publisher) create(ctx context.Context, d Documents) error {
-	if p.state.Chain != "" {
+	s := p.state
+	if s.Generation > 0 || s.Sealed != nil || s.Chain != "" && s.Documents[metadata.ROOT].Version == 0 {
 		return fmt.Errorf("journal: %w: use Open", ErrExists)
+	}
+	if s.Chain != "" { // an earlier Create accepted documents
+		if err := p.loadDocuments(ctx, p.cfg.isOnline); err != nil {
+			return err
+		}
 	}
 	switch _, err := p.cfg.Store.Get(ctx, ledger.Timestamp); {
 	case err == nil:
@@ -64,33 +72,23 @@ func (p *publisher) create(ctx context.Context, d Documents) error {
 	if err != nil {
 		return err
 	}
-	next, files, err := p.docs.with(d, p.cfg.isOnline, now)
+	next, files, err := p.withNewer(ctx, d, now)
 	if err != nil {
 		return err
 	}
 	if err := judgeNew(files, next.root.Version()); err != nil {
 		return err
 	}
-	signers, err := next.signers(p.cfg)
-	if err != nil {
-		return err
-	}
-	if err := p.checkKeys(ctx, signers, files); err != nil {
-		return err
-	}
-	for _, f := range files {
-		if f.Online {
-			continue
+	if err := p.checkPossible(ctx, next, files); err != nil {
+		if errors.Is(err, ErrConflict) {
+			err = fmt.Errorf("%w: %w", ErrExists, err)
 		}
-		switch data, err := p.cfg.Store.Get(ctx, f.Name()); {
-		case err == nil && !bytes.Equal(data, f.Data):
-			return fmt.Errorf("store: %w: it has another %s", ErrExists, f.Name())
-		case err != nil && !errors.Is(err, ErrNotExist):
-			return fmt.Errorf("store: %w", err)
-		}
-	}
-	if err := p.acceptDocuments(ctx, next, files); err != nil {
 		return err
+	}
+	if len(files) > 0 {
+		if err := p.acceptDocuments(ctx, next, files); err != nil {
+			return err
+		}
 	}
 	p.snapshot = roles.NewSnapshot()
 	return p.publish(ctx)
@@ -189,10 +187,13 @@ func (p *publisher) recover(ctx context.Context) error {
 	if err := p.compare(ctx); err != nil {
 		return err
 	}
-	if err := p.writeDocuments(ctx, false); err != nil {
+	err := p.writeDocuments(ctx, false)
+	switch {
+	case errors.Is(err, ErrConflict) && !isFatal(err) && p.state.Sealed == nil && p.state.Generation > 0:
+		p.log.Error("a document that was accepted can't be published", "err", err) // Run says so too, and Install helps
+	case err != nil:
 		return err
 	}
-	var err error
 	if p.state.Sealed != nil {
 		p.log.Info("completing a generation that was sealed", "generation", p.state.Last())
 		if err := p.checkSealed(ctx); err != nil {
@@ -216,6 +217,9 @@ func (p *publisher) recover(ctx context.Context) error {
 		if errors.Is(err, ErrClock) { // Run goes on once AcceptClock was called
 			p.log.Error("the first generation isn't published yet", "err", err)
 			return nil
+		}
+		if err != nil && !isFatal(err) {
+			err = fmt.Errorf("the first generation: %w; Create may be called again, with newer documents if the accepted ones can't be published", err)
 		}
 		return err
 	}
@@ -316,8 +320,8 @@ func (p *publisher) checkSealed(ctx context.Context) error {
 // reached the store yet.
 func (p *publisher) loadDocuments(ctx context.Context, isOnline func(role string) bool) error {
 	installed := p.state.Documents
-	if installed[metadata.ROOT].Version == 0 {
-		return fmt.Errorf("%w yet: RestoreJournal began to make its journal, and must be repeated", ErrNotRepository)
+	if err := hasDocuments(p.state); err != nil {
+		return err
 	}
 	o := &documents{roles: map[string]*roles.Document[metadata.TargetsType]{}, installed: installed}
 	inOrder := slices.SortedFunc(maps.Keys(installed), func(a, b string) int {
@@ -344,6 +348,14 @@ func (p *publisher) loadDocuments(ctx context.Context, isOnline func(role string
 	p.docs = o
 	if p.state.Generation > 0 && !p.hasSets() {
 		return fmt.Errorf("%w: the journal knows other sets of bins than the documents in force", ErrDiverged)
+	}
+	return nil
+}
+
+// hasDocuments returns nil for a journal that is complete.
+func hasDocuments(s *ledger.State) error {
+	if s.Documents[metadata.ROOT].Version == 0 {
+		return fmt.Errorf("%w yet: RestoreJournal began to make its journal, and must be repeated", ErrNotRepository)
 	}
 	return nil
 }

@@ -540,3 +540,38 @@ func TestFlappingReads(t *testing.T) {
 		e.close()
 	})
 }
+
+// Attempts that fail leave what is published in the cache: no bin is read again for the next one.
+func TestFailedAttemptKeepsTheCache(t *testing.T) {
+	inBubble(t, 16, delegation.Succinct, func(t *testing.T, e *env) {
+		targets := onePerBin(t, 16)
+		e.publish(targets...)
+		var failing atomic.Value
+		failing.Store("snapshot")
+		e.inject.Plan(func(c faulty.Call) faulty.Fault {
+			if c.Op == "store.Create" && strings.Contains(c.Name, failing.Load().(string)) {
+				return faulty.Before
+			}
+			return faulty.None
+		})
+		var receipts []*repository.Receipt
+		for _, target := range targets {
+			target.Length++
+			receipts = append(receipts, e.add(target))
+		}
+		e.run(func() {
+			time.Sleep(time.Minute)
+			require.Greater(t, e.counted()["leader.Append intent"], 4)
+			failing.Store("." + mustBins(t, 16).Name(3) + ".")
+			time.Sleep(5 * time.Minute)
+			failing.Store("nothing")
+			for _, r := range receipts {
+				e.wait(r, repository.Published)
+			}
+		})
+		for _, c := range e.inject.Calls() {
+			require.False(t, c.Op == "store.Get" && strings.HasPrefix(c.Name, "2.bins-"), c.Name)
+		}
+		e.check()
+	})
+}

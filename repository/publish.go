@@ -34,6 +34,10 @@ type publisher struct {
 	docs  *documents
 	cache *binCache
 
+	// committing is held while state or docs change once there is a Repository, so that a View
+	// always sees one generation.
+	committing sync.Mutex
+
 	// unwritten are the accepted documents that may not be in the store yet, and those of
 	// online roles that no generation has signed yet.
 	unwritten []ledger.File
@@ -41,12 +45,10 @@ type publisher struct {
 	snapshot *roles.Snapshot // of the committed generation, kept to be edited
 	next     *roles.Snapshot // of the sealed one
 
-	// signing returns a context for what is signed and written before the seal, which Install
-	// may end; nil: nobody does.
-	signing func(context.Context) (context.Context, func())
-
-	// decided is told of outcomes that have become final.
-	decided func([]ledger.ItemOutcome)
+	// accepted is told that documents were accepted, and decided of outcomes that have become
+	// final. Nil: nobody is.
+	accepted func()
+	decided  func([]ledger.ItemOutcome)
 
 	began      time.Time           // of the last generation that published items
 	rebuild    *rebuilder          // of bins that the store lost
@@ -77,7 +79,9 @@ func isFatal(err error) bool {
 	return errors.As(err, &f) || errors.Is(err, ErrUnknown) || errors.Is(err, ErrFenced) || errors.Is(err, ErrClosed)
 }
 
-// append makes a record durable and only then part of the state.
+// append makes a record durable and only then part of the state. It doesn't begin once ctx has
+// ended. Once it has begun only the journal knows what is durable, so it waits for the answer, for
+// a minute: a caller that gives up is no reason to open the repository again.
 func (p *publisher) append(ctx context.Context, generation int64, body ledger.Body) error {
 	rec, err := p.record(generation, body)
 	if err != nil {
@@ -91,16 +95,27 @@ func (p *publisher) record(generation int64, body ledger.Body) (ledger.Record, e
 }
 
 func (p *publisher) appendAll(ctx context.Context, recs ...ledger.Record) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("journal: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+	defer cancel()
 	if err := p.lead.Append(ctx, recs...); err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
 	for _, r := range recs {
 		p.logged += len(r.Bytes())
-		if err := p.state.Apply(r); err != nil {
+		if err := p.apply(r); err != nil {
 			return fatal(err)
 		}
 	}
 	return nil
+}
+
+func (p *publisher) apply(r ledger.Record) error {
+	p.committing.Lock()
+	defer p.committing.Unlock()
+	return p.state.Apply(r)
 }
 
 // step does what Run woke up for: a generation, if items arrived or something is
@@ -172,7 +187,7 @@ func (p *publisher) generation(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a := &attempt{number: p.nextGeneration(), now: now, signers: signers, wholly: p.state.Generation == 0}
+	a := &attempt{number: p.nextGeneration(), now: now, signers: signers, wholly: p.state.Generation == 0, together: p.together()}
 	plan, outage, err := p.readAndPlan(ctx, a)
 	if err != nil {
 		return err
@@ -192,22 +207,14 @@ func (p *publisher) generation(ctx context.Context) error {
 	if err := p.append(ctx, a.number, p.docs.online.writes(plan.roles())); err != nil {
 		return fmt.Errorf("plan generation %d: %w", a.number, err)
 	}
-	signCtx, signed := ctx, func() {}
-	if p.signing != nil {
-		signCtx, signed = p.signing(ctx)
-	}
-	plan, seal, err := p.build(signCtx, a, plan)
-	signed()
+	plan, seal, err := p.build(ctx, a, plan)
 	if err != nil {
 		p.discard(ctx)
 		return fmt.Errorf("publish generation %d: %w", a.number, err)
 	}
 	p.logged += plan.size()
-	// From the moment this is handed over, only the journal knows whether the
-	// generation is sealed: don't stop waiting for its answer.
-	sealCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
-	defer cancel()
-	err = p.append(sealCtx, a.number, seal)
+	// All is signed and written: whoever stops waiting now wants it sealed.
+	err = p.append(context.WithoutCancel(ctx), a.number, seal)
 	if err != nil && !isFatal(err) { // it is not in the journal: see Lead.Append
 		p.discard(ctx)
 	}
@@ -233,9 +240,34 @@ type attempt struct {
 	now     time.Time
 	signers signers
 	wholly  bool // no role may be left out
-	batch   batch
-	served  int // how many bins the store let us read
-	apart   int // how many roles were left out
+	// together are roles that may not be left out, because of documents that the generation is the
+	// first to name: by them clients would refuse what is published of these.
+	together map[int]bool
+	batch    batch
+	served   int // how many bins the store let us read
+	apart    int // how many roles were left out
+}
+
+// needs reports whether a role is among those given without which there is no generation.
+func (a *attempt) needs(failed map[int]error) bool {
+	for i := range failed {
+		if a.wholly || a.together[i] {
+			return true
+		}
+	}
+	return false
+}
+
+// together are the roles that must be signed in the generation that publishes new documents.
+func (p *publisher) together() map[int]bool {
+	if !p.documentsWait() {
+		return nil
+	}
+	out := map[int]bool{}
+	for _, i := range p.mustRenew() {
+		out[i] = true
+	}
+	return out
 }
 
 // readAndPlan reads what the plan needs, and makes it. While the store can't be read, outage
@@ -257,8 +289,10 @@ func (p *publisher) readAndPlan(ctx context.Context, a *attempt) (plan plan, out
 	if outage != nil && err == nil {
 		a.batch.items, a.batch.published = nil, nil
 		plan = p.atHandOnly(a)
-		if len(p.unwritten) > 0 && slices.ContainsFunc(p.mustRenew(), func(i int) bool { return !p.atHand(i) }) {
-			err = outage // what must appear together can't
+		for i := range a.together {
+			if !p.atHand(i) {
+				err = outage
+			}
 		}
 	}
 	return plan, outage, err
@@ -284,11 +318,27 @@ func (p *publisher) writeDocuments(ctx context.Context, atCommit bool) error {
 			continue
 		}
 		if err := p.cfg.Store.Create(ctx, f.Name(), f.Data); err != nil {
-			return conflictIsFatal(fmt.Errorf("write %s: %w", f.Name(), err))
+			return p.explainConflict(f, fmt.Errorf("write %s: %w", f.Name(), err))
 		}
 	}
 	p.unwritten = left
 	return nil
+}
+
+// explainConflict says what to do if the store has another file under the name of an accepted
+// document. A root can't be replaced: clients follow every one. Any other document can, until a
+// generation is sealed with it.
+func (p *publisher) explainConflict(f ledger.File, err error) error {
+	switch {
+	case !errors.Is(err, ErrConflict):
+		return err
+	case f.Role == metadata.ROOT:
+		return fatal(fmt.Errorf("%w: somebody else wrote it, and clients follow it: move it away, and open the repository again", err))
+	case p.state.Sealed != nil:
+		return fmt.Errorf("%w: somebody else wrote it, and generation %d is sealed with what was accepted: move it away", err, p.state.Last())
+	default:
+		return fmt.Errorf("%w: somebody else wrote it: move it away, or install a higher version of %s", err, f.Role)
+	}
 }
 
 // conflictIsFatal makes an unexpected content in the store an error to stop at:
@@ -521,7 +571,7 @@ func (p *publisher) readBins(ctx context.Context, a *attempt, b *batch, numbers 
 			return fmt.Errorf("the store can't be read: %w", because), ctx.Err()
 		}
 	}
-	if a.wholly {
+	if a.needs(failed) {
 		return nil, because
 	}
 	p.leaveOut(a, failed)
@@ -979,6 +1029,7 @@ func (p *publisher) finish(ctx context.Context) error {
 	p.unwritten = stillWanted(p.state.Unwritten, p.state.Documents) // what was accepted before the seal is written
 	for _, r := range s.Rows {
 		if i, ok := p.docs.online.index(r.Role); ok {
+			p.cache.remove(i, func(version int64) bool { return version != r.Row.Version })
 			p.rebuild.forget(i)
 		}
 	}

@@ -128,7 +128,7 @@ const rebuildBytes = 64 << 20
 func (r *Repository) Rebuild(ctx context.Context, bin string) error {
 	ctx, cancel := r.untilClosed(ctx)
 	defer cancel()
-	err := r.exclusively(ctx, func(p *publisher) error { return p.rebuildBin(ctx, bin) })
+	err := r.exclusively(ctx, func(ctx context.Context, p *publisher) error { return p.rebuildBin(ctx, bin) })
 	r.wakeRun()
 	if err != nil {
 		return fmt.Errorf("rebuild bin %s: %w", bin, err)
@@ -144,7 +144,7 @@ func (p *publisher) rebuildBin(ctx context.Context, name string) error {
 	if err := p.finish(ctx); err != nil {
 		return err
 	}
-	p.cache.remove(i) // what counts is the store
+	p.cache.remove(i, func(int64) bool { return true }) // what counts is the store
 	_, err := p.loadBin(ctx, i)
 	switch {
 	case err == nil:

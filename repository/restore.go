@@ -46,7 +46,8 @@ type Restoration struct {
 	Past int64
 
 	// Documents are the offline documents that were in force, where a backup is
-	// older than they are: clients refuse earlier versions of them.
+	// older than they are: clients refuse earlier versions of them. Their online keys are
+	// held to what Install holds new keys to, before anything is accepted.
 	Documents Documents
 
 	// AcceptClock takes the present time for right, after an error that wraps
@@ -185,6 +186,9 @@ func (p *publisher) restoreDocuments(ctx context.Context, d Documents, now time.
 	}
 	next, files, err := p.withNewer(ctx, d, now)
 	if err != nil || len(files) == 0 {
+		return err
+	}
+	if err := p.checkPossible(ctx, next, files); err != nil {
 		return err
 	}
 	if err := p.acceptDocuments(ctx, next, files); err != nil {
@@ -480,16 +484,21 @@ func (p *publisher) restoreJournal(ctx context.Context, r Restoration) error {
 	if err != nil {
 		return err
 	}
+	signers, err := next.signers(p.cfg)
+	if err != nil {
+		return err
+	}
+	if len(files) > 0 {
+		if err := checkKeys(ctx, &ledger.State{Table: pub.table, Snapshot: pub.snapshot}, signers, files); err != nil {
+			return err
+		}
+	}
 	files = slices.Concat(pub.files, files)
 	p.unwritten = files
 	if err := p.writeDocuments(ctx, true); err != nil {
 		return err
 	}
 	p.bringIntoForce(next)
-	signers, err := p.docs.signers(p.cfg)
-	if err != nil {
-		return err
-	}
 	_, public, err := p.publicVersion(ctx, r)
 	if err != nil {
 		return err

@@ -35,10 +35,10 @@ func (r *Repository) Run(ctx context.Context) error {
 	ctx, cancel := r.untilClosed(ctx)
 	defer cancel()
 	// A key that may not sign is a mistake in the configuration: say so at once.
-	err := r.exclusively(ctx, func(p *publisher) error {
+	err := r.exclusively(ctx, func(_ context.Context, p *publisher) error {
 		signers, err := p.docs.signers(p.cfg)
 		if err == nil {
-			err = p.checkSizes(signers, nil)
+			err = checkSizes(p.state, signers, nil)
 		}
 		return err
 	})
@@ -49,7 +49,7 @@ func (r *Repository) Run(ctx context.Context) error {
 	for {
 		arrived, err := r.await(ctx)
 		if err == nil {
-			err = r.exclusively(ctx, func(p *publisher) error { return p.step(ctx, arrived) })
+			err = r.exclusively(ctx, func(ctx context.Context, p *publisher) error { return p.step(ctx, arrived) })
 		} else if ctx.Err() != nil {
 			return r.runError(ctx, err)
 		}
@@ -200,13 +200,15 @@ func (r *Repository) take(ctx context.Context) error {
 func (r *Repository) release() { r.turn <- struct{}{} }
 
 // exclusively lets f use the publisher, and shows everybody what came of it. It waits for
-// its turn until ctx ends.
-func (r *Repository) exclusively(ctx context.Context, f func(*publisher) error) error {
+// its turn until ctx ends. The context that f gets may end before, see insist.
+func (r *Repository) exclusively(ctx context.Context, f func(context.Context, *publisher) error) error {
 	if err := r.take(ctx); err != nil {
 		return err
 	}
 	defer r.release()
-	err := f(r.pub)
+	preemptible, done := r.preemptible(ctx)
+	err := f(preemptible, r.pub)
+	done()
 	status := r.pub.status()
 	r.online.Store(&r.pub.docs.online)
 
@@ -248,7 +250,7 @@ func (r *Repository) runError(ctx context.Context, err error) error {
 // ErrClock: publishing goes on with it. It waits for a generation under way; the error is
 // the context's or the repository's.
 func (r *Repository) AcceptClock(ctx context.Context) error {
-	err := r.exclusively(ctx, func(p *publisher) error {
+	err := r.exclusively(ctx, func(_ context.Context, p *publisher) error {
 		p.clock.accept()
 		return nil
 	})

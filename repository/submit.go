@@ -38,6 +38,7 @@ const maxDownloadName = 255
 type Repository struct {
 	cfg    Config
 	online atomic.Pointer[online] // of the documents in force, for Submit
+	view   atomic.Pointer[View]   // the last one that somebody asked for
 
 	// turn holds a token. Whoever took it owns pub: Run, Install, Rebuild, AcceptClock, Close.
 	turn chan struct{}
@@ -56,8 +57,8 @@ type Repository struct {
 	lastErr     error                     // of the last attempt to publish; nil after a success
 	running     bool
 	interrupt   context.CancelFunc // ends Run's present wait; nil if it doesn't wait
-	stuck       bool               // documents are accepted and not published, as of the last turn
-	preempt     context.CancelFunc // ends the signing that is under way; nil if there is none
+	stuck       bool               // documents are accepted and not published
+	preempt     context.CancelFunc // ends what the owner of pub does; nil if there is none
 
 	close func() error // once
 }
@@ -77,7 +78,7 @@ func newRepository(p *publisher) *Repository {
 	r.online.Store(&p.docs.online)
 	r.close = sync.OnceValue(r.shut)
 	r.stuck = p.documentsWait()
-	p.signing = r.preemptible
+	p.accepted = func() { r.noteStuck(true) }
 	p.decided = func(outcomes []ledger.ItemOutcome) { r.tell(p.status(), outcomes) }
 	return r
 }
@@ -349,19 +350,23 @@ func (rc *Receipt) final(o Outcome) (Outcome, error) {
 	return o, nil
 }
 
-// expect returns a channel that gets the final outcome of an item, if that appears before
-// forget is called.
-func (r *Repository) expect(id string) (done <-chan Outcome, forget func()) {
-	c := make(chan Outcome, 1)
+// expect returns a channel that gets the final outcome of each of these items, if that appears
+// before forget is called.
+func (r *Repository) expect(ids ...string) (done <-chan Outcome, forget func()) {
+	c := make(chan Outcome, len(ids))
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.waiters[id] = append(r.waiters[id], c)
+	for _, id := range ids {
+		r.waiters[id] = append(r.waiters[id], c)
+	}
 	return c, func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		left := slices.DeleteFunc(r.waiters[id], func(other chan Outcome) bool { return other == c })
-		if r.waiters[id] = left; len(left) == 0 {
-			delete(r.waiters, id)
+		for _, id := range ids {
+			left := slices.DeleteFunc(r.waiters[id], func(other chan Outcome) bool { return other == c })
+			if r.waiters[id] = left; len(left) == 0 {
+				delete(r.waiters, id)
+			}
 		}
 	}
 }

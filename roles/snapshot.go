@@ -85,10 +85,13 @@ func (e MetaEdit) check() error {
 
 // value is the canonical form of what the snapshot says of the role.
 func (e MetaEdit) value() []byte {
-	if e.Length == 0 {
-		return fmt.Appendf(nil, `{"version":%d}`, e.Version)
+	v := append(make([]byte, 0, 32), '{') // enough for most
+	if e.Length != 0 {
+		v = strconv.AppendInt(append(v, `"length":`...), e.Length, 10)
+		v = append(v, ',')
 	}
-	return fmt.Appendf(nil, `{"length":%d,"version":%d}`, e.Length, e.Version)
+	v = strconv.AppendInt(append(v, `"version":`...), e.Version, 10)
+	return append(v, '}')
 }
 
 // Version is 0 only for a new snapshot, or one that was edited to version 0.

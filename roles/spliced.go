@@ -1,13 +1,11 @@
 package roles
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"iter"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/bindery-tuf/bindery/internal/cjson"
@@ -61,7 +59,7 @@ func parseSpliced[T Type](file []byte, kind, entries string) (spliced, error) {
 	if err != nil {
 		return spliced{}, fmt.Errorf("%s: %w", kind, err)
 	}
-	s.signatures, s.controls = d.Signatures(), bytes.ContainsFunc(s.canonical, isControl)
+	s.signatures, s.controls = d.Signatures(), hasControls(s.canonical)
 	return s, nil
 }
 
@@ -123,7 +121,7 @@ func (s *spliced) edit(version int64, expires time.Time, edits []cjson.Edit) (sp
 	out := spliced{version: version, expires: expires, controls: s.controls}
 	for _, e := range edits {
 		size += len(`"":,`) + 2*len(e.Key) + len(e.Value) // 2: all of it escaped
-		out.controls = out.controls || strings.ContainsFunc(e.Key, isControl) || bytes.ContainsFunc(e.Value, isControl)
+		out.controls = out.controls || hasControls(e.Key) || hasControls(e.Value)
 	}
 
 	dst := append(make([]byte, 0, size), s.canonical[:s.expiresAt.start]...)
@@ -147,8 +145,15 @@ func (s *spliced) edit(version int64, expires time.Time, edits []cjson.Edit) (sp
 	return out, nil
 }
 
-// isControl reports whether AppendJSON escapes r.
-func isControl(r rune) bool { return r < 0x20 }
+// hasControls reports whether AppendJSON escapes anything in text.
+func hasControls[T string | []byte](text T) bool {
+	for i := range len(text) {
+		if text[i] < 0x20 {
+			return true
+		}
+	}
+	return false
+}
 
 // sign returns the file with signer's signature and no other: those who sign bins
 // and snapshots are online, and one of them is enough.

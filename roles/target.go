@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"io"
 	"maps"
 	"slices"
 	"strconv"
@@ -34,6 +35,38 @@ type Target struct {
 
 	// Custom is a JSON object for the application, signed with the target, or nil.
 	Custom json.RawMessage `json:"custom,omitempty"`
+}
+
+// ReadTarget reads r to its end and returns the target that it is under path: its length, its
+// SHA-256, and its hash by each other algorithm given ("sha512", "blake2b-256"). It is valid,
+// or the error says why not; an error of r's is wrapped. An index that has length and hashes
+// needs no ReadTarget. Memory is bounded whatever the length.
+func ReadTarget(path string, r io.Reader, algorithms ...string) (Target, error) {
+	t := Target{Path: path, Hashes: map[string]string{}}
+	if err := checkPath(path); err != nil { // before anything is read
+		return Target{}, fmt.Errorf("target %q: %w", path, err)
+	}
+	hashes := map[string]hash.Hash{"sha256": sha256.New()}
+	for _, name := range algorithms {
+		if hashes[name] = NewHash(name); hashes[name] == nil {
+			return Target{}, fmt.Errorf("target %q: unknown hash algorithm %q", path, name)
+		}
+	}
+	var all []io.Writer
+	for _, h := range hashes {
+		all = append(all, h)
+	}
+	var err error
+	if t.Length, err = io.Copy(io.MultiWriter(all...), r); err != nil {
+		return Target{}, fmt.Errorf("target %q: %w", path, err)
+	}
+	for name, h := range hashes {
+		t.Hashes[name] = hex.EncodeToString(h.Sum(nil))
+	}
+	if err := t.Validate(); err != nil {
+		return Target{}, err
+	}
+	return t, nil
 }
 
 // Validate returns nil if every client accepts the target and reads it in the same way

@@ -3,8 +3,10 @@ package roles_test
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"github.com/bindery-tuf/bindery/roles"
 	"github.com/secure-systems-lab/go-securesystemslib/cjson"
@@ -15,6 +17,45 @@ import (
 // target makes a valid target whose content depends on n.
 func target(path string, n int) roles.Target {
 	return roles.Target{Path: path, Length: int64(n), Hashes: map[string]string{"sha256": fmt.Sprintf("%064x", n)}}
+}
+
+func TestReadTarget(t *testing.T) {
+	const content = "hello"
+	got, err := roles.ReadTarget("a/b", strings.NewReader(content))
+	require.NoError(t, err)
+	require.Equal(t, roles.Target{Path: "a/b", Length: 5, Hashes: map[string]string{
+		"sha256": "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824",
+	}}, got)
+	got, err = roles.ReadTarget("a/b", iotest.OneByteReader(strings.NewReader(content)), "sha512", "blake2b-256", "sha256")
+	require.NoError(t, err)
+	require.NoError(t, got.Validate())
+	require.Equal(t, map[string]string{
+		"sha256": "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824",
+		"sha512": "9b71d224bd62f3785d96d46ad3ea3d73319bfbc2890caadae2dff72519673ca7" +
+			"2323c3d99ba5c11d7c7acc6e14b8c5da0c4663475c2e5c3adef46f73bcdec043",
+		"blake2b-256": "324dcf027dd4a30a932c441f365a25e86b173defa4b8e58948253471b81b72cf",
+	}, got.Hashes)
+	got, err = roles.ReadTarget("empty", strings.NewReader(""))
+	require.NoError(t, err)
+	require.Zero(t, got.Length)
+
+	for _, test := range []struct {
+		path, algorithm, want string
+	}{
+		{"../b", "sha512", `target "../b": path: a segment ".."`},
+		{"b", "md5", `target "b": unknown hash algorithm "md5"`},
+		{"a/" + strings.Repeat("n", 150), "sha512", "a file name of more than 126 bytes with a SHA-512"},
+	} {
+		r := strings.NewReader(content)
+		_, err := roles.ReadTarget(test.path, r, test.algorithm)
+		require.ErrorContains(t, err, test.want)
+		if !strings.HasPrefix(test.path, "a/") {
+			require.Equal(t, len(content), r.Len(), "nothing is read in vain")
+		}
+	}
+	_, err = roles.ReadTarget("b", iotest.ErrReader(io.ErrNoProgress))
+	require.ErrorIs(t, err, io.ErrNoProgress)
+	require.ErrorContains(t, err, `target "b": `)
 }
 
 func TestCheckPath(t *testing.T) {

@@ -52,7 +52,7 @@ func createIndex(ctx context.Context, dir, passphrase string, d repository.Docum
 	if x.listen, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
 		return nil, errors.Join(err, x.repo.Close())
 	}
-	x.server = &http.Server{Handler: web.Handler(x.store, nil, nil), ReadHeaderTimeout: time.Minute}
+	x.server = &http.Server{Handler: web.Handler(web.Config{Store: x.store}), ReadHeaderTimeout: time.Minute}
 	go x.server.Serve(x.listen)
 	x.run(ctx)
 	x.watch = &watch{url: x.address() + "/metadata", root: d.Roots[0], dir: filepath.Join(dir, "clients"), now: x.now}

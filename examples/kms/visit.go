@@ -29,7 +29,7 @@ func (t *tour) visit(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	server := &http.Server{Handler: web.Handler(store, nil, t.log)}
+	server := &http.Server{Handler: web.Handler(web.Config{Store: store, Logger: t.log})}
 	go server.Serve(listener)
 	defer func() { err = errors.Join(err, server.Close()) }()
 

@@ -18,13 +18,17 @@ func (x *index) serve(address string) error {
 	if address == "" {
 		address = "127.0.0.1:0"
 	}
-	base, stop, err := listen(address, web.Handler(x.metadata, os.DirFS(x.at("targets")), nil))
+	files, err := os.OpenRoot(x.at("targets"))
 	if err != nil {
 		return err
 	}
+	base, stop, err := listen(address, web.Handler(web.Config{Store: x.metadata, Files: web.Dir(files.FS()), Stall: time.Minute}))
+	if err != nil {
+		return errors.Join(err, files.Close())
+	}
 	x.url = base
 	closeIndex := x.close
-	x.close = func() error { return errors.Join(stop(), closeIndex()) }
+	x.close = func() error { return errors.Join(stop(), files.Close(), closeIndex()) }
 	return nil
 }
 

@@ -8,7 +8,7 @@ import (
 	"github.com/bindery-tuf/bindery/roles"
 )
 
-// healing is how a bin's file is made good.
+// healing is how an altered file is repaired.
 type healing int
 
 const (
@@ -18,14 +18,14 @@ const (
 	healings         // their number
 )
 
-// alteration is what somebody did to a bin's file.
+// alteration is a change to a bin's file.
 type alteration struct {
 	bin          int
 	name         string
 	right, wrong []byte
 }
 
-// alter changes, in the file of the bin in which path is, what it says of path.
+// alter changes what the file of path's bin says about path.
 func (s *session) alter(path string) error {
 	a := &alteration{bin: s.history.layout.Find(path)}
 	var err error
@@ -68,7 +68,7 @@ func (s *session) read(name string) []byte {
 	return data
 }
 
-// heal makes the altered file good, or the bin.
+// heal restores the altered file, or rebuilds the bin.
 func (s *session) heal(how healing) error {
 	a := s.ledger.altered
 	if a == nil || how == 0 {
@@ -85,9 +85,8 @@ func (s *session) heal(how healing) error {
 	return nil
 }
 
-// waiting returns the items that can't be published while a bin's file is altered and
-// the bin was not rebuilt: those that touch it, and what is queued for their paths
-// behind them.
+// waiting returns the items that can't be published while a bin's file is altered and the bin is
+// not rebuilt: those that touch the bin, and later ones that share a path with them.
 func (s *session) waiting() map[*entry]bool {
 	a := s.ledger.altered
 	if a == nil {
@@ -116,7 +115,7 @@ func (s *session) waiting() map[*entry]bool {
 	return waiting
 }
 
-// patient requires that what must wait does.
+// patient requires that the items that must wait do wait.
 func (s *session) patient() error {
 	for e := range s.waiting() {
 		o, err := s.outcome(s.ctx, e)

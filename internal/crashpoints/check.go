@@ -21,7 +21,7 @@ import (
 	"github.com/bindery-tuf/bindery/roles"
 )
 
-// check holds what is on the disk in the end against the ledger.
+// check compares the disk at the end with the ledger.
 func check(h *History, d *crashfs.Disk, l *ledger, full bool) error {
 	if l.broken != nil {
 		return l.broken
@@ -55,9 +55,9 @@ func check(h *History, d *crashfs.Disk, l *ledger, full bool) error {
 	return recovered(func(t testing.TB) { repotest.CheckRepository(t, want) })
 }
 
-// published requires of each generation that it holds what the items decided in it ask
-// for, and nothing else; that their outcomes say so; and that the journal names what it
-// superseded. It returns the content of the last.
+// published checks each generation: it holds what its items ask for, and nothing else; their
+// outcomes say so; the journal names the files that it superseded. It returns the content of the
+// last one.
 func (l *ledger) published(store frozen) (map[string]roles.Target, error) {
 	decided := map[int64][]*entry{}
 	newest := map[string]int64{} // the generation in which a path was last decided about
@@ -112,9 +112,9 @@ func (l *ledger) published(store frozen) (map[string]roles.Target, error) {
 	return content, nil
 }
 
-// decide does to content what the items that were decided in a generation ask for, in
-// their order, and requires that each was told what became of it. For one path that is the
-// order in which they were decided; items of different paths don't meet.
+// decide applies to content the items that a generation decided, in their order, and requires
+// that each was told its outcome. For one path that is the order of decision; items of different
+// paths don't affect each other.
 func decide(content map[string]roles.Target, generation int64, items []*entry) error {
 	last := map[string]*entry{}
 	want := make([]repository.State, len(items))
@@ -143,7 +143,7 @@ func decide(content map[string]roles.Target, generation int64, items []*entry) e
 	return nil
 }
 
-// becomes says what must become of an item, given what is published.
+// becomes returns what must become of an item, given the published content.
 func becomes(it repository.Item, content map[string]roles.Target) repository.State {
 	if strings.HasSuffix(it.ID, asideSuffix) {
 		return repository.SetAside
@@ -167,8 +167,8 @@ func becomes(it repository.Item, content map[string]roles.Target) repository.Sta
 	return repository.Published
 }
 
-// superseded holds what the seal of a generation says that it replaced against what
-// clients of the one before it find.
+// superseded compares what a seal says that it replaced with what clients of the generation
+// before find.
 func (l *ledger) superseded(before, now *generation) error {
 	s := l.seals[now.number]
 	if s == nil {
@@ -200,7 +200,7 @@ func (l *ledger) superseded(before, now *generation) error {
 	return nil
 }
 
-// frozen is a store that nothing changes any more.
+// frozen is a store that no longer changes.
 type frozen map[string][]byte
 
 func (f frozen) get(name string) ([]byte, error) {
@@ -210,10 +210,10 @@ func (f frozen) get(name string) ([]byte, error) {
 	return nil, fmt.Errorf("%s: %w", name, repository.ErrNotExist)
 }
 
-// parsed keeps what was read of a bin, since most are the same at each point.
+// parsed caches parsed bins, because most are the same at every point.
 var parsed sync.Map // of map[string]string by content
 
-// generation is what its clients find.
+// generation is what clients of one generation find.
 type generation struct {
 	number  int64
 	files   map[string]bool   // names in the store, its snapshot's too
@@ -271,10 +271,10 @@ func binTargets(data []byte) (map[string]string, error) {
 	return all, nil
 }
 
-// roots keeps the newest root that go-tuf came to, by all roots.
+// roots caches the newest root that go-tuf reached, by the list of all roots.
 var roots sync.Map // of *metadata.Metadata[metadata.RootType] by content
 
-// newestRoot has go-tuf follow the roots from the first one.
+// newestRoot lets go-tuf follow the roots from the first one.
 func newestRoot(store frozen) (*metadata.Metadata[metadata.RootType], error) {
 	var chain []byte
 	n := 1
@@ -295,7 +295,7 @@ func newestRoot(store frozen) (*metadata.Metadata[metadata.RootType], error) {
 	return trusted.Root, nil
 }
 
-// client has go-tuf verify all that is published now, from root 1 on.
+// client lets go-tuf verify everything that is published now, from root 1 on.
 func client(store frozen, l *ledger) error {
 	root, err := newestRoot(store)
 	if err != nil {

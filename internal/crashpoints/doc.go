@@ -1,30 +1,35 @@
-// Package crashpoints takes the power away from a repository on a simulated disk,
-// after each single operation on the disk, and holds what is left after recovery
-// against everything that anybody was ever told.
+// Package crashpoints cuts the power of a repository on a simulated disk, after every single
+// operation on the disk. After each recovery it checks the repository against everything that
+// any caller was ever told.
 //
-// A [History] is run once, without a fault, and the disk is copied before each
-// operation that changes it, together with what the index knows at that moment. Each
-// copy is then the beginning of several points: the process is killed or the
-// power cut in one of many ways, a new process opens the repository, perhaps is
-// hit again by a fault at any of its operations and opened once more, and goes on
-// until all is published. In the end the power is lost with all that isn't durable.
+//	points, err := crashpoints.Run(t, crashpoints.Options{Points: 1000, Seed: 1},
+//		func(f crashpoints.Failure) { t.Error(f) })
 //
-// In some histories a bin is full, some items can't be published, and the file of a
-// bin is altered while publishing goes on: all else is then published first, and
-// the rest once the file is put back or the bin rebuilt. One is about conditions and
-// items that change nothing; others have bins directly under targets signed online, or a
-// role in front of the bins that people sign. In others the whole store is
-// lost, or its newest generation, or the journal, and the points are those of the
-// restoration as well.
+// A [History] runs once without a fault. Before each operation that changes the disk, the disk is
+// copied, together with what the index knows at that moment. Each copy is the start of several
+// points:
 //
-// What must hold, see check.go:
+//   - the process is killed, or the power is cut in one of many ways;
+//   - a new process opens the repository. A second fault may hit any of its operations, and then
+//     another process opens it;
+//   - publishing goes on until everything is published;
+//   - the power is cut once more, and everything that isn't durable is lost.
 //
-//   - a name in the store never had two contents, also one that a crash took away, and
-//     none appears before a durable record names it;
-//   - versions of the timestamp never went down;
-//   - each accepted item is decided once, in its order, in the generation that its outcome
-//     says: published, refused or found unchanged as it must be; nothing else is published;
-//   - a seal names just the files and targets that its clients find no more;
-//   - what a receipt said stays true;
-//   - a go-tuf client is content.
+// There are histories in which a bin is full, items can't be published, or the file of a bin is
+// altered while publishing goes on. Everything else must be published first, and the rest once
+// the file is restored or the bin rebuilt. Others have conditions, items that change nothing,
+// bins directly under online targets, or a role in front of the bins that people sign. In some
+// the store, its newest generation or the journal is lost, and the points include the
+// restoration.
+//
+// These rules must hold:
+//
+//   - A name in the store never has two contents, not even across a crash. No name appears before
+//     a durable record names it.
+//   - Versions of the timestamp never go down.
+//   - Each accepted item is decided once, in its order, in the generation that its outcome names:
+//     published, refused or found unchanged, as it must be. Nothing else is published.
+//   - A seal names exactly the files and targets that its clients no longer find.
+//   - What a receipt said stays true.
+//   - A go-tuf client verifies the result.
 package crashpoints

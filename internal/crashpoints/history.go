@@ -16,7 +16,7 @@ import (
 	"github.com/bindery-tuf/bindery/roles"
 )
 
-// History is what an index does from the creation of a repository on.
+// History is what an index does, from the creation of its repository on.
 type History struct {
 	Name  string
 	Steps []Step
@@ -32,11 +32,10 @@ type History struct {
 	thorough     bool   // every sync fails at every moment
 }
 
-// Step is one thing after the other: time passes, the file of the bin of some path is
-// altered, or made good, items are submitted, documents are installed, the process
-// ends, loses the store perhaps, and another one opens the repository, or all that was
-// accepted is published (or, if there is nothing, renewed), unless its bin is altered, or
-// it is decided that there is nothing to publish.
+// Step is what happens next, in the order of its fields: time passes; a bin's file is altered or
+// restored; items are submitted; documents are installed; the process ends, perhaps the store is
+// lost, and another process opens the repository; or everything accepted is published. Items whose
+// bin is altered are not waited for. If nothing is queued, the bins are renewed.
 type Step struct {
 	Wait            time.Duration
 	Alter           string
@@ -48,7 +47,7 @@ type Step struct {
 	Decide          bool // like Publish, but nothing is to be signed
 }
 
-// noon is when every history begins.
+// noon is the time at which every history begins.
 var noon = time.Date(2026, 5, 17, 12, 0, 0, 0, time.UTC)
 
 // author writes a history.
@@ -58,7 +57,7 @@ type author struct {
 	items    int
 }
 
-// bins is how many bins the repositories have.
+// bins is the number of bins of every repository.
 const bins = 2
 
 func newAuthor(t require.TestingT, name string, form delegation.Form, checkpoint int) *author {
@@ -72,7 +71,7 @@ func newAuthor(t require.TestingT, name string, form delegation.Form, checkpoint
 
 func (a *author) step(s Step) { a.Steps = append(a.Steps, s) }
 
-// submit makes an item that no other one equals.
+// submit makes an item that differs from all others.
 func (a *author) submit(add, remove []string) repository.Item {
 	a.items++
 	it := repository.Item{ID: fmt.Sprintf("item-%04d", a.items), Remove: remove}
@@ -99,9 +98,9 @@ func (a *author) add(paths ...int) repository.Item {
 
 func (a *author) remove(n int) repository.Item { return a.submit(nil, []string{file(n)}) }
 
-// Scripted returns the histories that have everything in them that a repository
-// does: one for each form of bins and pace of checkpoints, those with trouble, one with
-// conditions, those of other shapes, and those of restorations.
+// Scripted returns the histories that together have everything that a repository does: one for
+// each form of bins and pace of checkpoints, and those with trouble, conditions, other shapes and
+// restorations.
 func Scripted(t require.TestingT) []*History {
 	var all []*History
 	for _, form := range []delegation.Form{delegation.Succinct, delegation.Explicit} {

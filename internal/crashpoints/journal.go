@@ -8,7 +8,7 @@ import (
 	records "github.com/bindery-tuf/bindery/repository/ledger"
 )
 
-// noted is a journal that shows the ledger each record that is durable.
+// noted is a journal that shows the ledger each durable record.
 type noted struct {
 	repository.Journal
 	ledger *ledger
@@ -37,7 +37,7 @@ func (l notedLead) Append(ctx context.Context, appended ...records.Record) error
 	return err
 }
 
-// Read shows what a process that was killed had appended, too.
+// Read also shows what a killed process had appended.
 func (l notedLead) Read(ctx context.Context, from records.From) iter.Seq2[records.Step, error] {
 	return func(yield func(records.Step, error) bool) {
 		for s, err := range l.Lead.Read(ctx, from) {

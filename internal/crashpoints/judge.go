@@ -20,7 +20,7 @@ func (frozen) List(context.Context) iter.Seq2[repository.Info, error] {
 	return func(yield func(repository.Info, error) bool) { yield(repository.Info{}, errFrozen) }
 }
 
-// judge is a testing.TB without a test: what fails it panics with the reason.
+// judge is a testing.TB outside a test: a failure panics with its reason.
 type judge struct {
 	testing.TB // nil: CheckRepository uses no more than what is below
 	dirs       []string
@@ -42,7 +42,7 @@ func (j *judge) TempDir() string {
 	return dir
 }
 
-// recovered runs a check that is made for tests, and returns why it failed.
+// recovered runs a check that was made for tests, and returns why it failed.
 func recovered(f func(testing.TB)) (err error) {
 	j := &judge{}
 	defer func() {

@@ -18,8 +18,8 @@ import (
 	"github.com/bindery-tuf/bindery/roles"
 )
 
-// ledger is what the world outside the repository knows: what the index handed
-// over and was told, and what clients could see.
+// ledger is what the world outside the repository knows: the items that the index handed over,
+// what it was told, and what clients could see.
 type ledger struct {
 	mu  sync.Mutex
 	now time.Time
@@ -46,7 +46,8 @@ type entry struct {
 	told      *repository.Outcome // what a receipt said
 }
 
-// poisonous reports whether Submit refuses the item: others fill a shared journal, too.
+// poisonous reports whether Submit refuses the item. Other programs may put one into a shared
+// journal.
 func (e *entry) poisonous() bool { return strings.HasSuffix(e.item.ID, poisonSuffix) }
 
 func newLedger(now time.Time) *ledger {
@@ -80,14 +81,14 @@ func (l *ledger) set(f func()) {
 	f()
 }
 
-// unresolved returns the items of which no outcome was told.
+// unresolved returns the items whose outcome was not told yet.
 func (l *ledger) unresolved() []*entry {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.DeleteFunc(slices.Clone(l.items), func(e *entry) bool { return !e.accepted || e.told != nil })
 }
 
-// tell notes the outcome of an item. What was published can be seen by now.
+// tell notes the outcome of an item. If it is published, clients can see it by now.
 func (l *ledger) tell(e *entry, o repository.Outcome) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -97,7 +98,7 @@ func (l *ledger) tell(e *entry, o repository.Outcome) {
 	e.told = &o
 }
 
-// generation is the newest that could ever be seen.
+// generation returns the newest generation that was ever visible.
 func (l *ledger) generation() int64 {
 	if len(l.timestamps) == 0 {
 		return 0
@@ -164,7 +165,7 @@ func (l *ledger) note(r records.Record) {
 	}
 }
 
-// survived holds what a crash left in the store against what was ever there.
+// survived compares what a crash left in the store with everything that was ever there.
 func (l *ledger) survived(files map[string][]byte) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -196,7 +197,7 @@ func published(file string) (string, bool) {
 	return name, ok && !strings.Contains(name, "/")
 }
 
-// versions keeps what was read of a timestamp: most are the same at each point.
+// versions caches parsed timestamps, because most are the same at every point.
 var versions sync.Map // of int64 by content
 
 func timestampVersion(data []byte) (int64, error) {

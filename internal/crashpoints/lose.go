@@ -13,7 +13,7 @@ import (
 	"github.com/bindery-tuf/bindery/repository"
 )
 
-// loss is what is lost while no process runs. The next one restores it.
+// loss says what is lost while no process runs. The next process restores it.
 type loss int
 
 const (
@@ -23,8 +23,8 @@ const (
 	wholeJournal      // all files of the journal
 )
 
-// lossy returns the history of a repository that loses its store, while items wait, or
-// its journal, and with it what waits, after a new root and new bins document.
+// lossy returns the history of a repository that loses its store while items wait, or loses its
+// journal, with the items in it, after a new root and a new bins document.
 func lossy(t require.TestingT, name string, checkpoint int, what loss) *History {
 	a := newAuthor(t, name, delegation.Succinct, checkpoint)
 	a.step(Step{Submit: []repository.Item{a.add(1, 2), a.add(3), a.add(4)}, Publish: true})
@@ -85,16 +85,16 @@ func (s *session) lose(what loss) error {
 	return nil
 }
 
-// ofGeneration tells whether a name has that version. (So may an offline document,
-// which the restoration must write again.)
+// ofGeneration reports whether a name has that version. (An offline document may have it too; the
+// restoration must write that again.)
 func ofGeneration(name string, generation int64) bool {
 	var version int64
 	_, err := fmt.Sscanf(name, "%d.", &version)
 	return err == nil && version == generation
 }
 
-// restore opens the repository once something was lost, if err, which Open returned,
-// says so. What a restoration sealed is for Open to complete.
+// restore opens the repository after a loss, if err, which Open returned, is about the loss. What
+// a restoration sealed is completed by Open.
 func (s *session) restore(ctx context.Context, cfg repository.Config, err error) (*repository.Repository, error) {
 	for sealed := range s.ledger.seals {
 		if sealed > s.ledger.lostAt {

@@ -9,7 +9,7 @@ import (
 	"github.com/bindery-tuf/bindery/internal/crashfs"
 )
 
-// Moment is a state of disk and world between two operations on the disk.
+// Moment is the state of the disk and of the world between two operations on the disk.
 type Moment struct {
 	History *History
 	Op      int // the last operation that was done
@@ -20,9 +20,8 @@ type Moment struct {
 	ledger *ledger
 }
 
-// Moments runs a history without a fault, and returns the moment after each
-// operation that changed something, from the empty disk to the end. The whole
-// history is checked.
+// Moments runs a history without a fault and checks it. It returns the moment after each operation
+// that changed something, from the empty disk to the end.
 func Moments(h *History) ([]*Moment, error) {
 	d, l := crashfs.New(0), newLedger(noon)
 	s := newSession(h, d, l)
@@ -56,20 +55,20 @@ func Moments(h *History) ([]*Moment, error) {
 	return all, nil
 }
 
-// Variants is how many ways of crashing are tried at each moment, beside the failing
-// syncs: variant FailingSync+N kills the process, and then the N-th sync fails of
-// the next one, as long as that opens the repository.
+// Variants is how many ways of crashing are tried at each moment, not counting failing syncs.
+// Variant FailingSync+N kills the process, and lets the N-th sync of the next process fail while
+// that opens the repository.
 const (
 	Variants    = 7
 	FailingSync = 100
 )
 
-// maxFaults is how often one point is hit again while it recovers.
+// maxFaults is how many faults one point has while it recovers.
 const maxFaults = 3
 
-// Point crashes at a moment, in one of endlessly many variants, recovers and goes
-// on, and returns the first thing that is wrong. full has more clients look. Of a
-// failing sync that there isn't, it tells that nothing was tried.
+// Point crashes at the moment in the given variant, recovers, goes on, and returns the first rule
+// that is broken. Any number is a variant. full lets more clients look. tried is false for a
+// failing sync that doesn't exist.
 func (m *Moment) Point(seed uint64, variant int, full bool) (tried bool, err error) {
 	name := fnv.New64a()
 	fmt.Fprint(name, m.History.Name, m.Op, variant)
@@ -135,7 +134,7 @@ func (m *Moment) Point(seed uint64, variant int, full bool) (tried bool, err err
 			d.PowerCut(d.AnyCut())
 		}
 	}
-	// Whatever was told by now is durable.
+	// Everything that was told by now is durable.
 	d.PowerCut(crashfs.Cut{})
 	if err := l.survived(d.Files()); err != nil {
 		return true, err
@@ -146,7 +145,7 @@ func (m *Moment) Point(seed uint64, variant int, full bool) (tried bool, err err
 	return true, l.lasts(d)
 }
 
-// failSync lets the n-th sync from now on fail, of a file or a directory.
+// failSync makes the n-th sync from now on fail, of a file or of a directory.
 func failSync(d *crashfs.Disk, n int) {
 	d.Inject(func(op crashfs.Op) crashfs.Fault {
 		if op.Kind == "sync" || op.Kind == "syncdir" {
@@ -160,8 +159,8 @@ func failSync(d *crashfs.Disk, n int) {
 
 var errNotMet = errors.New("the repository was opened before the fault was met")
 
-// onlyIfMet is an error if the repository was opened without meeting a fault, and
-// injects no more.
+// onlyIfMet returns an error if the repository was opened without meeting the fault. It stops
+// injecting faults.
 func (s *session) onlyIfMet() error {
 	s.disk.Inject(nil)
 	if !s.faults.Load() {

@@ -12,8 +12,8 @@ import (
 	"github.com/bindery-tuf/bindery/repository/dirstore"
 )
 
-// recover is what the index does after a restart: it asks what became of its
-// items, repeats what was under way or not, goes on, and publishes everything.
+// recover does what the index does after a restart: it asks for the outcomes of its items, submits
+// again what may not have arrived, goes on with the history, and publishes everything.
 func (s *session) recover(step int, r *rand.Rand) error {
 	if err := s.open(); err != nil {
 		return err
@@ -69,10 +69,10 @@ func (s *session) recover(step int, r *rand.Rand) error {
 	return s.finish()
 }
 
-// finishPath is published last.
+// finishPath is the path that is published last.
 const finishPath = "packages/finish"
 
-// finish publishes all that is accepted, and one item more.
+// finish publishes everything accepted, and one more item.
 func (s *session) finish() error {
 	id := "finish"
 	var e *entry
@@ -109,8 +109,8 @@ func (s *session) finish() error {
 	return nil
 }
 
-// lasts requires that after the loss of power store and journal can be opened, and
-// that the journal says what it said.
+// lasts requires that after a loss of power, store and journal can be opened, and that the journal
+// says what it said before.
 func (l *ledger) lasts(d *crashfs.Disk) error {
 	fsys := d.Start()
 	if _, err := dirstore.OpenFS(fsys, storeDir); err != nil {

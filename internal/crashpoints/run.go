@@ -17,13 +17,13 @@ type Options struct {
 	Every  int    // of the points of a history, only each of so many; zero: all
 	Syncs  int    // of the failing syncs, only each of so many; zero: syncSample
 
-	// Only one history, if its name is given; and of that only one point, unless Op
-	// is negative.
+	// History, if not empty, limits Run to one history. Op, if not negative, limits it to one
+	// point.
 	History     string
 	Op, Variant int
 }
 
-// Failure is a point at which something is wrong.
+// Failure is a point at which a rule is broken.
 type Failure struct {
 	Moment  *Moment
 	Variant int
@@ -35,19 +35,17 @@ func (f Failure) Error() string {
 		f.Moment.History.Name, f.Moment.Op, f.Moment.next, f.Variant, f.Err)
 }
 
-// syncSample is of how many syncs that can fail, while the repository is opened again
-// at some moment, one is tried: another one at the next moment, so that all come
-// up in each part of a history. Of the first history all are tried.
+// syncSample says that one of so many failing syncs is tried at each moment. The next moment tries
+// another one, so that each part of a history meets all of them. The first history tries all.
 const syncSample = 12
 
-// fullEvery is how often clients of all generations look, and not only one of the
-// newest: all that older ones need was checked with the history, and didn't change.
+// fullEvery says at how many points one is checked by clients of all generations, instead of
+// clients of one of the newest. Older generations were checked with the history, and don't change.
 const fullEvery = 199
 
-// Run tries every variant at each moment of the scripted histories, and then
-// goes on with random ones until there were enough points. It returns how many
-// there were, and reports failures as they come. A history that fails without any
-// crash is an error.
+// Run tries every variant at each moment of the scripted histories, and then of random ones until
+// there were enough points. It returns the number of points, and reports failures as they come. A
+// history that fails without a crash is an error.
 func Run(t require.TestingT, o Options, failed func(Failure)) (points int64, err error) {
 	failures := 0
 	try := func(moments []*Moment) {

@@ -14,7 +14,7 @@ import (
 	"github.com/bindery-tuf/bindery/repository/dirstore"
 )
 
-// session is one process: a repository open on the disk.
+// session is one process, with the repository open on the disk.
 type session struct {
 	history *History
 	disk    *crashfs.Disk
@@ -34,8 +34,8 @@ func newSession(h *History, d *crashfs.Disk, l *ledger) *session {
 	return s
 }
 
-// open opens the repository as an index does when it starts: it creates what
-// isn't there, unless it was told that it is.
+// open opens the repository as an index does when it starts: it creates what is missing, unless it
+// was told that it exists.
 func (s *session) open() error {
 	s.ledger.set(func() { s.ledger.now = s.ledger.now.Add(time.Minute) }) // no two attempts look alike
 	fsys := watch{Process: s.disk.Start(), disk: s.disk, ledger: s.ledger, failed: func() {
@@ -77,7 +77,7 @@ func (s *session) open() error {
 	return nil
 }
 
-// close ends the process in peace, as far as it is alive.
+// close ends the process in an orderly way, if it is alive.
 func (s *session) close() error {
 	defer s.cancel()
 	if s.repo != nil {
@@ -142,7 +142,7 @@ func (s *session) install(d repository.Documents) error {
 	return s.repo.Install(s.ctx, d)
 }
 
-// poll asks for the outcomes that are still open, as anybody may at any time.
+// poll asks for the outcomes that are still open, as any caller may at any time.
 func (s *session) poll() {
 	for _, e := range s.ledger.unresolved() {
 		if o, err := s.outcome(s.ctx, e); err == nil && o.State != repository.Accepted {
@@ -158,7 +158,7 @@ func (s *session) submit(it repository.Item) error {
 	return s.retry(e)
 }
 
-// retry hands an item over whose fate may be unknown.
+// retry submits an item again whose fate may be unknown.
 func (s *session) retry(e *entry) (err error) {
 	if e.poisonous() {
 		err = s.enqueue(e)
@@ -196,7 +196,7 @@ func outcome(ctx context.Context, queue repository.Queue, e *entry) (repository.
 	return found[0], nil
 }
 
-// refused submits what must be refused, and so never be seen.
+// refused submits items that must be refused, and therefore never be seen.
 func (s *session) refused() error {
 	bad := repository.Item{ID: "refused", Remove: []string{"../outside"}}
 	if _, err := s.repo.Submit(s.ctx, bad); err == nil {
@@ -220,9 +220,9 @@ func (s *session) refused() error {
 	return nil
 }
 
-// publish runs the publisher until every accepted item is decided, unless its bin is
-// altered, and, if renew, one more generation is there; it tells the ledger what the
-// receipts say.
+// publish runs the publisher until every accepted item is decided, except those whose bin is
+// altered. If renew is set, one more generation must appear. It tells the ledger what the receipts
+// say.
 func (s *session) publish(renew bool) error {
 	before, err := s.repo.Status(s.ctx)
 	if err != nil {
@@ -292,5 +292,5 @@ func (s *session) receive(ctx context.Context, e *entry) (repository.Outcome, er
 	return o, err
 }
 
-// hung is when a call is given up that should have ended long before.
+// hung is the time after which a call is given up that should have ended long before.
 const hung = time.Minute

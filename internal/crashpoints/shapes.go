@@ -84,8 +84,8 @@ func claimed(t require.TestingT, name string) *History {
 	return a.History
 }
 
-// conditional returns the history of a repository of which much is asked that is so
-// already, or must not be. The bins of a batch are larger than its cache.
+// conditional returns a history with many items that change nothing or whose conditions fail. The
+// bins of a batch are larger than the cache.
 func conditional(t require.TestingT, name string, checkpoint int) *History {
 	a := newAuthor(t, name, delegation.Succinct, checkpoint)
 	a.cache = 1
@@ -106,7 +106,7 @@ func conditional(t require.TestingT, name string, checkpoint int) *History {
 	return a.History
 }
 
-// again makes another item that asks for the same as it.
+// again returns another item that asks for the same.
 func (a *author) again(it repository.Item) repository.Item {
 	it.ID, it.If = a.submit(nil, nil).ID, nil
 	return it

@@ -21,9 +21,9 @@ const (
 	poisonSuffix = "-poison" + asideSuffix
 )
 
-// troubled returns the history of a repository with a bin that is full, with items
-// that nobody can publish, and with a bin whose file was altered. None of them may
-// hold up what has nothing to do with it, however few bytes a batch may have.
+// troubled returns the history of a repository with a full bin, with items that can't be published,
+// and with a bin whose file was altered. None of them may hold up unrelated items, however few bytes
+// a batch may have.
 func troubled(t require.TestingT, name string, checkpoint int, cache, batch int64, heal healing) *History {
 	a := newAuthor(t, name, delegation.Succinct, checkpoint)
 	a.bins, a.cache, a.batch = limited{a.bins}, cache, batch
@@ -52,7 +52,7 @@ func troubled(t require.TestingT, name string, checkpoint int, cache, batch int6
 	return a.History
 }
 
-// nth returns the number of a bin's n-th file.
+// nth returns the number of the n-th file of a bin.
 func (a *author) nth(bin, n int) int {
 	for number := 0; ; number++ {
 		if a.layout.Find(file(number)) != bin {
@@ -78,7 +78,7 @@ func padding(n int) json.RawMessage {
 	return json.RawMessage(`{"pad":"` + strings.Repeat("x", n) + `"}`)
 }
 
-// limited is a signer whose bins are soon full.
+// limited is a signer with a small limit, so that bins are full soon.
 type limited struct{ keys.Signer }
 
 func (limited) MaxMessage() int { return 16384 }

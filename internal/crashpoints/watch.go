@@ -9,8 +9,8 @@ import (
 	"github.com/bindery-tuf/bindery/internal/disk"
 )
 
-// watch is a process's view of the disk. It shows the ledger what appears under
-// the store's names, and tells of faults.
+// watch is a process's view of the disk. It shows the ledger every name that appears in the store, and
+// reports faults.
 type watch struct {
 	*crashfs.Process
 	disk   *crashfs.Disk
@@ -28,8 +28,8 @@ func (w watch) Rename(oldname, newname string) error {
 	return w.naming(newname, func() error { return w.Process.Rename(oldname, newname) })
 }
 
-// naming looks at a name that work may have changed, whatever it says. What a loss
-// of power brought back, and work left alone, is no news.
+// naming checks a name that work may have changed, whatever work returns. A name that a loss of power
+// brought back, and that work left alone, is not new.
 func (w watch) naming(name string, work func() error) error {
 	short, ok := published(name)
 	if !ok {

@@ -90,7 +90,7 @@ func (x *index) serve(cfg repository.Config, docs repository.Documents) {
 	})
 
 	x.served = &lying{Store: x.store}
-	server := httptest.NewServer(web.Handler(x.served, os.DirFS(filepath.Join(dir, "targets")), nil))
+	server := httptest.NewServer(web.Handler(web.Config{Store: x.served, Files: web.Dir(os.DirFS(filepath.Join(dir, "targets")))}))
 	t.Cleanup(server.Close)
 	x.Root = filepath.Join(dir, "1.root.json")
 	require.NoError(t, os.WriteFile(x.Root, docs.Roots[0], 0o600))

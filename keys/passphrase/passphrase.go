@@ -3,6 +3,10 @@
 //
 //	signers := keys.Resolver{"file": keys.FileOpener(passphrase.Terminal())}
 //
+// A service, which nobody attends, has a file or a credential of systemd's:
+//
+//	signers := keys.Resolver{"file": keys.FileOpener(passphrase.Credential("online"))}
+//
 // A passphrase for a new key file is asked for twice:
 //
 //	secret, err := passphrase.Confirmed(passphrase.Terminal())(ctx, "Passphrase for root.key")

@@ -126,7 +126,7 @@ func TestTornTail(t *testing.T) {
 		all[second] = data[:cut]
 		d := restore(all)
 		_, err := pending(t, d)
-		require.ErrorContains(t, err, "segment "+second+": it ends within its header", "cut at %d", cut)
+		require.ErrorContains(t, err, "segment "+second+": the file ends in its header", "cut at %d", cut)
 		require.Equal(t, all, d.files())
 	}
 }
@@ -164,7 +164,7 @@ func testFlippedBit(t *testing.T, all map[string]string, without ...string) {
 				d = restore(altered)
 				j, err := OpenFS(d, "/journal")
 				require.NoError(t, err)
-				require.Equal(t, fmt.Sprintf("segment 000000000003.seg: the last %d bytes, from offset %d on, are no whole frame %d",
+				require.Equal(t, fmt.Sprintf("segment 000000000003.seg: the last %d bytes, from offset %d on, are not a whole frame %d",
 					len(data)-c.offsets[n-1], c.offsets[n-1], c.frames[n-1].seq), j.Cut())
 				require.NoError(t, j.Close())
 				continue
@@ -226,12 +226,12 @@ func TestOlderCopy(t *testing.T) {
 	for _, test := range []struct {
 		name, data, want string
 	}{
-		{second, other[second], "segment 000000000003.seg: offset 64, sequence 2: it isn't the copy"},
-		{"000000000003.seg", other["000000000003.seg"], "segment 000000000003.seg: offset 64, sequence 2: it isn't the copy"},
-		{"000000000003.seg", all["000000000004.seg"], "segment 000000000003.seg: it calls itself segment 4"},
-		{"000000000003.seg", all["000000000003.seg"][:200], "segment 000000000003.seg: it has 200 bytes, and at least 263 were durable: it was cut"},
-		{"000000000004.seg", all["000000000004.seg"][:200], "segment 000000000004.seg: it has 200 bytes, and at least 263 were durable: it was cut"},
-		{second, all[second] + all[second][headerSize:], "segment 000000000002.seg: offset 462: there is frame 1, and 3 should be"},
+		{second, other[second], "segment 000000000003.seg: offset 64, sequence 2: not a copy of the last frame"},
+		{"000000000003.seg", other["000000000003.seg"], "segment 000000000003.seg: offset 64, sequence 2: not a copy of the last frame"},
+		{"000000000003.seg", all["000000000004.seg"], "segment 000000000003.seg: its header says segment 4"},
+		{"000000000003.seg", all["000000000003.seg"][:200], "segment 000000000003.seg: 200 bytes, and at least 263 were durable: the file was cut"},
+		{"000000000004.seg", all["000000000004.seg"][:200], "segment 000000000004.seg: 200 bytes, and at least 263 were durable: the file was cut"},
+		{second, all[second] + all[second][headerSize:], "segment 000000000002.seg: offset 462: frame 1 where frame 3 should be"},
 	} {
 		altered := maps.Clone(all)
 		altered[test.name] = test.data
@@ -257,7 +257,7 @@ func TestStrangeParts(t *testing.T) {
 		"e {\"id\":\"a\",\"size\":-1}\n\n": `part 1: item "a": malformed`,
 		"e {\"id\":\"a\"}\nx\n":            `part 1: item "a": malformed`,
 		"e {\"id\":\"a b\"}\n\n":           `part 1: entry: item: ID "a b": not printable ASCII`,
-		good + good:                        `part 2: item "a": it is there twice`,
+		good + good:                        `part 2: item "a": appears twice`,
 		good + "\n":                        "part 2: malformed",
 		good + "e {\"id\":1}\n\n":          `part 2: entry: json`,
 		"e {\"id\":\"a\"} {}\n\n":          `part 1: entry: trailing data after JSON value`,
@@ -273,11 +273,11 @@ func TestStrangeParts(t *testing.T) {
 		"z closed\nz closed\n":             "part 1: malformed",
 		good + "z closed\n":                "part 2: malformed",
 		"r 99999999999999999999\n{}\n":     "part 1: malformed",
-		"o {\"id\":\"\"}\n":                `part 1: outcome of item "": it is there twice, or has no ID`,
+		"o {\"id\":\"\"}\n":                `part 1: outcome of item "": appears twice, or has no ID`,
 		"o {\"id\":\"a\",\"since\":1}\n":   `part 1: outcome: json: unknown field "since"`,
-		outcome + outcome:                  `part 2: outcome of item "a": it is there twice`,
-		"p " + good[2:] + outcome:          `part 2: outcome of item "a": it is there twice`,
-		outcome:                            "there is no checkpoint in it",
+		outcome + outcome:                  `part 2: outcome of item "a": appears twice`,
+		"p " + good[2:] + outcome:          `part 2: outcome of item "a": appears twice`,
+		outcome:                            "no checkpoint in this frame",
 	} {
 		d := restore(journalOf(t))
 		base := uint64(1)

@@ -1,10 +1,13 @@
 package dirjournal
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/bindery-tuf/bindery/internal/disk"
 	"github.com/bindery-tuf/bindery/repository"
@@ -12,9 +15,9 @@ import (
 
 // dir is a journal's directory, and the two locks that keep it for one process.
 //
-// The directory itself is locked, since nobody takes it for rubbish: whatever is removed
-// from it, no second process of this machine gets in. A lock on a directory doesn't reach
-// other machines. One on a file does, so the file "lock" is locked too.
+// The lock on the directory keeps out other processes of this machine, even if every file
+// in it is removed. It doesn't reach other machines. The lock on the file "lock" does, where
+// the file system passes locks on.
 type dir struct {
 	fsys disk.FS
 	name string
@@ -32,19 +35,47 @@ func lockDir(fsys disk.FS, name string) (dir, error) {
 	d := dir{fsys: fsys, name: name, lock: filepath.Join(name, lockName)}
 	err := d.take()
 	if errors.Is(err, disk.ErrLocked) {
-		err = fmt.Errorf("%w: %w", repository.ErrLocked, err)
+		err = fmt.Errorf("%w%s: %w", repository.ErrLocked, d.holder(), err)
 	}
 	if err != nil {
 		return dir{}, errors.Join(err, d.release())
 	}
+	d.introduce()
 	return d, nil
+}
+
+// note is what the lock file says of the process that has the journal open. It is for
+// people: it may be missing, torn, or for a moment that of a killed process.
+type note struct {
+	PID   int       `json:"pid"`
+	Host  string    `json:"host"`
+	Since time.Time `json:"since"`
+}
+
+// introduce writes the note.
+func (d dir) introduce() {
+	host, _ := os.Hostname()
+	text, err := json.Marshal(note{os.Getpid(), host, time.Now().UTC().Truncate(time.Second)})
+	if err == nil {
+		d.file.Note(string(text) + "\n")
+	}
+}
+
+// holder says who holds the lock, or nothing if that isn't known.
+func (d dir) holder() string {
+	var n note
+	text, err := disk.ReadFile(d.fsys, d.lock, 4096)
+	if err != nil || json.Unmarshal(text, &n) != nil || n.PID == 0 {
+		return ""
+	}
+	return fmt.Sprintf(": process %d on %.100q has it since %s", n.PID, n.Host, n.Since.Format("2006-01-02 15:04:05Z"))
 }
 
 func (d *dir) take() error {
 	own, err := d.fsys.Lock(d.name)
 	if errors.Is(err, errors.ErrUnsupported) {
 		info, serr := d.fsys.Stat(d.name)
-		if serr != nil { // it isn't the file system
+		if serr != nil { // not a matter of locks
 			return err
 		}
 		d.id = info.ID
@@ -67,6 +98,9 @@ func (d *dir) take() error {
 }
 
 func (d dir) release() error {
+	if d.file != nil {
+		d.file.Note("")
+	}
 	var errs []error
 	for _, l := range []disk.Lock{d.file, d.own} {
 		if l != nil {
@@ -76,8 +110,8 @@ func (d dir) release() error {
 	return errors.Join(errs...)
 }
 
-// sync makes the names in the directory durable. It needs no descriptor, of which there
-// may be none left, unless the directory couldn't be locked.
+// sync makes the names in the directory durable. If the directory is locked, it uses that
+// descriptor, so it works when the process can open no more files.
 func (d dir) sync() error {
 	if d.own != nil {
 		return d.own.Sync()
@@ -85,15 +119,15 @@ func (d dir) sync() error {
 	return d.fsys.SyncDir(d.name)
 }
 
-// gone says that the journal isn't where the next Open will look for it.
+// gone is the error of a journal that is no longer where the next Open will look for it.
 type gone struct{ error }
 
 func (e gone) Unwrap() error { return e.error }
 
-const putBack = "what was written is in no journal that Open finds there: stop whoever did that, put the directory and its files back, and open the journal again"
+const putBack = "Open will not find what was written: put the directory and its files back, and open the journal again"
 
-// still returns nil if the directory's name still leads to it, and no other process has
-// its locks.
+// still returns nil if the directory is still under its name, and no other process can
+// have its locks.
 func (d dir) still() error {
 	switch info, err := d.fsys.Stat(d.name); {
 	case errors.Is(err, fs.ErrNotExist):
@@ -101,23 +135,23 @@ func (d dir) still() error {
 	case err != nil:
 		return err
 	case info.ID != d.id:
-		return gone{fmt.Errorf("another directory took the place of this one while the journal was open: %s", putBack)}
+		return gone{fmt.Errorf("the directory was replaced while the journal was open: %s", putBack)}
 	}
 	switch info, err := d.fsys.Stat(d.lock); {
 	case errors.Is(err, fs.ErrNotExist) && d.own != nil:
-		return nil // it keeps other machines out, which must make it anew
+		return nil // other machines will make a new one, and this machine is kept out by own
 	case errors.Is(err, fs.ErrNotExist):
-		return gone{fmt.Errorf("%s was removed while the journal was open, and another process may have it now: open it again: %w", d.lock, err)}
+		return gone{fmt.Errorf("%s was removed while the journal was open, so another process may have the journal now: open it again: %w", d.lock, err)}
 	case err != nil:
 		return err
 	case info.ID != d.file.ID():
-		return gone{fmt.Errorf("%w: %s was replaced while the journal was open, so another process may write to it: open it again once that has ended",
+		return gone{fmt.Errorf("%w: %s was replaced while the journal was open, so another process may be writing the journal: open it again when that process has ended",
 			repository.ErrFenced, d.lock)}
 	}
 	return nil
 }
 
-// lacks returns nil if there is no segment of this name, which would be the next.
+// lacks returns nil if no segment has this name, which is that of the next one.
 func (d dir) lacks(name string) error {
 	switch _, err := d.fsys.Stat(name); {
 	case errors.Is(err, fs.ErrNotExist):
@@ -125,12 +159,12 @@ func (d dir) lacks(name string) error {
 	case err != nil:
 		return err
 	}
-	return gone{fmt.Errorf("%w: there is %s, which this process didn't begin, so another one writes to the journal: open it again once that has ended",
+	return gone{fmt.Errorf("%w: another process writes to the journal, because %s is not from this one: open the journal again when that process has ended",
 		repository.ErrFenced, name)}
 }
 
-// holds returns nil if the segment that was written is where the next Open will find it,
-// with what was written and nothing else.
+// holds returns nil if the next Open will find the segment, with exactly the bytes that
+// were written.
 func (d dir) holds(s *segmentFile) error {
 	if err := d.still(); err != nil {
 		return err
@@ -146,10 +180,10 @@ func (d dir) unharmed(s *segmentFile) error {
 	case err != nil:
 		return err
 	case info.ID != s.id:
-		return gone{fmt.Errorf("another file took the place of %s while the journal was open: %s", s.name, putBack)}
+		return gone{fmt.Errorf("%s was replaced while the journal was open: %s", s.name, putBack)}
 	case uint64(info.Size) != s.size:
-		return gone{fmt.Errorf("%s has %d bytes, and %d were written: somebody else changed it while the journal was open: "+
-			"stop whoever did that, and open the journal again, which says what is damaged", s.name, info.Size, s.size)}
+		return gone{fmt.Errorf("%s has %d bytes instead of the %d written: another program changed it while the journal was open: "+
+			"stop that program, and open the journal again to learn what is damaged", s.name, info.Size, s.size)}
 	}
 	return d.lacks(s.next)
 }

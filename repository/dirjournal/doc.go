@@ -1,59 +1,67 @@
-// Package dirjournal keeps a repository's journal in a local directory: the queue
-// of entries and the log of the publisher's decisions, in files that are only ever
-// appended to.
+// Package dirjournal keeps a repository's journal in a local directory: the queue of
+// entries, and the log of the publisher's decisions. Its files are only ever appended to.
 //
-//	j, err := dirjournal.Open(dir)
+//	journal, err := dirjournal.Open("index/journal") // locks it until Close
 //	if err != nil {
 //		return err
 //	}
-//	defer j.Close()
-//	known, err := j.Enqueue(ctx, entry) // durable
+//	repo, err := repository.Open(ctx, repository.Config{Store: metadata, Journal: journal, ...})
+//	if err != nil {
+//		return errors.Join(err, journal.Close())
+//	}
+//	defer repo.Close() // closes the journal too
+//
+// One process has a journal open at a time. Others may read it meanwhile, without its lock:
+//
+//	reader, err := dirjournal.OpenReader("index/journal")
+//	for step, err := range reader.Read(ctx, ledger.FromBeginning) {
+//		...
+//	}
 //
 // # Format
 //
-// The directory holds segments, named by their number: 000000000001.seg,
-// 000000000002.seg, and so on. Alongside them there is lock, an empty file that the
-// process locks that has the journal open (see Locks), and perhaps next.tmp, a segment
-// on its way to its name. No frame is ever changed or removed, so that all of the
-// repository can be made from them again.
+// The directory holds segments, named by their number: 000000000001.seg, 000000000002.seg,
+// and so on. It also holds lock, a file (see Locks), and perhaps next.tmp, a segment
+// that has no name yet. No frame is ever changed or removed, so the whole repository can be
+// made again from the journal. A directory lost+found, which a new file system has,
+// is left alone.
 //
-// A segment is a header of 64 bytes and then frames. Numbers are big-endian.
+// A segment is a header of 64 bytes, followed by frames. Numbers are big-endian.
 //
 //	 0   8  "bndryjnl"
 //	 8   4  version of the format: 2
 //	12   8  number of the segment
 //	20   8  epoch of the newest leader when the segment was begun
-//	28   8  sequence number of the first frame, there or to come
+//	28   8  sequence number of the first frame, which may not be there yet
 //	36   8  number of the segment with which reading must begin
 //	44   8  synced: how many bytes of the file were durable before it had its name
 //	52   8  ID of the segment, random
 //	60   4  CRC-32C of the 60 bytes before (in every version)
 //
-// A frame is what was made durable by one sync. Frames are numbered from 1
-// through all segments.
+// One frame is what one sync made durable. Frames are numbered from 1 through all segments.
 //
 //	 0   4  length of the payload; never 0
 //	 4   8  sequence number
 //	12   4  CRC-32C of the segment's ID, the 12 bytes before, and the payload
 //	16   …  payload: parts
 //
-// A part begins with a letter and a space, and ends with a newline. What it holds is kept
-// byte for byte, as package ledger specifies it.
+// A part begins with a letter and a space, and ends with a newline. Package ledger specifies
+// its contents, which are kept byte for byte.
 //
 //	e {"id":"a","accepted":"2026-05-17T12:00:00Z","by":"ci","size":20}
-//	BODY                an entry that is queued: its envelope, and so many bytes of body
+//	BODY                a queued entry: its envelope, and a body of that size
 //	r 92
-//	BYTES               a record of the publisher, of so many bytes
+//	BYTES               a record of the publisher, of that many bytes
 //	c 1031
-//	BYTES               the same of a checkpoint with which reading may begin
+//	BYTES               a checkpoint record, with which reading may begin
 //	p as e              an entry that is pending at this checkpoint
-//	o {"id":"z",…}      what is remembered of one that was decided: a ledger.ItemOutcome
-//	z closed            the journal was closed: this is all of the frame
+//	o {"id":"z",…}      the outcome of an entry that was decided: a ledger.ItemOutcome
+//	z closed            the journal was closed; such a frame has no other part
 //
-// Each of "c", "p" and "o" is in a frame with a checkpoint only: "o" and "p" stand before the
-// "c" that they belong to. If such a frame holds more checkpoints, the last one is the "c".
+// "c", "p" and "o" appear only in a frame with a checkpoint. "o" and "p" stand before their
+// "c". If one call appends several checkpoints, only the last is a "c".
 //
-// Segment 2, of epoch 1, with the entries "a" and "b" and a record in frame 1:
+// This is segment 2, of epoch 1, with the entries "a" and "b" and a record in frame 1:
 //
 //	00000000  62 6e 64 72 79 6a 6e 6c  00 00 00 02 00 00 00 00  |bndryjnl........|
 //	00000010  00 00 00 02 00 00 00 00  00 00 00 01 00 00 00 00  |................|
@@ -81,84 +89,88 @@
 //
 // # Writing
 //
-// A frame is written only once the one before it is durable. All callers that
-// wait share the next frame. After a sync that failed nothing more is written: what
-// it should have written may be readable now and gone later. After a write of which
-// the disk took only a part, the next frame is written to a new segment: the part
-// is no frame.
+// A frame is written only after the frame before it is durable. All callers that wait share
+// the next frame. After a failed sync nothing more is written, because the frame may be
+// readable now and gone later. If the disk took only a part of a frame, that part is ignored
+// and the next frame goes into a new segment.
 //
-// A segment begins as next.tmp, with its header and at most one frame, is synced,
-// renamed, and the directory synced. So every segment has a whole beginning, and
-// what fails before the rename has no effect. One is begun
+// A new segment is written as next.tmp, with its header and at most one frame. The file is
+// synced, then renamed, then the directory is synced. So every segment has a whole beginning,
+// and a failure before the rename has no effect. A segment is begun
 //
-//   - by each process that opens the journal. What a killed process wrote last may
-//     be readable and not durable, so if the last segment has a frame, the newest
-//     frame is written again as the first of the new segment, before anything is done
-//     with it. That frame is certainly durable if it says that the journal was
-//     closed, or if a part of the next one follows: then the new segment is begun
-//     only once there is something to write, and Open needs no space;
-//   - for each leader, with the new epoch;
-//   - when the last one is full, or has a part of a frame;
-//   - for a frame with a checkpoint record. That frame holds, before the record,
-//     all that is remembered ("o") and all that is pending ("p") at the time, and
-//     reading begins with it from then on. What opening costs doesn't grow with the
-//     history. What is pending includes, in front, what a seal without a commit had
-//     decided: the checkpoint gives that seal up.
+//   - by each process that opens the journal. The last write of a killed process may be
+//     readable and not durable. So the newest frame is written again, as the first of a new
+//     segment, before anything acts on it. Open skips this, and needs no space, where the
+//     frame is durable for certain: it says that the journal was closed, or a part of the
+//     next frame follows it. The segment is then begun by the first write;
+//   - by each leader, with the new epoch;
+//   - when the last segment is full, or holds a part of a frame;
+//   - for each frame with a checkpoint. Before the checkpoint, that frame has all remembered
+//     outcomes ("o") and all pending entries ("p"), and from then on reading begins with it.
+//     So the cost of Open doesn't grow with the history. A seal without a commit ends with
+//     the checkpoint: its entries are pending again, before the others.
 //
-// Where the last segment has no more than its beginning, and isn't the first, a
-// process that opens the journal replaces it by one of the same number that begins
-// with the same frame, and so does a leader if there is no frame in it. So a program
-// that fails to start all night leaves no more behind than one that fails once. A
-// first segment that is alone is made again before the second is begun.
+// A last segment that has only its beginning is replaced by the next process that opens the
+// journal. The new one has the same number and begins with the same frame. A leader does the
+// same if the segment has no frame. So a program that fails at every start leaves one segment,
+// not thousands. Segment 1 is never replaced that way; while it is alone, it is made again
+// before segment 2 is begun.
 //
 // # Reading
 //
-// The last segment says where to begin: with segment 1, which never has a frame, or with one
-// that begins with a checkpoint's frame. Of that frame the records before the checkpoint are
-// passed over. Of all other frames "o" and "p" are, since they repeat what was read.
+// The last segment's header says where reading begins: at segment 1, which never has a frame,
+// or at a segment whose first frame has a checkpoint. In that first frame, records before the
+// checkpoint are skipped. In every later frame, "o" and "p" are skipped: they repeat what was
+// read already.
 //
-// A seal takes the entries that it decides out of the queue, and their outcomes show with the
-// commit of its generation. They keep their bodies until then. A decided record takes effect
-// at once. Two entries with one ID are the same if their digests are equal, or their
-// meanings are.
+// A seal takes its entries out of the queue. They keep their bodies, and their outcomes stay
+// hidden, until the commit of that generation. A decided record takes effect at once. Two
+// entries with one ID are the same if their digests or their meanings are equal.
 //
-// To read from the beginning is to read from the first segment. Segments before one that
-// begins with a checkpoint's frame may be moved elsewhere, together.
+// Reading from the beginning starts at the first segment there is. Segments before one that
+// begins with a checkpoint may be moved elsewhere, all together.
 //
-// A segment goes on with the sequence number
-// after the newest frame before it, or with that frame's copy, equal byte for byte.
-// Numbers of segments may be missing if no frame is.
+// A segment's first frame has the sequence number after the newest frame before it, or is a
+// copy of that frame, byte for byte. Numbers of segments may be missing; numbers of frames may
+// not.
 //
-// A frame that is bad, by its length or checksum, ends its segment. In the last
-// segment it is a torn write and left out (Journal.Cut says what was), unless a whole later
-// frame follows somewhere after it; before the last, the next segment must go on in its
-// place. A journal that was closed ends with a frame that says so. So any other bad frame
-// of it has a whole one after it, and is damage. Of a journal that wasn't closed, damage to
-// the very newest frame can't be told from a torn write. A bad frame within the synced bytes, a bad header, and all else that
-// doesn't fit, is damage: Open says where and changes nothing.
+// # Damage
+//
+// A frame whose length or checksum is wrong ends its segment. If a later segment follows, it
+// must continue at exactly that place. In the last segment the bad frame is taken for the
+// remains of an interrupted write and left out (see Journal.Cut), unless a whole later frame
+// follows it: then it is damage. Damage is also a bad frame within the synced bytes, a bad
+// header, and everything else that doesn't fit. Open then names the place and changes nothing.
+//
+// A closed journal ends with a frame that says so, so a bad frame before it is always found.
+// If a journal wasn't closed, damage to its newest frame looks like an interrupted write.
 //
 // # Locks
 //
-// A process that has the journal open holds an exclusive flock on the directory itself,
-// whatever is removed from it, and one on the file lock. Among the processes of one machine
-// the first is enough, on all file systems of Linux, and on the local ones of macOS and the
-// BSDs. It doesn't reach other machines. The second does, where a network file system passes
-// flock on: NFS of Linux, and SMB. So on those the file must stay, and where a file system
-// locks no files of several machines (NFS mounted with "nolock" or "local_lock", most of
-// FUSE) nothing keeps a second machine out: give such a journal to one machine.
+// A process that has the journal open holds two exclusive flocks: one on the directory itself
+// and one on the file lock. The first is enough between processes of one machine, on every
+// file system of Linux and on local ones of macOS and the BSDs; removing files doesn't break
+// it. The second also works between machines, where a network file system passes flock on:
+// NFS on Linux, and SMB. There the file must stay. Some file systems lock no files between
+// machines: NFS mounted with "nolock" or "local_lock", and most of FUSE. Give a journal on one
+// of those to one machine only.
 //
-// Files are removed, moved and replaced all the same. So after each sync a process looks
-// whether the directory, its segment and the lock file are still those that it opened, and
-// whether there is a later segment that it didn't begin. If not, the call fails and the
-// journal is closed: nobody is told that something is durable which the next Open doesn't
-// find. (On NFS it may see this late, by the time for which attributes are cached.) That an
-// earlier segment was removed shows when the journal is read.
+// While the journal is open, the file lock says who has it, for the errors of other
+// processes; otherwise it is empty. Nothing depends on it:
+//
+//	{"pid":4711,"host":"index-1","since":"2026-05-17T12:00:00Z"}
+//
+// Files can still be removed, moved or replaced. So after each sync the process checks that
+// its directory, its segment and the lock file are the ones that it opened, and that no later
+// segment appeared. Otherwise the call fails and the journal is closed: no caller is told
+// "durable" about a frame that the next Open won't find. On NFS the check may lag by the time
+// for which attributes are cached. A missing earlier segment is noticed when it is read.
 //
 // # Machines
 //
-// A journal is written on Linux, macOS and the BSDs. Windows can't make a directory
-// durable: there Create and Open are refused with an error that says so, names the
-// system, and wraps errors.ErrUnsupported. So it is on all other systems. OpenReader
-// reads a copy of a journal anywhere. On a 32-bit machine the segments that are read
-// since the newest checkpoint must fit into the address space.
+// A journal can be written on Linux, macOS and the BSDs. On Windows and all other systems,
+// Create and Open return an error that names the system and wraps errors.ErrUnsupported,
+// because a directory can't be made durable there. OpenReader reads a copy of a journal
+// anywhere. On a 32-bit machine, the segments since the newest checkpoint must fit into the
+// address space.
 package dirjournal

@@ -135,7 +135,7 @@ func TestFailedBefore(t *testing.T) {
 			d.InjectNext(test.op, test.fault)
 			err = test.call(t, j, leader, "b")
 			require.ErrorIs(t, err, syscall.ENOSPC, test.name)
-			require.ErrorContains(t, err, "nothing was written, and it can be tried again")
+			require.ErrorContains(t, err, "nothing was written; the call can be repeated")
 			require.ErrorContains(t, err, test.name)
 			require.NotErrorIs(t, err, repository.ErrUnknown)
 			require.NotErrorIs(t, err, repository.ErrClosed)

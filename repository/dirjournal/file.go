@@ -28,16 +28,16 @@ type segmentFile struct {
 	spoiled bool // a frame was written in part: nothing may follow it
 }
 
-// undone is the error of a write that certainly had no effect.
+// undone is the error of a write that had no effect, for certain.
 type undone struct{ error }
 
 func (e undone) Unwrap() error { return e.error }
 
 // newSegment begins the segment that h describes, with f as its first frame
-// unless it is nil, and returns once segment and name are durable. The segment
-// gets its name when its beginning is durable, so no reader and no crash ever
-// finds half a beginning. A segment of that number is replaced. Until it has its
-// name nothing has happened: the error is undone then.
+// unless f is nil. It returns once the segment and its name are durable. The segment
+// gets its name after its beginning is durable, so neither a reader nor a crash ever
+// sees half a beginning. It replaces a segment of the same number. An error before
+// the rename is undone.
 func newSegment(d dir, h header, f *frame) (*segmentFile, error) {
 	rand.Read(h.id[:])
 	h.synced = headerSize
@@ -52,12 +52,12 @@ func newSegment(d dir, h header, f *frame) (*segmentFile, error) {
 	fail := func(file disk.File, err error) error {
 		if file != nil {
 			file.Close()
-			d.fsys.Remove(tmp) // it takes space; if that fails, the next one removes it
+			d.fsys.Remove(tmp) // frees its space; if this fails, the next begin removes it
 		}
 		return undone{fmt.Errorf("begin %s: %w", name, err)}
 	}
 	file, err := d.fsys.Create(tmp, 0o600)
-	if errors.Is(err, fs.ErrExist) { // of a process that was killed, or whose disk was full
+	if errors.Is(err, fs.ErrExist) { // left by a process that was killed, or whose disk was full
 		if err = d.fsys.Remove(tmp); err == nil {
 			file, err = d.fsys.Create(tmp, 0o600)
 		}
@@ -66,7 +66,7 @@ func newSegment(d dir, h header, f *frame) (*segmentFile, error) {
 		return nil, fail(nil, err)
 	}
 	_, err = file.Write(data)
-	if err == nil && f != nil { // apart, because a copy of a long queue is a lot of memory
+	if err == nil && f != nil { // apart: a checkpoint's payload is too large to copy
 		_, err = file.Write(f.payload)
 	}
 	if err == nil {
@@ -93,15 +93,15 @@ func newSegment(d dir, h header, f *frame) (*segmentFile, error) {
 	return &segmentFile{header: h, name: name, next: d.path(segmentName(h.number + 1)), file: file, id: info.ID, size: h.synced}, nil
 }
 
-// replaceable reports whether a segment that has no more than its beginning may be
-// replaced by one that begins with the same, so that no number of attempts to open
-// a journal leaves more than one behind. The first may not: alone, and without
-// frames, it is what a Create that was killed leaves.
+// replaceable reports whether a segment that has only its beginning may be replaced by
+// one that begins with the same. So many failed attempts to open a journal leave one
+// segment. The first segment may not be replaced: alone and without frames, it is what a
+// killed Create leaves.
 func replaceable(h header) bool { return h.number > 1 }
 
-// append returns once the frame is durable. A frame of which the disk took only a part is
-// undone: it can't be read, and the next one belongs into a new segment. After any other
-// error the segment must not be used again.
+// append returns once the frame is durable. If the disk took only a part of it, the error
+// is undone: nobody can read the part, and the next frame goes into a new segment. After
+// any other error the segment must not be used again.
 func (s *segmentFile) append(f frame) error {
 	s.buf = s.appendFrame(s.buf[:0], f)
 	size := len(s.buf)
@@ -114,7 +114,7 @@ func (s *segmentFile) append(f frame) error {
 	if err == nil {
 		return nil
 	}
-	// The file knows the name only that it was created with.
+	// The file knows only the name that it was created with.
 	if p, ok := errors.AsType[*fs.PathError](err); ok {
 		err = &fs.PathError{Op: p.Op, Path: s.name, Err: p.Err}
 	}

@@ -29,7 +29,7 @@ func TestFullDisk(t *testing.T) {
 		full := func(err error) {
 			t.Helper()
 			require.ErrorIs(t, err, syscall.ENOSPC)
-			require.ErrorContains(t, err, "nothing was written, and it can be tried again")
+			require.ErrorContains(t, err, "nothing was written; the call can be repeated")
 			require.ErrorContains(t, err, disk)
 			require.NotErrorIs(t, err, repository.ErrUnknown)
 			require.NotErrorIs(t, err, repository.ErrClosed)

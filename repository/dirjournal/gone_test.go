@@ -28,7 +28,7 @@ func TestGone(t *testing.T) {
 		"directory replaced": {func(t *testing.T, dir string) {
 			require.NoError(t, os.Rename(dir, dir+"2"))
 			require.NoError(t, os.CopyFS(dir, os.DirFS(dir+"2")))
-		}, "another directory took the place of this one while the journal was open"},
+		}, "the directory was replaced while the journal was open"},
 		"segment removed": {func(t *testing.T, dir string) { require.NoError(t, os.Remove(filepath.Join(dir, second))) },
 			second + " was removed or moved while the journal was open"},
 		"segments removed": {func(t *testing.T, dir string) {
@@ -44,7 +44,7 @@ func TestGone(t *testing.T) {
 			require.NoError(t, err)
 			require.NoError(t, os.WriteFile(name+".new", data, 0o600))
 			require.NoError(t, os.Rename(name+".new", name))
-		}, "another file took the place of "},
+		}, second + " was replaced while the journal was open"},
 		"segment cut": {func(t *testing.T, dir string) { require.NoError(t, os.Truncate(filepath.Join(dir, second), 0)) },
 			second + " has "},
 		"lock replaced": {func(t *testing.T, dir string) {
@@ -53,7 +53,7 @@ func TestGone(t *testing.T) {
 		}, lockName + " was replaced while the journal was open"},
 		"later segment": {func(t *testing.T, dir string) {
 			require.NoError(t, os.WriteFile(filepath.Join(dir, segmentName(3)), nil, 0o600))
-		}, "there is "},
+		}, "another process writes to the journal, because "},
 	} {
 		for _, checkpoints := range []bool{false, true} { // which begins a segment
 			dir := filepath.Join(t.TempDir(), "journal")

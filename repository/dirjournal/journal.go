@@ -19,15 +19,13 @@ const Remembered = 100_000
 // It is safe for concurrent use. The bodies of the entries that it returns are its own:
 // callers must not change them.
 //
-// A call fails and has no effect if the disk doesn't take all that it has to write: the disk
-// is full, or no file can be opened. The journal can be used on, and the next call tries it
-// again.
+// If the disk is full or no file can be opened, a call fails and has no effect. The journal
+// stays usable, and the call can be repeated.
 //
-// After a sync failed the journal can only be closed: the error of that call wraps
-// repository.ErrUnknown, that of every later one repository.ErrClosed, and both the cause.
-// Nothing is tried again until the journal is opened again. So it is if the journal isn't
-// where it was any more: after each sync it looks whether its directory or its segment was
-// removed, moved or replaced, or another process writes to it.
+// After a failed sync the journal can only be closed. The error of that call wraps
+// repository.ErrUnknown, the errors of later calls wrap repository.ErrClosed, and all wrap
+// the cause. The same happens if the directory or the segment was removed, moved or replaced,
+// or if another process writes to the journal: this is checked after each sync.
 type Journal struct {
 	dir    dir
 	limits limits
@@ -54,22 +52,22 @@ type Journal struct {
 	coming  coming       // the segment to be begun then
 	marked  bool         // whether the newest frame in the segment marks a close
 	payload []byte       // reused
-	opened  *history     // what Open has read, until it was handed to a leader
+	opened  *history     // what Open read, until a leader takes it
 }
 
-// coming is a segment that is still to be begun: see Journal.start.
+// coming is the segment that Open left to be begun: see Journal.start.
 type coming struct {
 	header
 	copied *frame // with which it begins, or nil
 	after  uint64 // number of the last segment there is
-	remake bool   // whether the first segment is to be made again before
+	remake bool   // whether the first segment must be made again before this one
 }
 
-// history is what Open has read.
+// history is what Open read.
 type history struct {
 	steps []ledger.Step
-	// pending is how many entries were pending then. Until a leader has read the
-	// history no record is appended, so that those queued since then are behind them.
+	// pending is how many entries were pending then. No record is appended until a leader
+	// has read the history, so entries that were queued since then follow these.
 	pending int
 }
 
@@ -82,7 +80,7 @@ func (j *Journal) Enqueue(ctx context.Context, entries ...ledger.Entry) ([]bool,
 		checkpoint: -1, done: make(chan error, 1),
 	}
 	for i, e := range entries {
-		e.Accepted = e.Accepted.Round(0).UTC() // as it will be read
+		e.Accepted = e.Accepted.Round(0).UTC() // as a reader will see it
 		err := e.Check()
 		var encoded []byte
 		if err == nil {
@@ -181,7 +179,7 @@ func (j *Journal) takeLead() (*lead, error) {
 	leads := j.leader != nil
 	j.mu.Unlock()
 	if leads {
-		return nil, fmt.Errorf("%w: this process leads already, in epoch %d", repository.ErrLocked, j.epoch)
+		return nil, fmt.Errorf("%w: this process already leads, in epoch %d", repository.ErrLocked, j.epoch)
 	}
 	h, copied := j.coming.header, j.coming.copied
 	if j.segment != nil {
@@ -202,17 +200,16 @@ func (j *Journal) takeLead() (*lead, error) {
 	return j.leader, nil
 }
 
-// Cut says what Open has left out at the journal's end since it is no whole frame: how many
-// bytes, and where; or "" if there was nothing. It is what a process leaves that was killed
-// while it wrote, and then nobody was told that it is durable. But if the computer didn't
-// lose its power, or the bytes were readable once, the disk may have damaged the newest
-// entries or records that were acknowledged, of a journal that wasn't closed: those of a
-// closed one are never left out.
+// Cut says how many bytes Open ignored at the journal's end, and where, because they are not
+// a whole frame. It is "" if there were none. A process that is killed while it writes leaves
+// such bytes, and no caller was told that they are durable. They can also be damage to the
+// newest entries or records of a journal that wasn't closed. Suspect the disk if no process
+// was killed and the power did not fail. Of a closed journal nothing is ever ignored.
 func (j *Journal) Cut() string { return j.cut }
 
-// Close implements repository.Journal. It waits for the write that is under way,
-// whose callers get their result, and marks that the journal was closed: Open then has
-// nothing to write, and takes no damage for the end of a write.
+// Close implements repository.Journal. It waits for the write that is under way, whose
+// callers get their result. Then it marks the journal as closed: the next Open has nothing
+// to write, and can tell damage from an interrupted write.
 func (j *Journal) Close() error {
 	j.end(repository.ErrClosed)
 	<-j.stopped
@@ -222,7 +219,7 @@ func (j *Journal) Close() error {
 	return nil
 }
 
-// end makes every call from now on, and all that wait, return err.
+// end makes all waiting and all later calls return err.
 func (j *Journal) end(err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -18,9 +18,9 @@ type lead struct {
 	released bool
 }
 
-var errNotRead = errors.New("the history was not read")
+var errNotRead = errors.New("the history must be read first")
 
-// enter returns with the lock held, or says why the lead can't be used.
+// enter returns with the lock held, or with the reason why the lead can't be used.
 func (l *lead) enter(ctx context.Context) error {
 	if err := l.journal.enter(ctx); err != nil {
 		return err
@@ -43,13 +43,13 @@ func (l *lead) leads() error {
 	return nil
 }
 
-// awaiter is a call of Await: ready is closed when it may be over.
+// awaiter is a call of Await. ready is closed when the call should look again.
 type awaiter struct {
 	n     int
 	ready chan struct{}
 }
 
-// wakeAwaiting wakes each Await that waits for no more than is pending, or all. The lock is
+// wakeAwaiting wakes each Await whose number of entries is pending, or all of them. The lock is
 // held.
 func (j *Journal) wakeAwaiting(all bool) {
 	j.awaiting = slices.DeleteFunc(j.awaiting, func(a *awaiter) bool {
@@ -101,10 +101,9 @@ func (l *lead) Pending(ctx context.Context, max int, maxBytes int64) ([]ledger.E
 	return l.journal.queue.oldest(max, maxBytes), nil
 }
 
-// Append implements repository.Lead. A call whose records are being written
-// returns when it is known what became of them, even if ctx ends before: that
-// takes one sync, and not to know would end the publisher. A record with a
-// checkpoint costs one write of all that is pending and remembered.
+// Append implements repository.Lead. Once its records are being written, a call waits for the
+// result even if ctx ends: that takes one sync, and a publisher that doesn't know the result
+// must stop. A checkpoint costs one write of everything pending and remembered.
 func (l *lead) Append(ctx context.Context, records ...ledger.Record) error {
 	r := &request{lead: l, records: slices.Clone(records), checkpoint: -1, done: make(chan error, 1)}
 	for i, rec := range records {
@@ -122,7 +121,7 @@ func (l *lead) Append(ctx context.Context, records ...ledger.Record) error {
 	return nil
 }
 
-// admit says why records can't be appended, or nil. The lock is held.
+// admit returns nil if the records may be appended, or else the reason. The lock is held.
 func (l *lead) admit(records []ledger.Record) error {
 	if err := l.leads(); err != nil {
 		return err
@@ -134,9 +133,9 @@ func (l *lead) admit(records []ledger.Record) error {
 		var err error
 		switch {
 		case r.Epoch < l.epoch:
-			err = fmt.Errorf("%w: it is of epoch %d, and %d leads", repository.ErrFenced, r.Epoch, l.epoch)
+			err = fmt.Errorf("%w: its epoch is %d, and the leader's is %d", repository.ErrFenced, r.Epoch, l.epoch)
 		case r.Epoch > l.epoch:
-			err = fmt.Errorf("it is of epoch %d, and %d leads", r.Epoch, l.epoch)
+			err = fmt.Errorf("its epoch is %d, and the leader's is %d", r.Epoch, l.epoch)
 		}
 		if err != nil {
 			return fmt.Errorf("%s record of generation %d: %w", r.Kind(), r.Generation, err)

@@ -26,12 +26,12 @@ type limits struct {
 
 var defaults = limits{remember: Remembered, segment: segmentSize}
 
-var errNoJournal = fmt.Errorf("not a journal: there is no segment in it: %w", fs.ErrNotExist)
+var errNoJournal = fmt.Errorf("not a journal: it has no segments: %w", fs.ErrNotExist)
 
-// Create makes a new journal in dir and opens it. The directory is made if it
-// does not exist; its parent must. It may exist if it is empty, or if a Create
-// that was killed left it behind. Otherwise the error wraps fs.ErrExist and
-// nothing was changed.
+// Create makes a new journal in dir and opens it. It makes dir if necessary, but not the
+// parent. An existing dir must be empty, or hold only what a
+// killed Create left, and perhaps the lost+found of a new file system. Otherwise the
+// error wraps fs.ErrExist, and nothing was changed.
 func Create(dir string) (*Journal, error) { return CreateFS(disk.OS(), dir) }
 
 // CreateFS is Create on a disk of the caller's.
@@ -43,15 +43,15 @@ func CreateFS(fsys disk.FS, dir string) (*Journal, error) {
 	return j, nil
 }
 
-// Open opens the journal in dir and locks it until Close. What is in the journal
-// then is durable, also what a killed process had written and not synced. The
-// cost is that of reading what was written since the last checkpoint.
+// Open opens the journal in dir and locks it until Close. Everything in the journal is then
+// durable, including what a killed process wrote and did not sync. Open reads what was written
+// since the last checkpoint.
 //
-// The error wraps fs.ErrNotExist if there is no such directory or it holds no
-// journal, fs.ErrPermission, or repository.ErrLocked while another process (or
-// this one) has the journal open; it says so if the journal is of a newer format,
-// and names segment, offset and sequence number of what is damaged. Nothing was
-// changed then.
+// The error wraps fs.ErrNotExist if dir doesn't exist or holds no journal,
+// repository.ErrLocked while a process (also this one) has the journal open, or
+// fs.ErrPermission. ErrLocked comes with the process ID, the host and the time since when it is
+// open, as far as these are known. A newer format is named. Damage is named by segment, offset and sequence
+// number. After an error nothing was changed.
 func Open(dir string) (*Journal, error) { return OpenFS(disk.OS(), dir) }
 
 // OpenFS is Open on a disk of the caller's.
@@ -63,7 +63,33 @@ func OpenFS(fsys disk.FS, dir string) (*Journal, error) {
 	return j, nil
 }
 
-// absolute returns a path that leads to dir wherever the process goes.
+// OpenOrCreate opens the journal in dir, or makes it, durably, where there is none: dir and
+// the directories that it is in may be missing, and dir may be empty, or what a killed call
+// left. If the power was lost in the middle, the same call goes on. The error wraps
+// fs.ErrExist if dir holds anything else, and is that of Open for a journal that can't be
+// opened. A journal that is there costs what Open costs.
+func OpenOrCreate(dir string) (*Journal, error) { return OpenOrCreateFS(disk.OS(), dir) }
+
+// OpenOrCreateFS is OpenOrCreate on a disk of the caller's.
+func OpenOrCreateFS(fsys disk.FS, dir string) (*Journal, error) {
+	j, err := OpenFS(fsys, dir)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return j, err
+	}
+	if err := disk.MakeParents(fsys, absolute(dir)); err != nil {
+		return nil, fmt.Errorf("create journal %s: %w", dir, err)
+	}
+	created, err := CreateFS(fsys, dir)
+	if errors.Is(err, fs.ErrExist) {
+		// Somebody else was quicker, or a segment is missing, or it is something else.
+		if j, openErr := OpenFS(fsys, dir); !errors.Is(openErr, errNoJournal) {
+			return j, openErr
+		}
+	}
+	return created, err
+}
+
+// absolute returns a path to dir that stays right if the process changes its directory.
 func absolute(dir string) string {
 	if abs, err := filepath.Abs(dir); err == nil {
 		return abs
@@ -72,7 +98,9 @@ func absolute(dir string) string {
 }
 
 func create(fsys disk.FS, dir string, lim limits) (*Journal, error) {
-	if err := fsys.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+	err := fsys.Mkdir(dir, 0o700)
+	made := err == nil
+	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, err
 	}
 	if err := creatable(fsys, dir); err != nil {
@@ -88,10 +116,10 @@ func create(fsys disk.FS, dir string, lim limits) (*Journal, error) {
 			return nil, err
 		}
 		// The directory's own name and the lock's are durable before the journal's.
-		if err := errors.Join(fsys.SyncDir(filepath.Dir(dir)), locked.sync()); err != nil {
-			// A failed sync may have lost the names for good, also those that a
-			// Create made which was killed: the next one is to make them anew. A
-			// directory that isn't empty stays, or that is somebody else's.
+		if err := errors.Join(disk.SyncAbove(fsys, dir, made), locked.sync()); err != nil {
+			// A failed sync may have lost the names for good, including those of an earlier Create
+			// that was killed. Remove them, so that the next Create makes them anew. A directory
+			// that isn't empty, or belongs to someone else, stays.
 			fsys.Remove(filepath.Join(dir, lockName))
 			fsys.Remove(dir)
 			return nil, err
@@ -107,7 +135,7 @@ func create(fsys disk.FS, dir string, lim limits) (*Journal, error) {
 	return j, nil
 }
 
-// begin makes the first segment, again if an earlier Create did: its name may not
+// begin makes the first segment. It replaces that of an earlier Create, whose name may not
 // be durable.
 func (d dir) begin() error {
 	s, err := newSegment(d, header{number: 1, first: 1, base: 1}, nil)
@@ -133,7 +161,7 @@ func creatable(fsys disk.FS, dir string) error {
 	if c, _, err := readSegment(fsys, dir, 1); err == nil && len(l.segments) == 1 && len(c.frames) == 0 && !c.torn {
 		return nil
 	}
-	return fmt.Errorf("there is a journal: %w", fs.ErrExist)
+	return fmt.Errorf("a journal already exists: %w", fs.ErrExist)
 }
 
 func open(fsys disk.FS, dir string, lim limits) (*Journal, error) {
@@ -155,10 +183,10 @@ func open(fsys disk.FS, dir string, lim limits) (*Journal, error) {
 	return j, nil
 }
 
-// openLocked reads the journal, whose locks are held. What a killed process wrote last may
-// be readable and not durable, also when a sync of it failed; so that frame is written
-// again, as the first of a new segment, before anybody acts upon it. If that can't be, the
-// new segment is begun once there is something to write: then Open needs no space.
+// openLocked reads the journal, whose locks are held. The newest frame may be readable and not
+// durable: its writer was killed, or its sync failed. So that frame is written again, as the
+// first of a new segment, before anyone acts on it. If the frame is durable for certain, the
+// new segment is begun by the first write, and Open needs no space.
 func openLocked(d dir, lim limits, created bool) (*Journal, error) {
 	l, err := list(d.fsys, d.name)
 	if err != nil {
@@ -184,12 +212,12 @@ func openLocked(d dir, lim limits, created bool) (*Journal, error) {
 	}
 	opened.pending = len(q.pending)
 	if l.tmp {
-		d.fsys.Remove(d.path(tmpName)) // for its space; whoever begins a segment removes it too
+		d.fsys.Remove(d.path(tmpName)) // frees its space; a failure does no harm
 	}
 	c := coming{
 		header: header{number: e.number + 1, epoch: e.epoch, first: e.next, base: e.base},
 		copied: e.doubtful, after: e.number,
-		// An earlier Create may have been killed, or the sync of its name have failed.
+		// An earlier Create may have been killed, or failed to sync the name.
 		remake: e.bare && !replaceable(e.header) && !created,
 	}
 	if e.doubtful != nil {
@@ -223,7 +251,7 @@ func openLocked(d dir, lim limits, created bool) (*Journal, error) {
 type listing struct {
 	segments []uint64 // in order
 	tmp      bool
-	other    string // a name that is none of the journal's, or ""
+	other    string // a name that doesn't belong to a journal, or ""
 }
 
 func list(fsys disk.FS, dir string) (listing, error) {
@@ -238,7 +266,7 @@ func list(fsys disk.FS, dir string) (listing, error) {
 			l.segments = append(l.segments, number)
 		case e.Name == tmpName:
 			l.tmp = true
-		case e.Name != lockName:
+		case e.Name != lockName && (e.Name != disk.LostAndFound || !e.Dir):
 			l.other = e.Name
 		}
 	}

@@ -40,11 +40,11 @@ func TestOpenRefuses(t *testing.T) {
 		is    error
 		want  string
 	}{
-		{"empty", map[string]string{}, fs.ErrNotExist, "not a journal: there is no segment in it"},
+		{"empty", map[string]string{}, fs.ErrNotExist, "not a journal: it has no segments"},
 		{"something else", map[string]string{"1.root.json": "{}", "1.seg": "x", "000000000001.seg.bak": ""}, fs.ErrNotExist, "not a journal"},
-		{"no segment's content", with(second, "{\"signed\":{}}"+good[second]), nil, "segment 000000000002.seg: it doesn't begin as a journal's segment does"},
-		{"newer", with(second, string(newer)), nil, "segment 000000000002.seg: it is of format 3, and this program knows format 2 only"},
-		{"older", with(second, string(older)), nil, "segment 000000000002.seg: it is of format 1, and this program knows format 2 only"},
+		{"no segment's content", with(second, "{\"signed\":{}}"+good[second]), nil, "segment 000000000002.seg: not a journal segment: wrong first bytes"},
+		{"newer", with(second, string(newer)), nil, "segment 000000000002.seg: format 3, and this program reads format 2 only"},
+		{"older", with(second, string(older)), nil, "segment 000000000002.seg: format 1, and this program reads format 2 only"},
 	} {
 		d := restore(test.files)
 		_, err := OpenFS(d, "/journal")
@@ -105,7 +105,7 @@ func TestOpenCopy(t *testing.T) {
 func TestCreateRefuses(t *testing.T) {
 	good := journalOf(t)
 	for want, all := range map[string]map[string]string{
-		"create journal /journal: there is a journal: ":          good,
+		"create journal /journal: a journal already exists: ":    good,
 		"create journal /journal: the directory holds notes.txt": {"notes.txt": "x"},
 	} {
 		d := restore(all)
@@ -261,8 +261,8 @@ func TestOpenChangesNothing(t *testing.T) {
 		"led only":          {files: journalOf(t, takeOver)},
 		"checkpoint":        {files: journalOf(t, enqueue("a", "b"), takeOver, record(checkpoint, 0))},
 		"killed":            {files: all, changes: true},
-		"killed, torn":      {files: torn, changes: true, cut: "segment " + second + ": the last 16 bytes, from offset 462 on, are no whole frame 3"},
-		"killed in frame 3": {files: begun, cut: "segment " + second + ": the last 16 bytes, from offset 462 on, are no whole frame 3"},
+		"killed, torn":      {files: torn, changes: true, cut: "segment " + second + ": the last 16 bytes, from offset 462 on, are not a whole frame 3"},
+		"killed in frame 3": {files: begun, cut: "segment " + second + ": the last 16 bytes, from offset 462 on, are not a whole frame 3"},
 	} {
 		d := restore(test.files)
 		d.Inject(func(crashfs.Op) crashfs.Fault { return crashfs.Fail }) // a full disk

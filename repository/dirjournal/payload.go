@@ -79,8 +79,8 @@ func parseHead(data []byte) (entryHead, error) {
 	return jsontext.Decode[entryHead](data)
 }
 
-// encodeEntry returns an entry as it is in a payload, but for the letter: its head and a
-// copy of its body.
+// encodeEntry returns an entry as it is in a payload, without the letter: its head and a copy
+// of its body.
 func encodeEntry(e ledger.Entry) ([]byte, error) {
 	b := make([]byte, 0, e.Size()) // enough for most
 	b, err := entryHead{e, len(e.Body)}.append(append(b, ' '))
@@ -183,9 +183,9 @@ func cutBody(b []byte, size int) ([]byte, error) {
 	return b[:size:size], nil
 }
 
-// since calls visit for the parts of a payload that are new to whoever has read all
-// before it. If reading begins with this payload, these are what its checkpoint goes on
-// with, that checkpoint, and all behind it.
+// since calls visit for the parts of a payload that are new to a reader of everything before it.
+// If reading begins with this payload, these are the entries and outcomes that its checkpoint
+// continues with, the checkpoint, and all that follows it.
 func since(payload []byte, begins bool, visit func(part) error) error {
 	begun := !begins
 	err := parts(payload, func(p part) error {
@@ -206,12 +206,12 @@ func since(payload []byte, begins bool, visit func(part) error) error {
 		return visit(p)
 	})
 	if err == nil && !begun {
-		return errors.New("there is no checkpoint in it")
+		return errors.New("no checkpoint in this frame")
 	}
 	return err
 }
 
-// step returns what an entry's or a record's part says, in memory of its own.
+// step returns the entry or record of a part. It shares no memory with the part.
 func (p part) step() (ledger.Step, error) {
 	if p.kind == entryPart || p.kind == pendingPart {
 		e := p.entry

@@ -10,8 +10,8 @@ import (
 	"github.com/bindery-tuf/bindery/repository/ledger"
 )
 
-// queue is what the journal knows in memory: the pending entries and what became of
-// the others. It does no I/O.
+// queue is the journal's memory: the pending entries, and the outcomes of the others. It does
+// no I/O.
 type queue struct {
 	known    map[string]*known
 	pending  []*known // oldest first
@@ -21,7 +21,7 @@ type queue struct {
 	remember int
 }
 
-// known is what the journal remembers of an ID.
+// known is everything that the journal remembers of one ID.
 type known struct {
 	ledger.ItemOutcome         // ID, Digest and By; the rest once a record decided it
 	queued             *queued // nil once the outcome is final
@@ -55,9 +55,8 @@ func (k *known) is(e ledger.Entry) bool {
 	return e.Means(k.Digest, k.queued.entry.Body)
 }
 
-// admit makes those of the entries known that are not, or none if an ID is reused, and
-// returns them appended to fresh. They become pending with push. For each of the others
-// repeated is set.
+// admit makes the new ones of the entries known, and returns them appended to fresh; push makes
+// them pending. It sets repeated for each of the others. If an ID is reused, nothing changes.
 func (q *queue) admit(fresh, entries []*known, repeated []bool) ([]*known, error) {
 	before := len(fresh)
 	for i, k := range entries {
@@ -85,7 +84,7 @@ func (q *queue) withdraw(fresh []*known) {
 	}
 }
 
-// push makes entries pending that are durable now.
+// push makes entries pending that have become durable.
 func (q *queue) push(fresh []*known) {
 	for _, k := range fresh {
 		k.queued.durable = true
@@ -102,7 +101,7 @@ func (q *queue) backlog() ledger.Backlog {
 	return b
 }
 
-// outcome returns the zero Outcome for an ID that isn't known, or not durable.
+// outcome returns the zero Outcome for an ID that is unknown or not durable.
 func (q *queue) outcome(id string) ledger.Outcome {
 	switch k := q.known[id]; {
 	case k == nil || k.queued != nil && !k.queued.durable:
@@ -129,7 +128,7 @@ func (q *queue) oldest(n int, maxBytes int64) []ledger.Entry {
 	return entries
 }
 
-// decidable says why records can't be applied, one after the other, or nil.
+// decidable returns nil if the records can be applied one after the other, or else the reason.
 func (q *queue) decidable(records []ledger.Record) error {
 	decided, sealed := map[string]bool{}, map[string]bool{} // by these records
 	givenUp := false                                        // whether the seal before them is
@@ -201,7 +200,7 @@ func (q *queue) apply(r ledger.Record) {
 	}
 }
 
-// giveUp makes what was sealed and not committed pending again, before the others.
+// giveUp makes entries that were sealed and not committed pending again, before the others.
 func (q *queue) giveUp() {
 	for _, k := range q.sealed {
 		e := k.queued.entry
@@ -224,14 +223,14 @@ func (q *queue) settle(k *known) {
 	}
 }
 
-// read takes in one part of a payload, of those that since selects. It returns the step
-// that the part is, if it is one.
+// read applies one part of a payload, of those that since selects. It returns the part's step,
+// if the part is an entry or a record.
 func (q *queue) read(p part) (ledger.Step, error) {
 	switch p.kind {
 	case entryPart, pendingPart:
 		old := q.known[p.entry.ID]
 		if old != nil && old.queued != nil {
-			return ledger.Step{}, fmt.Errorf("item %q: it is there twice", p.entry.ID)
+			return ledger.Step{}, fmt.Errorf("item %q: appears twice", p.entry.ID)
 		}
 		if old != nil { // a writer that remembered fewer had forgotten it
 			q.final = slices.DeleteFunc(q.final, func(k *known) bool { return k == old })
@@ -247,7 +246,7 @@ func (q *queue) read(p part) (ledger.Step, error) {
 			return ledger.Step{}, fmt.Errorf("outcome: %w", err)
 		}
 		if q.known[o.ID] != nil || o.ID == "" {
-			return ledger.Step{}, fmt.Errorf("outcome of item %q: it is there twice, or has no ID", o.ID)
+			return ledger.Step{}, fmt.Errorf("outcome of item %q: appears twice, or has no ID", o.ID)
 		}
 		k := &known{ItemOutcome: o}
 		q.known[o.ID] = k
@@ -268,9 +267,10 @@ func (k *known) step() ledger.Step {
 	return ledger.Step{Entry: &e}
 }
 
-// after returns what q will be after records. It shares nothing with q that either changes.
+// after returns the queue as it will be after records. The two share nothing that either
+// changes.
 func (q *queue) after(records []ledger.Record) *queue {
-	// What is final is in no record that can be applied, so that it need not be known.
+	// Final entries appear in no record that can be applied, so they need not be known.
 	n := &queue{known: make(map[string]*known, len(q.pending)+len(q.sealed)), bytes: q.bytes, final: slices.Clone(q.final), remember: q.remember}
 	copied := func(all []*known) []*known {
 		copies, ofKnown, ofQueued := make([]*known, len(all)), make([]known, len(all)), make([]queued, len(all))
@@ -292,8 +292,7 @@ func (q *queue) after(records []ledger.Record) *queue {
 // usualOutcome is the length of most outcomes' parts, or more.
 const usualOutcome = 256
 
-// dump appends the parts that, read into an empty queue, make it equal to q, of which
-// nothing is sealed.
+// dump appends the parts from which read makes an equal queue. Nothing may be sealed.
 func (q *queue) dump(b []byte) []byte {
 	size := usualOutcome * len(q.final)
 	for _, k := range q.pending {

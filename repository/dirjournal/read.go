@@ -32,9 +32,9 @@ func steps(ctx context.Context, yield func(ledger.Step, error) bool) func(part) 
 	}
 }
 
-// Read implements repository.Reader. The first history that begins at the checkpoint is
-// what Open has read; others are read from the disk. Where segments were moved elsewhere,
-// the beginning is the first one left, if that begins at a checkpoint.
+// Read implements repository.Reader. The first read from the checkpoint returns what Open read;
+// later ones read the disk. If segments were moved elsewhere, the beginning is the first segment
+// left, which must begin with a checkpoint.
 func (l *lead) Read(ctx context.Context, from ledger.From) iter.Seq2[ledger.Step, error] {
 	return func(yield func(ledger.Step, error) bool) {
 		err := l.readTo(ctx, from, yield)
@@ -50,8 +50,8 @@ func (l *lead) readTo(ctx context.Context, from ledger.From, yield func(ledger.S
 	fromDisk := false
 	var segments []uint64
 	var until, newest uint64
-	// While the writer does this it begins no segment: a listing that had a later one and
-	// not the one before it would look like damage. Every frame before the next is durable.
+	// The writer runs this, so it begins no segment meanwhile: a listing with a later segment
+	// and without the one before it would look like damage. Every frame before j.next is durable.
 	err := j.do(ctx, func() error {
 		if err := l.enter(ctx); err != nil {
 			return err
@@ -107,11 +107,11 @@ func (l *lead) readTo(ctx context.Context, from ledger.From, yield func(ledger.S
 	return nil
 }
 
-// Reader is a repository.Reader of the journal in a directory. Any number of them
-// read alongside the process that has the journal open, without its lock: segments are
-// only ever appended to (or replaced as a whole by one with the same frames), and a
-// frame that is being written is not there yet. It
-// needs no permission to write, holds nothing open, and is safe for concurrent use.
+// Reader is a repository.Reader of the journal in a directory. Any number of them read
+// alongside the process that has the journal open, without its lock. That is safe because
+// segments only grow, or are replaced as a whole by one with the same frames; a frame that is
+// being written doesn't count yet. A Reader needs no permission to write, holds no file open,
+// and is safe for concurrent use.
 type Reader struct {
 	fsys disk.FS
 	dir  string
@@ -119,8 +119,8 @@ type Reader struct {
 
 var _ repository.Reader = (*Reader)(nil)
 
-// OpenReader returns a Reader of the journal in dir. The error wraps
-// fs.ErrNotExist if there is no such directory or it holds no journal.
+// OpenReader returns a Reader of the journal in dir. The error wraps fs.ErrNotExist if dir
+// doesn't exist or holds no journal.
 func OpenReader(dir string) (*Reader, error) { return OpenReaderFS(disk.OS(), dir) }
 
 // OpenReaderFS is OpenReader on a disk of the caller's.
@@ -132,8 +132,8 @@ func OpenReaderFS(fsys disk.FS, dir string) (*Reader, error) {
 	return r, nil
 }
 
-// Read implements repository.Reader. It names what is damaged as Open does. Where segments
-// were moved elsewhere, the beginning is the first one left, if that begins at a checkpoint.
+// Read implements repository.Reader. It names damage as Open does. If segments were moved
+// elsewhere, the beginning is the first segment left, which must begin with a checkpoint.
 func (r *Reader) Read(ctx context.Context, from ledger.From) iter.Seq2[ledger.Step, error] {
 	return func(yield func(ledger.Step, error) bool) {
 		if err := r.readTo(ctx, from, yield); err != nil && !errors.Is(err, errStopped) {
@@ -142,9 +142,9 @@ func (r *Reader) Read(ctx context.Context, from ledger.From) iter.Seq2[ledger.St
 	}
 }
 
-// readTo reads again if a listing of the directory was of no one moment: it may miss a name
-// and have a later one, if both were made meanwhile. What is still wrong when no segment
-// has been begun since is damage. Steps that were yielded are not yielded again.
+// readTo retries if the directory changed during a read: a listing may miss a segment and have
+// the next, if both were made meanwhile. An error is final once no segment was begun since the
+// last attempt. Steps that were yielded are not yielded again.
 func (r *Reader) readTo(ctx context.Context, from ledger.From, yield func(ledger.Step, error) bool) error {
 	var first uint64 // the segment with which reading began
 	yielded := 0
@@ -172,7 +172,7 @@ func (r *Reader) readTo(ctx context.Context, from ledger.From, yield func(ledger
 	return err
 }
 
-// read reads from segment first on, or, where that is 0, from the one that it makes first.
+// read reads from segment first on. If first is 0, read chooses the segment and sets first.
 func (r *Reader) read(segments []uint64, from ledger.From, first *uint64, visit func(part) error) error {
 	if *first == 0 {
 		chosen, err := beginning(r.fsys, r.dir, segments, from)

@@ -14,8 +14,8 @@ import (
 	"github.com/bindery-tuf/bindery/repository/ledger"
 )
 
-// maxSegment is the largest file taken for a segment: one frame, and what is
-// appended until the next segment is due.
+// maxSegment is the largest file that is read as a segment: one frame, and all that is
+// appended before the next segment is due.
 const maxSegment = maxPayload + 2*segmentSize
 
 func segmentName(number uint64) string { return fmt.Sprintf("%012d.seg", number) }
@@ -25,7 +25,7 @@ func segmentNumber(name string) (number uint64, ok bool) {
 	return number, err == nil && name == segmentName(number)
 }
 
-// place names where in the journal something is wrong.
+// place adds to an error the segment where something is wrong.
 func place(number uint64, err error) error {
 	return fmt.Errorf("segment %s: %w", segmentName(number), err)
 }
@@ -62,27 +62,27 @@ func readHeader(fsys disk.FS, dir string, number uint64) (header, error) {
 	return h, nil
 }
 
-// end is what a journal ends with.
+// end describes the end of a journal.
 type end struct {
 	header        // of the last segment
 	next   uint64 // sequence number after the last whole frame
 
-	// doubtful is the newest frame if it may be readable and not durable: what was
-	// appended last may be in the page cache only, and a segment that has no more
-	// than its beginning may have a name that isn't durable.
+	// doubtful is the newest frame if it may be readable and not durable. Appended frames may
+	// be in the page cache only, and the name of a segment that has only its beginning may not
+	// be durable.
 	doubtful *frame
 	base     uint64 // where reading must begin if doubtful is written again
 
-	// durable reports whether all whole frames, doubtful too, certainly are: the newest says
-	// that the journal was closed, or was followed by another, which is torn.
+	// durable reports whether every whole frame, doubtful too, is durable for certain: the
+	// newest one says that the journal was closed, or a part of another follows it.
 	durable bool
 
-	bare bool   // whether the last segment has no more than its beginning
-	cut  string // what of the last segment is no whole frame, and where; or ""
+	bare bool   // whether the last segment has only its beginning
+	cut  string // where the last segment has bytes that are no whole frame; or ""
 }
 
-// beginning returns those of the segments, which are in order, that must be read. It reads
-// headers only.
+// beginning returns the segments that must be read, of the given ones, which are in order. It
+// reads headers only.
 func beginning(fsys disk.FS, dir string, segments []uint64, from ledger.From) ([]uint64, error) {
 	if from == ledger.FromBeginning {
 		h, err := readHeader(fsys, dir, segments[0])
@@ -102,16 +102,16 @@ func beginning(fsys disk.FS, dir string, segments []uint64, from ledger.From) ([
 	return segments[first:], nil
 }
 
-// whole is a sequence number that no frame reaches: replay reads all frames before it.
+// whole is above every sequence number: replay then reads all frames.
 const whole = math.MaxUint64
 
-// replay reads the segments, which are in order, up to the frame until, and calls visit for
-// each part that is new (see since), once. It changes nothing. An error names segment,
-// offset and sequence number of what is damaged. What it returns is the journal's end only
-// if it has read the whole.
+// replay reads the segments, which are in order, up to the frame until. It calls visit once for
+// each part that is new (see since), and changes nothing. An error names the segment, offset
+// and sequence number of the damage. The result describes the journal's end only if all of it
+// was read.
 //
-// Numbers of segments may be missing as long as no frame is: a segment without
-// frames of its own may have been lost with its name.
+// Numbers of segments may be missing as long as no frame is: the name of a segment without
+// frames of its own may have been lost.
 func replay(fsys disk.FS, dir string, segments []uint64, until uint64, visit func(part) error) (end, error) {
 	last := segments[len(segments)-1]
 	var e end
@@ -132,7 +132,7 @@ func replay(fsys disk.FS, dir string, segments []uint64, until uint64, visit fun
 				return end{}, place(number, fmt.Errorf("offset %d, sequence %d: a frame is damaged, and frame %d at offset %d was written after it",
 					c.bad, c.next(), f.seq, at))
 			}
-			e.cut = place(number, fmt.Errorf("the last %d bytes, from offset %d on, are no whole frame %d", len(data)-c.bad, c.bad, c.next())).Error()
+			e.cut = place(number, fmt.Errorf("the last %d bytes, from offset %d on, are not a whole frame %d", len(data)-c.bad, c.bad, c.next())).Error()
 			e.durable = c.began(data)
 		}
 		begins := i == 0 && c.beginsAtCheckpoint()
@@ -164,8 +164,8 @@ func replay(fsys disk.FS, dir string, segments []uint64, until uint64, visit fun
 	return e, nil
 }
 
-// follows checks that segment c goes on where the one before it ended: with the
-// next frame, or with a copy of the newest one.
+// follows checks that segment c continues where the one before it ended: with the next frame,
+// or with a copy of the newest one.
 func follows(before, c contents, next uint64, latest []byte) error {
 	switch {
 	case c.first > next && before.torn:
@@ -178,7 +178,7 @@ func follows(before, c contents, next uint64, latest []byte) error {
 		return place(c.number, fmt.Errorf("it begins with frame %d in epoch %d, and the segment before it ended with frame %d in epoch %d: is it an older copy?",
 			c.first, c.epoch, next-1, before.epoch))
 	case c.first < next && (len(c.frames) == 0 || !bytes.Equal(c.frames[0].payload, latest)):
-		return place(c.number, fmt.Errorf("offset %d, sequence %d: it isn't the copy of the frame that ended the segment before it",
+		return place(c.number, fmt.Errorf("offset %d, sequence %d: not a copy of the last frame of the segment before",
 			headerSize, c.first))
 	}
 	return nil

@@ -46,26 +46,26 @@ func (h header) encode() []byte {
 // the file's beginning.
 func parseHeader(data []byte, size int64, number uint64) (header, error) {
 	if len(data) < headerSize {
-		return header{}, fmt.Errorf("it ends within its header, after %d bytes", len(data))
+		return header{}, fmt.Errorf("the file ends in its header, after %d bytes", len(data))
 	}
 	if !bytes.HasPrefix(data, []byte(magic)) {
-		return header{}, errors.New("it doesn't begin as a journal's segment does")
+		return header{}, errors.New("not a journal segment: wrong first bytes")
 	}
 	if got := binary.BigEndian.Uint32(data[60:]); got != crc32.Checksum(data[:60], castagnoli) {
-		return header{}, errors.New("its header is damaged: the checksum doesn't fit")
+		return header{}, errors.New("damaged header: wrong checksum")
 	}
 	if v := binary.BigEndian.Uint32(data[8:]); v != formatVersion {
-		return header{}, fmt.Errorf("it is of format %d, and this program knows format %d only", v, formatVersion)
+		return header{}, fmt.Errorf("format %d, and this program reads format %d only", v, formatVersion)
 	}
 	u := func(at int) uint64 { return binary.BigEndian.Uint64(data[at:]) }
 	h := header{number: u(12), epoch: int64(u(20)), first: u(28), base: u(36), synced: u(44), id: [8]byte(data[52:60])}
 	switch {
 	case h.number != number:
-		return header{}, fmt.Errorf("it calls itself segment %d", h.number)
+		return header{}, fmt.Errorf("its header says segment %d", h.number)
 	case h.epoch < 0 || h.first == 0 || h.base == 0 || h.base > number || h.synced < headerSize:
-		return header{}, fmt.Errorf("its header makes no sense: %+v", h)
+		return header{}, fmt.Errorf("impossible header: %+v", h)
 	case h.synced > uint64(size):
-		return header{}, fmt.Errorf("it has %d bytes, and at least %d were durable: it was cut", size, h.synced)
+		return header{}, fmt.Errorf("%d bytes, and at least %d were durable: the file was cut", size, h.synced)
 	}
 	return h, nil
 }
@@ -138,14 +138,14 @@ func parseSegment(data []byte, number uint64) (contents, error) {
 			break
 		}
 		if f.seq != c.next() {
-			return contents{}, fmt.Errorf("offset %d: there is frame %d, and %d should be", c.bad, f.seq, c.next())
+			return contents{}, fmt.Errorf("offset %d: frame %d where frame %d should be", c.bad, f.seq, c.next())
 		}
 		c.frames = append(c.frames, f)
 		c.offsets = append(c.offsets, c.bad)
 		c.bad += size
 	}
 	if uint64(c.bad) < h.synced {
-		return contents{}, fmt.Errorf("offset %d, sequence %d: a frame is damaged that was durable", c.bad, c.next())
+		return contents{}, fmt.Errorf("offset %d, sequence %d: a frame is damaged, though it was durable", c.bad, c.next())
 	}
 	return c, nil
 }

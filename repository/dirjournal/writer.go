@@ -18,8 +18,7 @@ const maxGroup = 4 << 20
 // something to be done between two frames.
 type request struct {
 	entries []*known
-	// repeated says which of the entries were known. It is to be read once done has the
-	// result.
+	// repeated says which of the entries were known. It is valid once done has the result.
 	repeated []bool
 
 	lead    *lead
@@ -34,14 +33,14 @@ type request struct {
 	done chan error // of capacity 1
 }
 
-// group is what one frame serves.
+// group is the requests that one frame serves.
 type group struct {
 	requests []*request
 	fresh    []*known // the entries that were not known
 	last     *request // the request with records, if there is one, or nil
 }
 
-// write is the one goroutine that writes.
+// write runs in the one goroutine that writes.
 func (j *Journal) write() {
 	defer close(j.stopped)
 	served := 0
@@ -62,11 +61,11 @@ func (j *Journal) write() {
 	}
 }
 
-// yields is how often the writer lets others run before it takes what is there.
+// yields is how many times the writer lets other goroutines run before it takes requests.
 const yields = 3
 
-// yield lets those run whom the last frame has served, if they were several, and who may
-// have more to write: they share the next frame then, and not the one after it.
+// yield lets the callers run whom the last frame served, if there were several. What they
+// write next shares the next frame then, and not the one after it.
 func (j *Journal) yield() {
 	for n := range yields {
 		j.mu.Lock()
@@ -79,8 +78,8 @@ func (j *Journal) yield() {
 	}
 }
 
-// take waits for requests and returns those for the next frame, or false when
-// the journal ended.
+// take waits for requests and returns those for the next frame, or false once the journal has
+// ended.
 func (j *Journal) take() (group, bool) {
 	for {
 		j.mu.Lock()
@@ -97,8 +96,8 @@ func (j *Journal) take() (group, bool) {
 	}
 }
 
-// group removes the requests from waiting that the next frame is for, and those
-// that are refused. The lock is held.
+// group takes the requests for the next frame out of waiting, and answers those that it
+// refuses. The lock is held.
 func (j *Journal) group() group {
 	var g group
 	n, size := 0, 0
@@ -114,7 +113,7 @@ func (j *Journal) group() group {
 		}
 		g.requests = append(g.requests, r)
 		size += r.size
-		// Records come last, so that they are judged by what is durable.
+		// Records come last, because they are checked against durable entries.
 		if alone || g.last != nil {
 			break
 		}
@@ -123,8 +122,7 @@ func (j *Journal) group() group {
 	return g
 }
 
-// admit adds to the group what a request has to write, or says why it can't be
-// served; nothing changed then.
+// admit adds a request to the group. After an error nothing has changed.
 func (j *Journal) admit(r *request, g *group) (err error) {
 	if r.size > maxPayload {
 		return fmt.Errorf("%d bytes in one call: at most %d", r.size, maxPayload)
@@ -161,14 +159,14 @@ func (j *Journal) serve(g group) error {
 			j.payload = appendRecord(j.payload, recordPart, r)
 			continue
 		}
-		// Without the lock, so that those who ask for outcomes don't wait: only this
-		// goroutine changes what is dumped. Those who enqueue do wait.
+		// Without the lock, so that calls of Outcomes don't wait. That is safe because only this
+		// goroutine changes what dump reads. Calls of Enqueue do wait.
 		j.payload = j.queue.after(records[:i+1]).dump(j.payload)
 		j.payload = appendRecord(j.payload, checkpointPart, r)
 	}
 	if len(j.payload) > maxPayload {
 		j.payload = nil
-		return fmt.Errorf("a checkpoint with the queue would be of more than %d bytes", maxPayload)
+		return fmt.Errorf("checkpoint and queue together: more than %d bytes", maxPayload)
 	}
 	if err := j.frame(checkpoint >= 0); err != nil {
 		j.mu.Lock()
@@ -194,8 +192,8 @@ func (j *Journal) serve(g group) error {
 	return nil
 }
 
-// frame makes the payload the next frame. One that holds a checkpoint begins a
-// segment, and reading begins with it from then on.
+// frame writes the payload as the next frame. A checkpoint begins a segment, with which reading
+// begins from then on.
 func (j *Journal) frame(checkpoint bool) error {
 	if err := j.start(); err != nil {
 		return err
@@ -229,7 +227,7 @@ func (j *Journal) start() error {
 	return j.begin(j.coming.header, j.coming.copied)
 }
 
-// following describes the segment after the present one.
+// following returns the header of the segment after the present one.
 func (j *Journal) following() header {
 	return header{number: j.segment.number + 1, epoch: j.segment.epoch, first: j.next, base: j.segment.base}
 }
@@ -247,7 +245,7 @@ func (j *Journal) append(f frame) error {
 	return j.fail(err)
 }
 
-// begin goes on in a new segment.
+// begin starts a new segment and closes the present one.
 func (j *Journal) begin(h header, f *frame) error {
 	err := j.dir.still()
 	switch {
@@ -280,10 +278,9 @@ func (j *Journal) begin(h header, f *frame) error {
 	return j.fail(err)
 }
 
-// markClose appends the frame that says that the journal was closed, so that all before it
-// is durable. Without it nothing is lost: the next Open takes the journal for one of a
-// killed process, writes the newest frame again, and can't tell damage of it from the end
-// of a write.
+// markClose appends the frame that says that the journal was closed. Without it nothing is
+// lost, but the next Open must write the newest frame again, and can't tell damage to that
+// frame from an interrupted write.
 func (j *Journal) markClose() {
 	s := j.segment
 	if j.ended != repository.ErrClosed || s == nil || s.spoiled || s.size == headerSize || j.marked {
@@ -294,10 +291,9 @@ func (j *Journal) markClose() {
 	}
 }
 
-// fail returns the error of a write, nil for nil. What certainly had no effect ends the
-// journal only if the journal isn't where it was. Of any other write the effect isn't
-// known, and it ends the journal: what a failed sync should have written may be readable
-// now and gone later, so only a new Open can tell, which writes it again.
+// fail returns the error of a write, nil for nil. If the write had no effect, the journal stays
+// usable, unless it is no longer where it was. If the effect is unknown, the journal ends: the
+// frame may be readable now and gone later. Only a new Open, which writes it again, can decide.
 func (j *Journal) fail(err error) error {
 	if err == nil {
 		return nil
@@ -306,7 +302,7 @@ func (j *Journal) fail(err error) error {
 	u, harmless := err.(undone)
 	switch {
 	case harmless && !errors.As(err, &lost):
-		return fmt.Errorf("journal %s: nothing was written, and it can be tried again: %w", j.dir.name, u.error)
+		return fmt.Errorf("journal %s: nothing was written; the call can be repeated: %w", j.dir.name, u.error)
 	case harmless:
 		err = fmt.Errorf("%w: %w", repository.ErrClosed, u.error)
 		j.end(err)
@@ -314,7 +310,7 @@ func (j *Journal) fail(err error) error {
 	case errors.As(err, &lost):
 		j.end(fmt.Errorf("%w: %w", repository.ErrClosed, err))
 	default:
-		j.end(fmt.Errorf("%w: open it again, since an earlier write failed: %w", repository.ErrClosed, err))
+		j.end(fmt.Errorf("%w: an earlier write failed, so the journal must be opened again: %w", repository.ErrClosed, err))
 	}
 	return fmt.Errorf("journal %s: %w: %w", j.dir.name, repository.ErrUnknown, err)
 }

@@ -1,5 +1,21 @@
-// Package dirstore keeps metadata, and optionally target files, in a local
-// directory that any static file server can serve as it is.
+// Package dirstore keeps metadata, and optionally target files, in a local directory. Any
+// static file server can serve the directory as it is.
+//
+//	metadata, err := dirstore.Create("index/metadata") // later: dirstore.Open
+//	if err != nil {
+//		return err
+//	}
+//	targets, err := dirstore.CreateTargets("index/targets")
+//	if err != nil {
+//		return err
+//	}
+//	target, err := targets.Put(ctx, "files/a.whl", upload) // durable; kept as files/HASH.a.whl
+//	if err != nil {
+//		return err
+//	}
+//	receipt, err := repo.Add(ctx, target) // repo is a repository with Store: metadata
+//
+// # Layout
 //
 // A store is a directory DIR:
 //
@@ -9,34 +25,34 @@
 //	DIR/timestamp.json
 //	DIR/sub/dirs/HASH.name  target files (Targets), see Targets.Put
 //
-// The line is "bindery metadata store 1" or "bindery target store 1", with a
-// newline; the number is the version of the format, and one that is unknown is
-// refused. Nothing else in DIR begins with a dot, unless a target's path does.
+// The line is "bindery metadata store 1" or "bindery target store 1", with a newline. The
+// number is the version of the format; Open refuses an unknown one. No other name in DIR begins
+// with a dot, unless a target's path does. A directory lost+found, which a new
+// file system has, is left alone.
 //
-// A file is written and synced as .bindery/tmp-ID and then linked or renamed to
-// its name, so that a name only ever shows whole content. A tmp-ID that a crash
-// left is never looked at; the first write after an Open removes those that were
-// not written to for an hour. IDs are random and never used twice: a process
-// that was stopped for longer and then goes on gets an error, not another's file.
+// A file is written and synced as .bindery/tmp-ID, and then linked or renamed to its name. So a
+// name only ever shows whole content. The file of a crashed process stays as tmp-ID and is never
+// read. The first write after an Open removes every tmp-ID that was not written to for an hour.
+// IDs are random and never used twice, so a process that slept for longer gets an error, not
+// another process's file.
 //
-// Files can be read by everybody (0644), and so can the directories that a store makes
-// (0755), whatever the umask of the process is: a web server runs as another user. Who may
-// not read a store is kept out by the rights of the directory that it is in. A DIR that was
-// there before Create keeps its own.
+// Everyone can read the files (0644) and the directories that a store makes (0755), whatever
+// the umask: a web server runs as another user. To keep readers out, restrict the directory above
+// DIR. If DIR existed before Create, it keeps its own mode.
 //
-// A call into the disk that has begun is not interrupted when the context ends.
+// A disk operation that has begun is not interrupted when the context ends.
 //
 // # Machines
 //
-// A store is written to on Linux, macOS and the BSDs. On Windows, which can't make a
-// directory durable, Open and Get work, to check a copy for example; Create, and each call
-// that writes, is refused with an error that says so, names the system, and wraps
-// errors.ErrUnsupported. So it is on all other systems.
+// A store can be written on Linux, macOS and the BSDs. On Windows and all other systems, Open
+// and Get work, for instance to check a copy. Create, and every call that writes, returns an
+// error that names the system and wraps errors.ErrUnsupported, because a directory can't be made
+// durable there.
 //
-// The file system must have hard links: FAT and exFAT have none, and Create says so.
-// Where it ignores case, as that of macOS usually does, target files are kept all the
-// same, since their names have their hashes. Of two roles whose names differ in case
-// only, the second one is refused with repository.ErrConflict.
+// The file system must have hard links; on FAT and exFAT, Create says that they are missing. A
+// file system may ignore case, as that of macOS usually does. Target files are kept all the
+// same, because their names contain their hashes. Of two roles whose names differ only in case,
+// the second is refused with repository.ErrConflict.
 package dirstore
 
 import (
@@ -70,12 +86,12 @@ const (
 	targetStore   kind = "target store"
 )
 
-// create makes dir a new, empty store, durably. An existing dir must be empty
-// but for what an interrupted create left.
+// create makes dir a new, empty store, durably. An existing dir must be empty, or hold only
+// what an interrupted create left. A lost+found does no harm.
 //
-// The names of dir and of the directory in it are durable before the format file
-// has its name. So whoever finds that file can rely on them, and has only its own
-// name to make durable, see settle.
+// The names of dir and of the directory in it are durable before the format file gets its name.
+// So a process that finds the file can rely on them, and only has to make the file's own name
+// durable: see settle.
 func create(fsys disk.FS, dir string, k kind) (*root, error) {
 	r := newRoot(fsys, dir, k)
 	if err := r.create(); err != nil {
@@ -95,17 +111,17 @@ func (r *root) create() error {
 	}
 	own := filepath.Join(r.dir, ownDir)
 	err = r.fsys.Mkdir(own, dirPerm)
-	if errors.Is(err, fs.ErrExist) { // who made it may have been killed before it had its rights
+	if errors.Is(err, fs.ErrExist) { // its maker may have been killed before it set the mode
 		err = r.fsys.Grant(own, dirPerm)
 	}
 	if err != nil {
 		return err
 	}
 	if err := r.syncAround(made); err != nil {
-		// It may have lost the names for good, although they can be read and a
-		// later sync succeeds: the next create is to make them anew. What isn't
-		// empty, or somebody else's, stays. (Killed right here, it leaves names
-		// that the next create takes for good: two faults in a row.)
+		// The sync may have lost the names for good, although they can still be read and a
+		// later sync succeeds. Remove them, so that the next create makes them anew. A
+		// directory that isn't empty, or belongs to someone else, stays. (If the process is
+		// killed right here, the next create trusts the names: that takes two faults in a row.)
 		r.fsys.Remove(own)
 		r.fsys.Remove(r.dir)
 		return err
@@ -123,18 +139,21 @@ func (r *root) create() error {
 	return nil
 }
 
-// vacant returns an error unless dir holds nothing, or no more than a create
-// that was interrupted before it linked the format file into place.
+// vacant returns nil if dir is empty, or holds only what a create left that was interrupted
+// before it linked the format file into place.
 func vacant(fsys disk.FS, dir string) error {
 	for e, err := range fsys.ReadDir(dir) {
 		if errors.Is(err, syscall.ENOTDIR) {
-			return fmt.Errorf("it is not a directory: %w", err)
+			return fmt.Errorf("not a directory: %w", err)
 		}
 		if err != nil {
 			return err
 		}
+		if e.Name == disk.LostAndFound && e.Dir {
+			continue
+		}
 		if e.Name != ownDir || !e.Dir {
-			return fmt.Errorf("the directory is not empty, it has %q: %w", e.Name, fs.ErrExist)
+			return fmt.Errorf("directory not empty: it has %q: %w", e.Name, fs.ErrExist)
 		}
 	}
 	for e, err := range fsys.ReadDir(filepath.Join(dir, ownDir)) {
@@ -145,16 +164,16 @@ func vacant(fsys disk.FS, dir string) error {
 			return err
 		}
 		if e.Name == formatFile {
-			return fmt.Errorf("it is a store already: %w", fs.ErrExist)
+			return fmt.Errorf("already a store: %w", fs.ErrExist)
 		}
 		if !strings.HasPrefix(e.Name, tempPrefix) {
-			return fmt.Errorf("the directory is not empty, it has %q: %w", filepath.Join(ownDir, e.Name), fs.ErrExist)
+			return fmt.Errorf("directory not empty: it has %q: %w", filepath.Join(ownDir, e.Name), fs.ErrExist)
 		}
 	}
 	return nil
 }
 
-// writeFormat writes the format file and has put, a link or a rename, give it its name.
+// writeFormat writes the format file. put, a link or a rename, gives it its name.
 func (r *root) writeFormat(put func(oldname, newname string) error) error {
 	temp, err := r.writeTemp([]byte(formatLine(r.kind)))
 	if err != nil {
@@ -164,6 +183,28 @@ func (r *root) writeFormat(put func(oldname, newname string) error) error {
 	return put(temp, filepath.Join(r.dir, ownDir, formatFile))
 }
 
+// openOrCreate opens the store in dir, or makes it where there is none, durably, and with it
+// the directories that dir is in.
+func openOrCreate(fsys disk.FS, dir string, k kind) (*root, error) {
+	r, err := open(fsys, dir, k)
+	if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errNoStore) {
+		return r, err
+	}
+	if err := disk.MakeParents(fsys, dir); err != nil {
+		return nil, fmt.Errorf("create %s in %s: %w", k, dir, err)
+	}
+	r, err = create(fsys, dir, k)
+	if errors.Is(err, fs.ErrExist) {
+		// Somebody else was quicker, or it is something else.
+		if opened, openErr := open(fsys, dir, k); !errors.Is(openErr, errNoStore) {
+			return opened, openErr
+		}
+	}
+	return r, err
+}
+
+var errNoStore = errors.New("it is not a store")
+
 // open checks that dir is a store of this kind and changes nothing.
 func open(fsys disk.FS, dir string, k kind) (*root, error) {
 	name := filepath.Join(dir, ownDir, formatFile)
@@ -172,7 +213,7 @@ func open(fsys disk.FS, dir string, k kind) (*root, error) {
 		err = explainMissing(fsys, dir, err)
 	}
 	if errors.Is(err, syscall.ENOTDIR) {
-		err = fmt.Errorf("it is not a directory: %w", err)
+		err = fmt.Errorf("not a directory: %w", err)
 	}
 	if err == nil {
 		err = checkFormat(string(line), k)
@@ -183,19 +224,19 @@ func open(fsys disk.FS, dir string, k kind) (*root, error) {
 	return newRoot(fsys, dir, k), nil
 }
 
-// explainMissing says why there is no format file: cause is returned where the
-// whole directory is missing, so that callers can tell by fs.ErrNotExist.
+// explainMissing says why there is no format file. If the whole directory is missing, the
+// error wraps cause, which is fs.ErrNotExist.
 func explainMissing(fsys disk.FS, dir string, cause error) error {
 	for _, err := range fsys.ReadDir(dir) {
 		if errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("it does not exist: %w", cause)
+			return fmt.Errorf("no such directory: %w", cause)
 		}
 		if err != nil {
 			return err
 		}
 		break
 	}
-	return fmt.Errorf("it is not a store: it has no %s", filepath.Join(ownDir, formatFile))
+	return fmt.Errorf("%w: it has no %s", errNoStore, filepath.Join(ownDir, formatFile))
 }
 
 func formatLine(k kind) string { return fmt.Sprintf("bindery %s %d\n", k, version) }
@@ -209,15 +250,15 @@ func checkFormat(line string, want kind) error {
 	text, ours := strings.CutPrefix(text, "bindery ")
 	i := strings.LastIndexByte(text, ' ')
 	if !whole || !ours || i < 0 {
-		return fmt.Errorf("its %s is damaged: %.100q", filepath.Join(ownDir, formatFile), line)
+		return fmt.Errorf("damaged %s: %.100q", filepath.Join(ownDir, formatFile), line)
 	}
 	k, number := kind(text[:i]), text[i+1:]
 	n, err := strconv.Atoi(number)
 	switch {
 	case k != metadataStore && k != targetStore, err != nil, strconv.Itoa(n) != number, n < version:
-		return fmt.Errorf("its %s is damaged: %.100q", filepath.Join(ownDir, formatFile), line)
+		return fmt.Errorf("damaged %s: %.100q", filepath.Join(ownDir, formatFile), line)
 	case k != want:
 		return fmt.Errorf("it is a %s", k)
 	}
-	return fmt.Errorf("its format %d is newer than %d, the newest that this version of Bindery knows", n, version)
+	return fmt.Errorf("format %d, and this version of Bindery knows none above %d", n, version)
 }

@@ -7,12 +7,12 @@ import (
 	"github.com/bindery-tuf/bindery/internal/disk"
 )
 
-// dirSyncs syncs directories, one sync serving all who wait for the same one.
+// dirSyncs syncs directories. One sync serves all callers that wait for the same directory.
 //
-// A failed sync may have dropped changes that it should have written, after
-// which the next one succeeds without them. So whoever changed a directory
-// before a sync failed, and asks after it, must be told of the failure too: a
-// caller takes a mark before it changes anything, and hands it in.
+// A failed sync may have dropped changes that it should have written, and the next sync then
+// succeeds without them. So every caller whose change came before a failed sync must be told of
+// the failure, even if it asks later. For this a caller takes a mark before it changes anything,
+// and passes the mark to sync.
 type dirSyncs struct {
 	fsys disk.FS
 
@@ -31,15 +31,15 @@ type round struct {
 
 var errEarlierSync = errors.New("another sync of the directory failed meanwhile")
 
-// mark is to be taken before the directory is changed.
+// mark must be taken before the directory is changed.
 func (s *dirSyncs) mark() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.failures
 }
 
-// sync returns nil once a sync of dir that began after the call has succeeded,
-// and none has failed since mark.
+// sync returns nil once a sync of dir that began after the call has succeeded, and no sync has
+// failed since mark.
 func (s *dirSyncs) sync(dir string, mark int) error {
 	s.mu.Lock()
 	r := s.waiting[dir]
@@ -65,8 +65,8 @@ func (s *dirSyncs) sync(dir string, mark int) error {
 	return r.err
 }
 
-// run is the only one to run dir: it follows the round that ran when it was the
-// waiting one, and the next one can't begin to wait before it is running.
+// run is the only goroutine that runs rounds of dir: the waiting round starts only after the
+// running one has ended.
 func (s *dirSyncs) run(dir string, r *round) {
 	s.mu.Lock()
 	delete(s.waiting, dir)

@@ -25,14 +25,14 @@ func TestOpenRefuses(t *testing.T) {
 	missing := filepath.Join(t.TempDir(), "missing")
 	file := filepath.Join(t.TempDir(), "file")
 	require.NoError(t, os.WriteFile(file, nil, 0o644))
-	damaged := `its .bindery/format is damaged: `
+	damaged := `damaged .bindery/format: `
 	for _, test := range []struct {
 		dir, want string
 	}{
-		{missing, "it does not exist: open " + missing + "/.bindery/format: no such file or directory"},
-		{file, "it is not a directory: open " + file + "/.bindery/format: not a directory"},
-		{t.TempDir(), "it is not a store: it has no .bindery/format"},
-		{formatted(t, "bindery metadata store 2\n"), "its format 2 is newer than 1, the newest that this version of Bindery knows"},
+		{missing, "no such directory: open " + missing + "/.bindery/format: no such file or directory"},
+		{file, "not a directory: open " + file + "/.bindery/format: not a directory"},
+		{t.TempDir(), "not a store: it has no .bindery/format"},
+		{formatted(t, "bindery metadata store 2\n"), "format 2, and this version of Bindery knows none above 1"},
 		{formatted(t, "bindery target store 1\n"), "it is a target store"},
 		{formatted(t, "bindery target store 9\n"), "it is a target store"},
 		{formatted(t, ""), damaged + `""`},
@@ -69,17 +69,17 @@ func TestCreateRefuses(t *testing.T) {
 	_, _, dir := newStore(t)
 	_, err := dirstore.Create(dir)
 	require.ErrorIs(t, err, fs.ErrExist)
-	require.EqualError(t, err, "create metadata store in "+dir+": it is a store already: file already exists")
+	require.EqualError(t, err, "create metadata store in "+dir+": already a store: file already exists")
 
 	full := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(full, "1.root.json"), nil, 0o644))
 	_, err = dirstore.Create(full)
 	require.ErrorIs(t, err, fs.ErrExist)
-	require.EqualError(t, err, "create metadata store in "+full+`: the directory is not empty, it has "1.root.json": file already exists`)
+	require.EqualError(t, err, "create metadata store in "+full+`: directory not empty: it has "1.root.json": file already exists`)
 	require.NoDirExists(t, filepath.Join(full, ".bindery"))
 
 	_, err = dirstore.Create(filepath.Join(full, "1.root.json"))
-	require.ErrorContains(t, err, "it is not a directory")
+	require.ErrorContains(t, err, "not a directory")
 	_, err = dirstore.Create(filepath.Join(full, "a", "b"))
 	require.ErrorIs(t, err, fs.ErrNotExist)
 }

@@ -2,8 +2,6 @@ package dirstore
 
 import (
 	"crypto/rand"
-	"errors"
-	"io/fs"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -28,10 +26,10 @@ func newRoot(fsys disk.FS, dir string, k kind) *root {
 	return &root{fsys: fsys, dir: dir, kind: k, syncs: dirSyncs{fsys: fsys}}
 }
 
-// settle makes durable that this is a store, before anything is written to it. A
-// process that was killed while it created the store, or whose sync failed, may
-// have left a format file that can be read and that no later sync makes durable;
-// so it is written anew, each time that this is tried.
+// settle makes it durable that this is a store, before anything is written to it. A process
+// that created the store may have been killed, or its sync may have failed. It may then have
+// left a format file that can be read and that no later sync makes durable. So settle writes the
+// file anew, and does so again after a failure.
 func (r *root) settle() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -44,7 +42,7 @@ func (r *root) settle() error {
 	if err := r.fsys.SyncDir(filepath.Join(r.dir, ownDir)); err != nil {
 		return err
 	}
-	// Who created the store did this; who copied it here perhaps didn't.
+	// create did this, but a copied store may lack it.
 	if err := r.syncAround(false); err != nil {
 		return err
 	}
@@ -53,26 +51,19 @@ func (r *root) settle() error {
 	return nil
 }
 
-// syncAround makes the names of the store's directories durable. With made, dir
-// was made just now; otherwise a parent that may not be read is somebody else's,
-// who made dir before.
+// syncAround makes the names of the store's directories durable: see disk.SyncAbove.
 func (r *root) syncAround(made bool) error {
 	if err := r.fsys.SyncDir(r.dir); err != nil {
 		return err
 	}
-	err := r.fsys.SyncDir(filepath.Join(r.dir, ".."))
-	if err != nil && (made || !errors.Is(err, fs.ErrPermission)) {
-		return err
-	}
-	return nil
+	return disk.SyncAbove(r.fsys, r.dir, made)
 }
 
-// strayAge is how long a temporary file was not written to before it is taken
-// for one that a crash left.
+// strayAge is how long a temporary file must go without a write to count as left by a crash.
 const strayAge = time.Hour
 
-// sweep removes what crashes left. Failing does no harm, a stray file only
-// takes space; nor does removing too much, see the package comment.
+// sweep removes what crashes left. A failure does no harm: a stray file only takes space. Nor
+// does removing too much: see the package comment.
 func (r *root) sweep() {
 	own := filepath.Join(r.dir, ownDir)
 	for e, err := range r.fsys.ReadDir(own) {
@@ -85,12 +76,12 @@ func (r *root) sweep() {
 	}
 }
 
-// tempName returns a name for a temporary file that nobody used before.
+// tempName returns a name for a temporary file that was never used before.
 func (r *root) tempName() string {
 	return filepath.Join(r.dir, ownDir, tempPrefix+rand.Text())
 }
 
-// writeTemp writes a temporary file and syncs it. After an error there is none.
+// writeTemp writes a temporary file and syncs it. After an error the file is gone.
 func (r *root) writeTemp(data []byte) (string, error) {
 	name := r.tempName()
 	if err := disk.WriteFile(r.fsys, name, data, filePerm); err != nil {

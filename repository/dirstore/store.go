@@ -14,17 +14,16 @@ import (
 	"github.com/bindery-tuf/bindery/repository"
 )
 
-// maxSize bounds what is read into memory. No client reads metadata beyond a
-// tenth of it.
+// maxSize is the most that is read into memory. No client reads metadata beyond a tenth of it.
 const maxSize = 64 << 20
 
-// Store is a repository.Store in a directory. Several Stores, in several
-// processes, may use one directory at the same time, but no two may Create and
-// Delete one name: the lock that these take reaches no further than the Store. A
-// repository's one publisher is the only one to do either, and to Swap.
+// Store is a repository.Store in a directory. Several Stores, in several processes, may use one
+// directory at the same time. Two of them must not Create and Delete the same name, because
+// their lock works within one Store only. Of a repository, only its one publisher calls Create,
+// Delete and Swap.
 //
-// A Create of a new name costs two syncs, of the file and of the directory; the
-// second is shared by all that wait for it.
+// A Create of a new name costs two syncs, one of the file and one of the directory. All callers
+// that wait for the directory's sync share it.
 type Store struct {
 	*root
 
@@ -36,9 +35,8 @@ type Store struct {
 
 var _ repository.Store = (*Store)(nil)
 
-// Create makes a new, empty store in dir, durably, and opens it. It makes dir
-// (not its parent); an existing dir must be empty, or the error wraps
-// fs.ErrExist.
+// Create makes a new, empty store in dir, durably, and opens it. It makes dir, but not its
+// parent. An existing dir must be empty, but for lost+found, or the error wraps fs.ErrExist.
 func Create(dir string) (*Store, error) { return CreateFS(disk.OS(), dir) }
 
 // CreateFS is Create on a disk of the caller's, for tests.
@@ -50,15 +48,30 @@ func CreateFS(fsys disk.FS, dir string) (*Store, error) {
 	return &Store{root: r}, nil
 }
 
-// Open opens the store in dir and changes nothing. The error says whether dir
-// does not exist (it then wraps fs.ErrNotExist), is no directory, may not be
-// read (fs.ErrPermission), is no store, or is one of a newer format. That dir
-// may not be written to shows with the first write.
+// Open opens the store in dir and changes nothing. The error says if dir doesn't exist (it wraps
+// fs.ErrNotExist), is not a directory, may not be read (fs.ErrPermission), is not a store, or is a
+// store of a newer format. A store that may not be written opens: the first write fails.
 func Open(dir string) (*Store, error) { return OpenFS(disk.OS(), dir) }
 
 // OpenFS is Open on a disk of the caller's, for tests.
 func OpenFS(fsys disk.FS, dir string) (*Store, error) {
 	r, err := open(fsys, dir, metadataStore)
+	if err != nil {
+		return nil, err
+	}
+	return &Store{root: r}, nil
+}
+
+// OpenOrCreate opens the store in dir, or makes it, durably, where there is none: dir and
+// the directories that it is in may be missing, and dir may be empty, or what a killed call
+// left. If the power was lost in the middle, the same call goes on. The error wraps
+// fs.ErrExist if dir holds anything else, and is that of Open for a store that can't be opened.
+// A store that is there costs what Open costs.
+func OpenOrCreate(dir string) (*Store, error) { return OpenOrCreateFS(disk.OS(), dir) }
+
+// OpenOrCreateFS is OpenOrCreate on a disk of the caller's, for tests.
+func OpenOrCreateFS(fsys disk.FS, dir string) (*Store, error) {
+	r, err := openOrCreate(fsys, dir, metadataStore)
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +108,7 @@ func (s *Store) create(ctx context.Context, name string, data []byte) error {
 	if err != nil {
 		return err
 	}
-	// Also after a rename: where both names are one file, it leaves the old one.
+	// Also after a rename: if both names are the same file, the rename leaves the old one.
 	defer s.fsys.Remove(temp)
 
 	mark := s.syncs.mark()
@@ -111,9 +124,9 @@ func (s *Store) create(ctx context.Context, name string, data []byte) error {
 	return s.syncs.sync(s.dir, mark)
 }
 
-// Swap implements repository.Store. It compares and swaps under a lock of the directory, so
-// that of two publishers, who shouldn't be, one is told. While another Store swaps here the
-// call fails, and may be repeated. The lock doesn't reach other machines.
+// Swap implements repository.Store. It compares and swaps under a lock on the directory, so that
+// if there are two publishers, one of them gets an error. While another Store swaps in this
+// directory the call fails, and may be repeated. The lock doesn't reach other machines.
 func (s *Store) Swap(ctx context.Context, name string, old, new []byte) error {
 	return s.fail("swap", name, s.swap(ctx, name, old, new))
 }
@@ -140,8 +153,8 @@ func (s *Store) swap(ctx context.Context, name string, old, new []byte) error {
 	return s.syncs.sync(s.dir, mark)
 }
 
-// locked calls f while no other Store swaps in this directory, where the file system can
-// lock it.
+// locked calls f while no other Store swaps in this directory, if the file system can lock the
+// directory.
 func (s *Store) locked(f func() error) error {
 	s.swapping.Lock()
 	defer s.swapping.Unlock()
@@ -150,7 +163,7 @@ func (s *Store) locked(f func() error) error {
 	case errors.Is(err, errors.ErrUnsupported):
 		return f()
 	case errors.Is(err, disk.ErrLocked):
-		return fmt.Errorf("another publisher swaps in this store at this moment (a store must have one): %w", err)
+		return fmt.Errorf("another publisher is swapping in this store, which must have only one: %w", err)
 	case err != nil:
 		return err
 	}
@@ -178,11 +191,10 @@ func (s *Store) List(ctx context.Context) iter.Seq2[repository.Info, error] {
 	}
 }
 
-// Delete implements repository.Store, but for one case: after a Delete whose sync
-// of the directory failed, the name is gone, and a second Delete, which finds
-// nothing to remove, can't make that durable: a loss of power may bring the name
-// back, with the bytes that it had. A Delete after that removes it. Since nothing
-// refers to the name, all that it costs is space.
+// Delete implements repository.Store, with one exception. If the sync of the directory failed,
+// the name is gone, and a second Delete finds nothing to remove and can't make that durable. A
+// loss of power may then bring the name back, with its bytes; one more Delete removes it.
+// Nothing refers to the name, so this costs only space.
 func (s *Store) Delete(ctx context.Context, name string) error {
 	return s.fail("delete", name, s.delete(ctx, name))
 }
@@ -202,7 +214,7 @@ func (s *Store) delete(ctx context.Context, name string) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	// Also where there was nothing: who removed it may have been killed.
+	// Also if there was nothing: the process that removed it may have been killed.
 	return s.syncs.sync(s.dir, mark)
 }
 
@@ -220,9 +232,9 @@ func (s *Store) stage(ctx context.Context, name string, data []byte) (string, er
 	return s.writeTemp(data)
 }
 
-// replace renames temp to name if what name holds is as wanted. It does so also
-// where the bytes are the same: theirs may not be durable, temp's are, and the
-// change gives the directory something new to sync.
+// replace renames temp to name if what name holds is as wanted. It does so even if the bytes are
+// the same: the old file may not be durable, temp is, and the directory gets something new to
+// sync.
 func (s *Store) replace(name, temp string, wanted func(have []byte, exists bool) bool) error {
 	s.replacing.Lock()
 	defer s.replacing.Unlock()
@@ -249,7 +261,7 @@ func (s *Store) read(name string) (data []byte, exists bool, err error) {
 
 func (s *Store) path(name string) string { return filepath.Join(s.dir, name) }
 
-// fail wraps an error of a call; it is nil for nil.
+// fail wraps the error of a call, and returns nil for nil.
 func (s *Store) fail(call, name string, err error) error {
 	if err == nil {
 		return nil
@@ -264,8 +276,8 @@ func check(ctx context.Context, name string) error {
 	return checkName(name)
 }
 
-// checkName refuses what isn't a plain file name of [A-Za-z0-9_.-] without a
-// leading dot: the names on which clients and file systems agree.
+// checkName accepts only plain file names of [A-Za-z0-9_.-] without a leading dot. Clients and
+// file systems agree on these.
 func checkName(name string) error {
 	if name == "" || name[0] == '.' || len(name) > 255 {
 		return errors.New("not a name of 1 to 255 bytes without a leading dot")

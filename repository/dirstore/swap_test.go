@@ -44,7 +44,7 @@ func TestSwapBetweenStores(t *testing.T) {
 	require.NoError(t, err)
 	err = first.Swap(ctx, "timestamp.json", old, []byte("later"))
 	require.ErrorIs(t, err, disk.ErrLocked)
-	require.ErrorContains(t, err, "another publisher swaps in this store at this moment")
+	require.ErrorContains(t, err, "another publisher is swapping in this store")
 	require.NoError(t, l.Close())
 	require.NoError(t, first.Swap(ctx, "timestamp.json", old, []byte("later")))
 }

@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"io/fs"
 	"maps"
@@ -22,9 +21,9 @@ import (
 	"github.com/bindery-tuf/bindery/roles"
 )
 
-// Targets keeps target files in a directory, laid out as clients ask for them
-// (TUF specification, 5.7.3, with consistent snapshots). Any number of Targets,
-// in any number of processes, may use one directory at the same time.
+// Targets keeps target files in a directory, under the names that clients ask for (TUF
+// specification, 5.7.3, with consistent snapshots). Any number of Targets, in any number of
+// processes, may use one directory at the same time.
 type Targets struct{ root *root }
 
 // CreateTargets makes a new, empty target store in dir, as Create does.
@@ -51,19 +50,32 @@ func OpenTargetsFS(fsys disk.FS, dir string) (*Targets, error) {
 	return &Targets{r}, nil
 }
 
-// Put reads content to its end and keeps it as DIRECTORIES/HASH.NAME for the
-// target path DIRECTORIES/NAME, once under its SHA-256 and once under its hash
-// by each other algorithm given ("sha512", "blake2b-256"). When it returns nil,
-// all of them are durable, and the target can be handed to Submit.
+// OpenOrCreateTargets opens the target store in dir, or makes it, as OpenOrCreate does.
+func OpenOrCreateTargets(dir string) (*Targets, error) {
+	return OpenOrCreateTargetsFS(disk.OS(), dir)
+}
+
+// OpenOrCreateTargetsFS is OpenOrCreateTargets on a disk of the caller's, for tests.
+func OpenOrCreateTargetsFS(fsys disk.FS, dir string) (*Targets, error) {
+	r, err := openOrCreate(fsys, dir, targetStore)
+	if err != nil {
+		return nil, err
+	}
+	return &Targets{r}, nil
+}
+
+// Put reads content to its end and keeps it as DIRECTORIES/HASH.NAME for the target path
+// DIRECTORIES/NAME. It keeps it once under the SHA-256, and once under the hash of each other
+// algorithm given ("sha512", "blake2b-256"). The names share one file's space. When Put returns
+// nil, all names are durable, and the target can be handed to Submit.
 //
-// A file is never replaced by other content: one that is there must have the
-// same, which Put reads and checks, or the error wraps repository.ErrConflict. If
-// content fails, its error is wrapped and nothing is left behind; after an
-// error of the disk some of the names may be there, and the call may be repeated.
-// Memory is bounded whatever the size. Names share one file's space.
+// Put never replaces a file by other content. If the name is taken, Put reads the file and
+// compares; if it differs, the error wraps repository.ErrConflict. If reading content fails, the
+// error wraps the reader's, and no file is left. After an error of the disk some of the names may
+// be there; the call may be repeated. Memory is bounded whatever the size.
 //
-// The path must pass roles.CheckPath; below ".bindery/", and below directories that are
-// named like files of the store, HASH.NAME, nothing can be kept.
+// The path must pass roles.CheckPath. No target can be kept below ".bindery/", or below a
+// directory that is named like a file of the store, HASH.NAME.
 func (t *Targets) Put(ctx context.Context, path string, content io.Reader, algorithms ...string) (roles.Target, error) {
 	target, err := t.put(ctx, path, content, algorithms)
 	if err != nil {
@@ -78,42 +90,32 @@ func (t *Targets) put(ctx context.Context, path string, content io.Reader, algor
 	}
 	// Some file systems ignore case.
 	if first, _, nested := strings.Cut(path, "/"); nested && strings.EqualFold(first, ownDir) {
-		return roles.Target{}, fmt.Errorf("%s/ is the store's own", ownDir)
+		return roles.Target{}, fmt.Errorf("%s/ belongs to the store", ownDir)
 	}
 	for segment := range strings.SplitSeq(path[:strings.LastIndexByte(path, '/')+1], "/") {
 		if isHashName(segment) {
-			return roles.Target{}, fmt.Errorf("directory %q: it could be the name under which another target is kept", segment)
+			return roles.Target{}, fmt.Errorf("directory %q: another target could be kept under this name", segment)
 		}
 	}
-	hashes := map[string]hash.Hash{"sha256": sha256.New()}
 	for _, name := range algorithms {
-		h := roles.NewHash(name)
-		if h == nil {
+		if roles.NewHash(name) == nil {
 			return roles.Target{}, fmt.Errorf("unknown hash algorithm %q", name)
 		}
-		hashes[name] = h
 	}
 	if err := t.root.settle(); err != nil {
 		return roles.Target{}, err
 	}
 	temp := t.root.tempName()
 	defer t.root.fsys.Remove(temp)
-	length, err := t.receive(ctx, temp, content, hashes)
+	target, err := t.receive(ctx, temp, path, content, algorithms)
 	if err != nil {
-		return roles.Target{}, err
-	}
-	target := roles.Target{Path: path, Length: length, Hashes: make(map[string]string)}
-	for name, h := range hashes {
-		target.Hashes[name] = hex.EncodeToString(h.Sum(nil))
-	}
-	if err := target.Validate(); err != nil {
 		return roles.Target{}, err
 	}
 	return target, t.place(ctx, temp, target)
 }
 
-// isHashName reports whether a name is HASH.NAME: a directory of such a name would be in
-// the way of a target.
+// isHashName reports whether a name is HASH.NAME. A directory of such a name could take the
+// place of a target.
 func isHashName(name string) bool {
 	digest, _, ok := strings.Cut(name, ".")
 	if !ok || len(digest) != 2*sha256.Size && len(digest) != 2*sha512.Size {
@@ -124,26 +126,22 @@ func isHashName(name string) bool {
 }
 
 // receive writes content to a new file, synced.
-func (t *Targets) receive(ctx context.Context, temp string, content io.Reader, hashes map[string]hash.Hash) (int64, error) {
+func (t *Targets) receive(ctx context.Context, temp, path string, content io.Reader, algorithms []string) (roles.Target, error) {
 	f, err := t.root.fsys.Create(temp, filePerm)
 	if err != nil {
-		return 0, err
+		return roles.Target{}, err
 	}
-	into := []io.Writer{f}
-	for _, h := range hashes {
-		into = append(into, h)
-	}
-	length, err := io.Copy(io.MultiWriter(into...), interrupt.Reader(ctx, content))
+	target, err := roles.ReadTarget(path, io.TeeReader(interrupt.Reader(ctx, content), f), algorithms...)
 	if err == nil {
 		err = f.Sync()
 	}
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}
-	return length, err
+	return target, err
 }
 
-// place gives temp all its names, in directories that it makes, durably.
+// place gives temp all its names, durably, and makes the directories for them.
 func (t *Targets) place(ctx context.Context, temp string, target roles.Target) error {
 	r := t.root
 	mark := r.syncs.mark()
@@ -156,7 +154,7 @@ func (t *Targets) place(ctx context.Context, temp string, target roles.Target) e
 		below := filepath.Join(touched[len(touched)-1], segment)
 		err := r.fsys.Mkdir(below, dirPerm)
 		if errors.Is(err, fs.ErrExist) {
-			// Who made it may have been killed before it had its rights.
+			// Its maker may have been killed before it set the mode.
 			if err = r.fsys.Grant(below, dirPerm); errors.Is(err, fs.ErrPermission) {
 				err = nil // another user's
 			}
@@ -176,9 +174,9 @@ func (t *Targets) place(ctx context.Context, temp string, target roles.Target) e
 			return err
 		}
 	}
-	// Every directory on the way, also if it was there: who made it may have
-	// been killed before he synced. The deepest first, so that no directory is
-	// durable before what it was made for.
+	// Sync every directory on the way, even those that were there: their maker may have been
+	// killed before it synced. The deepest comes first, so that no directory is durable before
+	// its content.
 	for _, dir := range slices.Backward(touched) {
 		if err := r.syncs.sync(dir, mark); err != nil {
 			return err
@@ -187,8 +185,8 @@ func (t *Targets) place(ctx context.Context, temp string, target roles.Target) e
 	return nil
 }
 
-// renew replaces name, which must hold the target's content, by temp, which
-// holds it durably.
+// renew replaces the file name, which must hold the target's content, by temp, which holds the
+// same content durably.
 func (t *Targets) renew(ctx context.Context, temp, name string, target roles.Target) error {
 	have, err := t.root.fsys.Open(name)
 	if err != nil {
@@ -202,7 +200,7 @@ func (t *Targets) renew(ctx context.Context, temp, name string, target roles.Tar
 	if hex.EncodeToString(sum.Sum(nil)) != target.Hashes["sha256"] {
 		return fmt.Errorf("%s: %w", name, repository.ErrConflict)
 	}
-	// A second name, because temp is still to be linked to others.
+	// A second link, because temp itself may still be linked to other names.
 	second := t.root.tempName()
 	defer t.root.fsys.Remove(second)
 	if err := t.root.fsys.Link(temp, second); err != nil {

@@ -100,8 +100,8 @@ func TestPutRefuses(t *testing.T) {
 		"../a":                   `a segment ".."`,
 		"/a":                     "absolute",
 		"a%41":                   "clients differ",
-		".bindery/a":             ".bindery/ is the store's own",
-		".Bindery/a":             ".bindery/ is the store's own",
+		".bindery/a":             ".bindery/ belongs to the store",
+		".Bindery/a":             ".bindery/ belongs to the store",
 		strings.Repeat("a", 191): "a file name of 191 bytes",
 	} {
 		_, err := s.Put(ctx, path, strings.NewReader(content))
@@ -232,7 +232,7 @@ func TestPutMemory(t *testing.T) {
 // What Put returned is what a client gets from the handler, under each hash.
 func TestPutIsServed(t *testing.T) {
 	s, _, dir := newTargets(t)
-	h := web.Handler(storetest.NewStore(), os.DirFS(dir), nil)
+	h := web.Handler(web.Config{Store: storetest.NewStore(), Files: web.Dir(os.DirFS(dir))})
 	for _, path := range []string{"a", "simple/index.html", "d/ö +~&=;:@[]{}*'\"<>|^,$!.whl", ".well-known/x"} {
 		target, err := s.Put(ctx, path, strings.NewReader(content), "sha512", "blake2b-256")
 		require.NoError(t, err)
@@ -255,7 +255,7 @@ func TestPutRefusesDirectoriesThatLookLikeFiles(t *testing.T) {
 	s, _, dir := newTargets(t)
 	for _, path := range []string{sum256 + ".foo/evil", "a/" + sum512 + ".foo/b/evil", strings.ToUpper(sum256) + ".foo/evil"} {
 		_, err := s.Put(ctx, path, strings.NewReader("evil"))
-		require.ErrorContains(t, err, ".foo\": it could be the name under which another target is kept", path)
+		require.ErrorContains(t, err, ".foo\": another target could be kept under this name", path)
 	}
 	require.Equal(t, map[string]string{".bindery/format": targetFormat}, tree(t, dir))
 	for _, path := range []string{"foo", sum256 + "/foo", sum256[1:] + ".foo/foo", sum256 + ".foo"} {

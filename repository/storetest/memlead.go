@@ -44,7 +44,7 @@ func (m *memLead) check() error {
 	return nil
 }
 
-var errNotRead = errors.New("the history was not read")
+var errNotRead = errors.New("the history must be read first")
 
 // Read implements repository.Lead.
 func (m *memLead) Read(ctx context.Context, from ledger.From) iter.Seq2[ledger.Step, error] {
@@ -157,10 +157,10 @@ func (m *memLead) Append(ctx context.Context, records ...ledger.Record) error {
 // admit says why a record can't be appended, and adds to taken what it decides.
 func (m *memLead) admit(r ledger.Record, taken map[string]bool) error {
 	if r.Epoch < m.epoch {
-		return fmt.Errorf("%w: it is of epoch %d, and %d leads", repository.ErrFenced, r.Epoch, m.epoch)
+		return fmt.Errorf("%w: its epoch is %d, and the leader's is %d", repository.ErrFenced, r.Epoch, m.epoch)
 	}
 	if r.Epoch > m.epoch {
-		return fmt.Errorf("it is of epoch %d, and %d leads", r.Epoch, m.epoch)
+		return fmt.Errorf("its epoch is %d, and the leader's is %d", r.Epoch, m.epoch)
 	}
 	for _, o := range r.Outcomes() {
 		e := m.handle.known[o.ID]

@@ -47,7 +47,9 @@ func serving(t *testing.T) *httptest.Server {
 		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
 		require.NoError(t, os.WriteFile(path, []byte("content"), 0o644))
 	}
-	srv := httptest.NewServer(web.Handler(store, os.DirFS(targets), slog.New(slog.NewTextHandler(failOnWrite{t}, nil))))
+	srv := httptest.NewServer(web.Handler(web.Config{
+		Store: store, Files: web.Dir(os.DirFS(targets)), Logger: slog.New(slog.NewTextHandler(failOnWrite{t}, nil)),
+	}))
 	t.Cleanup(srv.Close)
 	return srv
 }
@@ -235,7 +237,7 @@ func (brokenFS) Open(string) (fs.File, error) { return nil, errors.New("input/ou
 
 func TestServeFailures(t *testing.T) {
 	var log bytes.Buffer
-	h := web.Handler(broken{}, brokenFS{}, slog.New(slog.NewTextHandler(&log, nil)))
+	h := web.Handler(web.Config{Store: broken{}, Files: web.Dir(brokenFS{}), Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	for _, path := range []string{"/metadata/timestamp.json", "/metadata/1.root.json", "/targets/" + hash256 + ".x"} {
 		log.Reset()
 		w := httptest.NewRecorder()
@@ -249,16 +251,16 @@ func TestServeFailures(t *testing.T) {
 	}
 
 	w := httptest.NewRecorder()
-	web.Handler(broken{}, nil, nil).ServeHTTP(w, httptest.NewRequest("GET", "/targets/"+hash256+".x", nil))
+	web.Handler(web.Config{Store: broken{}}).ServeHTTP(w, httptest.NewRequest("GET", "/targets/"+hash256+".x", nil))
 	require.Equal(t, 404, w.Code)
 	w = httptest.NewRecorder()
-	web.Handler(broken{}, nil, nil).ServeHTTP(w, httptest.NewRequest("GET", "/metadata/1.root.json", nil))
+	web.Handler(web.Config{Store: broken{}}).ServeHTTP(w, httptest.NewRequest("GET", "/metadata/1.root.json", nil))
 	require.Equal(t, 500, w.Code)
 
 	// Any fs.FS whose files seek will do.
 	w = httptest.NewRecorder()
 	memory := fstest.MapFS{hash256 + ".x": {Data: []byte("content")}}
-	web.Handler(broken{}, memory, nil).ServeHTTP(w, httptest.NewRequest("GET", "/targets/"+hash256+".x", nil))
+	web.Handler(web.Config{Store: broken{}, Files: web.Dir(memory)}).ServeHTTP(w, httptest.NewRequest("GET", "/targets/"+hash256+".x", nil))
 	require.Equal(t, 200, w.Code)
 	require.Equal(t, "content", w.Body.String())
 }

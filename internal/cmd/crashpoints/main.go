@@ -1,20 +1,18 @@
-// Command crashpoints takes the power away from a repository on a simulated disk,
-// after each operation, in many ways, and checks what is left. See package
-// internal/crashpoints.
+// Command crashpoints cuts the power of a repository on a simulated disk, after each operation and in
+// many ways, and checks what is left. See package internal/crashpoints.
 //
 //	crashpoints [-n POINTS] [-seed S] [-syncs 1] [-first]
 //
-// The histories that are scripted are tried in any case, and then random ones. With
-// -syncs 1 every sync that can fail while the repository is opened again does, at
-// every moment of every history, which takes some minutes; otherwise in the first
-// history, and a sample in the others.
+// It always tries the scripted histories, and then random ones. Syncs may fail while the repository is
+// opened again: every one is tried in the first history, and a sample in the others. With -syncs 1
+// every one is tried at every moment of every history, which takes some minutes.
 //
-// The last line that it prints is
+// The last line is
 //
 //	points=N failures=0 seed=S
 //
-// and its exit status is 1 if there were failures. Each is printed with the command
-// that repeats it.
+// The exit status is 1 if there were failures. Each failure is printed with the command that repeats
+// it.
 package main
 
 import (
@@ -30,8 +28,8 @@ import (
 func main() {
 	var o crashpoints.Options
 	flag.IntVar(&o.Points, "n", 45_000, "how many `points` to try at least; the scripted histories have 43,000")
-	flag.Uint64Var(&o.Seed, "seed", 1, "decides about all chance")
-	flag.IntVar(&o.Syncs, "syncs", 0, "of the syncs that can fail in a recovery, try one of `so many`; 1: all (default 12, and in the first history 1)")
+	flag.Uint64Var(&o.Seed, "seed", 1, "the `seed` of everything random")
+	flag.IntVar(&o.Syncs, "syncs", 0, "try one of every `N` syncs that can fail in a recovery; 1: all (default 12; 1 in the first history)")
 	flag.BoolVar(&o.First, "first", false, "stop after the first failure")
 	flag.StringVar(&o.History, "history", "", "try this history only")
 	flag.IntVar(&o.Op, "op", -1, "with -history and -variant: try only the point after this operation")
@@ -64,7 +62,7 @@ func run(o crashpoints.Options) int {
 	return 0
 }
 
-// broken ends the program where a history can't even be written.
+// broken ends the program if a history can't even be written.
 type broken struct{}
 
 func (broken) Errorf(format string, args ...any) {

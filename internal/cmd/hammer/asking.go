@@ -14,9 +14,9 @@ import (
 	"github.com/bindery-tuf/bindery/roles"
 )
 
-// ask is a caller without patience: it asks for the outcome of the newest item of
-// a lane again and again. As soon as it is told that one is published, it looks
-// whether clients see that. A receipt would wake up too late to be caught lying.
+// ask asks for the outcome of the newest item of a lane again and again. As soon as an item is said
+// to be published, it checks that clients see it. A receipt would wake up too late to catch a
+// publisher that says so too early.
 func ask(ctx context.Context, repo *repository.Repository, dir string, newest <-chan int, lane int) error {
 	store, err := dirstore.Open(filepath.Join(dir, repotest.SiteStore))
 	if err != nil {
@@ -45,7 +45,7 @@ func ask(ctx context.Context, repo *repository.Repository, dir string, newest <-
 	return nil
 }
 
-// visible tells which generation clients see now.
+// visible returns the generation that clients see now.
 func visible(ctx context.Context, store repository.Store) (int64, error) {
 	data, err := store.Get(ctx, "timestamp.json")
 	if err != nil {

@@ -6,7 +6,7 @@ import (
 	"sync"
 )
 
-// book is the account of what publishers said, and of all contents that were seen.
+// book records what publishers said, and every content that was seen.
 type book struct {
 	mu         sync.Mutex
 	lanes      [lanes]laneAccount
@@ -25,8 +25,8 @@ type laneAccount struct {
 
 func newBook() *book { return &book{seen: map[string][sha256.Size]byte{}} }
 
-// accept notes that a lane's item was accepted. An item whose acceptance wasn't
-// heard of may be told a second time.
+// accept notes that an item was accepted. A publisher may say so twice, if it was killed before the
+// first line arrived.
 func (b *book) accept(lane, n int) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -39,8 +39,8 @@ func (b *book) accept(lane, n int) error {
 	return nil
 }
 
-// publish notes what a receipt said, and tells whether the generation that it names
-// is higher than any before. A publisher tells of a lane's items in order.
+// publish notes what a receipt said, and reports whether its generation is higher than any before. A
+// publisher reports the items of a lane in order.
 func (b *book) publish(lane, n int, generation int64) (bool, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -70,8 +70,8 @@ func (b *book) publish(lane, n int, generation int64) (bool, error) {
 	return isNew, nil
 }
 
-// orders are those for the next publisher: to ask for every outcome that wasn't
-// told, and again for some that were.
+// orders are the orders for the next publisher: to ask for every outcome that was not told, and
+// again for some that were.
 func (b *book) orders(settle bool) orders {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -86,7 +86,7 @@ func (b *book) orders(settle bool) orders {
 	return o
 }
 
-// floor is what a client that begins now must find at least.
+// floor is what a client that begins now must find, or more.
 func (b *book) floor() (generation int64, published [lanes]int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -96,7 +96,7 @@ func (b *book) floor() (generation int64, published [lanes]int) {
 	return b.generation, published
 }
 
-// settled says what is missing once a publisher settled everything, or nil.
+// settled returns an error if something is missing after a publisher settled everything.
 func (b *book) settled() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -108,7 +108,7 @@ func (b *book) settled() error {
 	return nil
 }
 
-// see notes the content of a name, which must be the one that it always had.
+// see notes the content of a name, which must always be the same.
 func (b *book) see(name string, data []byte) error {
 	sum := sha256.Sum256(data)
 	b.mu.Lock()

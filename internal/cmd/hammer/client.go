@@ -19,8 +19,7 @@ import (
 	"github.com/bindery-tuf/bindery/roles"
 )
 
-// client is an installer that updates again and again. It keeps its metadata, as
-// installers do.
+// client is an installer that updates again and again. It keeps its metadata, as installers do.
 type client struct {
 	book      *book
 	url       string
@@ -32,8 +31,7 @@ type client struct {
 	counts     [lanes]int // what each lane's index said last
 }
 
-// update updates once, and checks the lanes given against what was promised
-// before it began.
+// update updates once, and checks the given lanes against what was promised before it began.
 func (c *client) update(rng *rand.Rand, which ...int) (*updater.Updater, error) {
 	generation, published := c.book.floor()
 	cfg, err := config.New(c.url+"/metadata", c.root)
@@ -64,14 +62,14 @@ func (c *client) update(rng *rand.Rand, which ...int) (*updater.Updater, error) 
 	return u, nil
 }
 
-// checkLane holds all paths of a lane against what its index says.
+// checkLane compares all paths of a lane with what the lane's index says.
 func (c *client) checkLane(rng *rand.Rand, u *updater.Updater, lane, promised int) error {
 	n, err := readCount(u, lane)
 	if err != nil {
 		return err
 	}
 	if floor := max(promised, c.counts[lane]); n < floor {
-		return fmt.Errorf("%d items are published, and it were %d before", n, floor)
+		return fmt.Errorf("%d items are published, and %d were before", n, floor)
 	}
 	c.counts[lane] = n
 	if n == 0 {
@@ -96,7 +94,7 @@ func (c *client) checkLane(rng *rand.Rand, u *updater.Updater, lane, promised in
 	return c.checkTarget(u, keptPath(lane, n-n%keeps+keeps), n, 0)
 }
 
-// checkKept holds every kept file of a lane against what was accepted.
+// checkKept compares every kept file of a lane with what was accepted.
 func (c *client) checkKept(u *updater.Updater, lane, accepted int) error {
 	for k := keeps; k <= accepted; k += keeps {
 		if err := c.checkTarget(u, keptPath(lane, k), accepted, k); err != nil {
@@ -118,8 +116,8 @@ func readCount(u *updater.Updater, lane int) (int, error) {
 	return c.N, json.Unmarshal(*info.Custom, &c)
 }
 
-// checkTarget requires that after n items path holds what item from put there, or
-// nothing if that is 0. It downloads the file if there is one.
+// checkTarget requires that after n items path holds what item from put there, or nothing if from is
+// 0. It downloads the file if there is one.
 func (c *client) checkTarget(u *updater.Updater, path string, n, from int) error {
 	info, err := find(u, path)
 	switch {
@@ -153,7 +151,7 @@ func same(got *metadata.TargetFiles, want roles.Target) bool {
 	return got.Length == want.Length && len(got.Hashes) == 1 && hex.EncodeToString(got.Hashes["sha256"]) == want.Hashes["sha256"]
 }
 
-// find returns nil for a path of which the client is sure that it isn't there.
+// find returns nil for a path that the client knows to be absent.
 func find(u *updater.Updater, path string) (*metadata.TargetFiles, error) {
 	info, err := u.GetTargetInfo(path)
 	if err != nil && err.Error() == fmt.Sprintf("target %s not found", path) {

@@ -52,7 +52,7 @@ func (h *hammer) run(ctx context.Context, duration time.Duration) error {
 	if err := h.prepare(ctx); err != nil {
 		return fmt.Errorf("prepare: %w", err)
 	}
-	server := httptest.NewServer(web.Handler(h.store, os.DirFS(filepath.Join(h.dir, targetsDir)), nil))
+	server := httptest.NewServer(web.Handler(web.Config{Store: h.store, Files: web.Dir(os.DirFS(filepath.Join(h.dir, targetsDir)))}))
 	defer server.Close()
 	h.url = server.URL
 
@@ -89,7 +89,7 @@ func (h *hammer) prepare(ctx context.Context) (err error) {
 	return err
 }
 
-// killUntil starts publishers and kills them, and lets the last one settle all.
+// killUntil starts publishers and kills them. The last one settles everything.
 func (h *hammer) killUntil(ctx context.Context, deadline time.Time) error {
 	for time.Now().Before(deadline) {
 		if h.rng.IntN(8) == 0 && len(h.ceremony.Documents().Roots) < maxRoots {
@@ -119,7 +119,7 @@ func (h *hammer) killUntil(ctx context.Context, deadline time.Time) error {
 
 func (h *hammer) upTo(d time.Duration) time.Duration { return time.Duration(h.rng.Int64N(int64(d))) }
 
-// updateUntil is one client. Now and then it begins anew, with nothing but root 1.
+// updateUntil runs one client. Now and then it starts anew, with nothing but root 1.
 func (h *hammer) updateUntil(ctx context.Context, number int) error {
 	rng := rand.New(rand.NewPCG(h.seed, uint64(number)+1))
 	var c *client
@@ -144,7 +144,7 @@ func (h *hammer) newClient(name string) *client {
 	return &client{book: h.book, url: h.url, root: h.root, dir: filepath.Join(h.dir, name), downloads: &h.downloads}
 }
 
-// finalCheck is a new client that looks at everything.
+// finalCheck lets a new client check everything.
 func (h *hammer) finalCheck(ctx context.Context) error {
 	c := h.newClient("client-last")
 	all := make([]int, lanes)
@@ -183,8 +183,8 @@ func (h *hammer) finalCheck(ctx context.Context) error {
 	return nil
 }
 
-// noteNames looks at what the publisher that was just killed may have written: the
-// next one must not write other contents under these names.
+// noteNames records what the killed publisher may have written. The next one must not write other
+// contents under these names.
 func (h *hammer) noteNames(ctx context.Context) error {
 	layout, err := delegation.New("bins", bins, delegation.Succinct)
 	if err != nil {

@@ -11,14 +11,14 @@ import (
 	"github.com/bindery-tuf/bindery/roles"
 )
 
-// A lane is one adding goroutine with paths of its own. It submits items 1, 2, 3, …
-// one after the other; what item n does is decided by the lane and n alone, so that
-// everybody knows what a lane's paths hold after n items.
+// A lane is one submitting goroutine with paths of its own. It submits items 1, 2, 3, … one after the
+// other. The lane and n alone decide what item n does, so everyone knows what the paths of a lane
+// hold after n items.
 //
-// Each item replaces the lane's index, whose custom data says n, and adds, replaces
-// or removes one of a few files; some add a file that stays for ever. A client reads
-// the index, and then every other path of the lane must be as after exactly n items:
-// anything lost, doubled, out of order, or half published shows.
+// Each item replaces the lane's index, whose custom data is n, and adds, replaces or removes one of a
+// few files. Some items add a file that stays for ever. A client reads the index; every other path of
+// the lane must then be as after exactly n items. So a lost, doubled, misplaced or half published
+// item shows.
 const (
 	lanes = 16
 	slots = 4   // files of a lane that are replaced
@@ -45,12 +45,12 @@ func target(path string, n int) roles.Target {
 	return roles.Target{Path: path, Length: int64(len(content)), Hashes: map[string]string{"sha256": hex.EncodeToString(sum[:])}}
 }
 
-// isStored tells whether there is a file to download for a path: for all that stay.
+// isStored reports whether path has a file to download: every kept file has.
 func isStored(path string) bool { return strings.HasPrefix(path, "archive/") }
 
 func itemID(lane, n int) string { return fmt.Sprintf("%d-%d", lane, n) }
 
-// item is what a lane submits as number n, counted from 1.
+// item returns item number n of a lane, counted from 1.
 func item(lane, n int) repository.Item {
 	index := target(indexPath(lane), n)
 	index.Custom, _ = json.Marshal(count{n})
@@ -66,7 +66,7 @@ func item(lane, n int) repository.Item {
 	return it
 }
 
-// slotAfter tells which item put what is in a slot after n items; 0 if it is empty.
+// slotAfter returns the item that filled a slot, after n items; 0 if it is empty.
 func slotAfter(slot, n int) int {
 	last := n - (n-slot+slots)%slots
 	if last < 1 || removes(last) {

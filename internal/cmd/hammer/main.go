@@ -1,35 +1,32 @@
-// Hammer loads a real repository and tries to catch it lying.
+// Hammer runs a real repository under load and checks that everything it says is true.
 //
 //	hammer [-duration 1m] [-dir DIR] [-seed S]
 //
-// One process is the publisher, with a directory store and a directory journal; it
-// adds from many goroutines as fast as it is let. It is killed with SIGKILL and
-// started again, at random moments. The other process, this one, serves the store
-// over HTTP on the loopback, installs a new root now and then, keeps account of
-// what the publisher said, and lets go-tuf clients update without a pause. See
-// lane for what is added and what each client can tell from it.
+// One process is the publisher, with a directory store and a directory journal. Many of its
+// goroutines submit as fast as they can. It is killed with SIGKILL at random moments and started
+// again. The other process, this one, serves the store over HTTP on the loopback, installs a new
+// root now and then, records what the publisher said, and runs go-tuf clients without a pause. See
+// lane for what is submitted, and what a client can check.
 //
-// The first untruth ends the run with status 1:
+// The first error ends the run with status 1:
 //
-//   - an accepted item is not published, or not whole, or not in order;
-//   - what was published shows the wrong target, or one that was not yet added, or a
-//     file that can't be downloaded;
-//   - a receipt or an outcome names a generation that clients can't see at that
-//     moment, or another one when it is asked again;
+//   - an accepted item is not published, or only in part, or out of order;
+//   - clients see a wrong target, a target that was not added yet, or one that can't be downloaded;
+//   - a receipt or an outcome names a generation that clients can't see at that moment, or names
+//     another one when asked again;
 //   - a client fails in any way, or a version or content goes back;
 //   - a name has two contents;
-//   - the publisher ends by itself, or another one may publish beside it.
+//   - the publisher ends by itself, or a second one may publish at the same time.
 //
-// A kill loses nothing of the page cache: what a power cut does is tested with a
-// simulated disk.
+// A kill loses nothing of the page cache. For power cuts, see crashpoints.
 //
 // A line is printed every few seconds, and a summary last:
 //
 //	accepted=N published=N kills=N refreshes=N failures=0
 //
-// The seed decides what is added and when it is killed, but no schedule of
-// processes can be repeated. DIR, which must not exist, is kept; without it a
-// temporary directory is used, and kept if there was a failure.
+// The seed decides what is submitted and when the publisher is killed, but the schedule of the
+// processes differs each time. DIR must not exist, and is kept. Without -dir a temporary directory
+// is used, and kept only after a failure.
 package main
 
 import (

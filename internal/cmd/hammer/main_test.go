@@ -37,7 +37,7 @@ func TestHammer(t *testing.T) {
 	require.Zero(t, failures)
 }
 
-// What a lane's files hold is what doing its items one by one leaves.
+// The files of a lane are as if its items were applied one by one.
 func TestSlotAfter(t *testing.T) {
 	holds := map[string]int{}
 	for n := 1; n <= 200; n++ {

@@ -28,7 +28,7 @@ type end struct {
 	never  bool // it settles everything, and ends by itself
 }
 
-// start starts a publisher and takes down what it tells until its end.
+// start starts a publisher and records what it says, until it ends.
 func (h *hammer) start(ctx context.Context, end end) error {
 	program, err := os.Executable()
 	if err != nil {
@@ -64,7 +64,7 @@ func (h *hammer) start(ctx context.Context, end end) error {
 	if !end.opened && !end.never {
 		killer.Reset(end.after)
 	}
-	// It may be killed before it reads this. What it tells must be read meanwhile.
+	// It may be killed before it reads this. Its output must be read meanwhile.
 	orders := h.book.orders(end.never)
 	go func() { _ = json.NewEncoder(in).Encode(orders) }()
 	readErr := h.read(ctx, out, opened)
@@ -84,11 +84,11 @@ func (h *hammer) start(ctx context.Context, end end) error {
 	return fmt.Errorf("%w: %v: %s", errDied, waitErr, stderr.String())
 }
 
-// locked requires that nobody else can publish while a publisher lives.
+// locked requires that no second process can publish while a publisher lives.
 func (h *hammer) locked() error {
 	journal, err := dirjournal.Open(filepath.Join(h.dir, repotest.SiteJournal))
 	if err == nil {
-		return errors.Join(errors.New("the journal was opened a second time, beside the publisher"), journal.Close())
+		return errors.Join(errors.New("the journal was opened a second time while the publisher lives"), journal.Close())
 	}
 	if !errors.Is(err, repository.ErrLocked) {
 		return err
@@ -96,8 +96,8 @@ func (h *hammer) locked() error {
 	return nil
 }
 
-// read takes down the lines of a publisher until it ends. A receipt's generation
-// must be visible by then.
+// read records the lines of a publisher until it ends. The generation of a receipt must be visible by
+// then.
 func (h *hammer) read(ctx context.Context, out io.Reader, opened func() error) error {
 	lines := bufio.NewReader(out)
 	for {

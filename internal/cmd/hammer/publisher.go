@@ -22,8 +22,8 @@ import (
 // publisherDir is the variable that makes this program the publisher of a site.
 const publisherDir = "BINDERY_HAMMER_PUBLISHER"
 
-// orders are what a publisher is told as it starts, as JSON on its standard input,
-// which then stays open for as long as the one who started it lives.
+// orders are what a publisher reads as it starts, as JSON on its standard input. The input then stays
+// open for as long as its parent lives.
 type orders struct {
 	Lanes []laneOrders
 	// Settle: submit one more item for each lane, wait for all, and end.
@@ -35,17 +35,16 @@ type laneOrders struct {
 	Ask  []int // earlier items whose outcome is to be told again
 }
 
-// waiting is how many receipts of one lane are waited for at most.
+// waiting is the most receipts that are awaited at once in one lane.
 const waiting = 12
 
-// publish opens the site and does what it is ordered, telling with a line each time
+// publish opens the site and carries out its orders, until it is killed or all is settled. It prints
 //
-//	o                     that the repository is open
-//	a LANE N              that item N of LANE was accepted
-//	p LANE N GENERATION   that the receipt resolved: it is published in GENERATION
+//	o                     when the repository is open
+//	a LANE N              when item N of LANE was accepted
+//	p LANE N GENERATION   when the receipt resolved: the item is published in GENERATION
 //
-// until it is killed, or all is settled. Each line is one write, so that a kill
-// leaves whole ones.
+// Each line is one write, so that a kill leaves whole lines.
 func publish(ctx context.Context, dir string, in io.Reader, out io.Writer) error {
 	var o orders
 	if err := json.NewDecoder(in).Decode(&o); err != nil {
@@ -53,7 +52,7 @@ func publish(ctx context.Context, dir string, in io.Reader, out io.Writer) error
 	}
 	go func() {
 		_, _ = io.Copy(io.Discard, in)
-		os.Exit(3) // whoever reads the lines is gone
+		os.Exit(3) // the reader of the lines is gone
 	}()
 	repo, err := repotest.OpenSite(ctx, dir, siteConfig())
 	if err != nil {
@@ -107,8 +106,8 @@ func (t *teller) tell(format string, args ...any) {
 	fmt.Fprintf(t.out, format+"\n", args...)
 }
 
-// work is one lane: a goroutine that submits, and one that waits for receipts. It
-// hands each item that it submitted to newest, if that is waited for.
+// work runs one lane: a goroutine that submits, and one that waits for receipts. If newest is read, it
+// gets each item that was submitted.
 func work(ctx context.Context, repo *repository.Repository, targets *dirstore.Targets, tell *teller, newest chan<- int, lane int, order laneOrders, settle bool) error {
 	type submitted struct {
 		n       int
@@ -154,7 +153,7 @@ func work(ctx context.Context, repo *repository.Repository, targets *dirstore.Ta
 				return ctx.Err()
 			}
 		}
-		// Items that were accepted are submitted again, which changes nothing.
+		// Accepted items are submitted again, which changes nothing.
 		for _, n := range order.Ask {
 			if err := submit(n, false); err != nil {
 				return err
@@ -172,7 +171,7 @@ func work(ctx context.Context, repo *repository.Repository, targets *dirstore.Ta
 	return g.Wait()
 }
 
-// store keeps the files of an item that can be downloaded.
+// store keeps the downloadable files of an item.
 func store(ctx context.Context, targets *dirstore.Targets, it repository.Item, n int) error {
 	for _, t := range it.Add {
 		if !isStored(t.Path) {

@@ -15,7 +15,7 @@ import (
 	"github.com/bindery-tuf/bindery/repository/dirstore"
 )
 
-// What a site's directory holds beside store and journal.
+// Names in a site's directory, next to the store and the journal.
 const (
 	targetsDir    = "targets"
 	documentsFile = "documents.json"
@@ -26,7 +26,7 @@ const (
 	lifetime = 2 * time.Minute // so that renewal is part of it
 )
 
-// siteConfig has generations follow each other closely, and a queue that is often full.
+// siteConfig makes generations follow each other closely, and lets the queue fill up often.
 func siteConfig() repository.Config {
 	return repository.Config{
 		MaxDelay: 40 * time.Millisecond, MaxBatch: 200, MaxPending: 150, CheckpointBytes: 1 << 20,
@@ -34,8 +34,7 @@ func siteConfig() repository.Config {
 	}
 }
 
-// makeSite makes a new repository in dir, and returns the ceremony that makes its
-// next roots.
+// makeSite makes a new repository in dir. The ceremony that it returns makes the next roots.
 func makeSite(ctx context.Context, dir string, rng *rand.Rand) (*repotest.Ceremony, error) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return nil, err
@@ -58,7 +57,7 @@ func makeSite(ctx context.Context, dir string, rng *rand.Rand) (*repotest.Ceremo
 	return c, writeDocuments(dir, c.Documents())
 }
 
-// writeDocuments leaves documents for the next publisher to install. None is alive.
+// writeDocuments leaves documents for the next publisher to install. No publisher may be alive.
 func writeDocuments(dir string, d repository.Documents) error {
 	data, err := json.Marshal(d)
 	if err != nil {

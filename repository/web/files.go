@@ -1,0 +1,78 @@
+package web
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+)
+
+// Files is where an index keeps its target files.
+type Files interface {
+	// Open opens the file of a target path that has this hash, in lower-case hex. The
+	// algorithm is "sha256", "sha512" or "blake2b-256". It is open until Close, whatever becomes
+	// of the path. If the path never had such a file the error wraps fs.ErrNotExist. The path passes roles.CheckPath, and
+	// anybody may ask for any. The name in a URL doesn't tell a SHA-256 from a
+	// BLAKE2b-256: what isn't found as the first is asked for as the second.
+	//
+	// The handler seeks to the end for the length, and then to the first byte that it reads.
+	// What is read is not checked against the hash: clients do that. A reader that is an
+	// *os.File is copied by the system.
+	Open(ctx context.Context, path, algorithm, hash string) (io.ReadSeekCloser, error)
+}
+
+// Dir serves files in the layout of dirstore.Targets, DIRECTORIES/HASH.NAME. They must
+// support seeking. What isn't a regular file, such as a directory, a device or a named pipe, isn't served.
+//
+// Use the FS of an os.Root, which doesn't follow a symbolic link out of its directory:
+//
+//	root, err := os.OpenRoot("index/targets")
+//	...
+//	files := web.Dir(root.FS())
+//
+// os.DirFS follows such links.
+func Dir(fsys fs.FS) Files { return dir{fsys} }
+
+type dir struct{ fsys fs.FS }
+
+func (d dir) Open(_ context.Context, target, _, hash string) (io.ReadSeekCloser, error) {
+	dirs, file := path.Split(target)
+	name := dirs + hash + "." + file
+	// Looked at before as well: opening a named pipe waits for a writer.
+	info, err := fs.Stat(d.fsys, name)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, notRegular(name)
+	}
+	f, err := d.fsys.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	content, err := regular(f, name)
+	if err != nil {
+		f.Close()
+	}
+	return content, err
+}
+
+func regular(f fs.File, name string) (io.ReadSeekCloser, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, notRegular(name)
+	}
+	content, ok := f.(io.ReadSeekCloser)
+	if !ok {
+		return nil, fmt.Errorf("%s: %T can't seek", name, f)
+	}
+	return content, nil
+}
+
+func notRegular(name string) error {
+	return fmt.Errorf("%s: not a regular file: %w", name, fs.ErrNotExist)
+}

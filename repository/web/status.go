@@ -1,0 +1,67 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/bindery-tuf/bindery/repository"
+)
+
+// statuses are in the order in which StatusCode looks: what an error says of the item comes
+// before what it says of the machinery. An unknown outcome may wrap any of the reasons after it.
+var statuses = []struct {
+	err    error
+	status int
+}{
+	{repository.ErrSignedByPeople, http.StatusForbidden},
+	{repository.ErrIDReused, http.StatusConflict},
+	{repository.ErrRefused, http.StatusConflict},
+	{repository.ErrSetAside, http.StatusUnprocessableEntity},
+	{repository.ErrUnknownItem, http.StatusNotFound},
+	{repository.ErrLocksOut, http.StatusConflict},
+	{repository.ErrWrongKey, http.StatusConflict},
+
+	{repository.ErrUnknown, http.StatusBadGateway},
+
+	{repository.ErrBusy, http.StatusServiceUnavailable},
+	{repository.ErrClosed, http.StatusServiceUnavailable},
+	{repository.ErrLocked, http.StatusServiceUnavailable},
+	{repository.ErrFenced, http.StatusServiceUnavailable},
+	{repository.ErrExpired, http.StatusServiceUnavailable},
+	{repository.ErrClock, http.StatusServiceUnavailable},
+	{context.DeadlineExceeded, http.StatusGatewayTimeout},
+	{context.Canceled, http.StatusServiceUnavailable},
+}
+
+// StatusCode is the status of HTTP with which an index answers an error of Submit, Wait,
+// Outcome, Lookup or Install.
+//
+//	nil                             200
+//	ErrSignedByPeople               403  the path belongs to a role that people sign
+//	ErrUnknownItem                  404  no item with this ID is remembered
+//	ErrIDReused                     409  the ID is another item's
+//	ErrRefused                      409  a condition didn't hold: the path is published already
+//	ErrLocksOut, ErrWrongKey        409  Install: the documents don't fit the repository
+//	ErrSetAside                     422  it can't be published; the error has the reason
+//	ErrUnknown                      502  it may have been accepted: repeat it under the same ID
+//	ErrBusy                         503  the queue is full: repeat it later
+//	ErrClosed, ErrLocked, ErrFenced 503  this process doesn't publish (any more)
+//	ErrExpired, ErrClock            503  clients refuse what is published; nothing is signed
+//	context.Canceled                503  usually of a client that has gone
+//	context.DeadlineExceeded        504
+//	any other                       500
+//
+// An index that answers 503 sends Retry-After too. If Submit succeeded and Wait ended with its
+// context, the item is durable and will be published: that is 202, which StatusCode can't know.
+func StatusCode(err error) int {
+	if err == nil {
+		return http.StatusOK
+	}
+	for _, s := range statuses {
+		if errors.Is(err, s.err) {
+			return s.status
+		}
+	}
+	return http.StatusInternalServerError
+}
