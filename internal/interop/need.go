@@ -15,9 +15,11 @@ import (
 const limit = 5 * time.Minute
 
 // NeedPython is Python for a test. The test is skipped if the interpreter is not
-// there and BINDERY_INTEROP is not 1; otherwise it fails.
+// there and BINDERY_INTEROP is not 1; otherwise it fails. It is also skipped by -short without
+// BINDERY_INTEROP: other clients' work takes long under the race detector, which sees none of it.
 func NeedPython(t *testing.T, name string) string {
 	t.Helper()
+	skipShort(t)
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	python, err := Python(ctx, name, required())
@@ -28,6 +30,7 @@ func NeedPython(t *testing.T, name string) string {
 // needJS is JS for a test, as NeedPython is Python.
 func needJS(t *testing.T) (node, modules string) {
 	t.Helper()
+	skipShort(t)
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	node, modules, err := JS(ctx, required())
@@ -37,6 +40,13 @@ func needJS(t *testing.T) (node, modules string) {
 
 // required reports whether a missing program is a failure.
 func required() bool { return os.Getenv("BINDERY_INTEROP") == "1" }
+
+func skipShort(t *testing.T) {
+	t.Helper()
+	if testing.Short() && !required() {
+		t.Skip("it runs other clients: not with -short, unless BINDERY_INTEROP=1")
+	}
+}
 
 // need skips a test whose program is missing, unless it is required.
 func need(t *testing.T, err error) {
