@@ -1,0 +1,225 @@
+// Command embed is an index of files that publishes TUF metadata: the least that an index
+// does to be one that clients can verify. Copy it.
+//
+//	PUT    /files/PATH    upload, answered once clients can see it; a path is never overwritten
+//	GET    /files/PATH    download without TUF
+//	DELETE /files/PATH    remove
+//	GET    /files/        the list of all files
+//	GET    /health        Status as JSON; 503 if something is wrong now
+//	GET    /metadata/...  what TUF clients read, and /targets/...
+//
+// Everybody may upload here. An index of yours asks who it is first.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/bindery-tuf/bindery/keys"
+	"github.com/bindery-tuf/bindery/keys/passphrase"
+	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/repository/dirjournal"
+	"github.com/bindery-tuf/bindery/repository/dirstore"
+	"github.com/bindery-tuf/bindery/repository/service"
+	"github.com/bindery-tuf/bindery/repository/web"
+	"github.com/bindery-tuf/bindery/roles"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:], os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "embed:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string, out io.Writer) error {
+	flags := flag.NewFlagSet("embed", flag.ContinueOnError)
+	dir := flags.String("dir", "", "folder that the index keeps everything in; it is made if it isn't there")
+	documents := flags.String("documents", "", "folder with the documents that people signed: 1.root.json and so on")
+	bins := flags.String("bins", "", "URI of the key that signs the bins, such as file:/etc/index/bins.pem")
+	online := flags.String("online", "", "URI of the key that signs snapshot and timestamp")
+	secret := flags.String("passphrase", "", "file with the passphrase of both keys")
+	address := flags.String("addr", "127.0.0.1:8080", "address to listen at")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(*dir, 0o755); err != nil {
+		return err
+	}
+	metadata, err := dirstore.OpenOrCreate(filepath.Join(*dir, "metadata"))
+	if err != nil {
+		return err
+	}
+	files, err := dirstore.OpenOrCreateTargets(filepath.Join(*dir, "targets"))
+	if err != nil {
+		return err
+	}
+	root, err := os.OpenRoot(filepath.Join(*dir, "targets"))
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+
+	// The service calls this whenever it must open the repository (again).
+	open := func(ctx context.Context) (cfg repository.Config, err error) {
+		signers := keys.Resolver{"file": keys.FileOpener(passphrase.File(*secret))}
+		cfg.Store = metadata
+		if cfg.Bins, err = signers.Open(ctx, *bins, nil); err != nil {
+			return cfg, err
+		}
+		if cfg.Snapshot, err = signers.Open(ctx, *online, nil); err != nil {
+			return cfg, err
+		}
+		cfg.Timestamp = cfg.Snapshot
+		cfg.Journal, err = dirjournal.OpenOrCreate(filepath.Join(*dir, "journal"))
+		return cfg, err
+	}
+	publisher, err := service.Start(ctx, service.Config{
+		Open: open,
+		Documents: func(context.Context) (repository.Documents, error) {
+			return repository.ReadDocuments(os.DirFS(*documents))
+		},
+	})
+	if err != nil {
+		return err
+	}
+	x := &index{publisher, files, web.Dir(root.FS())}
+	mux := http.NewServeMux()
+	mux.Handle("PUT /files/{path...}", handler(x.upload))
+	mux.Handle("GET /files/{path...}", handler(x.download))
+	mux.Handle("DELETE /files/{path...}", handler(x.remove))
+	mux.Handle("GET /files/{$}", handler(x.list))
+	mux.Handle("GET /health", handler(x.health))
+	mux.Handle("GET /", web.Handler(web.Config{Store: metadata, Files: x.content}))
+	return serve(ctx, *address, mux, publisher, out)
+}
+
+// serve serves until the context ends. Then requests under way are answered, and only then is
+// the publisher closed: uploads wait for it. On SIGHUP, documents and keys are read again.
+func serve(ctx context.Context, address string, handler http.Handler, publisher *service.Service, out io.Writer) error {
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return errors.Join(err, publisher.Close())
+	}
+	fmt.Fprintf(out, "http://%s\n", listener.Addr())
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	for {
+		select {
+		case <-hangup:
+			if err := publisher.Reload(ctx); err != nil {
+				slog.Error("reload", "err", err)
+			}
+		case err := <-served:
+			return errors.Join(err, publisher.Close())
+		case <-ctx.Done():
+			drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
+			defer cancel()
+			return errors.Join(server.Shutdown(drain), publisher.Close())
+		}
+	}
+}
+
+// handler answers the errors of f.
+func handler(f func(http.ResponseWriter, *http.Request) error) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := f(w, r); err != nil {
+			http.Error(w, err.Error(), web.StatusCode(err))
+		}
+	})
+}
+
+type index struct {
+	publisher *service.Service
+	files     *dirstore.Targets // writes the files that are uploaded
+	content   web.Files         // reads them
+}
+
+// upload keeps the file, durably, where clients will look for it, and then publishes it.
+func (x *index) upload(w http.ResponseWriter, r *http.Request) error {
+	target, err := x.files.Put(r.Context(), r.PathValue("path"), r.Body)
+	if err != nil {
+		return err
+	}
+	absent := []repository.Condition{{Path: target.Path, Absent: true}}
+	w.Header().Set("Location", r.URL.Path)
+	return x.publish(w, r, repository.Item{Add: []roles.Target{target}, If: absent}, http.StatusCreated)
+}
+
+// remove leaves the content there: clients that began before may still fetch it.
+func (x *index) remove(w http.ResponseWriter, r *http.Request) error {
+	return x.publish(w, r, repository.Item{Remove: []string{r.PathValue("path")}}, http.StatusNoContent)
+}
+
+// publish answers once clients can see what became of an item.
+func (x *index) publish(w http.ResponseWriter, r *http.Request, it repository.Item, done int) error {
+	receipt, err := x.publisher.Submit(r.Context(), it)
+	if err == nil {
+		_, err = receipt.Wait(r.Context())
+	}
+	if err == nil {
+		w.WriteHeader(done)
+	}
+	return err
+}
+
+func (x *index) download(w http.ResponseWriter, r *http.Request) error {
+	view, err := x.publisher.View(r.Context())
+	if err != nil {
+		return err
+	}
+	target, err := view.Lookup(r.Context(), r.PathValue("path"))
+	if err != nil {
+		return err
+	}
+	file, err := x.content.Open(r.Context(), target.Path, "sha256", target.Hashes["sha256"])
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	http.ServeContent(w, r, target.Path, time.Time{}, file)
+	return nil
+}
+
+func (x *index) list(w http.ResponseWriter, r *http.Request) error {
+	view, err := x.publisher.View(r.Context())
+	if err != nil {
+		return err
+	}
+	for target, err := range view.Targets(r.Context()) {
+		if err != nil {
+			panic(http.ErrAbortHandler) // the client sees that the list is incomplete
+		}
+		fmt.Fprintf(w, "%s %10d %s\n", target.Hashes["sha256"], target.Length, target.Path)
+	}
+	return nil
+}
+
+func (x *index) health(w http.ResponseWriter, r *http.Request) error {
+	status, err := x.publisher.Status(r.Context())
+	if err != nil {
+		return err
+	}
+	if len(status.Problems) > 0 && status.Problems[0].Severity == repository.SeverityError {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	return json.NewEncoder(w).Encode(status)
+}
