@@ -51,7 +51,8 @@ func CreateFS(fsys disk.FS, dir string) (*Journal, error) {
 // journal, fs.ErrPermission, or repository.ErrLocked while another process (or
 // this one) has the journal open; it says so if the journal is of a newer format,
 // and names segment, offset and sequence number of what is damaged. Nothing was
-// changed then.
+// changed then. What the last write of a killed process left in part is no error: see
+// Journal.Cut, which also says what that may hide.
 func Open(dir string) (*Journal, error) { return OpenFS(disk.OS(), dir) }
 
 // OpenFS is Open on a disk of the caller's.
