@@ -57,6 +57,7 @@ type publisher struct {
 	fullest    fullest             // what fills the bins with the most bytes
 	waiting    int                 // pending items that wait for either
 	held       int64               // bytes of the bodies of those
+	filled     int                 // how many items filled the cache, if that ended the last batch
 	wrote      written             // by an attempt that isn't sealed
 	taken      int                 // generations in a row whose names others had used
 	logged     int                 // bytes of records and items since the last checkpoint
@@ -330,6 +331,7 @@ func (p *publisher) read(ctx context.Context, a *attempt) (b batch, outage, err 
 		return b, nil, fmt.Errorf("journal: %w", err)
 	}
 	b = newBatch()
+	p.filled = 0
 	paths := map[int][]string{} // by role
 	held := holding{}
 	var taken int         // items that don't wait
@@ -352,6 +354,7 @@ func (p *publisher) read(ctx context.Context, a *attempt) (b batch, outage, err 
 			}
 		}
 		if len(paths) > 0 && more > 0 && p.cfg.CacheBytes > 0 && size+more > p.cfg.CacheBytes {
+			p.filled = taken
 			break
 		}
 		taken++
