@@ -237,6 +237,8 @@ type attempt struct {
 	batch   batch
 	served  int // how many bins the store let us read
 	apart   int // how many roles were left out
+
+	givenUp []string // names of files that only a generation refers to that will not be
 }
 
 // readAndPlan reads what the plan needs, and makes it. While the store can't be read, outage
@@ -765,7 +767,7 @@ func (p *publisher) seal(a *attempt, plan plan, rows map[int]ledger.Row, t top) 
 	out := &ledger.Seal{
 		Signed: a.now.Unix(), Expires: t.expires, Keys: p.state.Table.Keys, Documents: p.docs.installed,
 		Rows: make([]ledger.RoleRow, len(changed)), Outcomes: plan.settled(),
-		Superseded: p.supersedes(changed), Removed: plan.removed,
+		Superseded: append(p.supersedes(changed), a.givenUp...), Removed: plan.removed,
 	}
 	if !p.hasSets() {
 		out.Sets = p.docs.online.sizes()
@@ -834,8 +836,9 @@ func (p *publisher) hasSets() bool {
 	return true
 }
 
-// supersedes names the files to which the generation is the last to refer: those
-// that the changed roles had, the snapshot before, and documents that were replaced.
+// supersedes names the files to which the generation before is the last to refer: those that
+// the changed roles had, and the roles that people take over; the snapshot before; documents
+// that were replaced, or that are signed online from now on.
 func (p *publisher) supersedes(changed []int) []string {
 	if p.state.Generation == 0 {
 		return nil
@@ -847,19 +850,34 @@ func (p *publisher) supersedes(changed []int) []string {
 		}
 	}
 	names = append(names, ledger.Name(p.state.Generation, metadata.SNAPSHOT))
-	for _, role := range slices.Sorted(maps.Keys(p.state.Published)) {
-		old := p.state.Published[role]
-		_, online := p.docs.online.index(role)
-		if role != metadata.ROOT && !online && p.docs.installed[role] != old {
-			names = append(names, ledger.Name(old.Version, role))
+	for _, role := range slices.Sorted(maps.Keys(p.state.Table.Roles)) {
+		if p.peopleTookOver(role) {
+			names = append(names, ledger.Name(p.state.Table.Roles[role].Version, role))
 		}
 	}
-	for _, f := range p.state.Unwritten { // superseded before a snapshot named them
-		if f.Role != metadata.ROOT && !f.Online && p.docs.installed[f.Role] != f.Doc {
+	for _, role := range slices.Sorted(maps.Keys(p.state.Published)) {
+		// A row says which file a role has that was signed online; its document is none.
+		if _, row := p.state.Table.Roles[role]; role != metadata.ROOT && !row && p.outOfUse(role, p.state.Published[role]) {
+			names = append(names, ledger.Name(p.state.Published[role].Version, role))
+		}
+	}
+	return append(names, p.neverPublished()...)
+}
+
+// neverPublished names the accepted documents that went out of use before a snapshot named them.
+func (p *publisher) neverPublished() (names []string) {
+	for _, f := range p.state.Unwritten {
+		if f.Role != metadata.ROOT && !f.Online && p.outOfUse(f.Role, f.Doc) {
 			names = append(names, f.Name())
 		}
 	}
 	return names
+}
+
+// outOfUse reports whether the file of a document that people signed is that of its role no more.
+func (p *publisher) outOfUse(role string, d ledger.Doc) bool {
+	_, online := p.docs.online.index(role)
+	return online || p.docs.installed[role] != d
 }
 
 // buildBin applies edits to a bin, signs it, makes it durable, and completes its row.
