@@ -39,7 +39,8 @@ type Config struct {
 	MaxBatchBytes int64
 	// MaxDelay is the least time between the beginnings of two generations that publish
 	// items. A generation begins at once if the last one began at least this long ago, and
-	// otherwise waits for the rest of it, unless MaxBatch items are pending. So a lone item
+	// otherwise waits for the rest of it, unless a whole batch is pending: MaxBatch items,
+	// MaxBatchBytes, or as many items as filled the cache just before. So a lone item
 	// is published without delay, and a busy index makes a generation each MaxDelay at most.
 	// Zero: 1 second. Negative: generations follow one another without a pause.
 	MaxDelay time.Duration

@@ -13,11 +13,11 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/bindery-tuf/bindery/delegation"
-	"github.com/bindery-tuf/bindery/internal/repotest"
 	"github.com/bindery-tuf/bindery/keys"
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/repository/dirjournal"
 	"github.com/bindery-tuf/bindery/repository/dirstore"
+	"github.com/bindery-tuf/bindery/roles"
 )
 
 // publish opens the repository in dir, publishes a file, and returns the
@@ -72,12 +72,14 @@ func Example() {
 	// Output: published in generation 2
 }
 
-// create makes a repository of 256 bins in dir and returns its online keys. How
-// its documents come to be is shown by examples/quickstart.
+// create makes a repository of 256 bins in dir and returns its online keys.
 func create(ctx context.Context, dir string) (bins, online keys.Signer) {
-	layout, err := delegation.New("bins", 256, delegation.Succinct)
+	bins, err := keys.GenerateEd25519()
 	check(err)
-	ceremony := repotest.NewCeremony(panicking{}, layout, time.Now())
+	online, err = keys.GenerateP256()
+	check(err)
+	documents := hold(ctx, bins, online)
+
 	store, err := dirstore.Create(filepath.Join(dir, "metadata"))
 	check(err)
 	_, err = dirstore.CreateTargets(filepath.Join(dir, "targets"))
@@ -86,11 +88,45 @@ func create(ctx context.Context, dir string) (bins, online keys.Signer) {
 	check(err)
 	repo, err := repository.Create(ctx, repository.Config{
 		Store: store, Journal: journal,
-		Bins: ceremony.Bins, Snapshot: ceremony.Online, Timestamp: ceremony.Online,
-	}, ceremony.Documents())
+		Bins: bins, Snapshot: online, Timestamp: online,
+	}, documents)
 	check(err)
 	check(repo.Close())
-	return ceremony.Bins, ceremony.Online
+	return bins, online
+}
+
+// hold is a ceremony of one person with one offline key. In earnest, root, targets and bins have
+// keys of their own, several people hold them, and examples/ceremony is what they use.
+func hold(ctx context.Context, bins, online keys.Signer) repository.Documents {
+	offline, err := keys.GenerateEd25519()
+	check(err)
+	of := func(key keys.Signer) roles.Authority {
+		return roles.Authority{Keys: []*keys.PublicKey{key.Public()}, Threshold: 1}
+	}
+	expires := time.Now().UTC().Truncate(time.Second).AddDate(1, 0, 0)
+	root, err := roles.NewRoot(roles.RootSpec{
+		Version: 1, Expires: expires,
+		Root: of(offline), Targets: of(offline), Snapshot: of(online), Timestamp: of(online),
+	})
+	check(err)
+	root, err = root.Sign(ctx, offline)
+	check(err)
+
+	// Every path is handed on to the role "bins", and by it to one of 256 bins.
+	targets, err := delegation.NewTargets(1, expires, of(offline))
+	check(err)
+	targets, err = targets.Sign(ctx, offline)
+	check(err)
+	layout, err := delegation.New("bins", 256, delegation.Succinct)
+	check(err)
+	role, err := layout.NewRole(1, expires, of(bins))
+	check(err)
+	role, err = role.Sign(ctx, offline)
+	check(err)
+	return repository.Documents{
+		Roots: [][]byte{root.Bytes()},
+		Roles: map[string][]byte{"targets": targets.Bytes(), "bins": role.Bytes()},
+	}
 }
 
 func check(err error) {
@@ -98,9 +134,3 @@ func check(err error) {
 		panic(err)
 	}
 }
-
-// panicking is a test that can only fail by a panic.
-type panicking struct{}
-
-func (panicking) Errorf(format string, args ...any) { panic(fmt.Sprintf(format, args...)) }
-func (panicking) FailNow()                          {}

@@ -11,11 +11,12 @@ import (
 	"github.com/bindery-tuf/bindery/internal/repotest"
 	"github.com/bindery-tuf/bindery/keys"
 	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/repository/ledger"
 	"github.com/bindery-tuf/bindery/roles"
 )
 
 // The index signs targets, then people do, and then the index again: versions rise, and
-// clients of every generation follow.
+// clients of every generation follow. Each seal names the file that the role had before.
 func TestRoleChangesHands(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newEnv(t, 4, delegation.Succinct)
@@ -33,6 +34,7 @@ func TestRoleChangesHands(t *testing.T) {
 		var err error
 		e.repo, err = repository.Create(t.Context(), e.config(), docs)
 		require.NoError(t, err)
+		a := auditor{env: e, seals: map[int64]*ledger.Seal{}}
 		e.publish(files("x", 5)...)
 		e.run(func() { time.Sleep(5 * 24 * time.Hour) }) // targets is signed again meanwhile
 		status, err := e.repo.Status(t.Context())
@@ -40,6 +42,7 @@ func TestRoleChangesHands(t *testing.T) {
 		signedOnline := status.Roles["targets"].Version
 		require.Greater(t, signedOnline, int64(2))
 		e.check()
+		a.compare()
 		e.close()
 
 		// People take over: with a higher version than any that clients have seen.
@@ -49,9 +52,11 @@ func TestRoleChangesHands(t *testing.T) {
 		require.ErrorContains(t, err, "a document that people sign must have a higher one")
 		require.NoError(t, e.install(repository.Documents{Roles: map[string][]byte{"targets": document(signedOnline+1000, people)}}))
 		e.check()
+		a.compare()
 		e.publish(file("packages/x/x-0.tar.gz", "2"))
 		e.run(func() { time.Sleep(5 * 24 * time.Hour) })
 		e.check()
+		a.compare()
 		e.close()
 
 		// The index takes it back: the next generation has a higher number than the document.
@@ -63,6 +68,7 @@ func TestRoleChangesHands(t *testing.T) {
 		require.Equal(t, signedOnline+1001, status.Generation)
 		require.Equal(t, status.Generation, status.Roles["targets"].Version)
 		e.check()
+		a.compare()
 		e.close()
 	})
 }

@@ -61,9 +61,9 @@ type Lead interface {
 	// written and not synced.
 	Reader
 
-	// Await returns nil once at least n entries are pending, or the context's error. Pending
-	// are those that no seal and no decided record names.
-	Await(ctx context.Context, n int) error
+	// Await returns nil once at least n entries are pending, or entries with that many bytes of
+	// bodies; or the context's error. Pending are those that no seal and no decided record names.
+	Await(ctx context.Context, n int, bytes int64) error
 
 	// Pending returns the oldest pending entries, oldest first: at most max of them, and, the
 	// first one excepted, at most maxBytes of bodies.

@@ -98,7 +98,9 @@ func (p *publisher) create(ctx context.Context, d Documents) error {
 // earlier publisher left half done to its end, with the code that publishes:
 // what was sealed is committed, what was only planned is burnt and its items
 // stay queued. It reads the journal's tail and the offline documents, but no
-// bin: neither time nor memory depend on the number of targets.
+// bin: neither time nor memory depend on the number of targets. If a journal of a killed process
+// ends with what is no whole write, the log says where that begins and how many bytes it has:
+// nothing of it was acknowledged, unless the disk damaged it since.
 //
 // Errors wrap ErrLocked while another publisher is alive, ErrNotRepository, or
 // ErrDiverged; a store that can't be read or written is an error too. Whatever the

@@ -59,6 +59,7 @@ type publisher struct {
 	fullest    fullest             // what fills the bins with the most bytes
 	waiting    int                 // pending items that wait for either
 	held       int64               // bytes of the bodies of those
+	filled     int                 // how many items filled the cache, if that ended the last batch
 	wrote      written             // by an attempt that isn't sealed
 	taken      int                 // generations in a row whose names others had used
 	logged     int                 // bytes of records and items since the last checkpoint
@@ -246,6 +247,8 @@ type attempt struct {
 	batch    batch
 	served   int // how many bins the store let us read
 	apart    int // how many roles were left out
+
+	givenUp []string // names of files that only a generation refers to that will not be
 }
 
 // needs reports whether a role is among those given without which there is no generation.
@@ -380,6 +383,7 @@ func (p *publisher) read(ctx context.Context, a *attempt) (b batch, outage, err 
 		return b, nil, fmt.Errorf("journal: %w", err)
 	}
 	b = newBatch()
+	p.filled = 0
 	paths := map[int][]string{} // by role
 	held := holding{}
 	var taken int         // items that don't wait
@@ -402,6 +406,7 @@ func (p *publisher) read(ctx context.Context, a *attempt) (b batch, outage, err 
 			}
 		}
 		if len(paths) > 0 && more > 0 && p.cfg.CacheBytes > 0 && size+more > p.cfg.CacheBytes {
+			p.filled = taken
 			break
 		}
 		taken++
@@ -812,7 +817,7 @@ func (p *publisher) seal(a *attempt, plan plan, rows map[int]ledger.Row, t top) 
 	out := &ledger.Seal{
 		Signed: a.now.Unix(), Expires: t.expires, Keys: p.state.Table.Keys, Documents: p.docs.installed,
 		Rows: make([]ledger.RoleRow, len(changed)), Outcomes: plan.settled(),
-		Superseded: p.supersedes(changed), Removed: plan.removed,
+		Superseded: append(p.supersedes(changed), a.givenUp...), Removed: plan.removed,
 	}
 	if !p.hasSets() {
 		out.Sets = p.docs.online.sizes()
@@ -881,8 +886,9 @@ func (p *publisher) hasSets() bool {
 	return true
 }
 
-// supersedes names the files to which the generation is the last to refer: those
-// that the changed roles had, the snapshot before, and documents that were replaced.
+// supersedes names the files to which the generation before is the last to refer: those that
+// the changed roles had, and the roles that people take over; the snapshot before; documents
+// that were replaced, or that are signed online from now on.
 func (p *publisher) supersedes(changed []int) []string {
 	if p.state.Generation == 0 {
 		return nil
@@ -894,19 +900,34 @@ func (p *publisher) supersedes(changed []int) []string {
 		}
 	}
 	names = append(names, ledger.Name(p.state.Generation, metadata.SNAPSHOT))
-	for _, role := range slices.Sorted(maps.Keys(p.state.Published)) {
-		old := p.state.Published[role]
-		_, online := p.docs.online.index(role)
-		if role != metadata.ROOT && !online && p.docs.installed[role] != old {
-			names = append(names, ledger.Name(old.Version, role))
+	for _, role := range slices.Sorted(maps.Keys(p.state.Table.Roles)) {
+		if p.peopleTookOver(role) {
+			names = append(names, ledger.Name(p.state.Table.Roles[role].Version, role))
 		}
 	}
-	for _, f := range p.state.Unwritten { // superseded before a snapshot named them
-		if f.Role != metadata.ROOT && !f.Online && p.docs.installed[f.Role] != f.Doc {
+	for _, role := range slices.Sorted(maps.Keys(p.state.Published)) {
+		// A row says which file a role has that was signed online; its document is none.
+		if _, row := p.state.Table.Roles[role]; role != metadata.ROOT && !row && p.outOfUse(role, p.state.Published[role]) {
+			names = append(names, ledger.Name(p.state.Published[role].Version, role))
+		}
+	}
+	return append(names, p.neverPublished()...)
+}
+
+// neverPublished names the accepted documents that went out of use before a snapshot named them.
+func (p *publisher) neverPublished() (names []string) {
+	for _, f := range p.state.Unwritten {
+		if f.Role != metadata.ROOT && !f.Online && p.outOfUse(f.Role, f.Doc) {
 			names = append(names, f.Name())
 		}
 	}
 	return names
+}
+
+// outOfUse reports whether the file of a document that people signed is that of its role no more.
+func (p *publisher) outOfUse(role string, d ledger.Doc) bool {
+	_, online := p.docs.online.index(role)
+	return online || p.docs.installed[role] != d
 }
 
 // buildBin applies edits to a bin, signs it, makes it durable, and completes its row.

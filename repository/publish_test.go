@@ -147,6 +147,65 @@ func TestMaxDelay(t *testing.T) {
 	})
 }
 
+// A batch may be full by its bytes, or by its bins. The next one begins at once if it is full
+// too, and what is less than that waits.
+func TestFullBatchesDoNotWait(t *testing.T) {
+	layout, err := delegation.New("bins", 16, delegation.Succinct)
+	require.NoError(t, err)
+	in := map[int]roles.Target{} // one of each bin
+	for _, f := range files("x", 400) {
+		in[layout.Find(f.Path)] = f
+	}
+	var first []roles.Target
+	for i := range layout.Len() {
+		f := file(in[i].Path, "old")
+		first = append(first, f)
+	}
+	entry, err := repository.Item{Add: []roles.Target{in[0]}}.Entry()
+	require.NoError(t, err)
+	for name, limit := range map[string]func(e *env){
+		"bytes": func(e *env) { e.cfg.MaxBatchBytes = 3*int64(len(entry.Body)) + 6 }, // paths may be two bytes longer
+		"cache": func(e *env) {
+			_, bin := e.newest("bins-0")
+			e.cfg.CacheBytes = 3*int64(len(bin)) + 6
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, 16, delegation.Succinct, func(t *testing.T, e *env) {
+				e.publish(first...)
+				e.close()
+				e.cfg.MaxDelay = 10 * time.Second
+				limit(e)
+				e.open()
+				var receipts []*repository.Receipt
+				for i := range 8 {
+					receipts = append(receipts, e.add(in[i]))
+				}
+				start := time.Now()
+				e.run(func() {
+					for n, gen := range []int64{3, 3, 3, 4, 4, 4, 5, 5} {
+						require.Equal(t, gen, e.wait(receipts[n], repository.Published))
+						require.Equal(t, time.Duration(gen/5)*10*time.Second, time.Since(start))
+					}
+					if name == "cache" {
+						return
+					}
+					// Nor does one that becomes full while others wait.
+					early := e.add(in[8])
+					time.Sleep(4 * time.Second)
+					e.add(in[9], in[10])
+					last := e.add(in[11], in[12])
+					require.Equal(t, int64(6), e.wait(early, repository.Published))
+					require.Equal(t, 14*time.Second, time.Since(start))
+					require.Equal(t, int64(7), e.wait(last, repository.Published))
+					require.Equal(t, 24*time.Second, time.Since(start))
+				})
+				e.check()
+			})
+		})
+	}
+}
+
 func TestMaxPending(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newEnv(t, 4, delegation.Succinct)

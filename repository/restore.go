@@ -162,7 +162,20 @@ func (p *publisher) restoreStore(ctx context.Context, r Restoration) error {
 	if err != nil {
 		return fmt.Errorf("plan generation %d: %w", gen, err)
 	}
+	if s.Sealed != nil {
+		a.givenUp = filesOf(s)
+	}
+	a.givenUp = append(a.givenUp, p.neverPublished()...)
 	return p.restart(ctx, nil, found.data, a, plan)
+}
+
+// filesOf names the files of the sealed generation.
+func filesOf(s *ledger.State) []string {
+	names := []string{ledger.Name(s.Last(), metadata.SNAPSHOT)}
+	for _, r := range s.Sealed.Rows {
+		names = append(names, ledger.Name(s.Last(), r.Role))
+	}
+	return names
 }
 
 // allFiles are the files ever accepted. Those that wait for a timestamp which verifies
@@ -514,6 +527,10 @@ func (p *publisher) restoreJournal(ctx context.Context, r Restoration) error {
 	if err != nil {
 		return err
 	}
+	a := &attempt{number: gen, now: now, signers: signers, wholly: true, batch: newBatch(), givenUp: p.neverPublished()}
+	if p.state.Sealed != nil && !committed {
+		a.givenUp = append(a.givenUp, filesOf(p.state)...)
+	}
 	first, err := p.agree(pub, files, now, committed)
 	if err != nil {
 		return err
@@ -526,7 +543,6 @@ func (p *publisher) restoreJournal(ctx context.Context, r Restoration) error {
 		return err
 	}
 	p.log.Info("restoring the journal", "published", pub.timestamp.Version(), "generation", gen, "items", len(items))
-	a := &attempt{number: gen, now: now, signers: signers, wholly: true, batch: newBatch()}
 	return p.restart(ctx, first, pub.timestamp.Bytes(), a, plan)
 }
 

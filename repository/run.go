@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 )
 
@@ -104,7 +105,8 @@ func (r *Repository) await(ctx context.Context) (arrived bool, err error) {
 	if err := r.take(ctx); err != nil {
 		return false, err
 	}
-	lead, waiting, began := r.pub.lead, r.pub.waiting, r.pub.began
+	lead, began := r.pub.lead, r.pub.began
+	one, full := r.pub.batches()
 	now := r.cfg.Now()
 	due := r.pub.dueAt(now)
 	if t := now.Add(r.pub.lookAgain.left()); len(r.pub.quarantine) > 0 && t.Before(due) {
@@ -119,14 +121,14 @@ func (r *Repository) await(ctx context.Context) (arrived bool, err error) {
 	defer r.interruptible(nil)
 	r.release()
 
-	arrived, err = awaitUntil(woken, lead, waiting+1, min(due.Sub(now), longestWait))
+	arrived, err = awaitUntil(woken, lead, one, min(due.Sub(now), longestWait))
 	if err == nil && arrived {
 		// A generation takes along what arrives until it may begin. What falls due meanwhile
 		// takes along what has arrived.
 		rest := min(r.cfg.MaxDelay-since(began), due.Sub(r.cfg.Now()))
-		var full bool
-		full, err = awaitUntil(woken, lead, waiting+r.cfg.MaxBatch, min(rest, longestWait))
-		arrived = full || rest <= longestWait
+		var filled bool
+		filled, err = awaitUntil(woken, lead, full, min(rest, longestWait))
+		arrived = filled || rest <= longestWait
 	}
 	if err != nil && ctx.Err() == nil && woken.Err() != nil {
 		return false, nil // look again what is due
@@ -150,15 +152,32 @@ func (r *Repository) wakeRun() {
 	}
 }
 
-// awaitUntil waits for n pending items, but no longer than the time given; it
-// reports whether they are there.
-func awaitUntil(ctx context.Context, lead Lead, n int, d time.Duration) (bool, error) {
+// pending is as many items, or as many bytes of them.
+type pending struct {
+	items int
+	bytes int64
+}
+
+// batches are what there must be so that one item can be decided, and so that a batch is full,
+// besides the items that wait for blocked roles.
+func (p *publisher) batches() (one, full pending) {
+	one = pending{p.waiting + 1, math.MaxInt64}
+	full = pending{p.waiting + p.cfg.MaxBatch, p.held + p.cfg.MaxBatchBytes}
+	if p.filled > 0 {
+		full.items = p.waiting + p.filled
+	}
+	return one, full
+}
+
+// awaitUntil waits for pending items, but no longer than the time given; it reports whether
+// they are there.
+func awaitUntil(ctx context.Context, lead Lead, n pending, d time.Duration) (bool, error) {
 	if d <= 0 {
 		return false, ctx.Err()
 	}
 	wait, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
-	err := lead.Await(wait, n)
+	err := lead.Await(wait, n.items, n.bytes)
 	switch {
 	case err == nil:
 		return true, nil

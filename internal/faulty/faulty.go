@@ -242,8 +242,8 @@ func (l leader) Read(ctx context.Context, from ledger.From) iter.Seq2[ledger.Ste
 	}
 }
 
-func (l leader) Await(ctx context.Context, n int) error {
-	return l.minor(ctx, "leader.Await", "", func() error { return l.inner.Await(ctx, n) })
+func (l leader) Await(ctx context.Context, n int, bytes int64) error {
+	return l.minor(ctx, "leader.Await", "", func() error { return l.inner.Await(ctx, n, bytes) })
 }
 
 func (l leader) Pending(ctx context.Context, max int, maxBytes int64) (entries []ledger.Entry, err error) {

@@ -2,6 +2,7 @@ package dirjournal
 
 import (
 	"context"
+	"math"
 	"strings"
 	"syscall"
 	"testing"
@@ -69,7 +70,7 @@ func TestPoison(t *testing.T) {
 			leader := leaderOf(t, j)
 			require.NoError(t, queueUp(t.Context(), j, "a"))
 			waiting := make(chan error)
-			go func() { waiting <- leader.Await(t.Context(), 100) }()
+			go func() { waiting <- leader.Await(t.Context(), 100, math.MaxInt64) }()
 
 			d.InjectNext(test.op, f)
 			err := test.call(t, j, leader)
@@ -91,7 +92,7 @@ func TestPoison(t *testing.T) {
 			}
 			for _, err := range []error{
 				backlogErr, outcomesErr, decidedErr, leadErr, pendingErr, readErr, queueUp(t.Context(), j, "c"),
-				leader.Append(t.Context(), rec(intent, 0)), leader.Await(t.Context(), 0),
+				leader.Append(t.Context(), rec(intent, 0)), leader.Await(t.Context(), 0, math.MaxInt64),
 			} {
 				require.ErrorIs(t, err, repository.ErrClosed)
 				require.ErrorIs(t, err, syscall.ENOSPC)
@@ -342,7 +343,7 @@ func testWakesWhomItConcerns(t *testing.T) {
 	const crowd = 50
 	results := make(chan error, 2*crowd)
 	for range crowd {
-		go func() { results <- leader.Await(ctx, 4) }()
+		go func() { results <- leader.Await(ctx, 4, math.MaxInt64) }()
 		go func() {
 			_, err := j.Decided(ctx, 1)
 			results <- err
@@ -378,7 +379,7 @@ func testWakesWhomItConcerns(t *testing.T) {
 	for range crowd {
 		require.NoError(t, <-results)
 	}
-	go func() { results <- leader.Await(ctx, 100) }()
+	go func() { results <- leader.Await(ctx, 100, math.MaxInt64) }()
 	synctest.Wait()
 	cancel()
 	require.ErrorIs(t, <-results, context.Canceled)

@@ -46,14 +46,18 @@ func (l *lead) leads() error {
 // awaiter is a call of Await. ready is closed when the call should look again.
 type awaiter struct {
 	n     int
+	bytes int64
 	ready chan struct{}
 }
 
-// wakeAwaiting wakes each Await whose number of entries is pending, or all of them. The lock is
+// has reports whether that much is pending.
+func (q *queue) has(n int, bytes int64) bool { return len(q.pending) >= n || q.bytes >= bytes }
+
+// wakeAwaiting wakes each Await that waits for no more than is pending, or all. The lock is
 // held.
 func (j *Journal) wakeAwaiting(all bool) {
 	j.awaiting = slices.DeleteFunc(j.awaiting, func(a *awaiter) bool {
-		over := all || len(j.queue.pending) >= a.n
+		over := all || j.queue.has(a.n, a.bytes)
 		if over {
 			close(a.ready)
 		}
@@ -62,7 +66,7 @@ func (j *Journal) wakeAwaiting(all bool) {
 }
 
 // Await implements repository.Lead.
-func (l *lead) Await(ctx context.Context, n int) error {
+func (l *lead) Await(ctx context.Context, n int, bytes int64) error {
 	j := l.journal
 	for {
 		if err := l.enter(ctx); err != nil {
@@ -72,11 +76,11 @@ func (l *lead) Await(ctx context.Context, n int) error {
 			j.mu.Unlock()
 			return fmt.Errorf("await: %w", errNotRead)
 		}
-		if len(j.queue.pending) >= n {
+		if j.queue.has(n, bytes) {
 			j.mu.Unlock()
 			return nil
 		}
-		a := &awaiter{n, make(chan struct{})}
+		a := &awaiter{n, bytes, make(chan struct{})}
 		j.awaiting = append(j.awaiting, a)
 		j.mu.Unlock()
 		select {

@@ -50,8 +50,9 @@ func CreateFS(fsys disk.FS, dir string) (*Journal, error) {
 // The error wraps fs.ErrNotExist if dir doesn't exist or holds no journal,
 // repository.ErrLocked while a process (also this one) has the journal open, or
 // fs.ErrPermission. ErrLocked comes with the process ID, the host and the time since when it is
-// open, as far as these are known. A newer format is named. Damage is named by segment, offset and sequence
-// number. After an error nothing was changed.
+// open, as far as these are known. A newer format is named. Damage is named by segment, offset
+// and sequence number. After an error nothing was changed. A part of a killed process's last
+// write is no error: see Journal.Cut, which also says what that may hide.
 func Open(dir string) (*Journal, error) { return OpenFS(disk.OS(), dir) }
 
 // OpenFS is Open on a disk of the caller's.

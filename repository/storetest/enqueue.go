@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"sync"
 
@@ -233,7 +234,7 @@ func testEnqueueKeepsOrder(b *bench) {
 		require.NoError(b, err)
 	}
 	b.lead()
-	require.NoError(b, b.leader.Await(b.Context(), 10*crowd))
+	require.NoError(b, b.leader.Await(b.Context(), 10*crowd, math.MaxInt64))
 	for range 2 {
 		got, err := b.leader.Pending(b.Context(), 11*crowd, 1<<40)
 		require.NoError(b, err)
@@ -382,7 +383,7 @@ func testJournalContext(b *bench) {
 	require.ErrorIs(b, err, context.Canceled)
 	_, _, err = j.Lead(ctx)
 	require.ErrorIs(b, err, context.Canceled)
-	require.ErrorIs(b, b.leader.Await(ctx, 2), context.Canceled)
+	require.ErrorIs(b, b.leader.Await(ctx, 2, math.MaxInt64), context.Canceled)
 	_, err = b.leader.Pending(ctx, 1, 1)
 	require.ErrorIs(b, err, context.Canceled)
 	for _, err := range b.leader.Read(ctx, ledger.FromCheckpoint) {

@@ -174,12 +174,17 @@ func (j *MemJournal) Backlog(ctx context.Context) (ledger.Backlog, error) {
 		return ledger.Backlog{}, fmt.Errorf("backlog: %w", err)
 	}
 	defer j.mu.Unlock()
+	return j.backlog(), nil
+}
+
+// backlog describes what is pending. The lock is held.
+func (j *MemJournal) backlog() ledger.Backlog {
 	b := ledger.Backlog{Pending: len(j.pending)}
 	for _, e := range slices.Backward(j.pending) {
 		b.Bytes += int64(len(e.Body))
 		b.Oldest = e.Accepted
 	}
-	return b, nil
+	return b
 }
 
 // Decided implements repository.Queue.

@@ -68,17 +68,17 @@ func (m *memLead) Read(ctx context.Context, from ledger.From) iter.Seq2[ledger.S
 }
 
 // Await implements repository.Lead.
-func (m *memLead) Await(ctx context.Context, n int) error {
+func (m *memLead) Await(ctx context.Context, n int, bytes int64) error {
 	for {
 		if err := m.enter(ctx); err != nil {
 			return fmt.Errorf("await: %w", err)
 		}
-		pending, changed, read := len(m.handle.pending), m.handle.changed, m.read
+		pending, changed, read := m.handle.backlog(), m.handle.changed, m.read
 		m.handle.mu.Unlock()
 		if !read {
 			return fmt.Errorf("await: %w", errNotRead)
 		}
-		if pending >= n {
+		if pending.Pending >= n || pending.Bytes >= bytes {
 			return nil
 		}
 		select {

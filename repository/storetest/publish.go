@@ -3,6 +3,7 @@ package storetest
 import (
 	"context"
 	"fmt"
+	"math"
 
 	"github.com/stretchr/testify/require"
 
@@ -233,11 +234,11 @@ func testPendingBounds(b *bench) {
 
 func testAwait(b *bench) {
 	b.lead()
-	require.NoError(b, b.leader.Await(b.Context(), 0))
+	require.NoError(b, b.leader.Await(b.Context(), 0, math.MaxInt64))
 	all := items("a", 10)
 	done := make(chan error, 3)
-	go func() { done <- b.leader.Await(b.Context(), 10) }()
-	go func() { done <- b.leader.Await(b.Context(), 7) }()
+	go func() { done <- b.leader.Await(b.Context(), 10, math.MaxInt64) }()
+	go func() { done <- b.leader.Await(b.Context(), 7, math.MaxInt64) }()
 	for i, e := range all {
 		if i < 7 {
 			select {
@@ -253,8 +254,8 @@ func testAwait(b *bench) {
 
 	b.append(b.intent(1), b.seal(1, all[:3]...)) // decided is no longer pending
 	b.append(b.decide(ledger.OutcomeOf(all[3], ledger.Outcome{State: ledger.Unchanged}), ledger.OutcomeOf(all[4], ledger.Outcome{State: ledger.Unchanged})))
-	require.NoError(b, b.leader.Await(b.Context(), 5))
-	go func() { done <- b.leader.Await(b.Context(), 6) }()
+	require.NoError(b, b.leader.Await(b.Context(), 5, math.MaxInt64))
+	go func() { done <- b.leader.Await(b.Context(), 6, math.MaxInt64) }()
 	select {
 	case err := <-done:
 		b.Fatalf("Await returned %v", err)
@@ -263,16 +264,30 @@ func testAwait(b *bench) {
 	b.enqueue(item("sixth"))
 	require.NoError(b, <-done)
 
-	go func() { done <- b.leader.Await(b.Context(), 9) }()
+	// Bytes of bodies count as well.
+	backlog, err := b.journal().Backlog(b.Context())
+	require.NoError(b, err)
+	require.NoError(b, b.leader.Await(b.Context(), 100, backlog.Bytes))
+	seventh := item("seventh")
+	go func() { done <- b.leader.Await(b.Context(), 100, backlog.Bytes+int64(len(seventh.Body))) }()
+	select {
+	case err := <-done:
+		b.Fatalf("Await returned %v", err)
+	default:
+	}
+	b.enqueue(seventh)
+	require.NoError(b, <-done)
+
+	go func() { done <- b.leader.Await(b.Context(), 10, math.MaxInt64) }()
 	b.append(b.checkpoint()) // what was given up is pending again
 	require.NoError(b, <-done)
 
 	ctx, cancel := context.WithCancel(b.Context())
-	go func() { done <- b.leader.Await(ctx, 100) }()
+	go func() { done <- b.leader.Await(ctx, 100, math.MaxInt64) }()
 	cancel()
 	require.ErrorIs(b, <-done, context.Canceled)
 
-	go func() { done <- b.leader.Await(b.Context(), 100) }()
+	go func() { done <- b.leader.Await(b.Context(), 100, math.MaxInt64) }()
 	require.NoError(b, b.journal().Close())
 	require.ErrorIs(b, <-done, repository.ErrClosed)
 }
@@ -366,7 +381,7 @@ func testRelease(b *bench) {
 	require.ErrorIs(b, err, repository.ErrLocked)
 	b.append(b.intent(1))
 	waiting := make(chan error)
-	go func() { waiting <- first.Await(b.Context(), 1) }()
+	go func() { waiting <- first.Await(b.Context(), 1, math.MaxInt64) }()
 
 	require.NoError(b, first.Release(b.Context()))
 	require.NoError(b, first.Release(b.Context()))
@@ -396,7 +411,7 @@ func testFencing(b *bench) {
 	b.append(b.intent(1))
 	b.enqueue(item("one"))
 	waiting := make(chan error)
-	go func() { waiting <- paused.Await(b.Context(), 100) }()
+	go func() { waiting <- paused.Await(b.Context(), 100, math.MaxInt64) }()
 
 	next, err := b.place.Open()
 	require.NoError(b, err)
@@ -415,7 +430,7 @@ func testFencing(b *bench) {
 	require.ErrorIs(b, b.requireRefused(), repository.ErrFenced)
 	b.epoch = other.epoch // a stolen epoch is of no use to it
 	require.ErrorIs(b, b.requireRefused(b.intent(2)), repository.ErrFenced)
-	require.ErrorIs(b, paused.Await(b.Context(), 0), repository.ErrFenced)
+	require.ErrorIs(b, paused.Await(b.Context(), 0, math.MaxInt64), repository.ErrFenced)
 	_, err = paused.Pending(b.Context(), 1, 1)
 	require.ErrorIs(b, err, repository.ErrFenced)
 	for _, from := range []ledger.From{ledger.FromCheckpoint, ledger.FromBeginning} {
@@ -502,7 +517,7 @@ func testClose(b *bench) {
 	_, _, err = j.Lead(b.Context())
 	require.ErrorIs(b, err, repository.ErrClosed)
 	require.ErrorIs(b, b.requireRefused(b.intent(1)), repository.ErrClosed)
-	require.ErrorIs(b, leader.Await(b.Context(), 0), repository.ErrClosed)
+	require.ErrorIs(b, leader.Await(b.Context(), 0, math.MaxInt64), repository.ErrClosed)
 	_, err = leader.Pending(b.Context(), 1, 1)
 	require.ErrorIs(b, err, repository.ErrClosed)
 	for _, from := range []ledger.From{ledger.FromCheckpoint, ledger.FromBeginning} {

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"fmt"
+	"math"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -111,7 +112,7 @@ func testReadFirst(b *bench) {
 		b.requireRefused(b.intent(1))
 		_, err = leader.Pending(b.Context(), 1, 1)
 		require.Error(b, err)
-		require.Error(b, leader.Await(b.Context(), 0))
+		require.Error(b, leader.Await(b.Context(), 0, math.MaxInt64))
 	}
 	requireRefused()
 	readAll(b.T, leader, ledger.FromBeginning)

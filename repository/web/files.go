@@ -11,10 +11,12 @@ import (
 // Files is where an index keeps its target files.
 type Files interface {
 	// Open opens the file of a target path that has this hash, in lower-case hex. The
-	// algorithm is "sha256", "sha512" or "blake2b-256". It is open until Close, whatever becomes
-	// of the path. If the path never had such a file the error wraps fs.ErrNotExist. The path passes roles.CheckPath, and
-	// anybody may ask for any. The name in a URL doesn't tell a SHA-256 from a
-	// BLAKE2b-256: what isn't found as the first is asked for as the second.
+	// algorithm is "sha256", "sha512" or "blake2b-256". The file can be read until Close,
+	// whatever becomes of the path meanwhile. If there is none the error wraps fs.ErrNotExist.
+	//
+	// The path passes roles.CheckPath, and anybody may ask for any. An index whose files
+	// are all public may go by the hash alone. The name in a URL doesn't tell a SHA-256
+	// from a BLAKE2b-256: what isn't found as the first is asked for as the second.
 	//
 	// The handler seeks to the end for the length, and then to the first byte that it reads.
 	// What is read is not checked against the hash: clients do that. A reader that is an
