@@ -113,7 +113,7 @@ type bench struct {
 }
 
 // inBubble runs a test with a repository that publishes, in fake time.
-func inBubble(t *testing.T, change func(*repository.Config), f func(b *bench)) {
+func inBubble(t *testing.T, change func(*repository.Config), f func(t *testing.T, b *bench)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		layout, err := delegation.New("bins", 16, delegation.Succinct)
@@ -128,7 +128,7 @@ func inBubble(t *testing.T, change func(*repository.Config), f func(b *bench)) {
 		require.NoError(t, err)
 		done := make(chan error)
 		go func() { done <- b.repo.Run(t.Context()) }()
-		f(b)
+		f(t, b)
 		require.NoError(t, b.repo.Close())
 		require.NoError(t, <-done)
 	})
@@ -163,7 +163,7 @@ func sums(t *testing.T, targets iter.Seq2[roles.Target, error]) map[string]strin
 }
 
 func TestRun(t *testing.T) {
-	inBubble(t, nil, func(b *bench) {
+	inBubble(t, nil, func(t *testing.T, b *bench) {
 		ctx := t.Context()
 		same := file("same", "1")
 		commented := file("commented", "1")
@@ -205,7 +205,7 @@ func TestRun(t *testing.T) {
 
 // What has changed between the comparison and the second look is not submitted.
 func TestSettled(t *testing.T) {
-	inBubble(t, nil, func(b *bench) {
+	inBubble(t, nil, func(t *testing.T, b *bench) {
 		b.publish(file("a", "1"))
 		x := newIndex(b.repo, file("a", "2"), file("b", "1"))
 		report, err := reconcile.Run(t.Context(), b.repo, outdated{x}, reconcile.Options{Remove: true})
@@ -226,7 +226,7 @@ func (x outdated) Hold(_ context.Context, path string, f func(*roles.Target) err
 }
 
 func TestIndexFails(t *testing.T) {
-	inBubble(t, nil, func(b *bench) {
+	inBubble(t, nil, func(t *testing.T, b *bench) {
 		x := newIndex(b.repo, file("a", "1"))
 		x.fails = errors.New("database is gone")
 		_, err := reconcile.Run(t.Context(), b.repo, x, reconcile.Options{Remove: true})
@@ -240,26 +240,11 @@ func TestIndexFails(t *testing.T) {
 	})
 }
 
-// An item that can't be published is reported with the publisher's reason.
-func TestSetAside(t *testing.T) {
-	approve := func(_ context.Context, _ ledger.Entry, it repository.Item) error {
-		if it.Add[0].Path == "bad" {
-			return errors.New("it is malware")
-		}
-		return nil
-	}
-	inBubble(t, func(c *repository.Config) { c.Approve = approve }, func(b *bench) {
-		report, err := reconcile.Run(t.Context(), b.repo, newIndex(b.repo, file("bad", "1"), file("good", "1")), reconcile.Options{})
-		require.NoError(t, err)
-		require.Equal(t, reconcile.Report{Added: 1, FailedCount: 1, Failed: []reconcile.Failure{{Path: "bad", Reason: "it is malware"}}}, report)
-	})
-}
-
 // While people upload and delete, with a queue that is full most of the time, no path goes
 // back to an earlier state, and in the end index and repository are equal.
 func TestAmongUploads(t *testing.T) {
 	const uploaders, rounds, names = 16, 200, 120
-	inBubble(t, func(c *repository.Config) { c.MaxPending, c.MaxBatch = 12, 5 }, func(b *bench) {
+	inBubble(t, func(c *repository.Config) { c.MaxPending, c.MaxBatch = 12, 5 }, func(t *testing.T, b *bench) {
 		ctx := t.Context()
 		x := newIndex(b.repo)
 		name := func(i int) string { return fmt.Sprintf("dir/%d", i) }
