@@ -34,7 +34,7 @@ func file(path, content string) *roles.Target {
 // index has files, and changes a path and submits the change under that path's lock.
 type index struct {
 	repo  *repository.Repository
-	locks [16]sync.Mutex // of paths
+	locks [16]chan struct{} // of paths; in a bubble, time goes on while a channel is waited for
 
 	mu    sync.Mutex
 	files map[string]*roles.Target
@@ -44,6 +44,9 @@ type index struct {
 
 func newIndex(repo *repository.Repository, files ...*roles.Target) *index {
 	x := &index{repo: repo, files: map[string]*roles.Target{}, was: map[string][]*roles.Target{}}
+	for i := range x.locks {
+		x.locks[i] = make(chan struct{}, 1)
+	}
 	for _, f := range files {
 		x.set(f.Path, f)
 	}
@@ -62,9 +65,9 @@ func (x *index) set(path string, f *roles.Target) {
 }
 
 func (x *index) lock(path string) func() {
-	l := &x.locks[sha256.Sum256([]byte(path))[0]%16]
-	l.Lock()
-	return l.Unlock
+	l := x.locks[sha256.Sum256([]byte(path))[0]%16]
+	l <- struct{}{}
+	return func() { <-l }
 }
 
 // change is what an upload or a removal does.
@@ -102,6 +105,7 @@ func (x *index) Hold(_ context.Context, path string, f func(*roles.Target) error
 	x.mu.Lock()
 	has := x.files[path]
 	x.mu.Unlock()
+	time.Sleep(time.Millisecond) // a database takes its time
 	return f(has)
 }
 
@@ -268,6 +272,7 @@ func TestAmongUploads(t *testing.T) {
 					if r.IntN(3) > 0 {
 						f = file(path, fmt.Sprint(n, k))
 					}
+					time.Sleep(time.Duration(r.IntN(3)) * time.Millisecond)
 					for errors.Is(x.change(ctx, path, f), repository.ErrBusy) {
 						time.Sleep(time.Millisecond)
 					}
