@@ -229,6 +229,51 @@ func (x outdated) Hold(_ context.Context, path string, f func(*roles.Target) err
 	return f(nil)
 }
 
+// An item applies only to what was seen published. What was published meanwhile is seen next.
+func TestPublishedMeanwhile(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, b *bench) {
+		b.publish(file("a", "1"))
+		repo := &recorder{Repository: b.repo}
+		x := &interfering{index: newIndex(b.repo, file("a", "2"), file("b", "2")), publish: func(path string) { b.publish(file(path, "3")) }}
+		report, err := reconcile.Run(t.Context(), repo, x, reconcile.Options{})
+		require.NoError(t, err)
+		require.Equal(t, reconcile.Report{Changed: 2}, report)
+		require.Equal(t, sums(t, x.Targets(t.Context())), b.published())
+		require.ElementsMatch(t, []repository.Condition{
+			{Path: "a", SHA256: file("a", "1").Hashes["sha256"]}, {Path: "a", SHA256: file("a", "3").Hashes["sha256"]},
+			{Path: "b", Absent: true}, {Path: "b", SHA256: file("b", "3").Hashes["sha256"]},
+		}, repo.conditions)
+	})
+}
+
+// recorder notes the conditions of items.
+type recorder struct {
+	*repository.Repository
+	mu         sync.Mutex
+	conditions []repository.Condition
+}
+
+func (r *recorder) Submit(ctx context.Context, it repository.Item) (*repository.Receipt, error) {
+	r.mu.Lock()
+	r.conditions = append(r.conditions, it.If...)
+	r.mu.Unlock()
+	return r.Repository.Submit(ctx, it)
+}
+
+// interfering has somebody else publish something at each path that is held first.
+type interfering struct {
+	*index
+	publish func(path string)
+	seen    sync.Map
+}
+
+func (x *interfering) Hold(ctx context.Context, path string, f func(*roles.Target) error) error {
+	if _, ok := x.seen.LoadOrStore(path, true); !ok {
+		x.publish(path)
+	}
+	return x.index.Hold(ctx, path, f)
+}
+
 func TestIndexFails(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, b *bench) {
 		x := newIndex(b.repo, file("a", "1"))
