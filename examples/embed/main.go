@@ -48,16 +48,13 @@ func main() {
 
 func run(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("embed", flag.ContinueOnError)
-	dir := flags.String("dir", "", "folder that the index keeps everything in; it is made if it isn't there")
-	documents := flags.String("documents", "", "folder with the documents that people signed: 1.root.json and so on")
+	dir := flags.String("dir", "index", "folder that the index keeps everything in; it is made if it isn't there")
+	documents := flags.String("documents", "documents", "folder with what people signed: 1.root.json and so on")
 	bins := flags.String("bins", "", "URI of the key that signs the bins, such as file:/etc/index/bins.pem")
 	online := flags.String("online", "", "URI of the key that signs snapshot and timestamp")
-	secret := flags.String("passphrase", "", "file with the passphrase of both keys")
+	secret := flags.String("passphrase", "passphrase", "file with the passphrase of both keys")
 	address := flags.String("addr", "127.0.0.1:8080", "address to listen at")
 	if err := flags.Parse(args); err != nil {
-		return err
-	}
-	if err := os.MkdirAll(*dir, 0o755); err != nil {
 		return err
 	}
 	metadata, err := dirstore.OpenOrCreate(filepath.Join(*dir, "metadata"))
