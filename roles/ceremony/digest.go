@@ -46,7 +46,7 @@ func ParseDigest(typed string) (Digest, error) {
 	digits := strings.Join(strings.Fields(typed), "")
 	raw, err := hex.DecodeString(digits)
 	if err != nil || len(raw) != len(d) {
-		return d, fmt.Errorf("%q is no digest of 64 hexadecimal digits", typed)
+		return d, fmt.Errorf("%q is not a digest of 64 hexadecimal digits", typed)
 	}
 	return Digest(raw), nil
 }

@@ -76,7 +76,7 @@ func (k kind) checkFormat(tree any) error {
 	for _, other := range []kind{requestKind, responseKind, cardKind, notebookKind} {
 		if strings.HasPrefix(format, other.name+"/") {
 			if other.name == k.name {
-				return fmt.Errorf("its format is %q, and this program knows %q", format, k.format())
+				return fmt.Errorf("format %q, and this program knows %q", format, k.format())
 			}
 			return fmt.Errorf("this file is %s, and %s is wanted", other.a, k.a)
 		}

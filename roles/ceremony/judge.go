@@ -84,7 +84,7 @@ func checkExpires(d document) error {
 		return err
 	}
 	if want := d.Expires().Format(`"2006-01-02T15:04:05Z"`); string(members["expires"]) != want {
-		return fmt.Errorf("it expires at %s: not all clients read that: it must be %s, in whole seconds", members["expires"], want)
+		return fmt.Errorf("expires is %s, which not all clients can read: it must be %s, in whole seconds", members["expires"], want)
 	}
 	return nil
 }
@@ -92,7 +92,7 @@ func checkExpires(d document) error {
 // checkOnline makes sure that a role that is signed online is signed by one key.
 func checkOnline(role string, a roles.Authority) error {
 	if a.Threshold != 1 {
-		return fmt.Errorf("role %s: its threshold is %d, and what is signed online is signed by one key", role, a.Threshold)
+		return fmt.Errorf("role %s: threshold %d: a role that is signed online must have threshold 1", role, a.Threshold)
 	}
 	return nil
 }
@@ -103,11 +103,11 @@ func follows(role string, d document, before int64) error {
 	case v == before+1:
 		return nil
 	case before == 0:
-		return fmt.Errorf("%s version %d: there is none before it, so it must be version 1", role, v)
+		return fmt.Errorf("%s version %d: the first one must be version 1", role, v)
 	case v <= before:
 		return fmt.Errorf("%s version %d: version %d is in force already", role, v, before)
 	default:
-		return fmt.Errorf("%s version %d: it skips a version: the one before it is %d", role, v, before)
+		return fmt.Errorf("%s version %d: skips a version: the one before it is %d", role, v, before)
 	}
 }
 
@@ -134,10 +134,10 @@ func (j *judge) root(p *part, file []byte) error {
 
 func (j *judge) judgeRoot(p *part, old, root rootDoc) error {
 	if len(root.Signatures()) > 0 {
-		return errors.New("it has signatures already: a request asks for all of them")
+		return errors.New("already has signatures: a request asks for all of them")
 	}
 	if !root.Signed().ConsistentSnapshot {
-		return errors.New("it has no consistent snapshots, without which nothing here can be published")
+		return errors.New("consistent_snapshot is not true, and Bindery publishes nothing else")
 	}
 	for _, role := range metadata.TOP_LEVEL_ROLE_NAMES {
 		is, err := rootAuthority(root, role)
@@ -185,7 +185,7 @@ func (j *judge) checkIDs(a roles.Authority) error {
 		}
 		listed := func(p *keys.PublicKey) bool { return p.ID() == k.ID() && p.Same(k) }
 		if id != k.ID() && !slices.ContainsFunc(j.published, listed) {
-			return fmt.Errorf("key %q is a new one, and its ID is not that of the key, which is %s", k.ID(), id)
+			return fmt.Errorf("new key %q: wrong ID: the ID of this key is %s", k.ID(), id)
 		}
 	}
 	return nil
@@ -197,7 +197,7 @@ func (j *judge) lowers(role string, was, is roles.Authority) error {
 		return nil
 	}
 	if !slices.Contains(j.proposal.Lowers, role) {
-		return fmt.Errorf("role %s: its threshold goes from %d down to %d, which the request doesn't declare", role, was.Threshold, is.Threshold)
+		return fmt.Errorf("role %s: the threshold drops from %d to %d, and the request doesn't declare that", role, was.Threshold, is.Threshold)
 	}
 	j.lowered[role] = true
 	return nil

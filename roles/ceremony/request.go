@@ -122,7 +122,7 @@ func (r *Request) judge() error {
 	}
 	r.chain = chain
 	if len(p.New) == 0 {
-		return errors.New("it asks for no document")
+		return errors.New("no document to sign")
 	}
 	j := judge{state: s, proposal: p, published: keysOf(s, chain), lowered: map[string]bool{}}
 	for i, d := range p.New {
@@ -138,7 +138,7 @@ func (r *Request) judge() error {
 	}
 	for _, role := range p.Lowers {
 		if !j.lowered[role] {
-			return fmt.Errorf("it declares a lower threshold of %s, and that doesn't go down", role)
+			return fmt.Errorf("it declares a lower threshold of %s, which doesn't drop", role)
 		}
 	}
 	if err := checkDestroyed(p.Destroyed, r.parts); err != nil {

@@ -136,5 +136,5 @@ func (r *Request) noSay(id string) error {
 		}
 	}
 	slices.Sort(asked)
-	return r.proposal.named(fmt.Errorf("key %s is asked for nothing: the request asks %s", printable(id), strings.Join(asked, ", ")))
+	return r.proposal.named(fmt.Errorf("key %s has nothing to sign: the request asks %s", printable(id), strings.Join(asked, ", ")))
 }
