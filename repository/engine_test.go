@@ -165,6 +165,7 @@ func (e *env) check() {
 			require.NoError(e.t, err)
 			require.Equal(e.t, audit.Note, f.Severity, f)
 		}
+		e.checkViews()
 	}
 	repotest.CheckRepository(e.t, repotest.Published{
 		Store: e.store, Timestamps: e.store.History("timestamp.json"), Now: time.Now(),

@@ -407,7 +407,9 @@ func (p *publisher) checkHandOver(ctx context.Context, next *documents, files []
 // other numbers.
 func (p *publisher) bringIntoForce(next *documents) {
 	old := p.docs
+	p.committing.Lock()
 	p.docs = next
+	p.committing.Unlock()
 	if old == nil || slices.Equal(old.online.names(), next.online.names()) {
 		return
 	}

@@ -316,8 +316,8 @@ func (p *publisher) checkSealed(ctx context.Context) error {
 // reached the store yet.
 func (p *publisher) loadDocuments(ctx context.Context, isOnline func(role string) bool) error {
 	installed := p.state.Documents
-	if installed[metadata.ROOT].Version == 0 {
-		return fmt.Errorf("%w yet: RestoreJournal began to make its journal, and must be repeated", ErrNotRepository)
+	if err := hasDocuments(p.state); err != nil {
+		return err
 	}
 	o := &documents{roles: map[string]*roles.Document[metadata.TargetsType]{}, installed: installed}
 	inOrder := slices.SortedFunc(maps.Keys(installed), func(a, b string) int {
@@ -344,6 +344,14 @@ func (p *publisher) loadDocuments(ctx context.Context, isOnline func(role string
 	p.docs = o
 	if p.state.Generation > 0 && !p.hasSets() {
 		return fmt.Errorf("%w: the journal knows other sets of bins than the documents in force", ErrDiverged)
+	}
+	return nil
+}
+
+// hasDocuments returns nil for a journal that is complete.
+func hasDocuments(s *ledger.State) error {
+	if s.Documents[metadata.ROOT].Version == 0 {
+		return fmt.Errorf("%w yet: RestoreJournal began to make its journal, and must be repeated", ErrNotRepository)
 	}
 	return nil
 }

@@ -34,6 +34,10 @@ type publisher struct {
 	docs  *documents
 	cache *binCache
 
+	// committing is held while state or docs change once there is a Repository, so that a View
+	// always sees one generation.
+	committing sync.Mutex
+
 	// unwritten are the accepted documents that may not be in the store yet, and those of
 	// online roles that no generation has signed yet.
 	unwritten []ledger.File
@@ -96,11 +100,17 @@ func (p *publisher) appendAll(ctx context.Context, recs ...ledger.Record) error 
 	}
 	for _, r := range recs {
 		p.logged += len(r.Bytes())
-		if err := p.state.Apply(r); err != nil {
+		if err := p.apply(r); err != nil {
 			return fatal(err)
 		}
 	}
 	return nil
+}
+
+func (p *publisher) apply(r ledger.Record) error {
+	p.committing.Lock()
+	defer p.committing.Unlock()
+	return p.state.Apply(r)
 }
 
 // step does what Run woke up for: a generation, if items arrived or something is

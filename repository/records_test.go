@@ -197,6 +197,7 @@ func TestRecordsSayWhatIsThere(t *testing.T) {
 				a.compare()
 				e.ceremony.Now = time.Now()
 				require.NoError(t, e.install(repository.Documents{Roles: s.Documents(e.ceremony, 2)}))
+				e.list(s, 2)
 				a.compare()
 
 				// A generation is sealed and not committed when the store is lost.

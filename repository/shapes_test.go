@@ -158,6 +158,7 @@ func (e *env) checkNewest() {
 		require.NoError(e.t, err)
 		require.Equal(e.t, audit.Note, f.Severity, f)
 	}
+	e.checkViews()
 	repotest.CheckRepository(e.t, repotest.Published{
 		Store: e.store, Timestamps: timestamps[len(timestamps)-1:], Now: time.Now(),
 		Want: slices.Collect(maps.Values(e.want)), Gone: slices.Collect(maps.Keys(e.gone)),

@@ -130,27 +130,16 @@ func (p *publisher) status() Status {
 // installed, ErrNotExist or ErrDiverged.
 func ReadStatus(ctx context.Context, store Store, journal Reader) (Status, error) {
 	p := publisher{cfg: Config{Store: store}}
-	var h ledger.History
-	err := func() error {
-		for step, err := range journal.Read(ctx, ledger.FromCheckpoint) {
-			if err == nil {
-				err = h.Apply(step)
-			}
-			if err != nil {
-				return fmt.Errorf("journal: %w", err)
-			}
-		}
-		if h.State.Chain == "" {
-			return fmt.Errorf("%w: the journal is empty", ErrNotRepository)
-		}
+	h, err := readHistory(ctx, journal)
+	if err == nil {
 		p.state, p.unwritten = &h.State, h.State.Unwritten
 		// Whoever reads has no signers: the table tells which roles are signed online.
-		return p.loadDocuments(ctx, func(role string) bool {
+		err = p.loadDocuments(ctx, func(role string) bool {
 			_, published := h.State.Table.Roles[role]
 			_, installed := h.State.Documents[role]
 			return published || !installed
 		})
-	}()
+	}
 	if err != nil {
 		return Status{}, fmt.Errorf("status: %w", err)
 	}
@@ -158,4 +147,21 @@ func ReadStatus(ctx context.Context, store Store, journal Reader) (Status, error
 	s.Queue = h.Backlog()
 	s.Err = s.Expired(time.Now())
 	return s, nil
+}
+
+// readHistory folds what a journal says from its newest checkpoint on, with the queue.
+func readHistory(ctx context.Context, journal Reader) (*ledger.History, error) {
+	h := &ledger.History{}
+	for step, err := range journal.Read(ctx, ledger.FromCheckpoint) {
+		if err == nil {
+			err = h.Apply(step)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("journal: %w", err)
+		}
+	}
+	if h.State.Chain == "" {
+		return nil, fmt.Errorf("%w: the journal is empty", ErrNotRepository)
+	}
+	return h, nil
 }

@@ -21,6 +21,10 @@ var (
 	// Config.MaxPending and MaxPendingBytes allow.
 	ErrBusy = errors.New("the queue is full")
 
+	// ErrInvalid is wrapped by Submit for what is wrong with the item itself: a path, a hash, a
+	// length, the ID, custom data, a condition. The same item would be refused again.
+	ErrInvalid = errors.New("invalid item")
+
 	// ErrSetAside is wrapped by Receipt.Wait for an item that can't be published. It was
 	// accepted, and nothing of it was or will be published: the outcome has the reason.
 	ErrSetAside = errors.New("set aside")
@@ -38,6 +42,7 @@ const maxDownloadName = 255
 type Repository struct {
 	cfg    Config
 	online atomic.Pointer[online] // of the documents in force, for Submit
+	view   atomic.Pointer[View]   // the last one that somebody asked for
 
 	// turn holds a token. Whoever took it owns pub: Run, Install, Rebuild, AcceptClock, Close.
 	turn chan struct{}
@@ -108,9 +113,9 @@ func (r *Repository) Remove(ctx context.Context, paths ...string) (*Receipt, err
 // refused with ErrIDReused. Two items are the same if they mean the same, however they were
 // encoded. Receipt.Repeated reports that this happened. An ID must therefore be new for every
 // change that an index wants: if it is derived from the content, a file that is added, removed
-// and added again has one ID twice, and stays removed. An item that some client would refuse is refused with an error that names the
-// path and the reason; one of whose paths belongs to a role that people sign, with
-// ErrSignedByPeople and the role's name. Other errors wrap ErrBusy; or
+// and added again has one ID twice, and stays removed. An item that some client would refuse is refused with an error that wraps
+// ErrInvalid and names the path and the reason; one of whose paths belongs to a role that people
+// sign, with ErrSignedByPeople and the role's name. Other errors wrap ErrBusy; or
 // ErrUnknown if the item may have become durable, for instance because the
 // context ended or the disk failed while it was written; or ErrClosed.
 func (r *Repository) Submit(ctx context.Context, it Item) (*Receipt, error) {
@@ -122,22 +127,8 @@ func (r *Repository) Submit(ctx context.Context, it Item) (*Receipt, error) {
 			r.cfg.Logger.Warn("go-tuf clients must be given a file name for this target: its escaped path has over 255 bytes", "path", t.Path)
 		}
 	}
-	if err := it.Validate(); err != nil {
-		return nil, fmt.Errorf("submit: %w", err)
-	}
-	for _, t := range it.Add {
-		if err := r.checkCustom(t); err != nil {
-			return nil, fmt.Errorf("submit: %w", err)
-		}
-	}
-	online := r.online.Load()
-	for path := range it.Paths {
-		if _, err := online.owner(path); err != nil {
-			return nil, fmt.Errorf("submit: %w", err)
-		}
-	}
 	it.Accepted = r.cfg.Now().UTC().Truncate(time.Millisecond)
-	entry, err := it.Entry()
+	entry, err := r.encode(it)
 	if err != nil {
 		return nil, fmt.Errorf("submit: %w", err)
 	}
@@ -151,6 +142,40 @@ func (r *Repository) Submit(ctx context.Context, it Item) (*Receipt, error) {
 	}
 	return &Receipt{id: it.ID, repeated: known[0], paths: slices.Collect(it.Paths), r: r}, nil
 }
+
+// encode makes an item's entry. An error wraps ErrInvalid or ErrSignedByPeople.
+func (r *Repository) encode(it Item) (ledger.Entry, error) {
+	if err := it.Validate(); err != nil {
+		return ledger.Entry{}, invalidError{err}
+	}
+	for _, t := range it.Add {
+		if err := r.checkCustom(t); err != nil {
+			return ledger.Entry{}, invalidError{err}
+		}
+	}
+	online := r.online.Load()
+	for path := range it.Paths {
+		switch _, err := online.owner(path); {
+		case errors.Is(err, ErrSignedByPeople):
+			return ledger.Entry{}, err
+		case err != nil:
+			return ledger.Entry{}, invalidError{err}
+		}
+	}
+	entry, err := it.Entry()
+	if err == nil {
+		err = entry.Check()
+	}
+	if err != nil {
+		return ledger.Entry{}, invalidError{err}
+	}
+	return entry, nil
+}
+
+// invalidError says what is wrong with an item. Its text needs no more.
+type invalidError struct{ error }
+
+func (e invalidError) Unwrap() []error { return []error{ErrInvalid, e.error} }
 
 // checkCustom refuses custom data beyond the configured limit, white space not counted.
 func (r *Repository) checkCustom(t roles.Target) error {
@@ -349,19 +374,23 @@ func (rc *Receipt) final(o Outcome) (Outcome, error) {
 	return o, nil
 }
 
-// expect returns a channel that gets the final outcome of an item, if that appears before
-// forget is called.
-func (r *Repository) expect(id string) (done <-chan Outcome, forget func()) {
-	c := make(chan Outcome, 1)
+// expect returns a channel that gets the final outcome of each of these items, if that appears
+// before forget is called.
+func (r *Repository) expect(ids ...string) (done <-chan Outcome, forget func()) {
+	c := make(chan Outcome, len(ids))
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.waiters[id] = append(r.waiters[id], c)
+	for _, id := range ids {
+		r.waiters[id] = append(r.waiters[id], c)
+	}
 	return c, func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		left := slices.DeleteFunc(r.waiters[id], func(other chan Outcome) bool { return other == c })
-		if r.waiters[id] = left; len(left) == 0 {
-			delete(r.waiters, id)
+		for _, id := range ids {
+			left := slices.DeleteFunc(r.waiters[id], func(other chan Outcome) bool { return other == c })
+			if r.waiters[id] = left; len(left) == 0 {
+				delete(r.waiters, id)
+			}
 		}
 	}
 }

@@ -63,9 +63,10 @@ func (s *session) open() error {
 		MaxCustomBytes: 64 << 10,
 		Now:            s.ledger.clock,
 	}
-	s.repo, err = repository.Open(s.ctx, cfg)
-	if errors.Is(err, repository.ErrNotRepository) && !s.ledger.created {
-		s.repo, err = repository.Create(s.ctx, cfg, s.history.documents)
+	if s.ledger.created {
+		s.repo, err = repository.Open(s.ctx, cfg)
+	} else {
+		s.repo, err = repository.OpenOrCreate(s.ctx, cfg, s.history.documents)
 	}
 	if err != nil {
 		s.repo, err = s.restore(s.ctx, cfg, err)

@@ -138,7 +138,7 @@ func (s *State) apply(r Record) error {
 		*s = State{
 			Planned: b.Planned, Generation: r.Generation, Signed: time.Unix(b.Signed, 0).UTC(), Expires: b.Expires,
 			Swapped: maps.Clone(b.Swapped), Snapshot: b.Snapshot, Documents: b.Documents, Published: b.Published,
-			Table: b.Table.clone(), Collected: b.Collected, Signings: b.Signings,
+			Table: b.Table.Clone(), Collected: b.Collected, Signings: b.Signings,
 		}
 	default:
 		return fmt.Errorf("%w: a body of type %T", ErrNewer, b)

@@ -222,8 +222,8 @@ func checkKey(r Row, keys []string) error {
 	return nil
 }
 
-// clone is a deep copy: a checkpoint that was read is a value of its own.
-func (t Table) clone() Table {
+// Clone returns a deep copy.
+func (t Table) Clone() Table {
 	t.Keys, t.Roles, t.Sets = slices.Clone(t.Keys), maps.Clone(t.Roles), slices.Clone(t.Sets)
 	for i := range t.Sets {
 		t.Sets[i].Rows = slices.Clone(t.Sets[i].Rows)

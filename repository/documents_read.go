@@ -1,0 +1,92 @@
+package repository
+
+import (
+	"cmp"
+	"fmt"
+	"io/fs"
+	"regexp"
+	"slices"
+	"strconv"
+
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"github.com/bindery-tuf/bindery/roles"
+)
+
+// documentName is VERSION.ROLE.json.
+var documentName = regexp.MustCompile(`^([1-9][0-9]{0,15})\.([A-Za-z0-9_-][A-Za-z0-9_.-]*)\.json$`)
+
+// ReadDocuments reads finished documents from the top of a folder, for example os.DirFS(dir) or
+// an embed.FS: every VERSION.root.json, and of each other role the VERSION.ROLE.json with the
+// highest version. Older versions, snapshots and timestamps, and files with other names are left
+// alone, so a ceremony's folder of documents will do as it is. A folder without documents yields
+// none.
+//
+// An error names the file: it can't be read, it is no metadata, or its content is of another
+// version or type than its name says. Signatures are not verified; Create and Install do that.
+func ReadDocuments(fsys fs.FS) (Documents, error) {
+	entries, err := fs.ReadDir(fsys, ".")
+	if err != nil {
+		return Documents{}, fmt.Errorf("read documents: %w", err)
+	}
+	type document struct {
+		version int64
+		name    string
+	}
+	byRole := map[string][]document{}
+	for _, e := range entries {
+		parts := documentName.FindStringSubmatch(e.Name())
+		if e.IsDir() || parts == nil || parts[2] == metadata.SNAPSHOT || parts[2] == metadata.TIMESTAMP {
+			continue
+		}
+		version, err := strconv.ParseInt(parts[1], 10, 64)
+		if err != nil {
+			return Documents{}, fmt.Errorf("read documents: %s: %w", e.Name(), err)
+		}
+		byRole[parts[2]] = append(byRole[parts[2]], document{version, e.Name()})
+	}
+	out := Documents{Roles: map[string][]byte{}}
+	for role, all := range byRole {
+		slices.SortFunc(all, func(a, b document) int { return cmp.Compare(a.version, b.version) })
+		if role != metadata.ROOT {
+			all = all[len(all)-1:]
+		}
+		for _, d := range all {
+			data, err := fs.ReadFile(fsys, d.name)
+			if err == nil {
+				err = checkNamed(role, d.version, data)
+			}
+			if err != nil {
+				return Documents{}, fmt.Errorf("read documents: %s: %w", d.name, err)
+			}
+			if role == metadata.ROOT {
+				out.Roots = append(out.Roots, data)
+			} else {
+				out.Roles[role] = data
+			}
+		}
+	}
+	return out, nil
+}
+
+// checkNamed returns nil if data is a document of this version, and root if the role is.
+func checkNamed(role string, version int64, data []byte) error {
+	var found int64
+	if role == metadata.ROOT {
+		doc, err := roles.Parse[metadata.RootType](data)
+		if err != nil {
+			return err
+		}
+		found = doc.Version()
+	} else {
+		doc, err := roles.Parse[metadata.TargetsType](data)
+		if err != nil {
+			return err
+		}
+		found = doc.Version()
+	}
+	if found != version {
+		return fmt.Errorf("it holds version %d", found)
+	}
+	return nil
+}
