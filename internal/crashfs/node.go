@@ -16,6 +16,7 @@ type node struct {
 	data   []byte       // what is visible
 	synced []byte       // what survives; never changed in place
 	dirty  map[int]bool // pages that the next sync is to write
+	note   []byte       // see lock.Note
 }
 
 func (n *node) clone() *node {
@@ -91,6 +92,7 @@ func (n *node) survive(keep Keep, r *rand.Rand) {
 	if n.dir {
 		return
 	}
+	n.note = nil
 	if n.pristine() {
 		n.data = n.synced // they differ in what a failed sync lost
 		return

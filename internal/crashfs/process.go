@@ -35,7 +35,11 @@ func (p *Process) Open(name string) (disk.Reader, error) {
 	}
 	p.disk.mu.Lock()
 	defer p.disk.mu.Unlock()
-	return reader{bytes.NewReader(slices.Clip(n.data))}, nil
+	data := n.data
+	if len(n.note) > 0 {
+		data = n.note
+	}
+	return reader{bytes.NewReader(slices.Clip(data))}, nil
 }
 
 type reader struct{ *bytes.Reader }
@@ -248,6 +252,17 @@ type lock struct {
 	disk    *Disk
 	name    string
 	node    *node
+}
+
+// Note is no operation, and whatever the text is, the same calls have the same results: it is
+// kept apart from the file's content, shown to those who open the file, and never survives the
+// loss of power.
+func (l *lock) Note(text string) {
+	l.disk.mu.Lock()
+	defer l.disk.mu.Unlock()
+	if !l.process.dead && !l.node.dir {
+		l.node.note = []byte(text)
+	}
 }
 
 func (l *lock) ID() any     { return l.node }

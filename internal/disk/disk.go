@@ -38,6 +38,8 @@ import (
 	"io"
 	"io/fs"
 	"iter"
+	"path/filepath"
+	"syscall"
 	"time"
 )
 
@@ -110,6 +112,10 @@ type Lock interface {
 	// Sync is the SyncDir of a directory that is locked, wherever it has been moved to. It
 	// needs no further descriptor.
 	Sync() error
+
+	// Note makes text the content of a file that is locked, for those who find it locked. It
+	// is not synced, and whether it succeeds is not known: nothing may depend on it.
+	Note(text string)
 }
 
 // Reader reads a file.
@@ -142,6 +148,46 @@ var (
 	// ErrTooLarge is wrapped by ReadFile for a file beyond the limit.
 	ErrTooLarge = errors.New("too large")
 )
+
+// LostAndFound is the directory that a new file system of the ext family has.
+const LostAndFound = "lost+found"
+
+// MakeParents makes the directories above name that are missing, durably. A killed process
+// may have left the lowest one that exists with a name that isn't durable, and none above
+// it: so the name of that one is made durable too.
+func MakeParents(fsys FS, name string) error {
+	dir := filepath.Dir(name)
+	_, err := fsys.Stat(dir)
+	made := errors.Is(err, fs.ErrNotExist)
+	if made {
+		if err := MakeParents(fsys, dir); err != nil {
+			return err
+		}
+		err = fsys.Mkdir(dir, 0o755)
+		if errors.Is(err, fs.ErrExist) { // somebody else was quicker
+			made, err = false, nil
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if err := SyncAbove(fsys, dir, made); err != nil {
+		fsys.Remove(dir) // the next call makes it anew, unless it isn't empty
+		return err
+	}
+	return nil
+}
+
+// SyncAbove makes the name of a directory durable. With made, the caller made it just now.
+// Otherwise a parent that may not be read, or can't be synced because its file system is
+// never written to, is somebody else's, who made the directory before.
+func SyncAbove(fsys FS, dir string, made bool) error {
+	err := fsys.SyncDir(filepath.Join(dir, ".."))
+	if !made && (errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EINVAL)) {
+		return nil
+	}
+	return err
+}
 
 // ReadFile returns the content of a file of at most limit bytes. The error for
 // a larger one wraps ErrTooLarge; nothing of it is read.

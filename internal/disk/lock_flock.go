@@ -76,6 +76,12 @@ type fileLock struct {
 
 func (l *fileLock) ID() any { return l.id }
 
+func (l *fileLock) Note(text string) {
+	if l.Truncate(0) == nil {
+		l.WriteAt([]byte(text), 0)
+	}
+}
+
 func idOf(info os.FileInfo) any {
 	s := info.Sys().(*syscall.Stat_t)
 	return [2]uint64{uint64(s.Dev), uint64(s.Ino)}

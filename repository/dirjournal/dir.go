@@ -1,10 +1,13 @@
 package dirjournal
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/bindery-tuf/bindery/internal/disk"
 	"github.com/bindery-tuf/bindery/repository"
@@ -32,12 +35,40 @@ func lockDir(fsys disk.FS, name string) (dir, error) {
 	d := dir{fsys: fsys, name: name, lock: filepath.Join(name, lockName)}
 	err := d.take()
 	if errors.Is(err, disk.ErrLocked) {
-		err = fmt.Errorf("%w: %w", repository.ErrLocked, err)
+		err = fmt.Errorf("%w%s: %w", repository.ErrLocked, d.holder(), err)
 	}
 	if err != nil {
 		return dir{}, errors.Join(err, d.release())
 	}
+	d.introduce()
 	return d, nil
+}
+
+// note is what the lock file says of the process that has the journal open. It is for
+// people: it may be missing, torn, or for a moment that of a killed process.
+type note struct {
+	PID   int       `json:"pid"`
+	Host  string    `json:"host"`
+	Since time.Time `json:"since"`
+}
+
+// introduce writes the note.
+func (d dir) introduce() {
+	host, _ := os.Hostname()
+	text, err := json.Marshal(note{os.Getpid(), host, time.Now().UTC().Truncate(time.Second)})
+	if err == nil {
+		d.file.Note(string(text) + "\n")
+	}
+}
+
+// holder says who holds the lock, or nothing if that isn't known.
+func (d dir) holder() string {
+	var n note
+	text, err := disk.ReadFile(d.fsys, d.lock, 4096)
+	if err != nil || json.Unmarshal(text, &n) != nil || n.PID == 0 {
+		return ""
+	}
+	return fmt.Sprintf(": process %d on %.100q has it since %s", n.PID, n.Host, n.Since.Format("2006-01-02 15:04:05Z"))
 }
 
 func (d *dir) take() error {
@@ -67,6 +98,9 @@ func (d *dir) take() error {
 }
 
 func (d dir) release() error {
+	if d.file != nil {
+		d.file.Note("")
+	}
 	var errs []error
 	for _, l := range []disk.Lock{d.file, d.own} {
 		if l != nil {

@@ -12,10 +12,11 @@
 // # Format
 //
 // The directory holds segments, named by their number: 000000000001.seg,
-// 000000000002.seg, and so on. Alongside them there is lock, an empty file that the
+// 000000000002.seg, and so on. Alongside them there is lock, a file that the
 // process locks that has the journal open (see Locks), and perhaps next.tmp, a segment
 // on its way to its name. No frame is ever changed or removed, so that all of the
-// repository can be made from them again.
+// repository can be made from them again. A directory lost+found, which a new file system
+// has, is left alone.
 //
 // A segment is a header of 64 bytes and then frames. Numbers are big-endian.
 //
@@ -146,6 +147,11 @@
 // flock on: NFS of Linux, and SMB. So on those the file must stay, and where a file system
 // locks no files of several machines (NFS mounted with "nolock" or "local_lock", most of
 // FUSE) nothing keeps a second machine out: give such a journal to one machine.
+//
+// While the journal is open, the file lock says who has it, for the errors of other
+// processes; it is empty otherwise, and nothing depends on it:
+//
+//	{"pid":4711,"host":"index-1","since":"2026-05-17T12:00:00Z"}
 //
 // Files are removed, moved and replaced all the same. So after each sync a process looks
 // whether the directory, its segment and the lock file are still those that it opened, and

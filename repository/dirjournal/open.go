@@ -29,9 +29,9 @@ var defaults = limits{remember: Remembered, segment: segmentSize}
 var errNoJournal = fmt.Errorf("not a journal: there is no segment in it: %w", fs.ErrNotExist)
 
 // Create makes a new journal in dir and opens it. The directory is made if it
-// does not exist; its parent must. It may exist if it is empty, or if a Create
-// that was killed left it behind. Otherwise the error wraps fs.ErrExist and
-// nothing was changed.
+// does not exist; its parent must. It may exist if it is empty, but for the lost+found
+// of a new file system, or if a Create that was killed left it behind. Otherwise the
+// error wraps fs.ErrExist and nothing was changed.
 func Create(dir string) (*Journal, error) { return CreateFS(disk.OS(), dir) }
 
 // CreateFS is Create on a disk of the caller's.
@@ -49,7 +49,8 @@ func CreateFS(fsys disk.FS, dir string) (*Journal, error) {
 //
 // The error wraps fs.ErrNotExist if there is no such directory or it holds no
 // journal, fs.ErrPermission, or repository.ErrLocked while another process (or
-// this one) has the journal open; it says so if the journal is of a newer format,
+// this one) has the journal open, and names that one's process ID and host and since when it
+// has it, as far as that is known; it says so if the journal is of a newer format,
 // and names segment, offset and sequence number of what is damaged. Nothing was
 // changed then.
 func Open(dir string) (*Journal, error) { return OpenFS(disk.OS(), dir) }
@@ -63,6 +64,32 @@ func OpenFS(fsys disk.FS, dir string) (*Journal, error) {
 	return j, nil
 }
 
+// OpenOrCreate opens the journal in dir, or makes it, durably, where there is none: dir and
+// the directories that it is in may be missing, and dir may be empty, or what a killed call
+// left. If the power was lost in the middle, the same call goes on. The error wraps
+// fs.ErrExist if dir holds anything else, and is that of Open for a journal that can't be
+// opened. A journal that is there costs what Open costs.
+func OpenOrCreate(dir string) (*Journal, error) { return OpenOrCreateFS(disk.OS(), dir) }
+
+// OpenOrCreateFS is OpenOrCreate on a disk of the caller's.
+func OpenOrCreateFS(fsys disk.FS, dir string) (*Journal, error) {
+	j, err := OpenFS(fsys, dir)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return j, err
+	}
+	if err := disk.MakeParents(fsys, absolute(dir)); err != nil {
+		return nil, fmt.Errorf("create journal %s: %w", dir, err)
+	}
+	created, err := CreateFS(fsys, dir)
+	if errors.Is(err, fs.ErrExist) {
+		// Somebody else was quicker, or a segment is missing, or it is something else.
+		if j, openErr := OpenFS(fsys, dir); !errors.Is(openErr, errNoJournal) {
+			return j, openErr
+		}
+	}
+	return created, err
+}
+
 // absolute returns a path that leads to dir wherever the process goes.
 func absolute(dir string) string {
 	if abs, err := filepath.Abs(dir); err == nil {
@@ -72,7 +99,9 @@ func absolute(dir string) string {
 }
 
 func create(fsys disk.FS, dir string, lim limits) (*Journal, error) {
-	if err := fsys.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+	err := fsys.Mkdir(dir, 0o700)
+	made := err == nil
+	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, err
 	}
 	if err := creatable(fsys, dir); err != nil {
@@ -88,7 +117,7 @@ func create(fsys disk.FS, dir string, lim limits) (*Journal, error) {
 			return nil, err
 		}
 		// The directory's own name and the lock's are durable before the journal's.
-		if err := errors.Join(fsys.SyncDir(filepath.Dir(dir)), locked.sync()); err != nil {
+		if err := errors.Join(disk.SyncAbove(fsys, dir, made), locked.sync()); err != nil {
 			// A failed sync may have lost the names for good, also those that a
 			// Create made which was killed: the next one is to make them anew. A
 			// directory that isn't empty stays, or that is somebody else's.
@@ -238,7 +267,7 @@ func list(fsys disk.FS, dir string) (listing, error) {
 			l.segments = append(l.segments, number)
 		case e.Name == tmpName:
 			l.tmp = true
-		case e.Name != lockName:
+		case e.Name != lockName && (e.Name != disk.LostAndFound || !e.Dir):
 			l.other = e.Name
 		}
 	}

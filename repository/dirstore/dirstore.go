@@ -11,7 +11,8 @@
 //
 // The line is "bindery metadata store 1" or "bindery target store 1", with a
 // newline; the number is the version of the format, and one that is unknown is
-// refused. Nothing else in DIR begins with a dot, unless a target's path does.
+// refused. Nothing else in DIR begins with a dot, unless a target's path does. A directory
+// lost+found, which a new file system has, may be there and is left alone.
 //
 // A file is written and synced as .bindery/tmp-ID and then linked or renamed to
 // its name, so that a name only ever shows whole content. A tmp-ID that a crash
@@ -71,7 +72,7 @@ const (
 )
 
 // create makes dir a new, empty store, durably. An existing dir must be empty
-// but for what an interrupted create left.
+// but for what an interrupted create left, and the lost+found of a new file system.
 //
 // The names of dir and of the directory in it are durable before the format file
 // has its name. So whoever finds that file can rely on them, and has only its own
@@ -133,6 +134,9 @@ func vacant(fsys disk.FS, dir string) error {
 		if err != nil {
 			return err
 		}
+		if e.Name == disk.LostAndFound && e.Dir {
+			continue
+		}
 		if e.Name != ownDir || !e.Dir {
 			return fmt.Errorf("the directory is not empty, it has %q: %w", e.Name, fs.ErrExist)
 		}
@@ -163,6 +167,28 @@ func (r *root) writeFormat(put func(oldname, newname string) error) error {
 	defer r.fsys.Remove(temp)
 	return put(temp, filepath.Join(r.dir, ownDir, formatFile))
 }
+
+// openOrCreate opens the store in dir, or makes it where there is none, durably, and with it
+// the directories that dir is in.
+func openOrCreate(fsys disk.FS, dir string, k kind) (*root, error) {
+	r, err := open(fsys, dir, k)
+	if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errNoStore) {
+		return r, err
+	}
+	if err := disk.MakeParents(fsys, dir); err != nil {
+		return nil, fmt.Errorf("create %s in %s: %w", k, dir, err)
+	}
+	r, err = create(fsys, dir, k)
+	if errors.Is(err, fs.ErrExist) {
+		// Somebody else was quicker, or it is something else.
+		if opened, openErr := open(fsys, dir, k); !errors.Is(openErr, errNoStore) {
+			return opened, openErr
+		}
+	}
+	return r, err
+}
+
+var errNoStore = errors.New("it is not a store")
 
 // open checks that dir is a store of this kind and changes nothing.
 func open(fsys disk.FS, dir string, k kind) (*root, error) {
@@ -195,7 +221,7 @@ func explainMissing(fsys disk.FS, dir string, cause error) error {
 		}
 		break
 	}
-	return fmt.Errorf("it is not a store: it has no %s", filepath.Join(ownDir, formatFile))
+	return fmt.Errorf("%w: it has no %s", errNoStore, filepath.Join(ownDir, formatFile))
 }
 
 func formatLine(k kind) string { return fmt.Sprintf("bindery %s %d\n", k, version) }

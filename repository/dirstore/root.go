@@ -2,8 +2,6 @@ package dirstore
 
 import (
 	"crypto/rand"
-	"errors"
-	"io/fs"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -53,18 +51,12 @@ func (r *root) settle() error {
 	return nil
 }
 
-// syncAround makes the names of the store's directories durable. With made, dir
-// was made just now; otherwise a parent that may not be read is somebody else's,
-// who made dir before.
+// syncAround makes the names of the store's directories durable: see disk.SyncAbove.
 func (r *root) syncAround(made bool) error {
 	if err := r.fsys.SyncDir(r.dir); err != nil {
 		return err
 	}
-	err := r.fsys.SyncDir(filepath.Join(r.dir, ".."))
-	if err != nil && (made || !errors.Is(err, fs.ErrPermission)) {
-		return err
-	}
-	return nil
+	return disk.SyncAbove(r.fsys, r.dir, made)
 }
 
 // strayAge is how long a temporary file was not written to before it is taken

@@ -37,8 +37,8 @@ type Store struct {
 var _ repository.Store = (*Store)(nil)
 
 // Create makes a new, empty store in dir, durably, and opens it. It makes dir
-// (not its parent); an existing dir must be empty, or the error wraps
-// fs.ErrExist.
+// (not its parent); an existing dir must be empty, but for lost+found, or the error
+// wraps fs.ErrExist.
 func Create(dir string) (*Store, error) { return CreateFS(disk.OS(), dir) }
 
 // CreateFS is Create on a disk of the caller's, for tests.
@@ -59,6 +59,22 @@ func Open(dir string) (*Store, error) { return OpenFS(disk.OS(), dir) }
 // OpenFS is Open on a disk of the caller's, for tests.
 func OpenFS(fsys disk.FS, dir string) (*Store, error) {
 	r, err := open(fsys, dir, metadataStore)
+	if err != nil {
+		return nil, err
+	}
+	return &Store{root: r}, nil
+}
+
+// OpenOrCreate opens the store in dir, or makes it, durably, where there is none: dir and
+// the directories that it is in may be missing, and dir may be empty, or what a killed call
+// left. If the power was lost in the middle, the same call goes on. The error wraps
+// fs.ErrExist if dir holds anything else, and is that of Open for a store that can't be opened.
+// A store that is there costs what Open costs.
+func OpenOrCreate(dir string) (*Store, error) { return OpenOrCreateFS(disk.OS(), dir) }
+
+// OpenOrCreateFS is OpenOrCreate on a disk of the caller's, for tests.
+func OpenOrCreateFS(fsys disk.FS, dir string) (*Store, error) {
+	r, err := openOrCreate(fsys, dir, metadataStore)
 	if err != nil {
 		return nil, err
 	}

@@ -50,6 +50,20 @@ func OpenTargetsFS(fsys disk.FS, dir string) (*Targets, error) {
 	return &Targets{r}, nil
 }
 
+// OpenOrCreateTargets opens the target store in dir, or makes it, as OpenOrCreate does.
+func OpenOrCreateTargets(dir string) (*Targets, error) {
+	return OpenOrCreateTargetsFS(disk.OS(), dir)
+}
+
+// OpenOrCreateTargetsFS is OpenOrCreateTargets on a disk of the caller's, for tests.
+func OpenOrCreateTargetsFS(fsys disk.FS, dir string) (*Targets, error) {
+	r, err := openOrCreate(fsys, dir, targetStore)
+	if err != nil {
+		return nil, err
+	}
+	return &Targets{r}, nil
+}
+
 // Put reads content to its end and keeps it as DIRECTORIES/HASH.NAME for the
 // target path DIRECTORIES/NAME, once under its SHA-256 and once under its hash
 // by each other algorithm given ("sha512", "blake2b-256"). When it returns nil,
