@@ -13,10 +13,10 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 )
 
-// Tree is what root and the documents in force delegate: which roles there are,
-// who signs each, and in which of them clients look for a path. It never changes,
-// holds on to no document, and is safe for concurrent use. What its methods return
-// may share the slices of an Authority: read them, don't write to them.
+// Tree is the delegations of root and the documents in force: which roles there are, who signs each,
+// and in which of them clients look for a path. It never changes, keeps no document in memory, and is
+// safe for concurrent use. Its methods may return slices of an Authority that it uses itself: don't
+// write to them.
 type Tree struct {
 	nodes  []node // in pre-order, targets first
 	sets   []set  // in the order of a search
@@ -46,7 +46,7 @@ type node struct {
 	depth int // delegations from targets, on the longest way
 }
 
-// edge is a delegation to a role that is no bin.
+// edge is a delegation to a role that is not a bin.
 type edge struct {
 	to int32
 	scope
@@ -62,27 +62,26 @@ func (s *set) bin(i int) Role {
 	return Role{Name: s.names[i*width : (i+1)*width], Bin: i, Leaf: true, Delegator: s.Delegator, Keys: s.Keys}
 }
 
-// NewTree returns the tree of the documents given, by role: of "targets" and of
-// every delegated role that has a document in force. A role that delegates must
-// have one; a delegated role without one is a leaf. Hashed bins have none here.
+// NewTree returns the tree of root and the documents, given by role: "targets" and every delegated role
+// that has a document in force. A role that delegates must have a document. A delegated role without
+// one is a leaf. Hashed bins have none here.
 //
-// It refuses what clients read differently from one another, and what they can't
-// read at all. The error names the role and the reason:
+// It refuses what no client can read, and what clients read differently. The error names the role and
+// the reason. It refuses
 //
-//   - a document that its delegator's keys didn't sign, that no role delegates to,
-//     or that delegates and has targets of its own;
-//   - a role that two others delegate to with different keys or thresholds, or that
-//     delegates to itself, directly or not; one that is more than 32 delegations
-//     deep; one that stands after a delegation that ends every search;
-//   - names with other characters than letters, digits, "_", "." and "-", with a dot
-//     in front, longer than 200 bytes, or that differ in case only;
-//   - keys that some client doesn't know, and thresholds that can't be met;
-//   - patterns of anything but lower-case letters, digits, "-", "_", ".", "/", "+", "~",
-//     "@", "=", "," and "*" within a segment; hash prefixes in anything but lower-case
-//     hexadecimal;
-//   - bins that aren't exactly those of New. Two or more roles in a row with
-//     path_hash_prefixes and names that end in "-" and up to four hexadecimal digits
-//     are taken for bins, and so must be all of them, at the end of the list.
+//   - a document that its delegator's keys didn't sign, that no role delegates to, or that has both
+//     delegations and targets of its own;
+//   - a role to which two roles delegate with different keys or thresholds, or which delegates to
+//     itself, directly or not; a role more than 32 delegations deep; a role after a delegation that
+//     ends every search;
+//   - a name that has characters other than letters, digits, "_", "." and "-", begins with a dot, is
+//     longer than 200 bytes, or differs from another only in case;
+//   - a key that some client doesn't know, and a threshold that can't be met;
+//   - a pattern with characters other than lower-case letters, digits, "-", "_", ".", "/", "+", "~",
+//     "@", "=", "," and "*" within a segment; a hash prefix that isn't lower-case hexadecimal;
+//   - bins other than those of New. Two or more roles in a row count as bins if they have
+//     path_hash_prefixes and names that end in "-" and up to four hexadecimal digits. All of the set
+//     must then be there, at the end of the list.
 func NewTree(root *roles.Document[metadata.RootType], documents map[string]*roles.Document[metadata.TargetsType]) (*Tree, error) {
 	if documents[metadata.TARGETS] == nil {
 		return nil, fmt.Errorf("no document for the role %q", metadata.TARGETS)
@@ -133,7 +132,7 @@ type delegator struct {
 	depth   int // of what it delegates to
 }
 
-// add adds a role and all it delegates to, or looks at one again that is there.
+// add adds a role and everything that it delegates to. It checks a role again that was added before.
 func (b *builder) add(by delegator, name string, keys roles.Authority) (int32, error) {
 	fail := func(err error) (int32, error) {
 		return 0, fmt.Errorf("%s %d: role %q: %w", by.name, by.version, name, err)
@@ -178,14 +177,14 @@ func (b *builder) add(by delegator, name string, keys roles.Authority) (int32, e
 
 var errTooDeep = fmt.Errorf("more than %d delegations deep", maxDepth)
 
-// isLeaf reports whether a role delegates nothing. One that could, with an empty
-// list and no targets, is none: what it does not delegate, others own.
+// isLeaf reports whether a role delegates nothing. A role with an empty list of delegations and no
+// targets is not a leaf: the paths that it doesn't delegate belong to other roles.
 func isLeaf(targets metadata.TargetsType) bool {
 	d := targets.Delegations
 	return d == nil || d.SuccinctRoles == nil && len(d.Roles) == 0 && len(targets.Targets) > 0
 }
 
-// descend adds all that the document of n delegates to.
+// descend adds everything that the document of n delegates to.
 func (b *builder) descend(n *node, d *roles.Document[metadata.TargetsType]) error {
 	signed := d.Signed()
 	if err := checkOwnTargets(signed); err != nil {
@@ -233,7 +232,7 @@ func (b *builder) addSet(by delegator, bins Bins, keys roles.Authority) error {
 	return nil
 }
 
-// deepen notes a longer way to a role that was added before.
+// deepen records a longer way to a role that was added before.
 func (b *builder) deepen(i int32, depth int) error {
 	n := b.nodes[i]
 	if depth <= n.depth {
@@ -251,7 +250,7 @@ func (b *builder) deepen(i int32, depth int) error {
 	return nil
 }
 
-// cycle is the way from a role that is being added back to it.
+// cycle returns the way from a role that is being added back to itself.
 func (b *builder) cycle(i int32) string {
 	var names []string
 	for _, k := range b.open[slices.Index(b.open, i):] {
@@ -260,7 +259,7 @@ func (b *builder) cycle(i int32) string {
 	return strings.Join(append(names, b.nodes[i].Name), " → ")
 }
 
-// bin is the bin that name names, apart from case.
+// bin returns the bin of this name, ignoring case.
 func (b *builder) bin(name string) (Role, bool) {
 	for i := range b.sets {
 		folded := b.sets[i].Bins
@@ -272,7 +271,7 @@ func (b *builder) bin(name string) (Role, bool) {
 	return Role{}, false
 }
 
-// tree is the tree, after a look at names that roles and bins share.
+// tree returns the tree, unless a role and a bin share a name.
 func (b *builder) tree() (*Tree, error) {
 	t := &Tree{sets: b.sets, byName: b.byName}
 	for _, n := range b.nodes {

@@ -295,27 +295,41 @@ func (l online) index(role string) (int, bool) {
 	return 0, false
 }
 
-// owner returns the role in which a path is published. The error names the role if people
-// sign it.
-func (l online) owner(path string) (int, error) {
-	if err := l.tree.CheckPath(path); err != nil {
-		return 0, fmt.Errorf("target %q: %w", path, err)
+// leaves appends the numbers of the online roles that may list the path of an edit, in the
+// order in which clients ask them. What is added is published in the first one, which must own
+// the path; what is removed leaves all of them. The error names the owner if people sign it.
+//
+// A path of a bin is in no other role, because bins end every search: it costs no more than to
+// find its owner.
+func (l online) leaves(to []int, e roles.TargetEdit) ([]int, error) {
+	if err := l.tree.CheckPath(e.Path); err != nil {
+		return to, fmt.Errorf("target %q: %w", e.Path, err)
 	}
-	r, ok := l.tree.Owner(path)
+	owner, ok := l.tree.Owner(e.Path)
 	switch {
 	case !ok:
-		return 0, fmt.Errorf("target %q: no role is responsible for this path", path)
-	case r.Set >= 0:
-		return l.starts[r.Set] + r.Bin, nil
+		return to, fmt.Errorf("target %q: no role is responsible for this path", e.Path)
+	case owner.Set >= 0:
+		return append(to, l.starts[owner.Set]+owner.Bin), nil
 	}
-	if i, ok := l.index(r.Name); ok {
-		return i, nil
+	before := len(to)
+	if _, online := l.index(owner.Name); online || e.Target == nil {
+		for _, name := range l.tree.Search(e.Path) {
+			r, _ := l.tree.Role(name)
+			if i, online := l.index(name); online && r.Leaf {
+				to = append(to, i)
+			}
+		}
 	}
-	return 0, fmt.Errorf("target %q: %w: it belongs to the role %q", path, ErrSignedByPeople, r.Name)
+	if len(to) == before {
+		return to, fmt.Errorf("target %q: %w: it belongs to the role %q", e.Path, ErrSignedByPeople, owner.Name)
+	}
+	return to, nil
 }
 
 // ErrSignedByPeople is wrapped by Submit for a path of a role that is signed offline: its
-// targets are published with its document, by Install.
+// targets are published with its document, by Install. A path that clients look for in online
+// roles after that one can be removed from those.
 var ErrSignedByPeople = errors.New("people sign this path's role")
 
 // row returns what is published of role i.

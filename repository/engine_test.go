@@ -36,7 +36,8 @@ type env struct {
 	want map[string]roles.Target // accepted
 	gone map[string]bool         // removed
 
-	altered string // a name that the test itself altered
+	undelegated []string // roles to which nobody delegates any more
+	altered     string   // a name that the test itself altered
 }
 
 // inBubble runs a test in which time is fake.
@@ -170,6 +171,7 @@ func (e *env) check() {
 	repotest.CheckRepository(e.t, repotest.Published{
 		Store: e.store, Timestamps: e.store.History("timestamp.json"), Now: time.Now(),
 		Want: slices.Collect(maps.Values(e.want)), Gone: slices.Collect(maps.Keys(e.gone)),
+		Undelegated: e.undelegated,
 	})
 }
 

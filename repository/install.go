@@ -32,6 +32,14 @@ var ErrLocksOut = errors.New("clients would refuse what is published now")
 // was signed by another one that both roots name, and Config.CacheAge and ClientRun after that.
 // The error says when that is.
 //
+// A document is refused too if targets of an online role would be lost to clients: the role is
+// delegated to no more, or by other patterns, or a delegation that ends the search stands in
+// front of it. The error names the role and one target: remove that first, or keep the
+// delegation. So is one that takes a role over from the index and lacks a target of it. Both
+// read the online roles in question. Hashed bins are not looked at, because there may be
+// thousands: if clients are sent elsewhere for paths of bins, what the bins list for these is
+// found no more, and a delegation that doesn't end the search avoids that.
+//
 // After any other error the documents may be accepted: they are durable in the
 // journal and will be published, by Run or after Open. If they can't be, they hold up no later
 // Install: a document is superseded by one of a higher version, and a root is followed by the
@@ -152,6 +160,9 @@ func (p *publisher) install(ctx context.Context, d Documents, compromise bool) e
 		return err
 	}
 	if err := p.checkHandOver(ctx, next, files); err != nil {
+		return err
+	}
+	if err := p.checkReach(ctx, next, files); err != nil {
 		return err
 	}
 	// A root after one that is held back can't be written before it.
@@ -452,6 +463,60 @@ func (p *publisher) checkHandOver(ctx context.Context, next *documents, files []
 		}
 	}
 	return nil
+}
+
+// checkReach refuses documents with which clients would look no more for what an online role
+// lists, in that role. Only where some delegation changes, and only at roles that are no bins.
+func (p *publisher) checkReach(ctx context.Context, next *documents, files []ledger.File) error {
+	changes := func(f ledger.File) bool {
+		return f.Role != metadata.ROOT && !sameScopes(delegationsOf(p.docs.roles[f.Role]), delegationsOf(next.roles[f.Role]))
+	}
+	if !slices.ContainsFunc(files, changes) {
+		return nil
+	}
+	for k, r := range p.docs.online.others {
+		if !r.Leaf {
+			continue
+		}
+		bin, err := p.loadBin(ctx, p.docs.online.starts[len(p.docs.online.sets)]+k)
+		if err != nil {
+			return fmt.Errorf("%s: %w", r.Name, err)
+		}
+		for target, err := range bin.Targets() {
+			if err != nil {
+				return fmt.Errorf("%s: %w", r.Name, err)
+			}
+			if !slices.Contains(next.online.tree.Search(target.Path), r.Name) {
+				return fmt.Errorf("%s: clients would look for its target %q in it no more: remove that first, or keep the delegation", r.Name, target.Path)
+			}
+		}
+	}
+	return nil
+}
+
+// delegationsOf is the zero value for a role that delegates nothing.
+func delegationsOf(doc *roles.Document[metadata.TargetsType]) metadata.Delegations {
+	if doc == nil || doc.Signed().Delegations == nil {
+		return metadata.Delegations{}
+	}
+	return *doc.Signed().Delegations
+}
+
+// sameScopes reports whether two documents delegate the same paths to the same roles, whoever
+// signs these.
+func sameScopes(a, b metadata.Delegations) bool {
+	set := func(s *metadata.SuccinctRoles) (string, int) {
+		if s == nil {
+			return "", 0
+		}
+		return s.NamePrefix, s.BitLength
+	}
+	prefixA, bitsA := set(a.SuccinctRoles)
+	prefixB, bitsB := set(b.SuccinctRoles)
+	return prefixA == prefixB && bitsA == bitsB && slices.EqualFunc(a.Roles, b.Roles, func(a, b metadata.DelegatedRole) bool {
+		return a.Name == b.Name && a.Terminating == b.Terminating &&
+			slices.Equal(a.Paths, b.Paths) && slices.Equal(a.PathHashPrefixes, b.PathHashPrefixes)
+	})
 }
 
 // bringIntoForce makes documents those in force. Other roles may be online by them, under

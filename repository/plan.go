@@ -26,13 +26,34 @@ type plan struct {
 // planner decides about items. It is a pure function of its fields but for
 // load, which is asked for a bin only when its size alone does not decide.
 type planner struct {
-	owner     func(path string) (int, error)
 	name      func(role int) string
 	length    func(role int) int64 // bytes of its published file
 	limit     func(role int) int64 // bytes of it that clients accept and its key signs
 	blocked   func(role int) bool  // quarantined or left out: its items wait
 	load      func(role int) (*roles.Bin, error)
-	published map[string]*roles.Target // of each path; nil where nothing is
+	published map[place]*roles.Target
+}
+
+// listed is what roles list once the items before are taken.
+type listed struct {
+	published, now map[place]*roles.Target // now: nil for what is removed
+}
+
+func (l listed) at(p place) *roles.Target {
+	if t, ok := l.now[p]; ok {
+		return t
+	}
+	return l.published[p]
+}
+
+// find returns what clients find who ask the roles given, in their order.
+func (l listed) find(path string, leaves []int) *roles.Target {
+	for _, i := range leaves {
+		if t := l.at(place{i, path}); t != nil {
+			return t
+		}
+	}
+	return nil
 }
 
 // plan decides about items, which are oldest first. An item is taken, or refused or set
@@ -42,22 +63,17 @@ type planner struct {
 func (p planner) plan(items []queued, generation int64) (plan, error) {
 	out := plan{edits: map[int][]roles.TargetEdit{}}
 	held := holding{}
-	last := map[string]int{}          // the last taken item that names a path
-	now := map[string]*roles.Target{} // what paths hold after the items taken
-	grown := map[int]int64{}          // bytes by which bins grow at most
-	content := func(path string) *roles.Target {
-		if t, ok := now[path]; ok {
-			return t
-		}
-		return p.published[path]
-	}
+	last := map[string]int{}     // the last taken item that names a path
+	leaves := map[string][]int{} // of each path of the items taken
+	list := listed{p.published, map[place]*roles.Target{}}
+	grown := map[int]int64{} // bytes by which bins grow at most
 	for _, q := range items {
 		if held.takes(q, p.blocked) {
 			out.waiting = append(out.waiting, q.entry.ID)
 			out.held += int64(len(q.entry.Body))
 			continue
 		}
-		outcome, edits, err := p.decide(q, content, out.edits, grown)
+		outcome, edits, err := p.decide(q, list, out.edits, grown)
 		if err != nil {
 			return plan{}, err
 		}
@@ -66,8 +82,11 @@ func (p planner) plan(items []queued, generation int64) (plan, error) {
 			for i, es := range edits {
 				out.edits[i] = append(out.edits[i], es...)
 				for _, e := range es {
-					now[e.Path], last[e.Path] = e.Target, len(out.items)
+					list.now[place{i, e.Path}] = e.Target
 				}
+			}
+			for e, in := range q.places {
+				last[e.Path], leaves[e.Path] = len(out.items), in
 			}
 		}
 		out.items = append(out.items, q)
@@ -78,7 +97,7 @@ func (p planner) plan(items []queued, generation int64) (plan, error) {
 			out.outcomes[n].State = Superseded
 		}
 	}
-	out.removed = p.removes(now)
+	out.removed = list.removes(leaves)
 	return out, nil
 }
 
@@ -100,30 +119,37 @@ func (held holding) takes(q queued, blocked func(role int) bool) bool {
 	return waits
 }
 
-// decide says what becomes of one item, given what its paths hold now, and returns its
-// edits by role.
-func (p planner) decide(q queued, content func(string) *roles.Target, taken map[int][]roles.TargetEdit, grown map[int]int64) (Outcome, map[int][]roles.TargetEdit, error) {
+// decide says what becomes of one item, given what roles list now, and returns its edits by
+// role.
+func (p planner) decide(q queued, list listed, taken map[int][]roles.TargetEdit, grown map[int]int64) (Outcome, map[int][]roles.TargetEdit, error) {
 	if q.err != nil {
 		return Outcome{State: SetAside, Reason: q.err.Error()}, nil, nil
 	}
+	found := make(map[string]*roles.Target, len(q.leaves))
+	unchanged := true
+	for e, leaves := range q.places {
+		found[e.Path] = list.find(e.Path, leaves)
+		unchanged = unchanged && sameTarget(e.Target, found[e.Path])
+	}
+	if unchanged { // all that the item asks for is so already, whatever its conditions say
+		return Outcome{State: Unchanged}, nil, nil
+	}
 	for _, c := range q.item.If {
-		if reason := unmet(c, content(c.Path)); reason != "" {
-			if p.changesNothing(q.item, content) {
-				return Outcome{State: Unchanged}, nil, nil
-			}
+		if reason := unmet(c, found[c.Path]); reason != "" {
 			return Outcome{State: Refused, Reason: reason}, nil, nil
 		}
 	}
-	if p.changesNothing(q.item, content) {
-		return Outcome{State: Unchanged}, nil, nil
-	}
 	edits := map[int][]roles.TargetEdit{}
-	for e := range q.item.Edits {
-		i, err := p.owner(e.Path)
-		if err != nil {
-			return Outcome{State: SetAside, Reason: err.Error()}, nil, nil
+	for e, leaves := range q.places {
+		if e.Target != nil {
+			edits[leaves[0]] = append(edits[leaves[0]], e)
+			continue
 		}
-		edits[i] = append(edits[i], e)
+		for _, i := range leaves {
+			if list.at(place{i, e.Path}) != nil {
+				edits[i] = append(edits[i], e)
+			}
+		}
 	}
 	reason, err := p.fits(edits, taken, grown)
 	switch {
@@ -146,16 +172,6 @@ func unmet(c ledger.Condition, published *roles.Target) string {
 		return fmt.Sprintf("target %q is published with the SHA-256 %s", c.Path, published.Hashes["sha256"])
 	}
 	return ""
-}
-
-// changesNothing reports whether all that the item asks for is so already.
-func (p planner) changesNothing(it Item, content func(string) *roles.Target) bool {
-	for e := range it.Edits {
-		if !sameTarget(e.Target, content(e.Path)) {
-			return false
-		}
-	}
-	return true
 }
 
 // sameTarget reports whether two targets of one path say the same; nil is none.
@@ -188,15 +204,26 @@ func supersededBy(it Item, i int, last map[string]int) bool {
 	return true
 }
 
-// removes lists the files that are published under no path of the plan any more.
-func (p planner) removes(now map[string]*roles.Target) []ledger.RemovedTarget {
+// removes lists, path by path, the files that clients find no more, and those that a role lists
+// no more which they did not find, because another role was asked first.
+func (l listed) removes(leaves map[string][]int) []ledger.RemovedTarget {
 	var out []ledger.RemovedTarget
-	for _, path := range slices.Sorted(maps.Keys(now)) {
-		old, next := p.published[path], now[path]
-		if old == nil || next != nil && maps.Equal(old.Hashes, next.Hashes) {
-			continue
+	before := listed{published: l.published}
+	for _, path := range slices.Sorted(maps.Keys(leaves)) {
+		stays := []*roles.Target{l.find(path, leaves[path])}
+		gone := func(old *roles.Target) {
+			same := func(t *roles.Target) bool { return t != nil && maps.Equal(t.Hashes, old.Hashes) }
+			if old != nil && !slices.ContainsFunc(stays, same) {
+				stays = append(stays, old) // named once
+				out = append(out, ledger.RemovedTarget{Path: path, Hashes: old.Hashes})
+			}
 		}
-		out = append(out, ledger.RemovedTarget{Path: path, Hashes: old.Hashes})
+		gone(before.find(path, leaves[path]))
+		for _, i := range leaves[path] {
+			if _, changed := l.now[place{i, path}]; changed {
+				gone(l.published[place{i, path}])
+			}
+		}
 	}
 	return out
 }

@@ -19,7 +19,7 @@ func testPlanner(t *testing.T) testPlan {
 	layout, err := delegation.New("bins", 2, delegation.Succinct)
 	require.NoError(t, err)
 	return testPlan{planner{
-		owner: func(path string) (int, error) { return layout.Find(path), nil }, name: layout.Name,
+		name:   layout.Name,
 		length: func(int) int64 { return 0 }, limit: func(int) int64 { return roles.MaxTargets },
 		blocked: func(int) bool { return false },
 		load:    func(int) (*roles.Bin, error) { panic("not needed") },
@@ -41,6 +41,7 @@ func (p testPlan) decides(t *testing.T, generation int64, items ...Item) plan {
 		q := queued{entry: e, item: it, err: it.Validate()}
 		for path := range it.Paths {
 			q.roles = append(q.roles, p.layout.Find(path))
+			q.leaves = append(q.leaves, []int{p.layout.Find(path)})
 		}
 		batch = append(batch, q)
 	}
@@ -133,9 +134,9 @@ func TestPlanBinLimit(t *testing.T) {
 		loads++
 		return published, nil
 	}
-	p.published = map[string]*roles.Target{}
+	p.published = map[place]*roles.Target{}
 	for _, e := range old {
-		p.published[e.Path] = e.Target
+		p.published[place{0, e.Path}] = e.Target
 	}
 	p.length = func(bin int) int64 {
 		if bin == 1 {

@@ -356,17 +356,35 @@ func conflictIsFatal(err error) error {
 // batch is what one generation decides about.
 type batch struct {
 	items     []queued
-	published map[string]*roles.Target // of each path that the items name; nil where nothing is
-	bins      map[int]*roles.Bin       // that were read, as far as memory allows
-	kept      int64                    // their bytes
+	published map[place]*roles.Target // of what the items name, as far as it is listed
+	bins      map[int]*roles.Bin      // that were read, as far as memory allows
+	kept      int64                   // their bytes
 }
 
 // queued is an entry and the item that it encodes, or why it encodes none.
 type queued struct {
-	entry ledger.Entry
-	item  Item
-	roles []int // in which its paths are published
-	err   error // why it can't be
+	entry  ledger.Entry
+	item   Item
+	leaves [][]int // of each edit, in order: see online.leaves
+	roles  []int   // all of those, each once
+	err    error   // why it can't be published
+}
+
+// places yields each edit of the item with the roles that may list its path.
+func (q queued) places(yield func(roles.TargetEdit, []int) bool) {
+	n := 0
+	for e := range q.item.Edits {
+		if !yield(e, q.leaves[n]) {
+			return
+		}
+		n++
+	}
+}
+
+// place is a path in one role.
+type place struct {
+	role int
+	path string
 }
 
 // read takes the oldest pending items and reads the bins that they touch, in parallel. The
@@ -412,26 +430,26 @@ func (p *publisher) read(ctx context.Context, a *attempt) (b batch, outage, err 
 		taken++
 		size += more
 		b.items = append(b.items, q)
-		p.addPaths(paths, q)
+		q.addPaths(paths)
 	}
 	outage, err = p.lookUp(ctx, a, &b, paths)
 	return b, outage, err
 }
 
-// addPaths adds the paths that an item names to those of each role.
-func (p *publisher) addPaths(paths map[int][]string, q queued) {
+// addPaths adds the paths that the item names to those of each role.
+func (q queued) addPaths(paths map[int][]string) {
 	if q.err != nil {
 		return
 	}
-	for path := range q.item.Paths {
-		if i, err := p.docs.online.owner(path); err == nil {
-			paths[i] = append(paths[i], path)
+	for e, leaves := range q.places {
+		for _, i := range leaves {
+			paths[i] = append(paths[i], e.Path)
 		}
 	}
 }
 
 func newBatch() batch {
-	return batch{published: map[string]*roles.Target{}, bins: map[int]*roles.Bin{}}
+	return batch{published: map[place]*roles.Target{}, bins: map[int]*roles.Bin{}}
 }
 
 // interpret reads an entry. Others may fill a shared journal with what isn't an item.
@@ -443,18 +461,17 @@ func (p *publisher) interpret(e ledger.Entry) queued {
 	if q.err = q.item.Validate(); q.err != nil {
 		return q
 	}
-	seen := map[int]bool{}
-	for path := range q.item.Paths {
-		i, err := p.docs.online.owner(path)
-		if err != nil {
-			q.err = err
-			return q
+	n := len(q.item.Add) + len(q.item.Remove)
+	q.leaves = make([][]int, 0, n)
+	all := make([]int, 0, n)
+	for e := range q.item.Edits {
+		before := len(all)
+		if all, q.err = p.docs.online.leaves(all, e); q.err != nil {
+			return queued{entry: q.entry, item: q.item, err: q.err}
 		}
-		if !seen[i] {
-			seen[i] = true
-			q.roles = append(q.roles, i)
-		}
+		q.leaves = append(q.leaves, all[before:len(all):len(all)])
 	}
+	q.roles = slices.Compact(slices.Sorted(slices.Values(all)))
 	return q
 }
 
@@ -467,12 +484,11 @@ func (p *publisher) lookUp(ctx context.Context, a *attempt, b *batch, paths map[
 			if err != nil {
 				return err
 			}
-			mu.Lock()
-			b.published[path] = nil
 			if ok {
-				b.published[path] = &t
+				mu.Lock()
+				b.published[place{i, path}] = &t
+				mu.Unlock()
 			}
-			mu.Unlock()
 		}
 		return nil
 	})
@@ -662,7 +678,7 @@ func (p *publisher) loadBin(ctx context.Context, i int) (*roles.Bin, error) {
 // planner decides about a batch.
 func (p *publisher) planner(ctx context.Context, b batch, s signers) planner {
 	return planner{
-		owner: p.docs.online.owner, name: p.name, published: b.published, blocked: p.blocked, limit: s.limit,
+		name: p.name, published: b.published, blocked: p.blocked, limit: s.limit,
 		length: p.length,
 		load: func(i int) (*roles.Bin, error) {
 			if bin := b.bins[i]; bin != nil {

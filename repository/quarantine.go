@@ -324,11 +324,13 @@ type replay struct {
 	bases   bool                 // of which only their bases are asked for
 	files   []ledger.File        // the offline documents ever accepted, in that order
 
-	// Which role owns a path: by the documents in force then, or, where the history doesn't
-	// tell them, by those in force now.
-	owner    func(path string) (role string, ok bool)
-	isOnline func(role string) bool
-	docs     documents // of the history so far
+	// The online roles at the time of the newest seal: by the documents in force then or, where
+	// the history doesn't tell those, by the ones in force now.
+	online online
+	now    online
+	docs   documents       // of the history so far
+	signed map[string]bool // roles of docs that people don't sign
+	stale  bool            // docs, or who signs them, changed since online was made
 }
 
 // contents is what a bin holds: the targets of base, an earlier version of its
@@ -342,24 +344,15 @@ type contents struct {
 
 // replay prepares a fold of the journal's history that notes what is in the bins asked for.
 func (p *publisher) replay(bins ...string) *replay {
-	h := &replay{bins: make(map[string]*contents, len(bins)), isOnline: p.cfg.isOnline}
+	h := &replay{bins: make(map[string]*contents, len(bins)), signed: map[string]bool{}, stale: true}
 	for _, role := range bins {
 		h.bins[role] = &contents{since: map[string]*roles.Target{}}
 	}
 	if p.docs != nil {
-		h.owner = p.docs.online.ownerName
+		h.now = p.docs.online
 	}
 	h.docs = documents{roles: map[string]*roles.Document[metadata.TargetsType]{}}
 	return h
-}
-
-// ownerName returns the name of the online role in which a path is published.
-func (l online) ownerName(path string) (string, bool) {
-	i, err := l.owner(path)
-	if err != nil {
-		return "", false
-	}
-	return l.name(i), true
 }
 
 // run folds the history up to the record whose hash is chain. Every record is checked
@@ -391,6 +384,8 @@ func (h *replay) step(step ledger.Step) error {
 		for role := range h.bins {
 			before[role], _ = h.history.State.Table.Row(role)
 		}
+	case *ledger.Seal:
+		h.sealed(b)
 	case *ledger.Commit:
 		if err := h.commit(); err != nil {
 			return err
@@ -425,7 +420,7 @@ func (h *replay) withdraw(names []string) {
 			return
 		}
 	}
-	h.docs.root = nil // the history begins after it
+	h.docs.root, h.stale = nil, true // the history begins after it
 }
 
 // accept brings documents into force.
@@ -438,16 +433,42 @@ func (h *replay) accept(files []ledger.File) {
 			continue
 		}
 		if doc, err := roles.Parse[metadata.TargetsType](f.Data); err == nil {
-			h.docs.roles[f.Role] = doc
+			h.docs.roles[f.Role], h.signed[f.Role] = doc, f.Online
 		}
 		if c := h.bins[f.Role]; c != nil { // also of a time when people signed it
 			*c = contents{file: f.Data, since: map[string]*roles.Target{}}
 		}
 	}
-	// A history that begins at a checkpoint lacks older documents.
-	if next := h.docs; next.derive(h.isOnline) == nil {
-		h.owner = next.online.ownerName
+	h.stale = true
+}
+
+// sealed finds out which roles are online in the generation of a seal: those that have no
+// document, those whose document says so, and those that the seal or one before it signed though
+// people signed the document.
+func (h *replay) sealed(seal *ledger.Seal) {
+	if len(h.bins) == 0 || h.bases {
+		return
 	}
+	for _, r := range seal.Rows {
+		if h.docs.roles[r.Role] != nil && !h.signed[r.Role] {
+			h.signed[r.Role], h.stale = true, true
+		}
+	}
+	if !h.stale {
+		return
+	}
+	h.online = h.now
+	has := func(role string) bool {
+		_, is := h.history.State.Table.Row(role)
+		return is || slices.ContainsFunc(seal.Rows, func(r ledger.RoleRow) bool { return r.Role == role })
+	}
+	next := documents{root: h.docs.root, roles: maps.Clone(h.docs.roles)}
+	// A history that begins at a checkpoint lacks older documents.
+	err := next.derive(func(role string) bool { return h.signed[role] || h.docs.roles[role] == nil && has(role) })
+	if err == nil {
+		h.online = next.online
+	}
+	h.stale = err != nil
 }
 
 // commit makes the items of the newest seal part of the bins.
@@ -465,12 +486,17 @@ func (h *replay) commit() error {
 			return fmt.Errorf("journal: item %q was published: %w", e.ID, err)
 		}
 		for edit := range it.Edits {
-			role, ok := h.owner(edit.Path)
-			if !ok {
-				return fmt.Errorf("journal: item %q was published, and no online role owns %q", e.ID, edit.Path)
+			leaves, err := h.online.leaves(nil, edit)
+			if err != nil {
+				return fmt.Errorf("journal: item %q was published: %w", e.ID, err)
 			}
-			if c := h.bins[role]; c != nil {
-				c.since[edit.Path] = edit.Target
+			if edit.Target != nil {
+				leaves = leaves[:1]
+			}
+			for _, i := range leaves {
+				if c := h.bins[h.online.name(i)]; c != nil {
+					c.since[edit.Path] = edit.Target
+				}
 			}
 		}
 	}

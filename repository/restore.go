@@ -153,7 +153,7 @@ func (p *publisher) restoreStore(ctx context.Context, r Restoration) error {
 	for _, e := range history.history.Sealed() {
 		b.items = append(b.items, p.interpret(e))
 	}
-	if outage, err := p.lookUp(ctx, a, b, p.pathsOf(b.items)); err != nil || outage != nil {
+	if outage, err := p.lookUp(ctx, a, b, pathsOf(b.items)); err != nil || outage != nil {
 		return cmp.Or(err, outage)
 	}
 	planner := p.planner(ctx, *b, signers)
@@ -326,10 +326,10 @@ func (p *publisher) all() []int {
 }
 
 // pathsOf are the paths that items name, by role.
-func (p *publisher) pathsOf(items []queued) map[int][]string {
+func pathsOf(items []queued) map[int][]string {
 	paths := map[int][]string{}
 	for _, q := range items {
-		p.addPaths(paths, q)
+		q.addPaths(paths)
 	}
 	return paths
 }
@@ -669,11 +669,11 @@ func (p *publisher) restoredOutcomes(ctx context.Context, items []queued, gen in
 			continue
 		}
 		outcome := Outcome{State: Superseded, Generation: gen}
-		for e := range q.item.Edits {
+		for e, leaves := range q.places {
 			if later[e.Path] {
 				continue
 			}
-			same, err := p.isPublished(ctx, e)
+			same, err := p.isPublished(ctx, e, leaves)
 			if err != nil {
 				return nil, err
 			}
@@ -693,21 +693,19 @@ func (p *publisher) restoredOutcomes(ctx context.Context, items []queued, gen in
 	return outcomes, nil
 }
 
-// isPublished reports whether clients see what an edit asks for.
-func (p *publisher) isPublished(ctx context.Context, e roles.TargetEdit) (bool, error) {
-	i, err := p.docs.online.owner(e.Path)
-	if err != nil {
-		return false, nil // interpret has said so
+// isPublished reports whether clients who ask these roles see what an edit asks for.
+func (p *publisher) isPublished(ctx context.Context, e roles.TargetEdit, leaves []int) (bool, error) {
+	for _, i := range leaves {
+		bin, err := p.loadBin(ctx, i)
+		if err != nil {
+			return false, err
+		}
+		published, found, err := bin.Lookup(e.Path)
+		if err != nil || found {
+			return err == nil && sameTarget(e.Target, &published), err
+		}
 	}
-	bin, err := p.loadBin(ctx, i)
-	if err != nil {
-		return false, err
-	}
-	published, found, err := bin.Lookup(e.Path)
-	if err != nil || !found {
-		return e.Target == nil, err
-	}
-	return sameTarget(e.Target, &published), nil
+	return e.Target == nil, nil
 }
 
 // published is what a store publishes, verified as a client does that trusts one

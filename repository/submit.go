@@ -108,14 +108,21 @@ func (r *Repository) Remove(ctx context.Context, paths ...string) (*Receipt, err
 // sync. Items that name the same path are published in the order in which they
 // were queued: one for which Submit returned before another was submitted comes first.
 //
+// Conditions, and whether anything changes, are decided on what clients find: where several
+// online roles list a path, since a document put another role in front of it, on the first of
+// them in the clients' order. What is added is published in the role that clients ask first,
+// and others stay as they are. What is removed leaves every online role that lists it; what
+// people list stays.
+//
 // An item with an ID that the journal remembers is not queued again, so that a
 // call whose fate is unknown can be repeated; another item under the same ID is
 // refused with ErrIDReused. Two items are the same if they mean the same, however they were
 // encoded. Receipt.Repeated reports that this happened. An ID must therefore be new for every
 // change that an index wants: if it is derived from the content, a file that is added, removed
-// and added again has one ID twice, and stays removed. An item that some client would refuse is refused with an error that wraps
-// ErrInvalid and names the path and the reason; one of whose paths belongs to a role that people
-// sign, with ErrSignedByPeople and the role's name. Other errors wrap ErrBusy; or
+// and added again has one ID twice, and stays removed. An item that some client would refuse is
+// refused with an error that wraps ErrInvalid and names the path and the reason; one that adds a
+// path of a role that people sign, or removes one that clients look for in no online role, with
+// ErrSignedByPeople and the role's name. Other errors wrap ErrBusy; or
 // ErrUnknown if the item may have become durable, for instance because the
 // context ended or the disk failed while it was written; or ErrClosed.
 func (r *Repository) Submit(ctx context.Context, it Item) (*Receipt, error) {
@@ -154,8 +161,10 @@ func (r *Repository) encode(it Item) (ledger.Entry, error) {
 		}
 	}
 	online := r.online.Load()
-	for path := range it.Paths {
-		switch _, err := online.owner(path); {
+	var leaves []int
+	for e := range it.Edits {
+		var err error
+		switch leaves, err = online.leaves(leaves[:0], e); {
 		case errors.Is(err, ErrSignedByPeople):
 			return ledger.Entry{}, err
 		case err != nil:

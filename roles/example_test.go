@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log"
+	"strings"
 	"time"
 
 	"github.com/bindery-tuf/bindery/keys"
@@ -51,6 +52,16 @@ func Example() {
 	}
 	fmt.Println(received.Version(), authority.Verify(received))
 	// Output: 7 <nil>
+}
+
+// An index that hasn't length and hashes of a file makes its target of the content.
+func ExampleReadTarget() {
+	target, err := roles.ReadTarget("packages/demo-1.0.tar.gz", strings.NewReader("hello"), "sha512")
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(target.Path, target.Length, target.Hashes["sha256"][:8], target.Hashes["sha512"][:8])
+	// Output: packages/demo-1.0.tar.gz 5 2cf24dba 9b71d224
 }
 
 // A target is added to a bin.

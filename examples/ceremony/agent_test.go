@@ -203,7 +203,7 @@ func TestAgentRefuses(t *testing.T) {
 	eve := newSSHKey(t)
 	eve.addTo(t, ring)
 	s.run(done, "", card(uri+"?key="+eve.fingerprint)...)
-	s.refuse("is asked for nothing: the request asks Ada (", "", s.signAt(uri, "-card", s.path("eve.card.json"))...)
+	s.refuse("has nothing to sign: the request asks Ada (", "", s.signAt(uri, "-card", s.path("eve.card.json"))...)
 }
 
 // The agent that everybody has.

@@ -69,7 +69,7 @@ func TestSignRefuses(t *testing.T) {
 	s.refuse(": it is empty", "\n", sign(s.request())...)
 	s.refuse("nothing was signed: that is not this request's digest", "Ada\n",
 		"sign", "-key", s.path("Ada.key"), "-confirm", "00000000", "-passphrase-fd", "0", s.request())
-	s.refuse("is asked for nothing: the request asks Ada (", "web\n",
+	s.refuse("has nothing to sign: the request asks Ada (", "web\n",
 		"sign", "-key", s.path("web.key"), "-confirm", group, "-passphrase-fd", "0", s.request())
 	s.refuse("no such file", "Ada\n", sign(s.path("nothing.json"))...)
 	s.refuse("is not a file", "Ada\n", sign(s.dir)...)
@@ -137,7 +137,7 @@ func TestRequestRefuses(t *testing.T) {
 	s.keygen("Dora")
 	s.refuse("the reason is empty", "", "request", "-dir", repo)
 	s.refuse(`-remove: nobody there is "Zoe"`, "", request("-remove", "Zoe")...)
-	s.refuse("its threshold goes from 2 down to 1, which the request doesn't declare", "", request("-threshold", "1")...)
+	s.refuse("the threshold drops from 2 to 1, and the request doesn't declare that", "", request("-threshold", "1")...)
 	s.refuse("a threshold of 2 with 1 keys", "", request("-remove", "Ada", "-remove", "Bob")...)
 	s.refuse("the key of Ada is there already", "", request("-add", s.card("Ada"))...)
 	s.refuse("Ada.key.card.json has the key that is to be removed", "", request("-replace", "Ada="+s.card("Ada"))...)

@@ -61,7 +61,7 @@ func checkExpires(canonical []byte, expires time.Time) error {
 			return err
 		}
 		if string(m.Key) == "expires" && string(m.Value) != want {
-			return fmt.Errorf("it expires at %s: not all clients read that: it must be %s, in whole seconds", m.Value, want)
+			return fmt.Errorf("expires is %s, which not all clients can read: it must be %s, in whole seconds", m.Value, want)
 		}
 	}
 	return nil

@@ -6,25 +6,22 @@
 //	d.PowerCut(d.AnyCut()) // what wasn't synced may be gone, whole or in part
 //	fsys = d.Start() // the next process recovers
 //
-// After a power cut it can be in every state in which package disk allows a real disk to be:
+// After a power cut the disk can be in every state that package disk allows:
 //
-//   - Bytes written and not synced are lost, or torn at any byte, or kept page by
-//     page (of 4 KiB) in any subset; what is missing of a file that got its new
-//     length reads as zeros.
-//   - Names that were made, replaced or removed, and whose directory was not
-//     synced since, are lost in any subset, or from any point in time on. The
-//     rename of a name within its directory is kept as a whole or not at all; one
-//     into another directory is two changes. With a directory's name goes what
-//     is in it.
-//   - The next process reads what a killed process did. It is no more durable than before.
-//   - After a sync that failed, each of the pages (or names) that it should have
-//     written is durable or never will be by a later sync, which succeeds; until
-//     the power is lost, reads show the new bytes of a page or the old ones.
+//   - Bytes that were written and not synced are lost, torn at any byte, or kept page by page (of
+//     4 KiB) in any subset. If a file has its new length, missing bytes read as zeros.
+//   - Names that were made, replaced or removed since the last sync of their directory are lost, in
+//     any subset or from some point in time on. A rename within a directory is kept as a whole or not
+//     at all. A rename into another directory is two changes. A directory that loses its name loses
+//     its contents.
+//   - A process can read what a killed process wrote. Reading makes nothing durable.
+//   - After a failed sync, each of its pages (or names) is either durable or will never become
+//     durable, although later syncs succeed. Until the power is cut, a read shows either the new
+//     bytes of such a page or the old ones.
 //   - Locks end with their process.
 //
-// A [Disk] is the machine's, and outlives its processes, each of which is a
-// [Process] and uses the disk as a disk.FS. All chance comes from the seed: the
-// same calls in the same order have the same results.
+// A [Disk] outlives its processes. Each [Process] uses it as a disk.FS. The seed decides everything
+// random: the same calls in the same order have the same results.
 package crashfs
 
 import (
@@ -60,7 +57,7 @@ func New(seed uint64) *Disk {
 	}
 }
 
-// Start begins a process. Those before must have ended.
+// Start begins a process. Earlier ones must have ended.
 func (d *Disk) Start() *Process {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -72,9 +69,8 @@ func (d *Disk) Start() *Process {
 	return d.process
 }
 
-// Kill ends the process, if there is one: each of its calls from now on fails
-// with ErrKilled and does nothing. Its locks are free, and what it wrote can be
-// read. No more faults are injected.
+// Kill ends the process, if there is one. Each of its later calls fails with ErrKilled and does nothing.
+// Its locks are free, and what it wrote can be read. Injecting of faults stops.
 func (d *Disk) Kill() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -82,7 +78,7 @@ func (d *Disk) Kill() {
 	d.before, d.inject = nil, nil
 }
 
-// End ends the process, if there is one, as Kill does, but faults go on.
+// End ends the process as Kill does, but goes on injecting faults.
 func (d *Disk) End() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -96,8 +92,8 @@ func (d *Disk) kill() {
 	clear(d.locks)
 }
 
-// Clone returns a disk of its own in the same state, with the same chances to
-// come, and without a process.
+// Clone returns an independent disk in the same state, with the same random future and without a
+// process.
 func (d *Disk) Clone(seed uint64) *Disk {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -143,8 +139,7 @@ func (d *Disk) Files() map[string][]byte {
 	return files
 }
 
-// Put makes a durable file, or a durable directory if data is nil. The directory
-// that it is in must exist.
+// Put makes a durable file, or a durable directory if data is nil. Its parent must exist.
 func (d *Disk) Put(name string, data []byte) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -160,14 +155,14 @@ func (d *Disk) Drop(name string) {
 	delete(d.durable, name)
 }
 
-// Ops returns how many operations there were so far.
+// Ops returns the number of operations so far.
 func (d *Disk) Ops() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.ops
 }
 
-// Keep says what the loss of power leaves of changes that were not durable.
+// Keep says which of the changes that were not durable survive a loss of power.
 type Keep int
 
 // What is left.
@@ -181,7 +176,7 @@ const (
 // Cut is a loss of power.
 type Cut struct{ Names, Data Keep }
 
-// AnyCut returns one of all kinds of cuts.
+// AnyCut returns a random kind of cut.
 func (d *Disk) AnyCut() Cut {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -189,14 +184,14 @@ func (d *Disk) AnyCut() Cut {
 	return Cut{Keep(r.IntN(4)), Keep(r.IntN(4))}
 }
 
-// PowerCut ends the process and leaves on the disk what survived. All that can be
-// read now is durable.
+// PowerCut ends the process and leaves on the disk what survived. Everything that can then be read is
+// durable.
 func (d *Disk) PowerCut(c Cut) {
 	d.Kill()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	r := rand.New(d.chance)
-	// In the order in which they came, so that the seed decides alone.
+	// In the order in which they came, so that the result depends on the seed alone.
 	kept := len(d.changes)
 	if c.Names == Before {
 		kept = r.IntN(len(d.changes) + 1)
@@ -213,14 +208,14 @@ func (d *Disk) PowerCut(c Cut) {
 		}
 	}
 	d.names = maps.Clone(d.durable)
-	// In the order in which they were made, as names may be random.
+	// In the order in which they were made, because names may be random.
 	files := slices.SortedFunc(maps.Values(d.names), func(a, b *node) int { return a.made - b.made })
 	for _, n := range slices.Compact(files) {
 		n.survive(c.Data, r)
 	}
 }
 
-// reachable reports whether the directories that a durable name is in are durable.
+// reachable reports whether all directories above a durable name are durable.
 func (d *Disk) reachable(name string) bool {
 	for name != "/" {
 		name = filepath.Dir(name)

@@ -28,23 +28,22 @@ const (
 )
 
 var (
-	// ErrFault is what an operation with an injected fault fails with.
+	// ErrFault is the error of an operation with an injected fault.
 	ErrFault error = syscall.ENOSPC
 
-	// ErrKilled is what all that a killed process tries fails with.
+	// ErrKilled is the error of every call of a killed process.
 	ErrKilled = errors.New("the process is dead")
 )
 
-// Inject has f decide about each operation from now on, nil about none. It must
-// not use the disk.
+// Inject lets f choose the fault of each operation from now on; nil means no faults. f must not use the
+// disk.
 func (d *Disk) Inject(f func(Op) Fault) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.inject = f
 }
 
-// InjectNext injects a fault into the n-th operation from now on, and into no
-// other.
+// InjectNext injects a fault into the n-th operation from now on, and into no other.
 func (d *Disk) InjectNext(n int, fault Fault) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -57,16 +56,15 @@ func (d *Disk) InjectNext(n int, fault Fault) {
 	}
 }
 
-// Observe has f called before each operation from now on. It may use the disk,
-// and block.
+// Observe calls f before each operation from now on. f may use the disk, and block.
 func (d *Disk) Observe(f func(Op)) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.before = f
 }
 
-// do performs one operation of a process. If it fails, partly does what happens
-// all the same.
+// do performs one operation of a process. If the operation fails, partly does the part that happens
+// anyway.
 func (p *Process) do(kind, path string, work func() error, partly func(*rand.Rand)) error {
 	d := p.disk
 	d.mu.Lock()

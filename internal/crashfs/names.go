@@ -5,8 +5,8 @@ import (
 	"path/filepath"
 )
 
-// change makes name mean node, or nothing if that is nil. The other is a name in
-// the same directory that it takes away.
+// change makes name mean node, or nothing if node is nil. other is a name in the same directory that the
+// change removes.
 type change struct {
 	name, other string
 	node        *node
@@ -21,16 +21,16 @@ func (c change) apply(names map[string]*node) {
 	}
 }
 
-// change does it visibly.
+// change makes the change visible.
 func (d *Disk) change(c change) {
 	c.apply(d.names)
 	d.changes = append(d.changes, c)
 }
 
-// syncDir makes the names in dir durable, as far as no sync has failed to.
+// syncDir makes the names in dir durable, except those that a failed sync lost.
 func (d *Disk) syncDir(dir string) { d.settle(dir, func() bool { return true }) }
 
-// failSyncDir writes some of the changes; the others never will be.
+// failSyncDir makes some of the changes durable. The others will never be.
 func (d *Disk) failSyncDir(dir string, r *rand.Rand) {
 	d.settle(dir, func() bool { return r.IntN(2) == 0 })
 }

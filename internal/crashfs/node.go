@@ -21,7 +21,7 @@ type node struct {
 
 func (n *node) clone() *node {
 	c := *n
-	// Clipped, so that neither appends into the other's.
+	// Clipped, so that an append to one never changes the other.
 	c.data, c.synced = slices.Clip(n.data), slices.Clip(n.synced)
 	c.dirty = make(map[int]bool, len(n.dirty))
 	for p := range n.dirty {
@@ -49,7 +49,7 @@ func page(data []byte, i int) []byte {
 	return data[min(len(data), i*pageSize):min(len(data), (i+1)*pageSize)]
 }
 
-// sync makes durable what is dirty. What an earlier one lost stays lost.
+// sync makes dirty pages durable. What an earlier failed sync lost stays lost.
 func (n *node) sync() {
 	if n.pristine() {
 		return
@@ -64,8 +64,8 @@ func (n *node) sync() {
 
 func (n *node) pristine() bool { return len(n.dirty) == 0 && len(n.data) == len(n.synced) }
 
-// failSync is a sync that fails: of each page, it has written all, or nothing ever
-// will be, and then the page shows what is on the disk or what should be there.
+// failSync is a failing sync. Each page is either written, or will never be; then reads show either the
+// bytes on the disk or those that should be there.
 func (n *node) failSync(r *rand.Rand) {
 	n.data = slices.Clone(n.data)
 	after := slices.Clone(n.synced)
@@ -87,7 +87,7 @@ func (n *node) failSync(r *rand.Rand) {
 	n.synced, n.dirty = after, nil
 }
 
-// survive leaves of the file what the loss of power does.
+// survive reduces the file to what survives a loss of power.
 func (n *node) survive(keep Keep, r *rand.Rand) {
 	if n.dir {
 		return

@@ -16,7 +16,7 @@ import (
 	"github.com/bindery-tuf/bindery/internal/disk"
 )
 
-// Process is a process that uses a Disk, until one of them ends.
+// Process is a process that uses a Disk. It ends when it is killed or ended, or the power is cut.
 type Process struct {
 	disk *Disk
 	dead bool // guarded by the disk's lock
@@ -59,7 +59,7 @@ func (p *Process) look(op, name string) (*node, error) {
 	return nil, &fs.PathError{Op: op, Path: name, Err: p.disk.missing(name)}
 }
 
-// missing says why there is no such name.
+// missing returns the error for a name that doesn't exist.
 func (d *Disk) missing(name string) error {
 	for parent := filepath.Dir(name); ; parent = filepath.Dir(parent) {
 		if n := d.names[parent]; n != nil && !n.dir {
@@ -70,7 +70,7 @@ func (d *Disk) missing(name string) error {
 	}
 }
 
-// vacant says why a name can't be made, or nil.
+// vacant returns nil if a name can be made, or else the reason.
 func (d *Disk) vacant(name string) error {
 	switch parent := d.names[filepath.Dir(name)]; {
 	case d.names[name] != nil:
@@ -115,8 +115,7 @@ func (p *Process) Link(oldname, newname string) error {
 	}, nil)
 }
 
-// Rename implements disk.FS. As POSIX has it, it does nothing where both names are
-// one file.
+// Rename implements disk.FS. As in POSIX, it does nothing if both names are the same file.
 func (p *Process) Rename(oldname, newname string) error {
 	d := p.disk
 	return p.do("rename", newname, func() error {
@@ -168,7 +167,7 @@ func (p *Process) Mkdir(name string, _ fs.FileMode) error {
 	}, nil)
 }
 
-// Grant implements disk.FS. There are no rights here.
+// Grant implements disk.FS. This disk has no permissions.
 func (p *Process) Grant(name string, _ fs.FileMode) error {
 	_, err := p.look("chmod", name)
 	return err

@@ -39,6 +39,8 @@ type Published struct {
 	// Want are the targets that must be found, and Gone paths that must not.
 	Want []roles.Target
 	Gone []string
+	// Undelegated are roles to which nobody delegates any more. The snapshot keeps their names.
+	Undelegated []string
 	// Now is the clients' time.
 	Now time.Time
 }
@@ -75,7 +77,7 @@ func checkClient(t testing.TB, p Published, dir, who string) {
 	client := newClient(t, fetcher{store: p.Store}, dir)
 	client.UnsafeSetRefTime(p.Now)
 	require.NoErrorf(t, client.Refresh(), "%s: refresh", who)
-	documents := fetchRoles(t, p.Store, client, who)
+	documents := fetchRoles(t, p.Store, client, p.Undelegated, who)
 	if explicit(documents) {
 		// go-tuf 2.4.2 can't find a target's bin by path_hash_prefixes.
 		checkExplicit(t, p, client, documents, who)
@@ -107,7 +109,7 @@ func checkPaused(t testing.TB, p Published, timestamp []byte, dir, who string) {
 			continue
 		}
 		client.UnsafeSetRefTime(time.Time{}) // bins of then may have expired by any later time
-		fetchRoles(t, p.Then, client, who)
+		fetchRoles(t, p.Then, client, p.Undelegated, who)
 		return
 	}
 	require.NoErrorf(t, err, "%s: refresh", who)
@@ -115,7 +117,7 @@ func checkPaused(t testing.TB, p Published, timestamp []byte, dir, who string) {
 
 // fetchRoles loads every role of the client's snapshot, and returns the documents of those
 // that delegate and of those that are no bins.
-func fetchRoles(t testing.TB, store repository.Store, client *updater.Updater, who string) map[string]*roles.Document[metadata.TargetsType] {
+func fetchRoles(t testing.TB, store repository.Store, client *updater.Updater, undelegated []string, who string) map[string]*roles.Document[metadata.TargetsType] {
 	t.Helper()
 	trusted := client.GetTrustedMetadataSet()
 	documents := map[string]*roles.Document[metadata.TargetsType]{}
@@ -146,7 +148,12 @@ func fetchRoles(t testing.TB, store repository.Store, client *updater.Updater, w
 			}
 		}
 	}
-	// No name but those of roles that clients come to.
+	// No name but those of roles that clients come to, or came to.
+	for _, role := range undelegated {
+		if _, named := trusted.Snapshot.Signed.Meta[role+".json"]; named {
+			seen[role] = true
+		}
+	}
 	require.Lenf(t, trusted.Snapshot.Signed.Meta, len(seen), "%s: names in the snapshot", who)
 	return documents
 }

@@ -52,7 +52,7 @@ func TestFailures(t *testing.T) {
 			1, keys.ErrUnusable, "there is no such key: is the ARN right, and was the key deleted?"},
 		{"another key's signature", func(t *testing.T, s *service, arn string) {
 			s.Swap(arn, s.newKey(t, types.KeySpecEccNistP256, types.KeyUsageTypeSignVerify))
-		}, 1, keys.ErrSignature, "what the service returned does not verify: is this the name of another key?"},
+		}, 1, keys.ErrSignature, "the service's signature does not verify: is this the name of another key?"},
 
 		{"credentials expired", func(t *testing.T, s *service, arn string) { s.Expire(publisher) },
 			1, keys.ErrDenied, "the credentials have expired: renew the credentials"},

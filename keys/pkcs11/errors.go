@@ -31,7 +31,7 @@ func explain(err error) error {
 	case is(err, pkcs11.CKR_PIN_INCORRECT, pkcs11.CKR_PIN_INVALID, pkcs11.CKR_PIN_LEN_RANGE):
 		kind, text = keys.ErrDenied, "wrong PIN; the token locks itself after a few wrong ones"
 	case is(err, pkcs11.CKR_PIN_LOCKED):
-		kind, text = keys.ErrDenied, "the PIN is locked after too many wrong ones: whoever has the token's SO PIN (or PUK) can set a new one"
+		kind, text = keys.ErrDenied, "the PIN is locked after too many wrong ones: the holder of the token's SO PIN (or PUK) can set a new one"
 	case is(err, pkcs11.CKR_PIN_EXPIRED):
 		kind, text = keys.ErrDenied, "the PIN has expired: set a new one with the token's own program"
 	case is(err, pkcs11.CKR_FUNCTION_CANCELED, pkcs11.CKR_FUNCTION_REJECTED, pkcs11.CKR_CANCEL):

@@ -71,7 +71,7 @@ func load(path string) (*pkcs11.Ctx, error) {
 	case err != nil:
 		return nil, fmt.Errorf("%w: the module: %w", keys.ErrUnusable, err)
 	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("%w: the module %s is no file", keys.ErrUnusable, path)
+		return nil, fmt.Errorf("%w: the module %s is not a file", keys.ErrUnusable, path)
 	}
 	module := pkcs11.New(path)
 	if module == nil {

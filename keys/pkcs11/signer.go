@@ -94,7 +94,7 @@ func (s *signer) signWith(ctx context.Context, t *turn, message []byte) ([]byte,
 		err = s.public.Verify(message, signature)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("what the token returned does not verify (is it the same token as before?): %w", err)
+		return nil, fmt.Errorf("the token's signature does not verify (is it the same token as before?): %w", err)
 	}
 	return signature, nil
 }

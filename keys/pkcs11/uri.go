@@ -76,25 +76,25 @@ func attributes(list, separator string, at int, targets map[string]*string, id *
 		case attribute == "":
 			return fmt.Errorf("byte %d: an attribute is missing", at)
 		case !isName(name):
-			return fmt.Errorf("byte %d: what should be the name of an attribute is none", at)
+			return fmt.Errorf("byte %d: not the name of an attribute", at)
 		case whyNot[name] != "":
 			return fmt.Errorf("byte %d: attribute %q: %s", at, name, whyNot[name])
 		case !known:
-			return fmt.Errorf("byte %d: attribute %q is not known here", at, name)
+			return fmt.Errorf("byte %d: unknown attribute %q", at, name)
 		case value == "":
 			return fmt.Errorf("byte %d: attribute %q has no value", at, name)
 		case seen[name]:
-			return fmt.Errorf("byte %d: attribute %q for the second time", at, name)
+			return fmt.Errorf("byte %d: attribute %q appears twice", at, name)
 		}
 		seen[name] = true
 		decoded, err := url.PathUnescape(value)
 		switch {
 		case err != nil || strings.ContainsAny(value, "?;") || separator == ";" && strings.Contains(value, "/"):
-			return fmt.Errorf("byte %d: attribute %q is not percent-encoded as it must be", at, name)
+			return fmt.Errorf("byte %d: attribute %q: wrong percent-encoding", at, name)
 		case target == nil:
 			*id = []byte(decoded)
 		case !utf8.ValidString(decoded) || strings.ContainsFunc(decoded, unicode.IsControl):
-			return fmt.Errorf("byte %d: attribute %q is no text in UTF-8", at, name)
+			return fmt.Errorf("byte %d: attribute %q: not UTF-8", at, name)
 		default:
 			*target = decoded
 		}

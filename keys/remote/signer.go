@@ -76,7 +76,7 @@ func (s *signer) sign(ctx context.Context, message []byte) ([]byte, error) {
 	// A service that mixed up keys, or a name that now means another key, must
 	// not get as far as to what clients see.
 	if s.key.Public.Verify(message, signature) != nil {
-		return nil, fmt.Errorf("%w: what the service returned does not verify: is this the name of another key?", keys.ErrSignature)
+		return nil, fmt.Errorf("%w: the service's signature does not verify: is this the name of another key?", keys.ErrSignature)
 	}
 	return signature, nil
 }

@@ -68,7 +68,7 @@ func TestWrongSignature(t *testing.T) {
 			key.Sign = func(ctx context.Context, m []byte) ([]byte, error) { calls++; return sign(ctx, m) }
 			sig, err := newCaller(t, Limits{PerSecond: 1}).Signer(key).Sign(t.Context(), []byte("message"))
 			require.ErrorIs(t, err, keys.ErrSignature)
-			require.EqualError(t, err, "sign with projects/p/key (key ID "+key.Public.ID()+"): invalid signature: what the service returned does not verify: is this the name of another key?")
+			require.EqualError(t, err, "sign with projects/p/key (key ID "+key.Public.ID()+"): invalid signature: the service's signature does not verify: is this the name of another key?")
 			require.Empty(t, sig)
 			require.Equal(t, 1, calls)
 		})

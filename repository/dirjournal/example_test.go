@@ -21,7 +21,7 @@ func Example() {
 		log.Fatal(err)
 	}
 	defer os.RemoveAll(dir)
-	journal, err := dirjournal.Create(filepath.Join(dir, "journal"))
+	journal, err := dirjournal.OpenOrCreate(filepath.Join(dir, "journal"))
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -36,7 +36,7 @@ func Example() {
 		log.Fatal(err)
 	}
 
-	if journal, err = dirjournal.Open(filepath.Join(dir, "journal")); err != nil {
+	if journal, err = dirjournal.OpenOrCreate(filepath.Join(dir, "journal")); err != nil {
 		log.Fatal(err)
 	}
 	defer journal.Close()

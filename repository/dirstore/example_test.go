@@ -18,7 +18,7 @@ func ExampleTargets() {
 		log.Fatal(err)
 	}
 	defer os.RemoveAll(dir)
-	targets, err := dirstore.CreateTargets(filepath.Join(dir, "targets"))
+	targets, err := dirstore.OpenOrCreateTargets(filepath.Join(dir, "targets"))
 	if err != nil {
 		log.Fatal(err)
 	}

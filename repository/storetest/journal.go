@@ -26,8 +26,8 @@ type Place struct {
 	Expire func()
 }
 
-// TestJournal holds a repository.Journal to its contract. place returns where a
-// new, empty journal lives, and cleans up after itself with t.Cleanup.
+// TestJournal tests a repository.Journal against its interface's contract. place returns where a new, empty
+// journal lives, and registers its clean-up with t.Cleanup.
 func TestJournal(t *testing.T, place func(t *testing.T) Place) {
 	for _, test := range []struct {
 		name string

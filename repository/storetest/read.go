@@ -11,8 +11,8 @@ import (
 	"github.com/bindery-tuf/bindery/repository/ledger"
 )
 
-// TestReader holds a repository.Reader to its contract. place returns where a new,
-// empty journal lives, and open a Reader of it, as another process has it.
+// TestReader tests a repository.Reader against its interface's contract. place returns where a new, empty
+// journal lives; open opens a Reader of it, as another process would.
 func TestReader(t *testing.T, place func(t *testing.T) (p Place, open func() (repository.Reader, error))) {
 	p, open := place(t)
 	b := &bench{T: t, place: p}

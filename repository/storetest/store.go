@@ -12,8 +12,8 @@ import (
 	"github.com/bindery-tuf/bindery/repository"
 )
 
-// TestStore holds a repository.Store to its contract. open returns a new, empty
-// store, and cleans up after itself with t.Cleanup.
+// TestStore tests a repository.Store against its interface's contract. open returns a new, empty store, and
+// registers its clean-up with t.Cleanup.
 func TestStore(t *testing.T, open func(t *testing.T) repository.Store) {
 	for _, test := range []struct {
 		name string

@@ -1,25 +1,19 @@
 package web
 
 import (
-	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
-	"maps"
 	"mime/multipart"
 	"net/http"
-	"slices"
-	"strconv"
 	"strings"
 
-	"github.com/theupdateframework/go-tuf/v2/metadata"
-
 	"github.com/bindery-tuf/bindery/repository"
-	"github.com/bindery-tuf/bindery/roles"
+	"github.com/bindery-tuf/bindery/repository/ledger"
 )
 
 // Installer is a repository that takes finished documents, such as *repository.Repository.
@@ -37,8 +31,8 @@ const maxDocuments = 64 << 20
 //
 //	curl -F document=@8.root.json -F document=@7.targets.json http://localhost:8081/
 //
-// The fields' names don't matter. Of several versions of a role other than root the highest is
-// taken. The answer is JSON, 200 and
+// The fields' names don't matter. There may be several versions of root, and one of each other
+// role. The answer is JSON, 200 and
 //
 //	{"installed": ["8.root.json", "7.targets.json"]}
 //
@@ -92,106 +86,84 @@ func (a *admin) install(r *http.Request) (names []string, status int, err error)
 	if err != nil {
 		return nil, http.StatusBadRequest, fmt.Errorf("read the form: %w: use %s", err, usage)
 	}
-	found, err := readForm(form)
+	names, files, err := readForm(form)
 	if tooMuch, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return nil, http.StatusRequestEntityTooLarge, fmt.Errorf("more than %d bytes", tooMuch.Limit)
+		return names, http.StatusRequestEntityTooLarge, fmt.Errorf("more than %d bytes", tooMuch.Limit)
+	}
+	var documents repository.Documents
+	if err == nil {
+		documents, err = repository.ReadDocuments(files)
+	}
+	if err == nil && len(documents.Roots)+len(documents.Roles) != len(names) {
+		err = errors.New("there is a file whose name is no document's")
 	}
 	if err != nil {
-		return nil, http.StatusBadRequest, err
-	}
-	documents := repository.Documents{Roles: map[string][]byte{}}
-	for _, d := range found {
-		names = append(names, d.name())
-		if d.role == metadata.ROOT {
-			documents.Roots = append(documents.Roots, d.data)
-		} else {
-			documents.Roles[d.role] = d.data
-		}
+		return names, http.StatusBadRequest, err
 	}
 	err = a.installer.Install(r.Context(), documents)
 	return names, StatusCode(err), err
 }
 
-// posted is one document of a request.
-type posted struct {
-	role    string
-	version int64
-	data    []byte
-}
-
-func (d posted) name() string { return fmt.Sprintf("%d.%s.json", d.version, d.role) }
-
-// readForm returns all roots, oldest first, and the newest of each other role.
-func readForm(form *multipart.Reader) ([]posted, error) {
-	newest := map[string]posted{} // by role, and each root by its name
+// readForm returns the names of the files in the form, in their order, and the files. It is
+// strict where ReadDocuments, which is made for folders, leaves things alone.
+func readForm(form *multipart.Reader) (names []string, files posted, err error) {
+	files = posted{}
+	taken := map[string]bool{}
 	for {
 		part, err := form.NextPart()
-		if errors.Is(err, io.EOF) {
-			break
+		if errors.Is(err, io.EOF) && len(names) == 0 {
+			err = errors.New("there are no files in it")
+		} else if errors.Is(err, io.EOF) {
+			return names, files, nil
 		}
 		if err != nil {
-			return nil, fmt.Errorf("read the form: %w", err)
+			return names, nil, fmt.Errorf("read the form: %w", err)
 		}
-		d, err := readPart(part)
-		if err != nil {
-			return nil, fmt.Errorf("file %q: %w", part.FileName(), err)
+		name := part.FileName()
+		_, of, _ := strings.Cut(name, ".")
+		if of == "root.json" {
+			of = name // of root there may be several versions
 		}
-		key := d.role
-		if key == metadata.ROOT {
-			key = d.name()
-		}
-		switch other, ok := newest[key]; {
-		case ok && other.version == d.version && !bytes.Equal(other.data, d.data):
-			return nil, fmt.Errorf("file %q: there are two, and they differ", part.FileName())
-		case !ok || other.version < d.version:
-			newest[key] = d
-		}
-	}
-	if len(newest) == 0 {
-		return nil, errors.New("there are no documents in the form")
-	}
-	return slices.SortedFunc(maps.Values(newest), func(a, b posted) int {
 		switch {
-		case a.role == metadata.ROOT && b.role != metadata.ROOT:
-			return -1
-		case b.role == metadata.ROOT && a.role != metadata.ROOT:
-			return 1
+		case !versionedName.MatchString(name):
+			err = errors.New("the name must be VERSION.ROLE.json")
+		case of == "snapshot.json" || of == ledger.Timestamp:
+			err = errors.New("the repository signs this role itself")
+		case taken[of]:
+			err = errors.New("the role has a document in the form already")
+		default:
+			taken[of] = true
+			names = append(names, name)
+			files[name], err = io.ReadAll(part)
 		}
-		return cmp.Or(cmp.Compare(a.role, b.role), cmp.Compare(a.version, b.version))
-	}), nil
+		if err != nil {
+			return names, nil, fmt.Errorf("file %q: %w", name, err)
+		}
+	}
 }
 
-func readPart(part *multipart.Part) (d posted, err error) {
-	version, rest, _ := strings.Cut(part.FileName(), ".")
-	role, ok := strings.CutSuffix(rest, ".json")
-	if !ok || role == "" || !versionedName.MatchString(part.FileName()) {
-		return d, errors.New("the name must be VERSION.ROLE.json")
-	}
-	d.role = role
-	if d.data, err = io.ReadAll(part); err != nil {
-		return d, err
-	}
-	switch role {
-	case metadata.SNAPSHOT, metadata.TIMESTAMP:
-		return d, errors.New("the repository signs this role itself")
-	case metadata.ROOT:
-		d.version, err = versionOf[metadata.RootType](d.data)
-	default:
-		d.version, err = versionOf[metadata.TargetsType](d.data)
-	}
-	if err == nil && strconv.FormatInt(d.version, 10) != version {
-		err = fmt.Errorf("it is version %d", d.version)
-	}
-	return d, err
+// posted are files by name: a folder, as far as ReadDocuments looks at one.
+type posted map[string][]byte
+
+func (p posted) Open(name string) (fs.File, error) {
+	return nil, &fs.PathError{Op: "open", Path: name, Err: errors.ErrUnsupported}
 }
 
-func versionOf[T roles.Type](file []byte) (int64, error) {
-	d, err := roles.Parse[T](file)
-	if err != nil {
-		return 0, err
+func (p posted) ReadDir(string) (entries []fs.DirEntry, err error) {
+	for name := range p {
+		entries = append(entries, entry(name))
 	}
-	return d.Version(), nil
+	return entries, nil
 }
+
+func (p posted) ReadFile(name string) ([]byte, error) { return p[name], nil }
+
+type entry string
+
+func (e entry) Name() string               { return string(e) }
+func (e entry) IsDir() bool                { return false }
+func (e entry) Type() fs.FileMode          { return 0 }
+func (e entry) Info() (fs.FileInfo, error) { return nil, errors.ErrUnsupported }
 
 func fail(w http.ResponseWriter, status int, err error) {
 	answer(w, status, map[string]any{"error": err.Error()})

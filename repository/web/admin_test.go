@@ -89,7 +89,7 @@ func TestAdminInstalls(t *testing.T) {
 
 	status, body = post(t, h, "2.targets.json", c.NextTargets(nil), "3.root.json", second(c.NextRoot(nil), c.NextRoot(nil)), "2.root.json", c.Documents().Roots[1])
 	require.Equal(t, 200, status, body)
-	require.Equal(t, `{"installed":["2.root.json","3.root.json","2.targets.json"]}`+"\n", body)
+	require.Equal(t, `{"installed":["2.targets.json","3.root.json","2.root.json"]}`+"\n", body)
 	s, err := repo.Status(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, int64(3), s.Roles["root"].Version)
@@ -111,7 +111,7 @@ func TestAdminInstalls(t *testing.T) {
 
 func second(_, b []byte) []byte { return b }
 
-// Roots are given in order, and the newest of each other role.
+// Roots are installed in order, however they were sent.
 func TestAdminSorts(t *testing.T) {
 	c := newCeremony(t)
 	var i installs
@@ -120,9 +120,8 @@ func TestAdminSorts(t *testing.T) {
 		c.NextRoot(nil)
 	}
 	roots := c.Documents().Roots
-	old := c.Documents().Roles["targets"]
 	newer := c.NextTargets(nil)
-	files := []any{"2.targets.json", newer, "1.targets.json", old, "2.targets.json", newer}
+	files := []any{"2.targets.json", newer}
 	for n, root := range slices.Backward(roots) {
 		files = append(files, fmt.Sprintf("%d.root.json", n+1), root)
 	}
@@ -141,20 +140,22 @@ func TestAdminRefuses(t *testing.T) {
 		status int
 		want   string
 	}{
-		{nil, 400, "there are no documents in the form"},
+		{nil, 400, "there are no files in it"},
 		{[]any{"root.json", root}, 400, `file \"root.json\": the name must be VERSION.ROLE.json`},
 		{[]any{"01.root.json", root}, 400, "the name must be VERSION.ROLE.json"},
 		{[]any{"1.root.jsonx", root}, 400, "the name must be VERSION.ROLE.json"},
 		{[]any{"1.json", root}, 400, "the name must be VERSION.ROLE.json"},
 		{[]any{"1..json", root}, 400, "the name must be VERSION.ROLE.json"},
-		{[]any{"2.root.json", root}, 400, `file \"2.root.json\": it is version 1`},
-		{[]any{"99999999999999999999.root.json", root}, 400, "it is version 1"},
-		{[]any{"1.targets.json", root}, 400, `file \"1.targets.json\": targets: `},
-		{[]any{"1.root.json", targets}, 400, `file \"1.root.json\": root: `},
-		{[]any{"1.root.json", "{}"}, 400, `file \"1.root.json\": root: `},
+		{[]any{"2.root.json", root}, 400, `2.root.json: it holds version 1`},
+		{[]any{"9999.root.json", root}, 400, "it holds version 1"},
+		{[]any{"1.root.json", root, "99999999999999999999.targets.json", targets}, 400, "there is a file whose name is no document's"},
+		{[]any{"1.targets.json", root}, 400, `1.targets.json: targets: `},
+		{[]any{"1.root.json", targets}, 400, `1.root.json: root: `},
+		{[]any{"1.root.json", "{}"}, 400, `1.root.json: root: `},
 		{[]any{"1.snapshot.json", "{}"}, 400, "the repository signs this role itself"},
 		{[]any{"1.timestamp.json", "{}"}, 400, "the repository signs this role itself"},
-		{[]any{"1.root.json", root, "1.root.json", other}, 400, "there are two, and they differ"},
+		{[]any{"1.root.json", root, "1.root.json", other}, 400, `file \"1.root.json\": the role has a document in the form already`},
+		{[]any{"1.targets.json", targets, "2.targets.json", targets}, 400, `file \"2.targets.json\": the role has a document in the form already`},
 		{[]any{"1.root.json", root, "1.x.json", bytes.Repeat([]byte("x"), 65<<20)}, 413, "more than 67108864 bytes"},
 	} {
 		status, body := post(t, h, test.files...)

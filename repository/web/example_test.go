@@ -26,11 +26,11 @@ func Example() {
 		log.Fatal(err)
 	}
 	defer os.RemoveAll(dir)
-	metadata, err := dirstore.Create(filepath.Join(dir, "metadata"))
+	metadata, err := dirstore.OpenOrCreate(filepath.Join(dir, "metadata"))
 	if err != nil {
 		log.Fatal(err)
 	}
-	targets, err := dirstore.CreateTargets(filepath.Join(dir, "targets"))
+	targets, err := dirstore.OpenOrCreateTargets(filepath.Join(dir, "targets"))
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -90,6 +90,13 @@ func TestFilesOfTheIndex(t *testing.T) {
 	}
 }
 
+// Either half may be served elsewhere.
+func TestServeNothing(t *testing.T) {
+	for _, path := range []string{"/metadata/timestamp.json", "/metadata/1.root.json", "/targets/" + hash256 + ".x", "/metadata/targets/" + hash256 + ".x"} {
+		require.Equal(t, 404, get(web.Handler(web.Config{FilesBelowMetadata: true}), path).Code)
+	}
+}
+
 // A file whose length can't be had is reported as any other failure is.
 func TestFileThatCantSeek(t *testing.T) {
 	h := web.Handler(web.Config{Store: broken{}, Files: unseekable{}})

@@ -32,7 +32,7 @@ import (
 
 // Config says what Handler serves.
 type Config struct {
-	// Store holds the metadata. It must not be nil.
+	// Store holds the metadata. Nil means that it is served elsewhere.
 	Store repository.Store
 
 	// Files holds the target files. Nil means that they are served elsewhere.
@@ -129,6 +129,9 @@ func (h *handler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 
 // metadata and target return an error before anything was written.
 func (h *handler) metadata(w http.ResponseWriter, r *http.Request, name string) error {
+	if h.Store == nil {
+		return errNotServed
+	}
 	if name == ledger.Timestamp {
 		// Not shared: whoever knows that it was swapped must get the new one.
 		data, err := h.Store.Get(r.Context(), name)

@@ -14,10 +14,12 @@ var statuses = []struct {
 	err    error
 	status int
 }{
+	{repository.ErrInvalid, http.StatusBadRequest},
 	{repository.ErrSignedByPeople, http.StatusForbidden},
 	{repository.ErrIDReused, http.StatusConflict},
 	{repository.ErrRefused, http.StatusConflict},
 	{repository.ErrSetAside, http.StatusUnprocessableEntity},
+	{repository.ErrNotPublished, http.StatusNotFound},
 	{repository.ErrUnknownItem, http.StatusNotFound},
 	{repository.ErrLocksOut, http.StatusConflict},
 	{repository.ErrWrongKey, http.StatusConflict},
@@ -38,7 +40,9 @@ var statuses = []struct {
 // Outcome, Lookup or Install.
 //
 //	nil                             200
+//	ErrInvalid                      400  something is wrong with the item itself
 //	ErrSignedByPeople               403  the path belongs to a role that people sign
+//	ErrNotPublished                 404  Lookup: clients don't find the path
 //	ErrUnknownItem                  404  no item with this ID is remembered
 //	ErrIDReused                     409  the ID is another item's
 //	ErrRefused                      409  a condition didn't hold: the path is published already

@@ -19,7 +19,9 @@ func TestStatusCode(t *testing.T) {
 		status int
 	}{
 		{nil, 200},
+		{repository.ErrInvalid, 400},
 		{repository.ErrSignedByPeople, 403},
+		{repository.ErrNotPublished, 404},
 		{repository.ErrUnknownItem, 404},
 		{repository.ErrIDReused, 409},
 		{repository.ErrRefused, 409},

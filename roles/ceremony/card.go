@@ -13,14 +13,14 @@ import (
 	"github.com/bindery-tuf/bindery/roles"
 )
 
-// Holder is somebody who holds a key.
+// Holder is a person who holds a key.
 type Holder struct {
 	Name string
 	Key  *keys.PublicKey
 }
 
-// card is the file. Without its proof, it is what the proof is a signature over; no
-// TUF metadata has that form.
+// card is the file of a Holder. The proof is a signature over the card without its proof. No TUF
+// metadata has that form.
 type card struct {
 	Format string  `json:"format"`
 	Name   string  `json:"name"`
@@ -41,7 +41,7 @@ func cardKeyOf(k *keys.PublicKey) (c cardKey) {
 	return c
 }
 
-// id is the one that the specification defines (4.2).
+// id is the ID that the specification defines (4.2).
 func (c cardKey) id() (string, error) {
 	message, err := canonical(c)
 	if err != nil {
@@ -61,9 +61,9 @@ var cardMembers = schema.Members{
 	"proof": schema.Hex,
 }
 
-// NewCard returns the card (a file) of the holder of signer. It refuses a name that
-// is empty, longer than 80 bytes, has characters that don't show, or reads like a name
-// with a key ID. Of letters of two scripts, Steps warns.
+// NewCard returns the card (a file) of the holder of signer. It refuses a name that is empty, is
+// longer than 80 bytes, has invisible characters, or reads like a name with a key ID. For a name with
+// letters of two scripts, Steps has a warning.
 func NewCard(ctx context.Context, signer keys.Signer, name string) ([]byte, error) {
 	if err := checkName("the name", name); err != nil {
 		return nil, fmt.Errorf("card: %w", err)

@@ -11,7 +11,7 @@ import (
 // Digest is a SHA-256 that people compare.
 type Digest [sha256.Size]byte
 
-// groupLen is how many digits stand together.
+// groupLen is the number of digits in a group.
 const groupLen = 8
 
 // Groups are the 64 hexadecimal digits, eight by eight.
@@ -33,20 +33,20 @@ func (d Digest) String() string {
 // MarshalText writes the 64 digits without spaces.
 func (d Digest) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, d[:]), nil }
 
-// UnmarshalText reads what ParseDigest does.
+// UnmarshalText reads the same text as ParseDigest.
 func (d *Digest) UnmarshalText(text []byte) (err error) {
 	*d, err = ParseDigest(string(text))
 	return err
 }
 
-// ParseDigest reads a digest that somebody typed: 64 hexadecimal digits, with
-// spaces anywhere and in either case.
+// ParseDigest reads a digest that a person typed: 64 hexadecimal digits in either case, with spaces
+// anywhere.
 func ParseDigest(typed string) (Digest, error) {
 	var d Digest
 	digits := strings.Join(strings.Fields(typed), "")
 	raw, err := hex.DecodeString(digits)
 	if err != nil || len(raw) != len(d) {
-		return d, fmt.Errorf("%q is no digest of 64 hexadecimal digits", typed)
+		return d, fmt.Errorf("%q is not a digest of 64 hexadecimal digits", typed)
 	}
 	return Digest(raw), nil
 }

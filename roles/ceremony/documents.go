@@ -41,7 +41,7 @@ type (
 	targetsDoc = *roles.Document[metadata.TargetsType]
 )
 
-// state is what is in force at one moment; nil for what isn't there.
+// state is the documents in force at one moment; nil for those that don't exist.
 type state struct {
 	root          rootDoc
 	targets, bins targetsDoc
@@ -90,7 +90,7 @@ func (d Documents) parse() (s state, chain []rootDoc, err error) {
 	return s, chain, nil
 }
 
-// keysOf are all keys that the documents name for a role.
+// keysOf returns all keys that the documents name for a role.
 func keysOf(s state, chain []rootDoc) []*keys.PublicKey {
 	var all []*keys.PublicKey
 	for _, root := range chain {
@@ -113,7 +113,7 @@ func keysOf(s state, chain []rootDoc) []*keys.PublicKey {
 	return all
 }
 
-// verify returns the function that verifies a document under an authority that was looked up.
+// verify returns the function that verifies a document under an authority.
 func verify(a roles.Authority, err error) func(roles.Signed) error {
 	return func(d roles.Signed) error {
 		if err != nil {

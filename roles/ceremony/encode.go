@@ -65,7 +65,7 @@ var (
 	}
 )
 
-// proposal returns what a file asks for, and the digests it names.
+// proposal returns the proposal in a file, and the digests that the file names.
 func (w requestFile) proposal() (Proposal, []Digest) {
 	p := Proposal{
 		Reason:     w.Reason,
@@ -88,8 +88,7 @@ func (w requestFile) proposal() (Proposal, []Digest) {
 	return p, digests
 }
 
-// head is the file's beginning, without documents. A list or object that is empty is
-// written as one.
+// head is the beginning of the file, without documents. Empty lists and objects are written as such.
 func (p Proposal) head() requestFile {
 	head := requestFile{
 		Format:    requestKind.format(),
@@ -114,8 +113,8 @@ func (p Proposal) head() requestFile {
 	return head
 }
 
-// encode writes the request. Documents are spliced in as they are, for package json
-// would write them again.
+// encode writes the request. It splices documents in byte for byte; package json would encode them
+// anew.
 func (r *Request) encode() []byte {
 	p, head := r.proposal, r.proposal.head()
 	var b bytes.Buffer

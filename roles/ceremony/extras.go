@@ -10,8 +10,8 @@ import (
 	"github.com/bindery-tuf/bindery/internal/cjson"
 )
 
-// shape are the members of a document that Steps has words for. "" stands for the
-// names of a dictionary and the elements of an array; nil is a value of any form.
+// shape lists the members of a document that Steps can put into words. "" stands for the names of a
+// dictionary and the elements of an array; nil is a value of any form.
 type shape map[string]shape
 
 var (
@@ -37,8 +37,8 @@ var (
 	}
 )
 
-// extras are the members of a signed part that are outside its shape, with their
-// values: what Steps has no words for is shown as it is.
+// extras returns the members of a signed part that its shape lacks, with their values. Steps shows
+// them as they are.
 func extras(canonical []byte, known shape) map[string]string {
 	tree, err := cjson.Decode(cjson.AppendJSON(nil, canonical))
 	if err != nil {
@@ -53,8 +53,8 @@ func extras(canonical []byte, known shape) map[string]string {
 	return found
 }
 
-// idleKeys moves the keys that are listed and that no role uses, of which no other words
-// say anything, from a list of keys to found.
+// idleKeys moves keys that are listed and that no role uses from a list of keys to found. Nothing else
+// in a Step mentions them.
 func idleKeys(found map[string]string, place string, v any) {
 	object, _ := v.(map[string]any)
 	listed, _ := object["keys"].(map[string]any)

@@ -51,7 +51,7 @@ func (k kind) check(file []byte) error {
 	if err != nil {
 		return fmt.Errorf("damaged, or another kind of file: %w", err)
 	}
-	// What kind of file it is comes first: somebody took the wrong one.
+	// The kind of file is checked first: the likeliest mistake is the wrong file.
 	if err := k.checkFormat(tree); err != nil {
 		return err
 	}
@@ -76,7 +76,7 @@ func (k kind) checkFormat(tree any) error {
 	for _, other := range []kind{requestKind, responseKind, cardKind, notebookKind} {
 		if strings.HasPrefix(format, other.name+"/") {
 			if other.name == k.name {
-				return fmt.Errorf("its format is %q, and this program knows %q", format, k.format())
+				return fmt.Errorf("format %q, and this program knows %q", format, k.format())
 			}
 			return fmt.Errorf("this file is %s, and %s is wanted", other.a, k.a)
 		}
@@ -87,8 +87,8 @@ func (k kind) checkFormat(tree any) error {
 	return fmt.Errorf("no member \"format\" that says %q: not %s", k.format(), k.a)
 }
 
-// checkText refuses what would look on a screen like something else: several lines,
-// text that runs backwards, spaces that don't show.
+// checkText refuses text that would mislead on a screen: several lines, text that runs backwards,
+// invisible spaces.
 func checkText(what, s string, limit int) error {
 	switch {
 	case s == "":
@@ -107,15 +107,14 @@ func checkText(what, s string, limit int) error {
 	return nil
 }
 
-// hides tells what doesn't show: control and format characters, and letters and marks
-// that are blank.
+// hides reports whether r is invisible: a control or format character, or a blank letter or mark.
 func hides(r rune) bool {
 	const brailleBlank = '\u2800'
 	return !unicode.IsPrint(r) || r == brailleBlank ||
 		unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
 }
 
-// withKeyID is how a key is shown after its name.
+// withKeyID is the form of a key that is shown after its name.
 var withKeyID = regexp.MustCompile(`(?i)\([0-9a-f]{8}\)|^key [0-9a-f]{8}$`)
 
 // checkName is checkText for the name of a person or a key.
@@ -150,7 +149,7 @@ func sha256Rule(v any) error {
 	return nil
 }
 
-// encode writes v as a line of JSON; what it is given can't fail.
+// encode writes v as a line of JSON. Its callers pass only values that can be encoded.
 func encode(v any) []byte {
 	var buf bytes.Buffer
 	encoder := json.NewEncoder(&buf)

@@ -50,7 +50,7 @@ func TestAStrangersKeyUnderTheIDOfAHolder(t *testing.T) {
 	w := newWorld(t, "Ada", "Bob", "Cleo")
 	stranger, cleo := newKey(t).Public(), w.people[2].key.Public()
 	fake := under(t, cleo.ID(), stranger)
-	want := fmt.Sprintf("key %q is a new one, and its ID is not that of the key, which is %s", cleo.ID(), stranger.ID())
+	want := fmt.Sprintf("new key %q: wrong ID: the ID of this key is %s", cleo.ID(), stranger.ID())
 
 	p := w.first(2)
 	root, err := roles.Parse[metadata.RootType](p.New[0].File)
@@ -67,7 +67,7 @@ func TestAStrangersKeyUnderTheIDOfAHolder(t *testing.T) {
 	w = begun(t)
 	ada := w.people[0].key.Public()
 	_, err = ceremony.NewRequest(w.next(func(s *roles.RootSpec) { replaceKey(s, ada, under(t, ada.ID(), stranger)) }))
-	require.ErrorContains(t, err, "is a new one, and its ID is not that of the key", "though the ID is published")
+	require.ErrorContains(t, err, "wrong ID: the ID of this key is", "though the ID is published")
 
 	w = newWorld(t, "Ada", "Bob", "Cleo")
 	p = w.first(2)
@@ -77,6 +77,6 @@ func TestAStrangersKeyUnderTheIDOfAHolder(t *testing.T) {
 	require.NoError(t, err)
 	p.New, p.Destroyed = append([]ceremony.Document{{Role: "root", File: root.Bytes()}}, o.docs...), o.destroyed
 	_, err = ceremony.NewRequest(p)
-	require.ErrorContains(t, err, "bins version 1: key ")
-	require.ErrorContains(t, err, "its ID is not that of the key")
+	require.ErrorContains(t, err, "bins version 1: new key ")
+	require.ErrorContains(t, err, "wrong ID: the ID of this key is")
 }

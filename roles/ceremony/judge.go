@@ -14,7 +14,7 @@ import (
 	"github.com/bindery-tuf/bindery/roles"
 )
 
-// part is a document of a request with what it takes to sign it.
+// part is a document of a request, with what is needed to sign it.
 type part struct {
 	Mark
 	doc     document
@@ -24,7 +24,7 @@ type part struct {
 	signed  bool     // by one-time keys, already
 }
 
-// document is what root and targets documents have in common.
+// document is the interface that root and targets documents share.
 type document interface {
 	roles.Signed
 	Version() int64
@@ -33,13 +33,13 @@ type document interface {
 	Bytes() []byte
 }
 
-// quorum is whose signatures count.
+// quorum is a set of keys whose signatures count.
 type quorum struct {
 	of string
 	roles.Authority
 }
 
-// judge follows what clients trust through the documents of a request.
+// judge takes the documents of a request into force one after the other, as clients would.
 type judge struct {
 	state
 	proposal  Proposal
@@ -47,7 +47,7 @@ type judge struct {
 	lowered   map[string]bool
 }
 
-// next takes the next document into force. Role is that of the document after it, or "".
+// next takes the next document into force. role is the role of the document after it, or "".
 func (j *judge) next(d Document, role string) (part, error) {
 	p := part{before: j.state}
 	var err error
@@ -77,37 +77,37 @@ func (j *judge) next(d Document, role string) (part, error) {
 	return p, nil
 }
 
-// checkExpires makes sure that all clients can read when a document expires.
+// checkExpires refuses an expiry that not all clients can read.
 func checkExpires(d document) error {
 	members, err := membersOf(d.Canonical())
 	if err != nil {
 		return err
 	}
 	if want := d.Expires().Format(`"2006-01-02T15:04:05Z"`); string(members["expires"]) != want {
-		return fmt.Errorf("it expires at %s: not all clients read that: it must be %s, in whole seconds", members["expires"], want)
+		return fmt.Errorf("expires is %s, which not all clients can read: it must be %s, in whole seconds", members["expires"], want)
 	}
 	return nil
 }
 
-// checkOnline makes sure that a role that is signed online is signed by one key.
+// checkOnline refuses an online role that more than one key must sign.
 func checkOnline(role string, a roles.Authority) error {
 	if a.Threshold != 1 {
-		return fmt.Errorf("role %s: its threshold is %d, and what is signed online is signed by one key", role, a.Threshold)
+		return fmt.Errorf("role %s: threshold %d: a role that is signed online must have threshold 1", role, a.Threshold)
 	}
 	return nil
 }
 
-// follows makes sure that a document is the next of its role.
+// follows refuses a document that is not the next version of its role.
 func follows(role string, d document, before int64) error {
 	switch v := d.Version(); {
 	case v == before+1:
 		return nil
 	case before == 0:
-		return fmt.Errorf("%s version %d: there is none before it, so it must be version 1", role, v)
+		return fmt.Errorf("%s version %d: the first one must be version 1", role, v)
 	case v <= before:
 		return fmt.Errorf("%s version %d: version %d is in force already", role, v, before)
 	default:
-		return fmt.Errorf("%s version %d: it skips a version: the one before it is %d", role, v, before)
+		return fmt.Errorf("%s version %d: skips a version: the one before it is %d", role, v, before)
 	}
 }
 
@@ -134,10 +134,10 @@ func (j *judge) root(p *part, file []byte) error {
 
 func (j *judge) judgeRoot(p *part, old, root rootDoc) error {
 	if len(root.Signatures()) > 0 {
-		return errors.New("it has signatures already: a request asks for all of them")
+		return errors.New("already has signatures: a request asks for all of them")
 	}
 	if !root.Signed().ConsistentSnapshot {
-		return errors.New("it has no consistent snapshots, without which nothing here can be published")
+		return errors.New("consistent_snapshot is not true, and Bindery publishes nothing else")
 	}
 	for _, role := range metadata.TOP_LEVEL_ROLE_NAMES {
 		is, err := rootAuthority(root, role)
@@ -175,8 +175,8 @@ func (j *judge) judgeRoot(p *part, old, root rootDoc) error {
 	return nil
 }
 
-// checkIDs refuses a new key under an ID that isn't its own. People know keys by their
-// IDs, and a document can list a stranger's key under that of a holder.
+// checkIDs refuses a new key under an ID other than its own. People know keys by their IDs, and a
+// document could list a stranger's key under the ID of a holder.
 func (j *judge) checkIDs(a roles.Authority) error {
 	for _, k := range a.Keys {
 		id, err := cardKeyOf(k).id()
@@ -185,7 +185,7 @@ func (j *judge) checkIDs(a roles.Authority) error {
 		}
 		listed := func(p *keys.PublicKey) bool { return p.ID() == k.ID() && p.Same(k) }
 		if id != k.ID() && !slices.ContainsFunc(j.published, listed) {
-			return fmt.Errorf("key %q is a new one, and its ID is not that of the key, which is %s", k.ID(), id)
+			return fmt.Errorf("new key %q: wrong ID: the ID of this key is %s", k.ID(), id)
 		}
 	}
 	return nil
@@ -197,13 +197,13 @@ func (j *judge) lowers(role string, was, is roles.Authority) error {
 		return nil
 	}
 	if !slices.Contains(j.proposal.Lowers, role) {
-		return fmt.Errorf("role %s: its threshold goes from %d down to %d, which the request doesn't declare", role, was.Threshold, is.Threshold)
+		return fmt.Errorf("role %s: the threshold drops from %d to %d, and the request doesn't declare that", role, was.Threshold, is.Threshold)
 	}
 	j.lowered[role] = true
 	return nil
 }
 
-// keeps refuses a root under which what is published of a role wouldn't verify.
+// keeps refuses a root under which a role's published document would not verify.
 func (j *judge) keeps(role string, was, is roles.Authority) error {
 	switch {
 	case role == roleRoot || j.proposal.Compromise:
@@ -218,7 +218,7 @@ func (j *judge) keeps(role string, was, is roles.Authority) error {
 	return holds(roleTargets, j.state.targets, was, is)
 }
 
-// holds makes sure that d, valid under one authority, is valid under another.
+// holds returns nil if d, which is valid under one authority, is valid under the other too.
 func holds(role string, d targetsDoc, was, is roles.Authority) error {
 	err := is.Verify(d)
 	if len(d.Signatures()) == 0 { // it is still to be signed
@@ -232,7 +232,7 @@ func holds(role string, d targetsDoc, was, is roles.Authority) error {
 	return nil
 }
 
-// covers reports whether whatever is valid under one authority is valid under the other.
+// covers reports whether everything valid under one authority is valid under the other.
 func covers(was, is roles.Authority) bool {
 	gone := len(was.Keys) - common(was, is)
 	return was.Threshold-gone >= is.Threshold
@@ -249,8 +249,8 @@ func common(a, b roles.Authority) int {
 	return n
 }
 
-// overlaps makes sure that something can be signed that both authorities accept. An
-// online role is signed by one key; that it is one that stays, the publisher checks.
+// overlaps returns nil if something can be signed that both authorities accept. An online role is
+// signed by one key; the publisher checks that it is a key that stays.
 func overlaps(role string, was, is roles.Authority) error {
 	stay := common(is, was)
 	if stay >= is.Threshold {
@@ -275,7 +275,7 @@ func rootAuthority(root rootDoc, role string) (roles.Authority, error) {
 	return a, sound(a, root.Signed().Keys, root.Signed().Roles[role].KeyIDs)
 }
 
-// sound makes sure that all keys of an authority count with all clients, once each.
+// sound returns nil if every key of an authority counts with all clients, and once.
 func sound(a roles.Authority, listed map[string]*metadata.Key, ids []string) error {
 	for _, id := range ids {
 		key, ok := listed[id]
@@ -289,7 +289,7 @@ func sound(a roles.Authority, listed map[string]*metadata.Key, ids []string) err
 	return a.Check()
 }
 
-// delegated is rootAuthority for what a targets document delegates to.
+// delegated is rootAuthority for a role that a targets document delegates to.
 func delegated(d targetsDoc, role string) (roles.Authority, error) {
 	a, err := roles.DelegatedAuthority(d, role)
 	if err != nil {
@@ -305,7 +305,7 @@ func delegated(d targetsDoc, role string) (roles.Authority, error) {
 	return a, sound(a, del.Keys, ids)
 }
 
-// layoutOf is delegation.Parse with who signs each bin.
+// layoutOf is delegation.Parse, and also returns who signs each bin.
 func layoutOf(bins targetsDoc) (delegation.Bins, roles.Authority, error) {
 	layout, err := delegation.Parse(bins)
 	if err != nil {

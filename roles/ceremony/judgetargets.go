@@ -11,11 +11,11 @@ import (
 	"github.com/bindery-tuf/bindery/roles"
 )
 
-// eachBin is what the package comment calls the role of the bins themselves.
+// eachBin is the name of the bins themselves in "lowers".
 const eachBin = "each bin"
 
-// targets takes a targets document into force. Bins says that a new document of
-// the role bins comes next: the two are then published together.
+// targets takes a targets document into force. bins reports whether a bins document comes next: the two
+// are then published together.
 func (j *judge) targets(p *part, file []byte, bins bool) error {
 	d, err := roles.Parse[metadata.TargetsType](file)
 	if err != nil {
@@ -127,13 +127,13 @@ func (j *judge) judgeBins(p *part, d targetsDoc) error {
 	if err != nil {
 		return err
 	}
-	// Other keys lock nobody out: the bins are signed again in the generation that
-	// makes this document known.
+	// Other keys lock no client out: the generation that makes this document known signs all
+	// bins again.
 	return j.lowers(eachBin, was, is)
 }
 
-// followsTargets makes sure that d is the next version of a role whose version
-// before it has to be known, unless the repository is new.
+// followsTargets refuses d unless it is the next version of its role. The version before must be in
+// the request, unless the repository is new.
 func (j *judge) followsTargets(role string, d, before targetsDoc) error {
 	if before != nil {
 		return follows(role, d, before.Version())
@@ -144,7 +144,7 @@ func (j *judge) followsTargets(role string, d, before targetsDoc) error {
 	return follows(role, d, 0)
 }
 
-// checkDestroyed makes sure that the keys said to be destroyed have signed.
+// checkDestroyed refuses a request that lists destroyed keys which signed nothing.
 func checkDestroyed(destroyed []Destroyed, parts []part) error {
 	for i, d := range destroyed {
 		for _, id := range d.KeyIDs {

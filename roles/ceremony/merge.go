@@ -18,8 +18,7 @@ type Progress struct {
 // DocumentProgress is how far one document has come.
 type DocumentProgress struct {
 	Mark
-	// Quorums are those that must all be met: of a root, that of the root before
-	// it and its own.
+	// Quorums must all be met. A root has two: the keys of the root before it, and its own.
 	Quorums []Quorum `json:"quorums"`
 
 	file []byte // complete, or nil
@@ -33,7 +32,7 @@ type Quorum struct {
 	Missing   []Who  `json:"missing"` // those who could still sign
 }
 
-// Who is a key and whoever holds it.
+// Who is a key and its holder.
 type Who struct {
 	Name  string `json:"name,omitempty"` // "" if the request has no name for the key
 	KeyID string `json:"keyid"`
@@ -48,7 +47,7 @@ func (w Who) String() string {
 	return w.Name + " (" + id + ")"
 }
 
-// orNone is the name, or that there is none.
+// orNone returns the name, or says that there is none.
 func (w Who) orNone() string { return cmp.Or(w.Name, "(no name)") }
 
 // byName is the order in which people are listed.
@@ -60,10 +59,9 @@ func (q Quorum) Needed() int { return max(0, q.Threshold-len(q.Signed)) }
 // Complete reports whether the document has all signatures that it needs.
 func (d DocumentProgress) Complete() bool { return d.file != nil }
 
-// Merge verifies the responses, which come in any order and any number of times,
-// and says how far that brings the request. It refuses a response to another
-// document, by a key that has no say, or whose signature isn't the key's over the very
-// bytes; the error names the number of the response, from 1.
+// Merge verifies the responses, in any order and with repetitions, and returns the progress of the
+// request. It refuses a response that signs another document, a key that the request does not ask, and
+// a signature that does not verify. The error has the number of the response, from 1.
 func (r *Request) Merge(responses ...*Response) (Progress, error) {
 	signatures := make([][]roles.Signature, len(r.parts))
 	for n, response := range responses {
@@ -115,7 +113,7 @@ func (r *Request) asks() string {
 	return strings.Join(all, ", ")
 }
 
-// key is that of a quorum with this ID, or nil.
+// key returns the quorum's key with this ID, or nil.
 func (p part) key(id string) *keys.PublicKey {
 	for _, q := range p.quorums {
 		for _, k := range q.Keys {
@@ -136,7 +134,7 @@ func (r *Request) progress(p part, signatures []roles.Signature) (DocumentProgre
 	all := true
 	for _, q := range p.quorums {
 		d.Quorums = append(d.Quorums, r.quorumProgress(q, complete))
-		// What counts is what a client would say.
+		// Count as a client would.
 		all = all && q.Verify(complete) == nil
 	}
 	if all {
@@ -160,7 +158,7 @@ func (r *Request) quorumProgress(q quorum, d document) Quorum {
 	return out
 }
 
-// with is the document with the signatures.
+// with returns the document with the signatures.
 func (p part) with(signatures []roles.Signature) (document, error) {
 	switch d := p.doc.(type) {
 	case rootDoc:
@@ -187,9 +185,8 @@ func (p Progress) Complete() bool {
 	return !slices.ContainsFunc(p.Documents, func(d DocumentProgress) bool { return !d.Complete() })
 }
 
-// Files returns the documents that can be published: those before the first
-// one that is incomplete. They are signed by all who did, which may be more than
-// the threshold.
+// Files returns the documents that can be published: those before the first incomplete one. They have
+// the signatures of everyone who signed, which may be more than the threshold.
 func (p Progress) Files() []Document {
 	var files []Document
 	for _, d := range p.Documents {

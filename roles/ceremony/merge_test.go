@@ -154,7 +154,7 @@ func TestMergeRefuses(t *testing.T) {
 		"over other bytes":     {otherBytes, "root version 2: by Ada (" + ada.key.Public().ID()[:8] + "): invalid signature"},
 		"another repository":   {strangers, "it signs another root version 2"},
 		"another version":      {later, "it signs root version 3, and the request asks for root version 2"},
-		"nobody":               {nobody, "key " + strings.Repeat("ab", 32) + " is asked for nothing: the request asks Ada ("},
+		"nobody":               {nobody, "key " + strings.Repeat("ab", 32) + " has nothing to sign: the request asks Ada ("},
 		"under another's name": {bobs, "root version 2: by Bob ("},
 	} {
 		t.Run(name, func(t *testing.T) {

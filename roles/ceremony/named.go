@@ -16,8 +16,8 @@ func (e namedError) Unwrap() error { return e.err }
 // keyInError is how packages keys and roles name a key.
 var keyInError = regexp.MustCompile(`\bkey ([^\s:,"]+)`)
 
-// named is err with the names that the request has for keys, which people don't know by 64
-// digits. Keys without a name keep them.
+// named returns err with keys called by the names in the request, because people don't know a key by
+// 64 digits. Keys without a name keep their ID.
 func (p Proposal) named(err error) error {
 	if err == nil {
 		return nil

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// keysIn are all keys that steps name, by ID.
+// keysIn returns all keys that steps name, by ID.
 func keysIn(steps []Step) []Who {
 	byID := map[string]Who{}
 	for _, step := range steps {
@@ -33,9 +33,9 @@ func keysIn(steps []Step) []Who {
 	return all
 }
 
-// lookAlikes warns of names that may be taken for others: of letters of several scripts,
-// or another name but for the form of its letters. Two names that look the same, each in
-// one script, are not found.
+// lookAlikes warns of names that can be mistaken for others: a name with letters of several scripts, or
+// one that differs from another only in the form of its letters. It does not find two names that look
+// the same, each in one script.
 func lookAlikes(all []Who) []string {
 	names := map[string]bool{}
 	for _, who := range all {
@@ -58,8 +58,8 @@ func lookAlikes(all []Who) []string {
 	return warnings
 }
 
-// scriptsOf are the scripts of a name's letters. Those that are written together, and
-// with Latin ones, and look like no others, don't count.
+// scriptsOf returns the scripts of a name's letters. It leaves out scripts that are written together, and
+// with Latin, and that look like no others.
 func scriptsOf(name string) []string {
 	found := map[string]bool{}
 	for _, r := range name {

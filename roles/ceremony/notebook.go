@@ -62,7 +62,7 @@ func (n Notebook) Bytes() []byte {
 	return append(encode(wire), '\n')
 }
 
-// with is the notebook that also has these marks, once each.
+// with returns the notebook with these marks added, once each.
 func (n Notebook) with(trusted Mark, signed []Mark) Notebook {
 	out := Notebook{&trusted, slices.Clone(n.Signed)}
 	for _, m := range signed {

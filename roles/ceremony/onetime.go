@@ -14,23 +14,22 @@ import (
 	"github.com/bindery-tuf/bindery/roles"
 )
 
-// Destroyed says which keys exist no more after they signed.
+// Destroyed lists keys that signed and were then destroyed.
 type Destroyed struct {
 	Role   string // "targets" or "bins"
 	KeyIDs []string
 	At     time.Time // UTC, whole seconds
 }
 
-// OneTime are keys that sign in one ceremony and never again. It is for one
-// goroutine.
+// OneTime holds keys that sign in one ceremony and never again. It is for one goroutine.
 type OneTime struct {
 	role      string
 	authority roles.Authority
 	private   []ed25519.PrivateKey // nil once they are destroyed
 }
 
-// NewOneTime makes n Ed25519 keys for role ("targets" or "bins"), all of which must
-// sign. They are in this process's memory and nowhere else.
+// NewOneTime makes n Ed25519 keys for role ("targets" or "bins"); all of them must sign. The keys
+// exist only in the memory of this process.
 func NewOneTime(role string, n int) (*OneTime, error) {
 	if role != metadata.TARGETS && role != delegation.BinsRole {
 		return nil, fmt.Errorf("one-time keys for the role %q: only %s and %s have any", role, metadata.TARGETS, delegation.BinsRole)
@@ -54,7 +53,7 @@ func NewOneTime(role string, n int) (*OneTime, error) {
 	return o, nil
 }
 
-// Authority is what a document that delegates to the role says of it.
+// Authority is the entry for the role in the document that delegates to it.
 func (o *OneTime) Authority() roles.Authority { return o.authority }
 
 // Sign returns d with the signatures of all keys.
@@ -74,9 +73,9 @@ func (o *OneTime) Sign(ctx context.Context, d *roles.Document[metadata.TargetsTy
 	return d, nil
 }
 
-// Destroy overwrites the private keys and returns the record of it; Sign fails from
-// now on. What the runtime or the kernel copied goes with the process and with the
-// machine's memory: switch off swap before, and the machine afterwards.
+// Destroy overwrites the private keys and returns the record of it. Sign fails from then on. Copies made
+// by the runtime or the kernel last until the process ends and the memory loses power: switch off swap
+// before, and the machine afterwards.
 func (o *OneTime) Destroy(now time.Time) Destroyed {
 	for _, private := range o.private {
 		clear(private)

@@ -7,24 +7,23 @@ import (
 	"slices"
 )
 
-// ErrLocksOut is wrapped for a change under which clients would refuse what is
-// published now, if it isn't declared to follow a compromise.
+// ErrLocksOut is wrapped if clients would refuse what is published now after the change, and no
+// compromise is declared.
 var ErrLocksOut = errors.New("clients would refuse what is published now")
 
-// Proposal is what holders are asked to sign, and why.
+// Proposal says what holders are asked to sign, and why.
 type Proposal struct {
-	// Reason is shown to the holders: one line, that must not be empty.
+	// Reason is shown to the holders: one line, not empty.
 	Reason string
 
-	// Names are what to call keys, by key ID. A key without one is shown by its ID.
+	// Names has a name for each key, by key ID. A key without a name is shown by its ID.
 	Names map[string]string
 
-	// Compromise declares that a key is in wrong hands, so that what it signed need
-	// not verify any longer.
+	// Compromise declares that a key was stolen. What the key signed may then stop verifying.
 	Compromise bool
 
-	// Lowers are the roles whose threshold is to go down, as the package comment
-	// names them. One that doesn't is refused as well.
+	// Lowers lists the roles whose threshold goes down, by their names in the package comment. A
+	// role in it whose threshold doesn't go down is an error.
 	Lowers []string
 
 	// Destroyed are the one-time keys that signed some of New.
@@ -33,7 +32,7 @@ type Proposal struct {
 	// Current is what is published now; the zero value for a new repository.
 	Current Documents
 
-	// New are the documents in the order in which they shall be published.
+	// New are the documents in the order in which they are to be published.
 	New []Document
 }
 
@@ -52,14 +51,14 @@ type Request struct {
 	digest   Digest
 }
 
-// NewRequest returns the request for p. It refuses what the package comment says.
+// NewRequest returns the request for p. The package comment says what it refuses.
 func NewRequest(p Proposal) (*Request, error) {
 	r := &Request{proposal: p}
 	if err := r.judge(); err != nil {
 		return nil, fmt.Errorf("request: %w", err)
 	}
 	r.file = r.encode()
-	// What is read back is what holders will see, whatever the caller does to p.
+	// Holders will see what is read back, whatever the caller does to p.
 	return ParseRequest(r.file)
 }
 
@@ -89,8 +88,8 @@ func (r *Request) Bytes() []byte { return r.file }
 // Proposal returns what the request asks for, to be read and not written to.
 func (r *Request) Proposal() Proposal { return r.proposal }
 
-// Digest is what holders compare with paper. It covers all that Steps and Proposal say:
-// the package comment has its definition.
+// Digest is the digest that holders compare with paper. It covers everything that Steps and Proposal
+// return. The package comment defines it.
 func (r *Request) Digest() Digest { return r.digest }
 
 // Marks name the documents in their order.
@@ -122,7 +121,7 @@ func (r *Request) judge() error {
 	}
 	r.chain = chain
 	if len(p.New) == 0 {
-		return errors.New("it asks for no document")
+		return errors.New("no document to sign")
 	}
 	j := judge{state: s, proposal: p, published: keysOf(s, chain), lowered: map[string]bool{}}
 	for i, d := range p.New {
@@ -138,7 +137,7 @@ func (r *Request) judge() error {
 	}
 	for _, role := range p.Lowers {
 		if !j.lowered[role] {
-			return fmt.Errorf("it declares a lower threshold of %s, and that doesn't go down", role)
+			return fmt.Errorf("it declares a lower threshold of %s, which doesn't drop", role)
 		}
 	}
 	if err := checkDestroyed(p.Destroyed, r.parts); err != nil {

@@ -81,7 +81,7 @@ func TestRequestFilesThatAreRefused(t *testing.T) {
 		"a response":       {string(answer.Bytes()), "this file is a response, and a request is wanted"},
 		"a notebook":       {string(w.people[0].notebook.Bytes()), "this file is a notebook, and a request is wanted"},
 		"metadata":         {string(p.New[0].File), "this file is TUF metadata, and a request is wanted"},
-		"a later format":   {swap("request/1", "request/2"), `its format is "bindery-ceremony-request/2", and this program knows "bindery-ceremony-request/1"`},
+		"a later format":   {swap("request/1", "request/2"), `format "bindery-ceremony-request/2", and this program knows "bindery-ceremony-request/1"`},
 		"oversized":        {file + strings.Repeat(" ", 8_000_000), "and a request has at most 8000000"},
 		"another digest":   {swap(string(digest), strings.Repeat("0", 64)), "root version 2 has the digest\n  " + r.Marks()[0].Digest.String()},
 		"a flipped digit":  {flip, "documents[0]: root version 2 has the digest\n  "},
@@ -119,24 +119,24 @@ func TestProposalsThatAreRefused(t *testing.T) {
 		want   string
 	}{
 		"no reason":         {func(p *ceremony.Proposal) { p.Reason = "" }, "the reason is empty"},
-		"no document":       {func(p *ceremony.Proposal) { p.New = nil }, "it asks for no document"},
+		"no document":       {func(p *ceremony.Proposal) { p.New = nil }, "no document to sign"},
 		"another role":      {func(p *ceremony.Proposal) { p.New[0].Role = "timestamp" }, `a document of the role "timestamp": only root, targets and bins are signed by people`},
 		"a wrong role":      {func(p *ceremony.Proposal) { p.New[0].Role = "bins" }, "bins: targets: "},
-		"a version skipped": {skip, "root version 3: it skips a version: the one before it is 1"},
+		"a version skipped": {skip, "root version 3: skips a version: the one before it is 1"},
 		"a version again":   {func(p *ceremony.Proposal) { p.New[0].File = w.current.Roots[0] }, "root version 1: version 1 is in force already"},
 		"signed already": {func(p *ceremony.Proposal) {
 			d, err := nextRoot(t, w.root(), nil).Sign(t.Context(), ada.key)
 			require.NoError(t, err)
 			p.New[0].File = d.Bytes()
-		}, "it has signatures already"},
-		"no current root":      {func(p *ceremony.Proposal) { p.Current = ceremony.Documents{} }, "root version 2: there is none before it, so it must be version 1"},
+		}, "already has signatures"},
+		"no current root":      {func(p *ceremony.Proposal) { p.Current = ceremony.Documents{} }, "root version 2: the first one must be version 1"},
 		"current not signed":   {func(p *ceremony.Proposal) { p.Current.Roots = [][]byte{nextRoot(t, w.root(), nil).Bytes()} }, "current: root version 2: 0 of 2 signatures"},
-		"threshold lowered":    {root(func(s *roles.RootSpec) { s.Root.Threshold = 1 }), "role root: its threshold goes from 2 down to 1, which the request doesn't declare"},
-		"nothing lowered":      {func(p *ceremony.Proposal) { p.Lowers = []string{"root"} }, "it declares a lower threshold of root, and that doesn't go down"},
+		"threshold lowered":    {root(func(s *roles.RootSpec) { s.Root.Threshold = 1 }), "role root: the threshold drops from 2 to 1, and the request doesn't declare that"},
+		"nothing lowered":      {func(p *ceremony.Proposal) { p.Lowers = []string{"root"} }, "it declares a lower threshold of root, which doesn't drop"},
 		"online key replaced":  {root(func(s *roles.RootSpec) { s.Timestamp = of(1, other) }), ceremony.ErrLocksOut.Error() + ": role timestamp: only 0 of its keys stay, and its threshold is 1"},
-		"online threshold":     {root(func(s *roles.RootSpec) { s.Snapshot = of(2, w.online, other) }), "role snapshot: its threshold is 2, and what is signed online is signed by one key"},
-		"parts of a second":    {replaced("2031-01-31T12:00:00Z", "2031-01-31T12:00:00.5Z"), `root version 2: it expires at "2031-01-31T12:00:00.5Z": not all clients read that`},
-		"targets keys":         {root(func(s *roles.RootSpec) { s.Targets = of(1, other) }), "goes from 2 down to 1"},
+		"online threshold":     {root(func(s *roles.RootSpec) { s.Snapshot = of(2, w.online, other) }), "role snapshot: threshold 2: a role that is signed online must have threshold 1"},
+		"parts of a second":    {replaced("2031-01-31T12:00:00Z", "2031-01-31T12:00:00.5Z"), `root version 2: expires is "2031-01-31T12:00:00.5Z", which not all clients can read`},
+		"targets keys":         {root(func(s *roles.RootSpec) { s.Targets = of(1, other) }), "drops from 2 to 1"},
 		"targets keys dropped": {root(func(s *roles.RootSpec) { s.Targets = of(2, other, newKey(t)) }), ceremony.ErrLocksOut.Error() + ": targets version 1: 0 of 2 signatures"},
 		"targets unknown": {func(p *ceremony.Proposal) {
 			p.Current.Targets, p.Current.Bins = nil, nil
@@ -146,7 +146,7 @@ func TestProposalsThatAreRefused(t *testing.T) {
 		"a key twice":          {replaced(`"`+bob.key.Public().ID()+`":{"keytype":"ed25519","keyval":{"public":"`+bob.key.Public().Value(), `"`+bob.key.Public().ID()+`":{"keytype":"ed25519","keyval":{"public":"`+adaKey.Value()), "): the same as "},
 		"an unknown kind":      {replaced(`{"keytype":"ed25519","keyval":{"public":"`+adaKey.Value(), `{"keytype":"ed448","keyval":{"public":"`+adaKey.Value()), `unsupported kind of key: keytype "ed448"`},
 		"a key not listed":     {replaced(`"`+adaKey.ID()+`":{`, `"00`+adaKey.ID()[2:]+`":{`), "is not listed"},
-		"no consistent":        {replaced(`"consistent_snapshot":true`, `"consistent_snapshot":false`), "it has no consistent snapshots"},
+		"no consistent":        {replaced(`"consistent_snapshot":true`, `"consistent_snapshot":false`), "consistent_snapshot is not true"},
 		"a name of two lines":  {func(p *ceremony.Proposal) { p.Names = map[string]string{adaKey.ID(): "Ada\nBob"} }, "characters that can't be printed"},
 		"destroyed and unknown": {func(p *ceremony.Proposal) {
 			p.Destroyed = []ceremony.Destroyed{{Role: "targets", KeyIDs: []string{"ab"}, At: now}}
@@ -223,12 +223,12 @@ func TestTargetsThatAreRefused(t *testing.T) {
 		"unsigned": {[]ceremony.Document{rootDoc, unsigned(first.docs[0]), unsigned(first.docs[1])}, ""},
 		"by keys of no root": {[]ceremony.Document{first.docs[0], first.docs[1]},
 			"documents[0]: targets version 2: it must have all signatures or none: 0 of 2 signatures"},
-		"a version skipped":  {[]ceremony.Document{rootDoc, third}, "documents[1]: targets version 3: it skips a version: the one before it is 1"},
+		"a version skipped":  {[]ceremony.Document{rootDoc, third}, "documents[1]: targets version 3: skips a version: the one before it is 1"},
 		"targets alone":      {[]ceremony.Document{alone}, "targets version 2: " + ceremony.ErrLocksOut.Error() + ": bins version 1: 0 of 2 signatures"},
-		"threshold of bins":  {[]ceremony.Document{lower}, "role bins: its threshold goes from 2 down to 1"},
+		"threshold of bins":  {[]ceremony.Document{lower}, "role bins: the threshold drops from 2 to 1"},
 		"bins resized":       {[]ceremony.Document{{Role: "bins", File: resized.Bytes()}}, "bins can't be resized by a new document"},
 		"online key of bins": {[]ceremony.Document{{Role: "bins", File: rebound.Bytes()}}, ""},
-		"threshold of each":  {[]ceremony.Document{{Role: "bins", File: two.Bytes()}}, "bins version 2: role each bin: its threshold is 2"},
+		"threshold of each":  {[]ceremony.Document{{Role: "bins", File: two.Bytes()}}, "bins version 2: role each bin: threshold 2"},
 		"bins for targets":   {[]ceremony.Document{{Role: "targets", File: resized.Bytes()}}, `targets version 2: targets 2: it delegates to bins itself, not to the role "bins"`},
 		"targets for bins":   {[]ceremony.Document{{Role: "bins", File: alone.File}}, "bins version 2: bins 2: "},
 	} {

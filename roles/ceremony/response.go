@@ -9,7 +9,7 @@ import (
 	"github.com/bindery-tuf/bindery/internal/schema"
 )
 
-// Response is what a holder's key signed of a request. It never changes.
+// Response holds the signatures of one holder's key over documents of a request. It never changes.
 type Response struct {
 	file       []byte
 	signatures []signature

@@ -12,8 +12,8 @@ import (
 	"github.com/bindery-tuf/bindery/roles"
 )
 
-// RootSpec returns what root says, as a start for the next one. It leaves out keys that not
-// all clients can verify.
+// RootSpec returns the contents of root, as a start for the next one. It leaves out keys that not all
+// clients can verify.
 func RootSpec(root *roles.Document[metadata.RootType]) (roles.RootSpec, error) {
 	spec := roles.RootSpec{Version: root.Version(), Expires: root.Expires().Truncate(time.Second)}
 	for _, r := range authoritiesOf(&spec) {
@@ -79,7 +79,7 @@ func NextRoot(last *roles.Document[metadata.RootType], spec roles.RootSpec) (*ro
 	return roles.Parse[metadata.RootType](slices.Concat([]byte(`{"signatures":[],"signed":`), cjson.AppendJSON(nil, signed), []byte("}")))
 }
 
-// graft returns the old signed part of a root with what the fresh one says.
+// graft returns the signed part of the old root, with the contents of the fresh one.
 func graft(old, fresh []byte) ([]byte, error) {
 	was, err := membersOf(old)
 	if err != nil {
@@ -101,7 +101,7 @@ func graft(old, fresh []byte) ([]byte, error) {
 	return splice(old, is)
 }
 
-// eachMember returns fresh, in which a member that old has too is what both gives.
+// eachMember returns fresh, after both has merged each member that old has too.
 func eachMember(old, fresh []byte, both func(old, fresh []byte) ([]byte, error)) ([]byte, error) {
 	was, err := membersOf(old)
 	if err != nil {
@@ -121,8 +121,8 @@ func eachMember(old, fresh []byte, both func(old, fresh []byte) ([]byte, error))
 	return splice(fresh, is)
 }
 
-// keepKey returns the old entry of a key, with all its members, unless the fresh one
-// is another key under the same ID.
+// keepKey returns the old entry of a key with all its members, unless fresh has another key under that
+// ID.
 func keepKey(old, fresh []byte) ([]byte, error) {
 	kept, err := overlay(old, fresh)
 	if err != nil || !bytes.Equal(kept, old) {

@@ -7,20 +7,19 @@ import (
 	"time"
 )
 
-// Sheet is the record of a ceremony, to be printed and signed by hand. Holders take
-// it to their machines: it is what they compare the digest with.
+// Sheet is the record of a ceremony, to be printed and signed by hand. Holders take it to their
+// machines and compare the digest with it.
 type Sheet struct {
 	Request *Request
 
 	// Made is when the sheet was made; it is printed in UTC.
 	Made time.Time
 
-	// Progress is how far it has come; the zero value for a sheet that is printed
-	// before anybody signed.
+	// Progress is zero for a sheet that is printed before anyone has signed.
 	Progress Progress
 }
 
-// page is what a sheet says, for both forms.
+// page is the contents of a sheet, for both forms.
 type page struct {
 	Title, Made, Reason string
 	Alarm               string // of a compromise, or ""
@@ -59,7 +58,7 @@ type pageDestroyed struct {
 // right to left doesn't move the ID.
 func short(w Who) string { return printable(w.KeyID[:min(groupLen, len(w.KeyID))]) + "  " + w.orNone() }
 
-// pageHolder is a line for somebody to sign on.
+// pageHolder is a line on which a holder signs.
 type pageHolder struct {
 	Name, KeyID string
 	Signed      bool
@@ -143,7 +142,7 @@ func (s Sheet) state(i int, step Step) string {
 	return strings.Join(parts, "; ")
 }
 
-// holders are all whose signature could count, by name.
+// holders returns everyone whose signature could count, by name.
 func (s Sheet) holders() []pageHolder {
 	var all []pageHolder
 	for i, p := range s.Request.parts {
@@ -167,7 +166,7 @@ func (s Sheet) signed(i int, who Who) bool {
 	})
 }
 
-// steps are what to tick on the day.
+// steps returns the boxes to tick on the day.
 func (s Sheet) steps() []string {
 	steps := []string{
 		"Every holder has a copy of this page that was not made on the machine he or she signs with.",
@@ -186,7 +185,7 @@ func (s Sheet) steps() []string {
 	return steps
 }
 
-// addsKeys reports whether somebody becomes a holder.
+// addsKeys reports whether a request adds a holder.
 func (s Sheet) addsKeys() bool {
 	return slices.ContainsFunc(s.Request.Steps(), func(step Step) bool {
 		return slices.ContainsFunc(step.Changes, func(c Change) bool { return c.Role == roleRoot && c.What == "key added" })

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// sheetWidth is what fits a page of paper in a fixed font.
+// sheetWidth is the number of columns on a page in a fixed font.
 const sheetWidth = 78
 
 // WriteText writes the sheet as plain text of at most 78 columns, where names and

@@ -32,7 +32,7 @@ func (r *Request) Check(n Notebook, now time.Time) error {
 	return nil
 }
 
-// roots are those of Current and those of New, in the order of their versions.
+// roots returns those of Current and those of New, by version.
 func (r *Request) roots() []Mark {
 	var marks []Mark
 	for _, root := range r.chain {
@@ -99,7 +99,7 @@ func (r *Request) Sign(ctx context.Context, signer keys.Signer, n Notebook, now 
 	return newResponse(signatures), n.with(r.trustedAfter(n), marks), nil
 }
 
-// trustedAfter is the root that a holder trusts who has signed the request.
+// trustedAfter returns the root that a holder trusts after signing the request.
 func (r *Request) trustedAfter(n Notebook) Mark {
 	roots := r.roots()
 	next := roots[max(0, len(r.chain)-1)]
@@ -109,8 +109,8 @@ func (r *Request) trustedAfter(n Notebook) Mark {
 	return next
 }
 
-// idsOf are the IDs under which the key counts for this document. Two roots may list
-// it under different ones.
+// idsOf returns the IDs under which the key counts for this document. Two roots may list one key under
+// different IDs.
 func (p part) idsOf(key *keys.PublicKey) []string {
 	var ids []string
 	for _, q := range p.quorums {
@@ -123,7 +123,7 @@ func (p part) idsOf(key *keys.PublicKey) []string {
 	return ids
 }
 
-// noSay is the error for a key that nobody asked.
+// noSay is the error for a key whose signature counts for nothing.
 func (r *Request) noSay(id string) error {
 	var asked []string
 	for _, p := range r.parts {
@@ -136,5 +136,5 @@ func (r *Request) noSay(id string) error {
 		}
 	}
 	slices.Sort(asked)
-	return r.proposal.named(fmt.Errorf("key %s is asked for nothing: the request asks %s", printable(id), strings.Join(asked, ", ")))
+	return r.proposal.named(fmt.Errorf("key %s has nothing to sign: the request asks %s", printable(id), strings.Join(asked, ", ")))
 }

@@ -75,7 +75,7 @@ func TestSignRefusesAKeyThatIsNotAsked(t *testing.T) {
 	w := begun(t)
 	r := w.request(w.next(nil))
 	_, _, err := r.Sign(t.Context(), w.online, w.people[0].notebook, now)
-	require.ErrorContains(t, err, "online ("+w.online.Public().ID()[:8]+") is asked for nothing: the request asks Ada (")
+	require.ErrorContains(t, err, "online ("+w.online.Public().ID()[:8]+") has nothing to sign: the request asks Ada (")
 
 	// The holder of a key that was removed is asked once more, the others are not.
 	w.publish(w.request(w.next(func(s *roles.RootSpec) { s.Root.Keys = s.Root.Keys[:2] })), w.people...)

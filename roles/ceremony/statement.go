@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// statement is all that a holder's screen is made from, in the form that the digest of
-// a request is of. The package comment specifies it.
+// statement is everything that a holder's screen is made from. The digest of a request is computed over
+// it. The package comment specifies it.
 type statement struct {
 	Format    string            `json:"format"`
 	Reason    string            `json:"reason"`

@@ -19,41 +19,41 @@ type Step struct {
 	Mark
 	Expires time.Time `json:"expires"`
 
-	// Signed says that it has all signatures already, by one-time keys.
+	// Signed reports that one-time keys already signed it completely.
 	Signed bool `json:"signed"`
 
-	// Destroyed is since when none of the keys that signed it exists, as the request
-	// says; zero if it doesn't say so of each.
+	// Destroyed is the time at which the last of the keys that signed it was destroyed, as the
+	// request says; zero if the request doesn't say so of every key.
 	Destroyed time.Time `json:"destroyed,omitzero"`
 
-	// Changes are against the document of this role before it. Without one
-	// before it, all of it is a change.
+	// Changes are relative to the document of this role before it. If there is none, everything is a
+	// change.
 	Changes []Change `json:"changes"`
 
 	// Signers are who can sign each role once the document is published.
 	Signers []Signers `json:"signers"`
 
-	// Warnings are what can go wrong and doesn't have to. Those of names that look alike
-	// are with the first document.
+	// Warnings are risks that may be accepted. Warnings about names that look alike are with the
+	// first document.
 	Warnings []string `json:"warnings,omitempty"`
 }
 
 // Change is one line of a Step.
 type Change struct {
-	// Role is whose keys, threshold or expiry change.
+	// Role is the role whose keys, threshold or expiry change.
 	Role string `json:"role"`
 	// What changes: "expires", "key added", "key removed", "key ID", "threshold",
 	// "delegates to", "terminating", "spec_version", "consistent_snapshot", or
-	// "other content" for all that Bindery has no words for.
+	// "other content" for what Bindery can't put into words.
 	What string `json:"what"`
-	// Key is the one that is added, removed or has another ID; nil for other changes.
-	// Was and Is have only the beginning of its ID.
+	// Key is the key that is added, removed or gets another ID; nil for other changes. Was and Is
+	// have only the beginning of its ID.
 	Key *Who `json:"key,omitempty"`
-	// Was is what it was before, if it was there; Is is what it is then, if it stays.
+	// Was is the value before, if there was one. Is is the value after, if there is one.
 	Was string `json:"was,omitempty"`
 	Is  string `json:"is,omitempty"`
-	// Grave says that less than before has to be stolen to deceive clients, or that
-	// Bindery doesn't know what it means.
+	// Grave says that fewer keys than before need to be stolen to deceive clients, or that Bindery
+	// doesn't know what the change means.
 	Grave bool `json:"grave,omitempty"`
 }
 
@@ -64,7 +64,7 @@ type Signers struct {
 	Keys      []Who  `json:"keys"`
 }
 
-// Steps says what each document of the request changes, in words.
+// Steps describes what each document of the request changes.
 func (r *Request) Steps() []Step {
 	var steps []Step
 	for _, p := range r.parts {
@@ -107,7 +107,7 @@ func (w *words) destroyed(p part) {
 	}
 }
 
-// document is that of a role in force, or nil.
+// document returns the document of a role in force, or nil.
 func (s state) document(role string) document {
 	switch {
 	case role == roleRoot && s.root != nil:
@@ -144,7 +144,7 @@ func (w *words) expiry(p part, before document) {
 
 func dateOf(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
 
-// authority says what changes in who signs a role. Was has no keys for a new role.
+// authority describes the changes in who signs a role. was has no keys for a new role.
 func (w *words) authority(role string, was, is roles.Authority) {
 	signers := Signers{Role: role, Threshold: is.Threshold, Keys: []Who{}}
 	for _, k := range is.Keys {
@@ -175,7 +175,7 @@ func (w *words) authority(role string, was, is roles.Authority) {
 	}
 }
 
-// without are the keys of a that b doesn't have.
+// without returns the keys of a that b lacks.
 func (r *Request) without(a, b roles.Authority) []Who {
 	var rest []Who
 	for _, k := range a.Keys {
@@ -209,7 +209,7 @@ func (w *words) root(p part) {
 	w.warnOfShared(p.after.root)
 }
 
-// warnOfHolders says what a person can do alone, or can make impossible.
+// warnOfHolders warns of people who can do alone, or prevent alone, what several should decide.
 func (w *words) warnOfHolders(root roles.Authority) {
 	switch {
 	case root.Threshold == 1:
@@ -227,7 +227,7 @@ func (w *words) warnOfHolders(root roles.Authority) {
 	}
 }
 
-// warnOfShared says which online keys could sign what only people should.
+// warnOfShared warns of online keys that could sign for roles that only people should sign.
 func (w *words) warnOfShared(root rootDoc) {
 	for _, offline := range []string{roleRoot, roleTargets} {
 		people, _ := roles.RootAuthority(root, offline)
@@ -288,7 +288,7 @@ func layoutWords(b delegation.Bins) string {
 // plain are members that are shown as they are if they change.
 var plain = []string{"spec_version", "consistent_snapshot"}
 
-// others says what is left: whatever is signed is shown.
+// others shows the rest, so that everything signed is shown.
 func (w *words) others(d, before document, known shape) {
 	for _, name := range plain {
 		c := Change{Role: w.step.Role, What: name, Is: member(d, name)}

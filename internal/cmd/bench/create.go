@@ -51,7 +51,7 @@ func createSides(ctx context.Context, e *env) (*sides, error) {
 	}, nil
 }
 
-// inNewDir has f work in a directory of its own, and removes it.
+// inNewDir calls f with a directory of its own, and removes the directory.
 func (e *env) inNewDir(f func(dir string) (time.Duration, error)) (time.Duration, error) {
 	dir, err := os.MkdirTemp(e.dir, "run-")
 	if err != nil {
@@ -62,12 +62,12 @@ func (e *env) inNewDir(f func(dir string) (time.Duration, error)) (time.Duration
 		err = rerr
 	}
 	if err == nil {
-		err = settle(e.dir) // so that nobody pays for another's writing
+		err = settle(e.dir) // so that no side pays for another's writing
 	}
 	return d, err
 }
 
-// settle waits until what was written and removed before is on disk.
+// settle waits until everything written and removed before is on disk.
 func settle(dir string) error {
 	name := filepath.Join(dir, "settle")
 	if err := writeFile(name, []byte("x")); err != nil {

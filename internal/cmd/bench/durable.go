@@ -8,12 +8,11 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// writers is how many goroutines read, compute and write the files of a limit: more gain
-// nothing.
+// writers is how many goroutines read, compute and write the files of a limit. More gain nothing.
 const writers = 64
 
-// writeFiles writes n new files below dir, each durably, and then makes their names
-// durable. What is in a file is computed on all processors while others are written.
+// writeFiles writes n new files below dir, each durably, and then makes their names durable. Contents are
+// computed on all processors while other files are written.
 func writeFiles(ctx context.Context, dir string, n int, file func(i int) (name string, data []byte, err error)) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(writers)

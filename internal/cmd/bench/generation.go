@@ -12,7 +12,7 @@ import (
 	"github.com/bindery-tuf/bindery/roles"
 )
 
-// limits are what every generation of a site has beside its bins.
+// limits are the files that every generation of a site has, apart from its bins.
 type limits struct{ snapshot, timestamp []byte }
 
 // limits reads them as they are now.
@@ -28,13 +28,12 @@ func (s *site) limits() (l limits, err error) {
 	return l, err
 }
 
-// sealed is about how many bytes the journal's record of a generation takes.
+// sealed returns roughly how many bytes a generation's seal takes in the journal.
 func sealed(bins, items int) int { return 1000 + 180*bins + 160*items }
 
-// limitGeneration does what one generation, in which bins change, can't do
-// without. Files are those of the bins as they were, "" where a bin is new and takes
-// the bytes of empty. The items take that many bytes in the journal. It writes below
-// dir, a new directory.
+// limitGeneration does the least that one generation with changed bins must do. files are the bins as
+// they were; "" is a new bin, with the bytes of empty. items and seal are the bytes that these take in
+// the journal. It writes below dir, a new directory.
 func (s *site) limitGeneration(ctx context.Context, dir string, files []string, empty []byte, l limits, items, seal int) error {
 	journal, err := os.Create(filepath.Join(dir, "journal"))
 	if err != nil {

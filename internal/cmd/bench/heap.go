@@ -32,14 +32,14 @@ func watchHeap() *peak {
 	return p
 }
 
-// stop returns by how many bytes the heap grew at most.
+// stop returns the most by which the heap grew, in bytes.
 func (p *peak) stop() int64 {
 	close(p.end)
 	<-p.ended
 	return max(p.most-p.begin, 0)
 }
 
-// heapBytes is what objects take, dead ones that weren't collected included.
+// heapBytes returns the size of all objects, including dead ones that were not collected.
 func heapBytes() int64 {
 	s := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
 	metrics.Read(s)

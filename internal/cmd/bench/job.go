@@ -28,15 +28,15 @@ var full = scale{bins: 16_384, uploads: 1000, changed: 1000, adds: 20_000, small
 type job struct {
 	name string
 
-	// What it must show: how many times faster than go-tuf, and how many times
-	// the limit. Zero: nothing.
+	// What it must show: how many times faster than go-tuf, and at most how many times the limit.
+	// 0 means nothing.
 	faster, within float64
 
 	runs  int // measurements of each side
 	begin func(ctx context.Context, e *env) (*sides, error)
 }
 
-// env is what jobs share.
+// env is shared by the jobs.
 type env struct {
 	scale
 	dir    string
@@ -45,16 +45,15 @@ type env struct {
 	sites  map[string]*site
 }
 
-// side does a job once and returns how long that took, without what it had to
-// prepare.
+// side does a job once and returns the time, without that for preparations.
 type side func(ctx context.Context) (time.Duration, error)
 
-// sides are those that do one job. All but bindery and limit may be nil.
+// sides are the sides of one job. All but bindery and limit may be nil.
 type sides struct {
 	bindery, gotuf, python, limit side
 }
 
-// result is what was measured. Times are nanoseconds.
+// result holds the measurements. Times are nanoseconds.
 type result struct {
 	cpus                          int
 	bindery, gotuf, python, limit int64 // 0 for a side that there isn't
@@ -84,7 +83,7 @@ func (s *sides) measure(ctx context.Context, runs int) (result, error) {
 		median *int64
 		times  []int64
 	}{{"bindery", s.bindery, &r.bindery, nil}, {"go-tuf", s.gotuf, &r.gotuf, nil}, {"python-tuf", s.python, &r.python, nil}, {"limit", s.limit, &r.limit, nil}}
-	// Not timed: on one processor, to be watched costs more than some of the jobs.
+	// Not timed: on one processor, watching costs more than some of the jobs.
 	runtime.GC()
 	p := watchHeap()
 	_, err := s.bindery(ctx)
@@ -119,8 +118,8 @@ func median(times []int64) int64 {
 	return (times[(n-1)/2] + times[n/2]) / 2
 }
 
-// repeated makes a side of a small piece of work: it is done for at least the time
-// given, and the side's time is that of one.
+// repeated makes a side of a small piece of work. It repeats the work for at least the time given, and
+// returns the time of one repetition.
 func repeated(atLeast time.Duration, work func(ctx context.Context) error) side {
 	return func(ctx context.Context) (time.Duration, error) {
 		start := time.Now()

@@ -18,7 +18,7 @@ import (
 	"github.com/bindery-tuf/bindery/roles"
 )
 
-// key is one private key as each side takes it.
+// key is one private key, in the form that each side takes.
 type key struct {
 	private crypto.Signer
 	signer  keys.Signer
@@ -51,8 +51,8 @@ func newKey(private crypto.Signer, hash crypto.Hash) (key, error) {
 	return k, err
 }
 
-// limit does to a file, which is read and one like it written, what can't be done
-// without: hash it, copy it, sign, verify, hash the copy.
+// limit does the least that reading a file and writing one like it takes: hash it, copy it, sign, verify,
+// hash the copy.
 func (k key) limit(file []byte) error {
 	sha256.Sum256(file)
 	file = append(make([]byte, 0, len(file)), file...)
@@ -65,8 +65,8 @@ func (k key) limit(file []byte) error {
 
 var errLimit = errors.New("a signature does not verify")
 
-// limitSign signs a message and verifies the signature. Where the digest of the
-// message is signed, the one digest serves both.
+// limitSign signs a message and verifies the signature. If a digest is signed, it computes it once for
+// both.
 func (k key) limitSign(message []byte) error {
 	switch private := k.private.(type) {
 	case ed25519.PrivateKey:
@@ -97,7 +97,7 @@ func signTheirs[T roles.Type](m *metadata.Metadata[T], k key) ([]byte, error) {
 	return m.ToBytes(false)
 }
 
-// sameSigned tells whether two sides made the same metadata.
+// sameSigned returns an error if the two sides made different metadata.
 func sameSigned[T roles.Type](ours, theirs []byte) error {
 	a, err := roles.Parse[T](ours)
 	if err != nil {

@@ -1,73 +1,69 @@
-// Bench measures what Bindery's publishing costs beside go-tuf and beside what the
-// work can't do without.
+// Bench measures what Bindery's publishing costs. It compares with go-tuf, and with a lower bound:
+// the copying, hashing, signing and syncing that the job cannot avoid.
 //
 //	bench [-job NAME,...] [-runs N] [-cpu 1,2] [-python] [-json] [-dir DIR]
 //
-// It prints a line for each job: what Bindery takes, what go-tuf takes for the same
-// work, what the work takes at least, the two ratios, and the memory. A figure is
-// the median of N measurements, which are interleaved: each side is measured once,
-// then each side again. A garbage collection precedes each measurement; small jobs
-// are repeated within one, so that each side pays for its own garbage.
+// It prints one line for each job: the time of Bindery, the time of go-tuf for the same work, the
+// lower bound, the two ratios, and the memory. Each time is the median of N measurements. The sides
+// take turns, so that a busy machine slows all of them. A garbage collection comes before each
+// measurement. A small job is repeated within one measurement, so that each side pays for its own
+// garbage.
 //
-// Ratios travel from one machine to another, times don't. What is durable is
-// written below DIR, a temporary directory unless one is given, where all jobs together
-// take up to 6 GB and leave nothing; on a file system in memory durable writing costs
-// nothing, and the ratios say little.
+// Ratios can be compared between machines, times can't. Durable files are written below DIR, a
+// temporary directory by default. All jobs together take up to 6 GB, and remove everything. On a file
+// system in memory, syncs cost nothing, and the ratios say little.
 //
 // # What is timed
 //
-// The sides of a job do the same work from the same inputs; where both have a
-// result, the two are compared once before anything is measured.
+// The sides of a job do the same work on the same inputs. If both have a result, the results are
+// compared once, before anything is timed.
 //
-// Bindery is timed through the functions that the engine calls, or the engine itself:
+// Bindery is timed through the functions that the engine calls, or through the engine itself:
 //
-//   - bin-610-ed25519, bin-610-p256, bin-3000-ed25519: one target of a bin is
-//     replaced. From the bin's file in memory: its SHA-256 is compared with the
-//     journal's, roles.OpenBin, Bin.Edit, Bin.Sign (which verifies the signature that
-//     it made), and the SHA-256 of the new file, for the journal. The bin is never
-//     taken from the cache, where the first comparison is left out.
-//   - snapshot-16384: 1,000 of 16,384 bins got a new version. From the roles.Snapshot
-//     of the last generation, which the engine keeps: the names of the bins,
-//     Snapshot.Edit, Snapshot.Sign with a P-256 key, which is what Bindery recommends
-//     for it, and the SHA-256 of the new file.
+//   - bin-610-ed25519, bin-610-p256, bin-3000-ed25519: one target of a bin is replaced. The input is
+//     the bin's file in memory. The work is its SHA-256, compared with the journal's; roles.OpenBin;
+//     Bin.Edit; Bin.Sign, which verifies its own signature; and the SHA-256 of the new file. The bin
+//     never comes from the cache, which would save the first comparison.
+//   - snapshot-16384: 1,000 of 16,384 bins got a new version. The input is the roles.Snapshot of the
+//     last generation, which the engine keeps. The work is the names of the bins; Snapshot.Edit;
+//     Snapshot.Sign with a P-256 key, which Bindery recommends for it; and the SHA-256 of the new file.
 //   - create-16384: repository.Create, in a new dirstore and a new dirjournal.
-//   - publish-1000: 1,000 calls of Repository.Add, from 64 goroutines, of new targets,
-//     spread over 16,384 bins as their hashes have it; and then Repository.Run, which
-//     publishes them in one generation, until the last Receipt.Wait returned. The bins are on disk,
-//     usually in the page cache, and hold 140 or 610 targets each: two lines.
-//   - renew-16384: Repository.Run from the moment when all bins are due until none is,
-//     with the defaults: 16 generations of 1,024 bins.
-//   - add-64: one Repository.Add out of many from 64 goroutines, with a dirjournal,
-//     while nobody publishes.
-//   - open: dirstore.Open, dirjournal.Open and repository.Open of a repository of
-//     16,384 bins and 2,293,760 targets that was closed. Its journal remembers 100,000
-//     uploads, as many as it ever does, and goes on behind its checkpoint for 12,000
-//     uploads more.
+//   - publish-1000: 1,000 calls of Repository.Add from 64 goroutines, then Repository.Run until the
+//     last Receipt.Wait returned. The targets are new and spread over 16,384 bins by their hashes. Run
+//     publishes them in one generation. The bins are on disk, usually in the page cache, and hold 140
+//     targets each in one line and 610 in the other.
+//   - renew-16384: Repository.Run with the defaults, from the moment when all bins are due until none
+//     is: 16 generations of 1,024 bins.
+//   - add-64: one Repository.Add, of many from 64 goroutines, with a dirjournal, while nothing is
+//     published.
+//   - open: dirstore.Open, dirjournal.Open and repository.Open of a closed repository of 16,384 bins
+//     and 2,293,760 targets. Its journal remembers 100,000 uploads, the most it ever does, and has
+//     12,000 more uploads after its checkpoint.
 //
-// go-tuf v2.4.2 does its part the way it is used: FromBytes, the change of a map,
-// Metadata.Sign, ToBytes. It has no durable writing and no hash checks, and so no
-// side in the other jobs.
+// go-tuf v2.4.2 does its part in the usual way: FromBytes, the change of a map, Metadata.Sign,
+// ToBytes. It has no durable writing and no hash checks, so it has no side in the other jobs.
 //
-// python-tuf (-python) does the same: Metadata.from_bytes, the change,
-// Metadata.sign, to_bytes with its compact serializer. It runs in a process of its
-// own, at the versions and hashes that internal/interop pins, which it installs from
-// PyPI below the user's cache directory.
+// With -python, python-tuf does the same: Metadata.from_bytes, the change, Metadata.sign, to_bytes
+// with its compact serializer. It runs in its own process. Its versions and hashes are those that
+// internal/interop pins; it is installed from PyPI below the user's cache directory.
 //
-// The limit is the standard library alone, on the same bytes: each byte that is
-// read or written is copied once; what is read is hashed once and so is what is
-// written; one signature of it, and one verification of that, from the bytes
-// themselves or, where their digest is signed, from one digest for both; and durable
-// writes: one open, write, fsync and close for each file, from
-// 64 goroutines, one fsync for each directory with new names, and one write and
-// fsync for each of the journal's frames that must follow one another (items,
-// seal, and then the timestamp). There is no parsing, no temporary file, no
-// rename but the timestamp's, no JSON. It uses as many processors as Bindery.
-// For add-64 it is one write and fsync for 64 items. For open it is reading and
-// hashing the journal and the offline documents, and the durable writes.
+// The lower bound ("limit") uses only the standard library, on the same bytes and as many
+// processors. It
 //
-// The memory is how much larger Bindery made the process's heap at most, garbage
-// included, in samples taken every few milliseconds of one more run, which comes first
-// and isn't timed.
+//   - copies once each byte that is read or written, and hashes once what is read and what is written;
+//   - makes one signature of what is written and verifies it once, from the bytes, or from one digest
+//     for both if the digest is signed;
+//   - opens, writes, syncs and closes each file, from 64 goroutines, and syncs each directory with new
+//     names once;
+//   - writes and syncs each of the journal's frames that must follow one another: items, seal,
+//     timestamp.
+//
+// It parses nothing, encodes no JSON, and renames nothing but the timestamp. For add-64 it is one
+// write and sync for 64 items. For open it is reading and hashing the journal and the offline
+// documents, and the durable writes.
+//
+// The memory is the most by which Bindery made the heap of the process grow, garbage included. It is
+// sampled every few milliseconds in a run of its own, which comes first and isn't timed.
 package main
 
 import (

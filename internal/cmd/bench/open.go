@@ -11,9 +11,8 @@ import (
 	"time"
 )
 
-// openTail is how many generations of publish-1000 are in the journal behind its
-// newest checkpoint: most of what goes in before the next one, by the default of
-// Config.CheckpointBytes.
+// openTail is the number of generations of publish-1000 in the journal after its newest checkpoint: nearly as
+// many as the default of Config.CheckpointBytes lets in before the next one.
 const openTail = 12
 
 // openSides opens a large repository.
@@ -78,7 +77,7 @@ func openSides(ctx context.Context, e *env) (*sides, error) {
 	}, nil
 }
 
-// readFrom returns the journal's segments that its last one says to read.
+// readFrom returns the segments that the last one says must be read.
 func readFrom(segments []string) ([]string, error) {
 	f, err := os.Open(segments[len(segments)-1])
 	if err != nil {

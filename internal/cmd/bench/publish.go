@@ -99,7 +99,7 @@ func (s *site) publish(ctx context.Context, targets []roles.Target) (took time.D
 	if err != nil {
 		return 0, err
 	}
-	// One generation: it begins when the last one is there.
+	// One generation: it begins after the last item has arrived.
 	running.Go(func() error { return r.Run(ctx) })
 	generation := int64(0)
 	for _, receipt := range receipts {

@@ -25,7 +25,7 @@ type python struct {
 	replies *json.Decoder
 }
 
-// pythonJob is what is to be changed in a file.
+// pythonJob says what to change in a file.
 type pythonJob struct {
 	Kind    string    `json:"kind"` // "bin" or "snapshot"
 	Expires time.Time `json:"expires"`

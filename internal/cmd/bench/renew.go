@@ -58,8 +58,8 @@ func renewSides(ctx context.Context, e *env) (*sides, error) {
 	}, nil
 }
 
-// renew lets half the lifetime of bins pass, after which all are due, and waits
-// until all are renewed.
+// renew advances the clock by half the lifetime of bins, after which all are due, and waits until all are
+// renewed.
 func (s *site) renew(ctx context.Context) (took time.Duration, err error) {
 	const lifetime = 7 * 24 * time.Hour // the default of Config.BinLifetime
 	s.now = s.now.Add(lifetime / 2)

@@ -128,11 +128,10 @@ func (e *env) site(ctx context.Context, name string, n int) (s *site, made bool,
 	return s, true, nil
 }
 
-// fill writes store and journal as they are after a year of uploads and a
-// checkpoint, in seconds and not in hours: all bins are the same file, signed once.
-// (That their targets belong elsewhere by their hashes is nothing that a publisher
-// looks at.) The journal remembers as many uploads as given. Open refuses a checkpoint
-// that isn't as the engine's own.
+// fill writes store and journal as they are after a year of uploads and a checkpoint. It takes seconds,
+// because all bins are the same file, signed once. (Their targets belong to other bins by their hashes; a
+// publisher doesn't look at that.) The journal remembers the given number of uploads. The checkpoint
+// must be like the engine's own, or Open refuses it.
 func (s *site) fill(ctx context.Context, n, remembered int) error {
 	store, err := dirstore.Create(s.metadata())
 	if err != nil {
@@ -221,8 +220,8 @@ func (s *site) fillJournal(ctx context.Context, bin, snapshot, timestamp []byte,
 	return errors.Join(err, j.Close())
 }
 
-// appendRecords appends records of generation 1. They form no chain: what comes before a
-// checkpoint isn't read.
+// appendRecords appends records of generation 1. They form no chain, because records before a checkpoint
+// aren't read.
 func (s *site) appendRecords(ctx context.Context, l repository.Lead, epoch int64, bodies ...ledger.Body) error {
 	var records []ledger.Record
 	for _, body := range bodies {
@@ -235,7 +234,7 @@ func (s *site) appendRecords(ctx context.Context, l repository.Lead, epoch int64
 	return l.Append(ctx, records...)
 }
 
-// remember publishes uploads, as far as the journal knows.
+// remember makes the journal believe that uploads were published.
 func (s *site) remember(ctx context.Context, j *dirjournal.Journal, l repository.Lead, epoch int64, n int) error {
 	const batch = 1000
 	for targets := range slices.Chunk(s.uploads(n), batch) {
@@ -258,7 +257,7 @@ func (s *site) remember(ctx context.Context, j *dirjournal.Journal, l repository
 	return nil
 }
 
-// queued is about how many bytes of the journal an upload takes when it is queued.
+// queued returns roughly how many bytes a queued upload takes in the journal.
 func queued(t roles.Target, at time.Time) (int, error) {
 	e, err := ledger.Item{ID: "ABCDEFGHIJKLMNOPQRSTUVWXYZ", Add: []roles.Target{t}, Accepted: at}.Entry()
 	if err != nil {
@@ -268,11 +267,10 @@ func queued(t roles.Target, at time.Time) (int, error) {
 	return len("e ") + len(head) + len(`,"size":300`) + len("\n") + len(e.Body) + len("\n"), err
 }
 
-// keyName is what the journal calls a key.
+// keyName returns the journal's name of a key.
 func keyName(s keys.Signer) string { return s.Public().ID() + " " + s.Public().Fingerprint() }
 
-// newest returns the files of the bins in their newest version, and removes all
-// older ones.
+// newest returns the newest file of each bin, and removes all older ones.
 func (s *site) newest() ([]string, error) {
 	entries, err := os.ReadDir(s.metadata())
 	if err != nil {

@@ -20,8 +20,7 @@ type snapshotJob struct {
 	file     []byte
 }
 
-// lastGeneration and thisGeneration are versions that a repository has after a year
-// or two.
+// lastGeneration and thisGeneration are typical versions after a year or two.
 const lastGeneration, thisGeneration = 123_456, 123_457
 
 func snapshotSides(ctx context.Context, e *env) (*sides, error) {
@@ -110,7 +109,7 @@ func (j *snapshotJob) gotuf() ([]byte, error) {
 	return signTheirs(m, j.key)
 }
 
-// limit is that of any file, but for the hash of what was read: a snapshot isn't.
+// limit does what it does for any file, except hashing what was read: the snapshot is in memory.
 func (j *snapshotJob) limit(context.Context) error {
 	file := append(make([]byte, 0, len(j.file)), j.file...)
 	if err := j.key.limitSign(file); err != nil {
