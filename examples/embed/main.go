@@ -18,6 +18,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -41,8 +42,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, os.Args[1:], os.Stdout); err != nil {
-		fmt.Fprintln(os.Stderr, "embed:", err)
-		os.Exit(1)
+		log.Fatal(err)
 	}
 }
 
@@ -65,11 +65,6 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	root, err := os.OpenRoot(filepath.Join(*dir, "targets"))
-	if err != nil {
-		return err
-	}
-	defer root.Close()
 
 	// The service calls this whenever it must open the repository (again).
 	open := func(ctx context.Context) (cfg repository.Config, err error) {
@@ -94,14 +89,13 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	x := &index{publisher, files, web.Dir(root.FS())}
+	x := &index{publisher, files}
 	mux := http.NewServeMux()
 	mux.Handle("PUT /files/{path...}", handler(x.upload))
-	mux.Handle("GET /files/{path...}", handler(x.download))
+	mux.Handle("GET /files/{path...}", handler(x.get))
 	mux.Handle("DELETE /files/{path...}", handler(x.remove))
-	mux.Handle("GET /files/{$}", handler(x.list))
 	mux.Handle("GET /health", handler(x.health))
-	mux.Handle("GET /", web.Handler(web.Config{Store: metadata, Files: x.content}))
+	mux.Handle("GET /", web.Handler(web.Config{Store: metadata, Files: files}))
 	return serve(ctx, *address, mux, publisher, out)
 }
 
@@ -146,8 +140,7 @@ func handler(f func(http.ResponseWriter, *http.Request) error) http.Handler {
 
 type index struct {
 	publisher *service.Service
-	files     *dirstore.Targets // writes the files that are uploaded
-	content   web.Files         // reads them
+	files     *dirstore.Targets
 }
 
 // upload keeps the file, durably, where clients will look for it, and then publishes it.
@@ -169,44 +162,40 @@ func (x *index) remove(w http.ResponseWriter, r *http.Request) error {
 // publish answers once clients can see what became of an item.
 func (x *index) publish(w http.ResponseWriter, r *http.Request, it repository.Item, done int) error {
 	receipt, err := x.publisher.Submit(r.Context(), it)
-	if err == nil {
-		_, err = receipt.Wait(r.Context())
+	if err != nil {
+		return err
 	}
-	if err == nil {
+	if _, err = receipt.Wait(r.Context()); err == nil {
 		w.WriteHeader(done)
 	}
 	return err
 }
 
-func (x *index) download(w http.ResponseWriter, r *http.Request) error {
+// get answers with a file, or with the list of all files.
+func (x *index) get(w http.ResponseWriter, r *http.Request) error {
 	view, err := x.publisher.View(r.Context())
 	if err != nil {
 		return err
+	}
+	if r.PathValue("path") == "" {
+		for target, err := range view.Targets(r.Context()) {
+			if err != nil {
+				panic(http.ErrAbortHandler) // so the client sees that the list is incomplete
+			}
+			fmt.Fprintf(w, "%s %10d %s\n", target.Hashes["sha256"], target.Length, target.Path)
+		}
+		return nil
 	}
 	target, err := view.Lookup(r.Context(), r.PathValue("path"))
 	if err != nil {
 		return err
 	}
-	file, err := x.content.Open(r.Context(), target.Path, "sha256", target.Hashes["sha256"])
+	file, err := x.files.Open(r.Context(), target.Path, "sha256", target.Hashes["sha256"])
 	if err != nil {
 		return err
 	}
 	defer file.Close()
 	http.ServeContent(w, r, target.Path, time.Time{}, file)
-	return nil
-}
-
-func (x *index) list(w http.ResponseWriter, r *http.Request) error {
-	view, err := x.publisher.View(r.Context())
-	if err != nil {
-		return err
-	}
-	for target, err := range view.Targets(r.Context()) {
-		if err != nil {
-			panic(http.ErrAbortHandler) // the client sees that the list is incomplete
-		}
-		fmt.Fprintf(w, "%s %10d %s\n", target.Hashes["sha256"], target.Length, target.Path)
-	}
 	return nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"maps"
+	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -62,6 +63,27 @@ func OpenOrCreateTargetsFS(fsys disk.FS, dir string) (*Targets, error) {
 		return nil, err
 	}
 	return &Targets{r}, nil
+}
+
+// Open opens the file that Put kept for a target path under this hash, which is lower-case hex:
+// Targets is a web.Files. The error wraps fs.ErrNotExist where there is none. Only regular files
+// are opened, and no symbolic link leads out of the directory.
+func (t *Targets) Open(_ context.Context, target, _, hash string) (io.ReadSeekCloser, error) {
+	dirs, file := path.Split(target)
+	name := dirs + hash + "." + file
+	root, err := os.OpenRoot(t.root.dir)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	// Looked at before as well: to open a named pipe is to wait for a writer.
+	switch info, err := root.Stat(name); {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("%s: not a regular file: %w", name, fs.ErrNotExist)
+	}
+	return root.Open(name)
 }
 
 // Put reads content to its end and keeps it as DIRECTORIES/HASH.NAME for the target path
