@@ -339,6 +339,15 @@ func signProbe(ctx context.Context, signer keys.Signer) error {
 	return err
 }
 
+// checkSigners makes sure that the configured keys may sign, and can by their size.
+func (p *publisher) checkSigners() error {
+	signers, err := p.docs.signers(p.cfg)
+	if err != nil {
+		return err
+	}
+	return checkSizes(p.state, signers, nil)
+}
+
 // checkSizes holds each key against the largest file that it must sign again. A file is a
 // little larger than what is signed of it. Files are new documents.
 func checkSizes(published *ledger.State, s signers, files []ledger.File) error {
