@@ -106,9 +106,8 @@ func appendRecord(b []byte, kind byte, r ledger.Record) []byte {
 	return append(b, '\n')
 }
 
-func appendOutcome(b []byte, o ledger.ItemOutcome) []byte {
-	b = append(b, outcomePart, ' ')
-	return append(appendItemOutcome(b, o), '\n')
+func appendOutcome(b []byte, r *remembered) []byte {
+	return append(r.append(append(b, outcomePart, ' ')), '\n')
 }
 
 // parts calls visit for each part of a payload, whose memory it shares.
