@@ -169,7 +169,7 @@ func open(fsys disk.FS, dir string, k kind) (*root, error) {
 	name := filepath.Join(dir, ownDir, formatFile)
 	line, err := disk.ReadFile(fsys, name, 1024)
 	if errors.Is(err, fs.ErrNotExist) {
-		err = explainMissing(fsys, dir, err)
+		err = explainMissing(fsys, dir, k, err)
 	}
 	if errors.Is(err, syscall.ENOTDIR) {
 		err = fmt.Errorf("it is not a directory: %w", err)
@@ -185,7 +185,7 @@ func open(fsys disk.FS, dir string, k kind) (*root, error) {
 
 // explainMissing says why there is no format file: cause is returned where the
 // whole directory is missing, so that callers can tell by fs.ErrNotExist.
-func explainMissing(fsys disk.FS, dir string, cause error) error {
+func explainMissing(fsys disk.FS, dir string, k kind, cause error) error {
 	for _, err := range fsys.ReadDir(dir) {
 		if errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("it does not exist: %w", cause)
@@ -195,7 +195,8 @@ func explainMissing(fsys disk.FS, dir string, cause error) error {
 		}
 		break
 	}
-	return fmt.Errorf("it is not a store: it has no %s", filepath.Join(ownDir, formatFile))
+	return fmt.Errorf("it is not a store: it has no %s; if that was removed, make it again, with this one line: %s",
+		filepath.Join(ownDir, formatFile), strings.TrimSuffix(formatLine(k), "\n"))
 }
 
 func formatLine(k kind) string { return fmt.Sprintf("bindery %s %d\n", k, version) }

@@ -31,7 +31,7 @@ func TestOpenRefuses(t *testing.T) {
 	}{
 		{missing, "it does not exist: open " + missing + "/.bindery/format: no such file or directory"},
 		{file, "it is not a directory: open " + file + "/.bindery/format: not a directory"},
-		{t.TempDir(), "it is not a store: it has no .bindery/format"},
+		{t.TempDir(), "it is not a store: it has no .bindery/format; if that was removed, make it again, with this one line: bindery metadata store 1"},
 		{formatted(t, "bindery metadata store 2\n"), "its format 2 is newer than 1, the newest that this version of Bindery knows"},
 		{formatted(t, "bindery target store 1\n"), "it is a target store"},
 		{formatted(t, "bindery target store 9\n"), "it is a target store"},
