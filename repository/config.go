@@ -94,7 +94,7 @@ type Config struct {
 	// Workers is how many bins are read, signed and written at a time: more than there
 	// are processors, because most of them wait for the store, which serves many at
 	// once sooner than one after the other. A generation holds at most this many
-	// bins in memory beside the cache, each twice. Zero: 32, or 4 for each
+	// bins in memory in addition to the cache, each twice. Zero: 32, or 4 for each
 	// processor if that is more.
 	Workers int
 

@@ -146,7 +146,7 @@ const mostTries = 16
 
 // publish makes one generation of what is pending and due, and commits it. It
 // first completes what is sealed. A failure before the seal leaves nothing but a
-// burnt generation number behind, and the items stay pending.
+// burnt generation number, and the items stay pending.
 func (p *publisher) publish(ctx context.Context) error {
 	if err := p.finish(ctx); err != nil {
 		return err

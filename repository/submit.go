@@ -44,7 +44,7 @@ type Repository struct {
 	online atomic.Pointer[online] // of the documents in force, for Submit
 	view   atomic.Pointer[View]   // the last one that somebody asked for
 
-	// turn holds a token. Whoever took it owns pub: Run, Install, Rebuild, AcceptClock, Close.
+	// turn holds a token. Its taker owns pub: Run, Install, Rebuild, AcceptClock or Close.
 	turn chan struct{}
 	pub  *publisher
 
@@ -405,7 +405,7 @@ func (r *Repository) expect(ids ...string) (done <-chan Outcome, forget func()) 
 }
 
 // tell gives outcomes that have become final to those who wait for them, and to nobody else.
-// Whoever is told and then asks for the Status gets the one given, or a later one.
+// A caller that is told and then asks for the Status gets the one given, or a later one.
 func (r *Repository) tell(now Status, outcomes []ledger.ItemOutcome) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"strconv"
 
@@ -72,7 +73,7 @@ func (r *remembered) outcome() ledger.Outcome {
 // Remembered of them, so nearly all are written and read by hand: encoding/json takes six
 // times as long, 0.4 seconds of every Open.
 func (r *remembered) append(dst []byte) []byte {
-	dst = jsontext.AppendString(append(dst, `{"id":`...), r.id)
+	dst = appendString(append(dst, `{"id":`...), r.id)
 	dst = append(hex.AppendEncode(append(dst, `,"digest":"`...), r.digest[:]), '"')
 	var rare more
 	if r.more != nil {
@@ -80,38 +81,52 @@ func (r *remembered) append(dst []byte) []byte {
 	}
 	for _, member := range []struct{ name, value string }{{`,"means":`, rare.means}, {`,"by":`, r.by}} {
 		if member.value != "" {
-			dst = jsontext.AppendString(append(dst, member.name...), member.value)
+			dst = appendString(append(dst, member.name...), member.value)
 		}
 	}
-	dst = jsontext.AppendString(append(dst, `,"state":`...), string(outcomeStates[r.state]))
+	dst = appendString(append(dst, `,"state":`...), string(outcomeStates[r.state]))
 	if r.generation != 0 {
 		dst = strconv.AppendInt(append(dst, `,"generation":`...), r.generation, 10)
 	}
 	if rare.reason != "" {
-		dst = jsontext.AppendString(append(dst, `,"reason":`...), rare.reason)
+		dst = appendString(append(dst, `,"reason":`...), rare.reason)
 	}
 	return append(dst, '}')
+}
+
+// appendString appends s as encoding/json does, with its escapes for HTML and its
+// replacement of what isn't UTF-8. Nearly all strings are ASCII that needs none of that.
+func appendString(dst []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+			quoted, _ := json.Marshal(s) // of a string it has no error
+			return append(dst, quoted...)
+		}
+	}
+	dst = append(dst, '"')
+	dst = append(dst, s...)
+	return append(dst, '"')
 }
 
 // parseOutcome reads what append wrote, or any other JSON of an outcome that was decided. What
 // it cuts wrongly by hand doesn't give the same bytes when it is written again.
 func parseOutcome(data []byte) (remembered, error) {
 	var r remembered
-	c := jsontext.NewCutter(data)
-	c.Must(`{"id":"`)
-	r.id = string(c.Until(`"`)) // up to its closing quote
-	c.Must(`,"digest":"`)
-	_, _ = hex.Decode(r.digest[:], cut(c.Until(`"`)))
-	if c.Next(`,"means":"`) {
-		r.more = &more{means: string(c.Until(`"`))}
+	c := cutter{data}
+	c.must(`{"id":"`)
+	r.id = string(c.until(`"`)) // up to its closing quote
+	c.must(`,"digest":"`)
+	_, _ = hex.Decode(r.digest[:], cut(c.until(`"`)))
+	if c.next(`,"means":"`) {
+		r.more = &more{means: string(c.until(`"`))}
 	}
-	if c.Next(`,"by":"`) {
-		r.by = string(c.Until(`"`))
+	if c.next(`,"by":"`) {
+		r.by = string(c.until(`"`))
 	}
-	c.Must(`,"state":"`)
-	r.state = stateOf(c.Until(`"`))
-	if c.Next(`,"generation":`) {
-		r.generation, _ = strconv.ParseInt(string(c.Until(`}`)), 10, 64)
+	c.must(`,"state":"`)
+	r.state = stateOf(c.until(`"`))
+	if c.next(`,"generation":`) {
+		r.generation, _ = strconv.ParseInt(string(c.until(`}`)), 10, 64)
 	}
 	var room [512]byte
 	if r.state > 0 && bytes.Equal(r.append(room[:0]), data) {
@@ -132,4 +147,28 @@ func stateOf(name []byte) uint8 {
 		}
 	}
 	return 0
+}
+
+// cutter cuts pieces off the front of a text that should be as expected. It reports no
+// errors: parseOutcome compares what was cut with the text.
+type cutter struct{ rest []byte }
+
+// next cuts piece off the front, and reports whether it was there.
+func (c *cutter) next(piece string) (found bool) {
+	c.rest, found = bytes.CutPrefix(c.rest, []byte(piece))
+	return found
+}
+
+// must is next. If the piece isn't there, nothing is left of the text.
+func (c *cutter) must(piece string) {
+	if !c.next(piece) {
+		c.rest = nil
+	}
+}
+
+// until cuts off end and what is before it, and returns the latter.
+func (c *cutter) until(end string) []byte {
+	text, rest, _ := bytes.Cut(c.rest, []byte(end))
+	c.rest = rest
+	return text
 }

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -66,43 +65,6 @@ func FuzzOutcome(f *testing.F) {
 				require.Equal(t, want, got.item())
 			} else {
 				require.Error(t, gotErr)
-			}
-		}
-	})
-}
-
-// FuzzHead: so are the heads of entries.
-func FuzzHead(f *testing.F) {
-	for _, e := range []ledger.Entry{
-		{}, {ID: "a", Accepted: noon}, {ID: "a", Accepted: noon.Add(123456789), By: "ci"}, {ID: `a","accepted":"`, By: "<é>\\"},
-		{ID: "a", Accepted: noon.AddDate(9000, 0, 0)},
-	} {
-		data, err := json.Marshal(entryHead{e, 7})
-		if err == nil {
-			f.Add(e.ID, e.Accepted.UnixNano(), e.By, 7, data)
-		}
-	}
-	for _, data := range []string{
-		`{"id":"a","accepted":"2026-05-17T12:00:00Z","size":07}`, `{"id":"a","accepted":"2026-05-17T12:00:00.10Z","size":7}`,
-		`{"id":"a","accepted":"2026-05-17T12:00:00+00:00","by":"","size":7}`, `{"id":"a","accepted":"2026-05-17T12:00:00Z","size":7}}`,
-		`{"id":"a","accepted":"2026-05-17T12:00:00Z","size":7,"more":1}`, `{"size":7,"id":"a"}`,
-	} {
-		f.Add("", int64(0), "", 0, []byte(data))
-	}
-	f.Fuzz(func(t *testing.T, id string, at int64, by string, size int, data []byte) {
-		h := entryHead{ledger.Entry{ID: id, Accepted: time.Unix(0, at).UTC(), By: by}, size}
-		want, err := json.Marshal(h)
-		require.NoError(t, err)
-		got, err := h.append([]byte("before"))
-		require.NoError(t, err)
-		require.Equal(t, "before"+string(want), string(got))
-
-		for _, data := range [][]byte{want, data} {
-			got, gotErr := parseHead(data)
-			want, wantErr := jsontext.Decode[entryHead](data)
-			require.Equal(t, wantErr, gotErr)
-			if wantErr == nil {
-				require.Equal(t, want, got)
 			}
 		}
 	})
