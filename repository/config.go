@@ -33,6 +33,13 @@ type Config struct {
 	// first one that the documents in force name for the role signs.
 	Signers map[string][]keys.Signer
 
+	// UncheckedKeys lets Open succeed with online keys that the documents in force don't name.
+	// It is for a repository whose keys were replaced by others: documents that name the new
+	// ones must be installed before Run is called, which checks the keys in any case. Where
+	// the old key still exists, configure both in Signers instead. False: Open refuses such
+	// keys with ErrWrongKey.
+	UncheckedKeys bool
+
 	// MaxBatch is how many items one generation takes at most, and MaxBatchBytes how many
 	// bytes of their encoding, one item excepted. Zero: 1,000 items and 16 MiB.
 	MaxBatch      int

@@ -283,6 +283,15 @@ func (p *publisher) checkKeys(ctx context.Context, s signers, files []ledger.Fil
 	return nil
 }
 
+// checkSigners makes sure that the configured keys may sign, and can by their size.
+func (p *publisher) checkSigners() error {
+	signers, err := p.docs.signers(p.cfg)
+	if err != nil {
+		return err
+	}
+	return p.checkSizes(signers, nil)
+}
+
 // checkSizes holds each key against the largest file that it must sign again. A file is a
 // little larger than what is signed of it. Files are new documents.
 func (p *publisher) checkSizes(s signers, files []ledger.File) error {
