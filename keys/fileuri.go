@@ -35,7 +35,7 @@ func FileOpener(ask func(ctx context.Context, prompt string) ([]byte, error)) Op
 		switch {
 		case err != nil:
 			return nil, err
-		case !info.Mode().IsRegular(): // opening a pipe would wait for whoever writes, whatever ctx says
+		case !info.Mode().IsRegular(): // opening a pipe would wait for its writer, whatever ctx says
 			return nil, fmt.Errorf("%s is not a regular file", name)
 		}
 		passphrase, err := ask(ctx, "Passphrase of key file "+name)

@@ -11,13 +11,13 @@ import (
 	"github.com/bindery-tuf/bindery/repository/ledger"
 )
 
-// A burnt generation's files. Whoever wrote them, and never handed a seal of that generation
-// to the journal, or was told that it isn't there, knows that nothing will ever refer to them. It
-// deletes them before it tries again: a disk that has room for one generation must not be filled by attempts. Files of other
-// processes' attempts stay: a publisher that is paused might still have their seal.
+// A burnt generation leaves files. If the process that wrote them never handed a seal of the
+// generation to the journal, or was told that the seal isn't there, nothing will ever refer to them. It
+// deletes them before it tries again, so that repeated attempts can't fill the disk. It leaves the
+// files of other processes: a paused publisher might still have their seal.
 
-// errTaken is wrapped when a name of a generation holds bytes that nobody here wrote.
-var errTaken = errors.New("somebody else wrote a file of this name")
+// errTaken is wrapped if a name of a generation holds bytes that this process didn't write.
+var errTaken = errors.New("another program wrote a file of this name")
 
 // written are the files of an attempt, and those of burnt ones that are not deleted yet.
 type written struct {

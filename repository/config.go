@@ -33,6 +33,13 @@ type Config struct {
 	// first one that the documents in force name for the role signs.
 	Signers map[string][]keys.Signer
 
+	// UncheckedKeys lets Open succeed with online keys that the documents in force don't name.
+	// It is for a repository whose keys were replaced by others: documents that name the new
+	// ones must be installed before Run is called, which checks the keys in any case. Where
+	// the old key still exists, configure both in Signers instead. False: Open refuses such
+	// keys with ErrWrongKey.
+	UncheckedKeys bool
+
 	// MaxBatch is how many items one generation takes at most, and MaxBatchBytes how many
 	// bytes of their encoding, one item excepted. Zero: 1,000 items and 16 MiB.
 	MaxBatch      int
@@ -87,7 +94,7 @@ type Config struct {
 	// Workers is how many bins are read, signed and written at a time: more than there
 	// are processors, because most of them wait for the store, which serves many at
 	// once sooner than one after the other. A generation holds at most this many
-	// bins in memory beside the cache, each twice. Zero: 32, or 4 for each
+	// bins in memory in addition to the cache, each twice. Zero: 32, or 4 for each
 	// processor if that is more.
 	Workers int
 

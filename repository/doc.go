@@ -44,8 +44,8 @@
 // Two invariants follow. timestamp.json is the only name that ever changes, so clients see
 // all of the old generation before the swap and all of the new one after it. And no name ever
 // has two contents: if an attempt fails after its intent, N is burnt and the next attempt is
-// N+1. Whoever wrote files of version N, and knows that no seal of it can exist, deletes them
-// first. TUF lets the versions of bins, snapshot and timestamp skip (specification, 5.4 and
+// N+1. Files of version N are deleted first, by the publisher that wrote them, if it knows that
+// no seal of N can exist. TUF lets the versions of bins, snapshot and timestamp skip (specification, 5.4 and
 // 5.5).
 //
 // Documents that people sign keep their own versions. Their bytes are made durable in the
@@ -76,7 +76,7 @@
 //
 // # Audits
 //
-// [Audit] checks all that clients can come to, whoever published it, and changes nothing. It
+// [Audit] checks everything that clients can reach, and changes nothing. It
 // may run alongside the publisher.
 //
 // # Backups

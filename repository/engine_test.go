@@ -2,9 +2,6 @@ package repository_test
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"fmt"
 	"maps"
 	"slices"
 	"testing"
@@ -175,16 +172,4 @@ func (e *env) check() {
 	})
 }
 
-// file makes a target of some content.
-func file(path, content string) roles.Target {
-	sum := sha256.Sum256([]byte(content))
-	return roles.Target{Path: path, Length: int64(len(content)), Hashes: map[string]string{"sha256": hex.EncodeToString(sum[:])}}
-}
-
-func files(name string, n int) []roles.Target {
-	out := make([]roles.Target, n)
-	for i := range out {
-		out[i] = file(fmt.Sprintf("packages/%s/%s-%d.tar.gz", name, name, i), fmt.Sprint(name, i))
-	}
-	return out
-}
+var file, files = repotest.File, repotest.Files

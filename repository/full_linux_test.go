@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -16,48 +15,21 @@ import (
 
 	"github.com/bindery-tuf/bindery/delegation"
 	"github.com/bindery-tuf/bindery/internal/faulty"
+	"github.com/bindery-tuf/bindery/internal/smalldisk"
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/repository/dirstore"
 	"github.com/bindery-tuf/bindery/roles"
 )
-
-// The variable names the folder on which the test mounts a file system of its own.
-const fullDiskDir = "BINDERY_TEST_FULL_DISK_DIR"
 
 // The variable asks for all steps, which takes minutes.
 const everyStep = "BINDERY_TEST_EVERY_STEP"
 
 // A real file system that is full at every 64 kB of a generation of 4 MB: an attempt leaves
 // nothing behind, signs each bin once at most, and the generation is published as soon as there
-// is room for it. The test runs itself in a mount namespace of its own.
-func TestFullDisk(t *testing.T) {
-	if dir := os.Getenv(fullDiskDir); dir != "" {
-		testFullDisk(t, dir)
-		return
-	}
-	args := []string{"-test.run=^TestFullDisk$"}
-	if testing.Short() {
-		args = append(args, "-test.short")
-	}
-	child := exec.Command(os.Args[0], args...)
-	child.Env = append(os.Environ(), fullDiskDir+"="+t.TempDir())
-	child.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
-		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
-		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
-	}
-	out, err := child.CombinedOutput()
-	if child.ProcessState == nil || strings.Contains(string(out), "no file system of one's own") {
-		t.Skipf("this system doesn't let an ordinary user mount: %v", err)
-	}
-	require.NoError(t, err, "%s", out)
-}
+// is room for it.
+func TestFullDisk(t *testing.T) { smalldisk.Run(t, 16<<20, testFullDisk) }
 
 func testFullDisk(t *testing.T, dir string) {
-	if err := syscall.Mount("none", dir, "tmpfs", 0, "size=16m"); err != nil {
-		fmt.Println("no file system of one's own:", err)
-		return
-	}
 	const step = 64 << 10
 	every := 4 // of the steps is tried
 	switch {

@@ -1,6 +1,7 @@
 package repository_test
 
 import (
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -8,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bindery-tuf/bindery/delegation"
+	"github.com/bindery-tuf/bindery/internal/faulty"
 	"github.com/bindery-tuf/bindery/internal/repotest"
 	"github.com/bindery-tuf/bindery/keys"
 	"github.com/bindery-tuf/bindery/repository"
@@ -70,5 +72,73 @@ func TestRoleChangesHands(t *testing.T) {
 		e.check()
 		a.compare()
 		e.close()
+	})
+}
+
+// The index has no signer any more for a role whose document it signed. The role keeps its
+// file until people sign a newer document, whatever the version of the old one, which is no file.
+func TestSignerGoesAway(t *testing.T) {
+	for name, published := range map[string]bool{"published": true, "accepted": false} {
+		t.Run(name, func(t *testing.T) {
+			inFronted(t, func(t *testing.T, e *fronted) {
+				role := e.role("recent", "recent/*")
+				role.Keys = repotest.Of(1, e.ceremony.Bins, e.ceremony.NewEd25519())
+				e.people.Keys = append(e.people.Keys, role.Keys.Keys[1])
+				a := file("recent/a", "1")
+				require.NoError(t, e.install(e.front(role)))
+				e.publish(a)
+				if !published {
+					e.inject.Plan(func(c faulty.Call) faulty.Fault {
+						if c.Op == "store.Swap" || c.Op == "store.Create" {
+							return faulty.Before
+						}
+						return faulty.None
+					})
+				}
+				document := func(version int64) repository.Documents {
+					return repository.Documents{Roles: map[string][]byte{"recent": e.listing("recent", version, a)}}
+				}
+				require.Equal(t, published, e.install(document(1000)) == nil)
+				e.inject.Plan(nil)
+				frozen, _ := e.newest("recent")
+				e.close()
+				e.cfg.Signers = nil
+				e.open()
+				e.publish(files("y", 3)...)
+				now, _ := e.newest("recent")
+				require.Equal(t, frozen, now)
+				e.altered = "no audit: the role is not renewed"
+				e.check()
+				e.altered = ""
+				require.NoError(t, e.install(document(1001)))
+				require.Contains(t, e.newestSeal().Superseded, frozen)
+				e.check()
+			})
+		})
+	}
+}
+
+// A document for the index to sign was accepted, and before that happened the role is people's.
+func TestSignerNeverThere(t *testing.T) {
+	inFronted(t, func(t *testing.T, e *fronted) {
+		role := e.role("recent", "recent/*")
+		role.Keys = repotest.Of(1, e.ceremony.Bins, e.ceremony.NewEd25519())
+		e.people.Keys = append(e.people.Keys, role.Keys.Keys[1])
+		e.inject.Plan(func(c faulty.Call) faulty.Fault {
+			if c.Op == "store.Create" && strings.Contains(c.Name, "snapshot") {
+				return faulty.Before
+			}
+			return faulty.None
+		})
+		next := e.front(role)
+		next.Roles["recent"] = e.listing("recent", 1, file("recent/a", "1"))
+		require.ErrorContains(t, e.install(next), "accepted, and not yet published")
+		e.inject.Plan(nil)
+		e.close()
+		e.cfg.Signers = nil
+		e.open()
+		e.publish(files("y", 3)...)
+		e.note(repository.Item{Add: []roles.Target{file("recent/a", "1")}})
+		e.check()
 	})
 }

@@ -50,13 +50,12 @@ func (r *Repository) Install(ctx context.Context, d Documents) error {
 	return r.install(ctx, d, false)
 }
 
-// InstallAfterCompromise is Install without ErrLocksOut: a new root and a
-// generation that verifies under it are written back to back, the last root just
-// before the timestamp. Clients that come in between fail once and
-// succeed when they try again. Those behind a cache fail until it serves a timestamp that
-// verifies under the new root, for Config.CacheAge and ClientRun at most: the log says until
-// when, and so does the error of Install, which refuses the same documents. Bins signed by a key that is no longer trusted
-// are all signed again in that generation.
+// InstallAfterCompromise is Install without ErrLocksOut. It writes the new root and a generation that
+// verifies under it back to back, the last root just before the timestamp. Clients that update in
+// between fail once, and succeed when they try again. Clients that use a cache fail until it serves a
+// timestamp that verifies under the new root, for Config.CacheAge and ClientRun at most. The log says
+// until when, and so does the error with which Install refuses the same documents. Bins signed by a
+// key that is no longer trusted are all signed again in that generation.
 func (r *Repository) InstallAfterCompromise(ctx context.Context, d Documents) error {
 	return r.install(ctx, d, true)
 }
@@ -337,6 +336,15 @@ func signProbe(ctx context.Context, signer keys.Signer) error {
 	defer cancel()
 	_, err := roles.Sign(ctx, signer, []byte(probe))
 	return err
+}
+
+// checkSigners makes sure that the configured keys may sign, and can by their size.
+func (p *publisher) checkSigners() error {
+	signers, err := p.docs.signers(p.cfg)
+	if err != nil {
+		return err
+	}
+	return checkSizes(p.state, signers, nil)
 }
 
 // checkSizes holds each key against the largest file that it must sign again. A file is a
@@ -650,7 +658,7 @@ func lacks(root *roles.Document[metadata.RootType], by ledger.SignedBy) string {
 	return ""
 }
 
-// warnCaches says until when clients behind caches fail under the root in force.
+// warnCaches logs until when clients that use a cache fail under the root in force.
 func (p *publisher) warnCaches() {
 	var until time.Time
 	for _, g := range p.state.Signings {

@@ -206,6 +206,10 @@ func TestInstallWithNewBinKey(t *testing.T) {
 		require.ErrorIs(t, e.install(repository.Documents{Roles: map[string][]byte{"bins": bins}}), repository.ErrWrongKey)
 		e.close()
 		e.cfg.Bins = next
+		_, err := repository.Open(t.Context(), e.config())
+		require.ErrorIs(t, err, repository.ErrWrongKey)
+		require.NoError(t, e.journal.Close())
+		e.cfg.UncheckedKeys = true
 		e.open()
 		require.ErrorIs(t, e.repo.Run(t.Context()), repository.ErrWrongKey)
 		require.NoError(t, e.install(repository.Documents{Roles: map[string][]byte{"bins": bins}}))
@@ -224,7 +228,7 @@ func TestInstallAfterCompromise(t *testing.T) {
 		c := e.ceremony
 		e.close()
 		online, bins := c.NewP256(), c.NewEd25519()
-		e.cfg.Snapshot, e.cfg.Timestamp, e.cfg.Bins = online, online, bins
+		e.cfg.Snapshot, e.cfg.Timestamp, e.cfg.Bins, e.cfg.UncheckedKeys = online, online, bins, true
 		var log bytes.Buffer
 		e.cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
 		e.open()

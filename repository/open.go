@@ -102,8 +102,8 @@ func (p *publisher) create(ctx context.Context, d Documents) error {
 // ends with what is no whole write, the log says where that begins and how many bytes it has:
 // nothing of it was acknowledged, unless the disk damaged it since.
 //
-// Errors wrap ErrLocked while another publisher is alive, ErrNotRepository, or
-// ErrDiverged; a store that can't be read or written is an error too. Whatever the
+// Errors wrap ErrLocked while another publisher is alive, ErrNotRepository,
+// ErrDiverged, or ErrWrongKey, unless Config.UncheckedKeys; a store that can't be read or written is an error too. Whatever the
 // error, nothing that was published or accepted has changed (a journal may have
 // noted the new epoch), and the journal is still the caller's to close.
 func Open(ctx context.Context, cfg Config) (*Repository, error) {
@@ -188,6 +188,11 @@ func (p *publisher) recover(ctx context.Context) error {
 	}
 	if err := p.compare(ctx); err != nil {
 		return err
+	}
+	if !p.cfg.UncheckedKeys {
+		if err := p.checkSigners(); err != nil {
+			return err
+		}
 	}
 	err := p.writeDocuments(ctx, false)
 	switch {

@@ -66,7 +66,7 @@ func (p planner) plan(items []queued, generation int64) (plan, error) {
 	last := map[string]int{}     // the last taken item that names a path
 	leaves := map[string][]int{} // of each path of the items taken
 	list := listed{p.published, map[place]*roles.Target{}}
-	grown := map[int]int64{} // bytes by which bins grow at most
+	grown := growth{map[int]int64{}, map[int]size{}}
 	for _, q := range items {
 		if held.takes(q, p.blocked) {
 			out.waiting = append(out.waiting, q.entry.ID)
@@ -121,7 +121,7 @@ func (held holding) takes(q queued, blocked func(role int) bool) bool {
 
 // decide says what becomes of one item, given what roles list now, and returns its edits by
 // role.
-func (p planner) decide(q queued, list listed, taken map[int][]roles.TargetEdit, grown map[int]int64) (Outcome, map[int][]roles.TargetEdit, error) {
+func (p planner) decide(q queued, list listed, taken map[int][]roles.TargetEdit, grown growth) (Outcome, map[int][]roles.TargetEdit, error) {
 	if q.err != nil {
 		return Outcome{State: SetAside, Reason: q.err.Error()}, nil, nil
 	}
@@ -151,7 +151,7 @@ func (p planner) decide(q queued, list listed, taken map[int][]roles.TargetEdit,
 			}
 		}
 	}
-	reason, err := p.fits(edits, taken, grown)
+	reason, err := p.fits(edits, taken, list, grown)
 	switch {
 	case err != nil:
 		return Outcome{}, nil, err
@@ -261,35 +261,86 @@ func (p plan) renew(roles ...int) {
 // the signature.
 const envelopeSlack = 4096
 
+// growth is by how many bytes bins become larger.
+type growth struct {
+	most  map[int]int64 // at most, since they were published
+	sizes map[int]size  // of those that this alone doesn't decide
+}
+
+// size is how many bytes a bin has, but for its signature.
+type size struct{ published, planned int64 }
+
 // fits returns "" if an item's edits fit into their bins after the edits already taken, and
 // otherwise the reason why not. Most bins are far from the limit, and adding up what is
-// added proves it; only for the others is the published content needed.
-func (p planner) fits(edits, taken map[int][]roles.TargetEdit, grown map[int]int64) (reason string, err error) {
-	after := make(map[int]int64, len(edits))
+// added proves it; only for the others is the published content needed, once.
+func (p planner) fits(edits, taken map[int][]roles.TargetEdit, list listed, grown growth) (reason string, err error) {
+	most, planned := make(map[int]int64, len(edits)), map[int]int64{}
 	for i, es := range edits {
-		after[i] = grown[i]
+		most[i] = grown.most[i]
 		for _, e := range es {
 			if e.Target != nil {
-				after[i] += int64(e.Target.Size())
+				most[i] += int64(e.Target.Size())
 			}
 		}
-		if p.length(i)+after[i]+envelopeSlack <= p.limit(i) {
+		now, known := grown.sizes[i]
+		if !known && p.length(i)+most[i]+envelopeSlack <= p.limit(i) {
 			continue
 		}
-		published, err := p.load(i)
-		if err != nil {
-			return "", err
+		if !known {
+			if now, err = p.size(i, taken[i]); err != nil {
+				return "", err
+			}
+			grown.sizes[i] = now
 		}
-		next, err := published.Edit(1, time.Unix(0, 0), slices.Concat(taken[i], es))
-		if err != nil {
-			return "", err
+		planned[i] = now.planned
+		for _, e := range es {
+			added, err := entrySize(e.Path, e.Target)
+			if err != nil {
+				return "", err
+			}
+			removed, err := entrySize(e.Path, list.at(place{i, e.Path}))
+			if err != nil {
+				return "", err
+			}
+			planned[i] += added - removed
 		}
-		size := int64(len(next.Canonical()))
-		if size+envelopeSlack > p.limit(i) && size > int64(len(published.Canonical())) {
-			return fmt.Sprintf("bin %s would have %d bytes, and at most %d can be published", p.name(i), size, p.limit(i)), nil
+		if n := planned[i]; n+envelopeSlack > p.limit(i) && n > now.published {
+			return fmt.Sprintf("bin %s would have %d bytes, and at most %d can be published", p.name(i), n, p.limit(i)), nil
 		}
-		after[i] = size - p.length(i)
 	}
-	maps.Copy(grown, after)
+	maps.Copy(grown.most, most)
+	for i, n := range planned {
+		grown.sizes[i] = size{grown.sizes[i].published, n}
+	}
 	return "", nil
+}
+
+// size returns how large a bin is with the edits that were taken. It is not to be asked for each
+// item: a bin near its limit has millions of bytes.
+func (p planner) size(i int, taken []roles.TargetEdit) (size, error) {
+	published, err := p.load(i)
+	if err != nil {
+		return size{}, err
+	}
+	next, err := published.Edit(1, time.Unix(0, 0), taken)
+	if err != nil {
+		return size{}, err
+	}
+	return size{int64(len(published.Canonical())), int64(len(next.Canonical()))}, nil
+}
+
+// entrySize is how many bytes a target takes in a bin that has others; nil is none.
+func entrySize(path string, t *roles.Target) (int64, error) {
+	if t == nil {
+		return 0, nil
+	}
+	one, err := roles.NewBin().Edit(1, time.Unix(0, 0), []roles.TargetEdit{{Path: path, Target: t}})
+	if err != nil {
+		return 0, err
+	}
+	none, err := roles.NewBin().Edit(1, time.Unix(0, 0), nil)
+	if err != nil {
+		return 0, err
+	}
+	return int64(len(one.Canonical())-len(none.Canonical())) + int64(len(",")), nil
 }

@@ -1,7 +1,10 @@
 package repository
 
 import (
+	"encoding/json"
 	"fmt"
+	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -167,4 +170,70 @@ func TestPlanBinLimit(t *testing.T) {
 	got = p.decides(t, 1, items...)
 	require.Zero(t, loads)
 	require.Len(t, got.edits[1], 1)
+}
+
+// A bin near its limit is read and edited once for a batch, however many items don't fit. What
+// is planned for it is as large as was reckoned.
+func TestPlanFullBin(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	sized := func(n, custom int) roles.Target {
+		x := target(pathIn(testPlanner(t).layout, 0, n), int64(random.IntN(100_000)))
+		if custom > 0 {
+			x.Custom = json.RawMessage(fmt.Sprintf(`{"x":"%0*d"}`, custom, 7))
+		}
+		return x
+	}
+	var old []roles.TargetEdit
+	p := testPlanner(t)
+	p.published = map[place]*roles.Target{}
+	for n := range 20 {
+		x := sized(n, random.IntN(100))
+		old = append(old, roles.TargetEdit{Path: x.Path, Target: &x})
+		p.published[place{0, x.Path}] = &x
+	}
+	published, err := roles.NewBin().Edit(1, time.Unix(0, 0), old)
+	require.NoError(t, err)
+	loads := 0
+	p.load = func(int) (*roles.Bin, error) {
+		loads++
+		return published, nil
+	}
+	p.length = func(int) int64 { return int64(len(published.Canonical())) + 200 }
+	limit := int64(len(published.Canonical())) + envelopeSlack + 1000
+	p.limit = func(int) int64 { return limit }
+	var items []Item
+	for n := range 300 {
+		it := Item{ID: fmt.Sprint(n)}
+		for _, k := range random.Perm(40)[:1+random.IntN(3)] {
+			if x := sized(k, random.IntN(300)); random.IntN(4) == 0 {
+				it.Remove = append(it.Remove, x.Path)
+			} else {
+				it.Add = append(it.Add, x)
+			}
+		}
+		items = append(items, it)
+	}
+	got := p.decides(t, 1, items...)
+	require.Equal(t, 1, loads)
+	n := map[State]int{}
+	bin := published
+	var taken []roles.TargetEdit
+	for i, o := range got.outcomes {
+		n[o.State]++
+		edits := slices.Collect(got.items[i].item.Edits)
+		next, err := published.Edit(1, time.Unix(0, 0), slices.Concat(taken, edits))
+		require.NoError(t, err)
+		size := len(next.Canonical())
+		if o.State == SetAside {
+			require.Equal(t, fmt.Sprintf("bin bins-0 would have %d bytes, and at most %d can be published", size, limit), o.Reason)
+			continue
+		}
+		if o.State != Unchanged {
+			taken, bin = append(taken, edits...), next
+		}
+		require.True(t, int64(size)+envelopeSlack <= limit || size <= len(published.Canonical()))
+	}
+	require.Greater(t, n[SetAside], 50)
+	require.Greater(t, n[Published]+n[Superseded], 50)
+	require.NotEqual(t, published, bin)
 }

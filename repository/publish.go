@@ -146,7 +146,7 @@ const mostTries = 16
 
 // publish makes one generation of what is pending and due, and commits it. It
 // first completes what is sealed. A failure before the seal leaves nothing but a
-// burnt generation number behind, and the items stay pending.
+// burnt generation number, and the items stay pending.
 func (p *publisher) publish(ctx context.Context) error {
 	if err := p.finish(ctx); err != nil {
 		return err
@@ -316,7 +316,7 @@ func (p *publisher) atHandOnly(a *attempt) plan {
 func (p *publisher) writeDocuments(ctx context.Context, atCommit bool) error {
 	var left []ledger.File
 	for _, f := range p.unwritten {
-		if f.Online || f.AtCommit && !atCommit {
+		if p.signsAnew(f) || f.AtCommit && !atCommit {
 			left = append(left, f)
 			continue
 		}
@@ -342,6 +342,15 @@ func (p *publisher) explainConflict(f ledger.File, err error) error {
 	default:
 		return fmt.Errorf("%w: somebody else wrote it: move it away, or install a higher version of %s", err, f.Role)
 	}
+}
+
+// signsAnew reports whether a document is no file, because the index signs what it says. That
+// stays so for one that a generation signed, if the index has no signer of its role any more: the
+// role has the file of that generation until people sign another document.
+func (p *publisher) signsAnew(f ledger.File) bool {
+	_, online := p.docs.online.index(f.Role)
+	_, row := p.state.Table.Roles[f.Role]
+	return f.Online && (online || row || p.docs.installed[f.Role] != f.Doc)
 }
 
 // conflictIsFatal makes an unexpected content in the store an error to stop at:
@@ -990,7 +999,10 @@ func (p *publisher) editSnapshot(gen int64, expires time.Time, changed []int, ro
 // signed online.
 func (p *publisher) peopleTookOver(role string) bool {
 	_, online := p.docs.online.index(role)
-	return !online && p.docs.installed[role].Version > p.state.Table.Roles[role].Version
+	doc := p.docs.installed[role]
+	byIndex := func(f ledger.File) bool { return f.Role == role && f.Doc == doc && f.Online }
+	return !online && doc.Version > p.state.Table.Roles[role].Version &&
+		doc != p.state.Published[role] && !slices.ContainsFunc(p.state.Unwritten, byIndex)
 }
 
 // nextGeneration is the number of the next attempt. Where others used the names of the last

@@ -439,6 +439,10 @@ func TestSignerWithALimit(t *testing.T) {
 		e.close()
 
 		e.cfg.Snapshot = limited{e.cfg.Snapshot, 500}
+		_, err = repository.Open(t.Context(), e.config())
+		require.ErrorIs(t, err, repository.ErrWrongKey)
+		require.NoError(t, e.journal.Close())
+		e.cfg.UncheckedKeys = true
 		e.open()
 		err = e.repo.Run(t.Context())
 		require.ErrorIs(t, err, repository.ErrWrongKey)

@@ -30,7 +30,7 @@ import (
 //
 // A read that fails is no reason: it says nothing of the file. See leftout.go.
 //
-// The state is in memory only: after Open, whoever reads the file finds out again.
+// The state is in memory only: after Open, the next read of the file finds out again.
 
 // errQuarantine is wrapped when a bin's file is missing, or isn't what the journal recorded.
 var errQuarantine = errors.New("published file missing or altered in the store")

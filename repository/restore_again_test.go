@@ -113,7 +113,7 @@ func TestRestoreStoreInACompromise(t *testing.T) {
 		next := c.NewP256()
 		root := c.NextRoot(func(r *roles.RootSpec) { r.Snapshot, r.Timestamp = repotest.Of(1, next), repotest.Of(1, next) })
 		e.close()
-		e.cfg.Snapshot, e.cfg.Timestamp = next, next
+		e.cfg.Snapshot, e.cfg.Timestamp, e.cfg.UncheckedKeys = next, next, true
 		e.open()
 		e.inject.Plan(func(c faulty.Call) faulty.Fault {
 			if c.Op == "store.Create" {

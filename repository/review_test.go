@@ -169,7 +169,7 @@ func TestInstallWithAReusedKeyID(t *testing.T) {
 		e.publish(files("x", 10)...)
 		e.close()
 		next := c.NewEd25519()
-		e.cfg.Bins = next
+		e.cfg.Bins, e.cfg.UncheckedKeys = next, true
 		e.open()
 		require.NoError(t, e.install(repository.Documents{Roles: map[string][]byte{"bins": c.NextBins(named(next))}}))
 		e.check()

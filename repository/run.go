@@ -36,13 +36,7 @@ func (r *Repository) Run(ctx context.Context) error {
 	ctx, cancel := r.untilClosed(ctx)
 	defer cancel()
 	// A key that may not sign is a mistake in the configuration: say so at once.
-	err := r.exclusively(ctx, func(_ context.Context, p *publisher) error {
-		signers, err := p.docs.signers(p.cfg)
-		if err == nil {
-			err = checkSizes(p.state, signers, nil)
-		}
-		return err
-	})
+	err := r.exclusively(ctx, func(_ context.Context, p *publisher) error { return p.checkSigners() })
 	if err != nil {
 		return r.runError(ctx, err)
 	}

@@ -133,7 +133,7 @@ func ReadStatus(ctx context.Context, store Store, journal Reader) (Status, error
 	h, err := readHistory(ctx, journal)
 	if err == nil {
 		p.state, p.unwritten = &h.State, h.State.Unwritten
-		// Whoever reads has no signers: the table tells which roles are signed online.
+		// A reader has no signers: the table says which roles are signed online.
 		err = p.loadDocuments(ctx, func(role string) bool {
 			_, published := h.State.Table.Roles[role]
 			_, installed := h.State.Documents[role]

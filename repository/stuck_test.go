@@ -83,7 +83,7 @@ func TestInstallProbesNewKeys(t *testing.T) {
 		e.close()
 
 		// So is one that was exchanged in the configuration alone.
-		e.cfg.Signers["bins-*"] = []keys.Signer{limited{good, 20_000}}
+		e.cfg.Signers["bins-*"], e.cfg.UncheckedKeys = []keys.Signer{limited{good, 20_000}}, true
 		e.open()
 		err := e.repo.Run(t.Context())
 		require.ErrorIs(t, err, repository.ErrWrongKey)

@@ -44,7 +44,7 @@ type Repository struct {
 	online atomic.Pointer[online] // of the documents in force, for Submit
 	view   atomic.Pointer[View]   // the last one that somebody asked for
 
-	// turn holds a token. Whoever took it owns pub: Run, Install, Rebuild, AcceptClock, Close.
+	// turn holds a token. Its taker owns pub: Run, Install, Rebuild, AcceptClock or Close.
 	turn chan struct{}
 	pub  *publisher
 
@@ -340,6 +340,13 @@ func (rc *Receipt) ID() string { return rc.id }
 // is not made: a path that was changed since stays as it is.
 func (rc *Receipt) Repeated() bool { return rc.repeated }
 
+// Receipt is that of an item which this or another process submitted before. Paths are the
+// item's: Wait looks whether clients that search for them meet a role that has expired. It does
+// no I/O: that the journal doesn't know the ID shows in Wait.
+func (r *Repository) Receipt(id string, paths ...string) *Receipt {
+	return &Receipt{id: id, repeated: true, paths: paths, r: r}
+}
+
 // Wait returns once clients can see what became of the item: its generation's
 // timestamp is swapped in. It publishes nothing itself; that is for Run. The error
 // wraps ErrSetAside, with the reason, if the item can't be published, and ErrRefused if one
@@ -405,7 +412,7 @@ func (r *Repository) expect(ids ...string) (done <-chan Outcome, forget func()) 
 }
 
 // tell gives outcomes that have become final to those who wait for them, and to nobody else.
-// Whoever is told and then asks for the Status gets the one given, or a later one.
+// A caller that is told and then asks for the Status gets the one given, or a later one.
 func (r *Repository) tell(now Status, outcomes []ledger.ItemOutcome) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -20,7 +20,7 @@
 //	...
 //	file, err = bin.Sign(ctx, signer)
 //
-// Whoever receives a file verifies it before using it:
+// Verify a file that you receive before you use it:
 //
 //	authority, err := roles.RootAuthority(root, "timestamp")
 //	...

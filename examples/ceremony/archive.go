@@ -23,7 +23,7 @@ import (
 //	archive.json    {"format":"bindery-ceremony-archive/1","kind":"everything","made":"2030-01-31T12:00:00Z"}
 //	documents/      what was in the ceremony's folder, as it was there
 //	documents/1.root.json
-//	files/          the files that were named beside it
+//	files/          the other files that were named
 //	files/web.key
 //
 // The kind is everything, online or files. A file has mode 0600 if it is in

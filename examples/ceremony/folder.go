@@ -14,7 +14,7 @@ import (
 	"github.com/bindery-tuf/bindery/roles/ceremony"
 )
 
-// folder is where whoever prepares ceremonies keeps everything but keys:
+// folder is where the person who prepares ceremonies keeps everything but keys:
 //
 //	names.json              what to call the keys: {"KEYID": "NAME"}
 //	documents/              all finished documents: 1.root.json, 1.targets.json, …
@@ -67,7 +67,7 @@ func openFolder(dir string) (*folder, error) {
 	return f, nil
 }
 
-// isComplete tells whether the open request has all signatures: it was interrupted
+// isComplete reports whether the open request has all signatures: it was interrupted
 // before its documents were written, and merge goes on with that.
 func (f *folder) isComplete() bool { return f.open != nil && f.open.progress.Complete() }
 

@@ -89,7 +89,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 	return refused
 }
 
-// asksJSON tells whether -json is among arguments that may not have been parsed.
+// asksJSON reports whether -json is among arguments that may not have been parsed.
 func asksJSON(args []string) bool {
 	if i := slices.Index(args, "--"); i >= 0 {
 		args = args[:i]
@@ -113,7 +113,7 @@ func (a *app) runCommand(ctx context.Context, c command, args []string) int {
 	if ctx.Err() != nil && err != nil {
 		err = fmt.Errorf("interrupted: %w", err)
 	}
-	// What stands behind an argument that can't be parsed wasn't read.
+	// Arguments after one that can't be parsed weren't read.
 	a.json = a.json || err != nil && asksJSON(args)
 	code := refused
 	switch {

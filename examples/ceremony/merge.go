@@ -123,7 +123,7 @@ func (f *folder) finish() ([][]string, error) {
 }
 
 // howToPublish names the function of package repository that takes the documents,
-// and tells whether it takes all of them at once.
+// and reports whether it takes all of them at once.
 func howToPublish(r *ceremony.Request) (function string, together bool) {
 	switch {
 	case r.Based() == nil:

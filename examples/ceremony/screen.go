@@ -14,7 +14,7 @@ type requestView struct {
 	Reason    string          `json:"reason"`
 	Digest    ceremony.Digest `json:"digest"`
 	Documents []ceremony.Step `json:"documents"`
-	Warnings  []string        `json:"warnings,omitempty"` // for whoever prepares it
+	Warnings  []string        `json:"warnings,omitempty"` // for the person who prepares it
 }
 
 func viewRequest(r *ceremony.Request, file string) requestView {

@@ -49,7 +49,7 @@ func start(ctx context.Context, a *app, flags *flag.FlagSet, args []string) (any
 	case o.dir == "":
 		return nil, errors.New("say which folder with -dir")
 	case flags.NArg() > 0:
-		return nil, fmt.Errorf("%q is too much: every card stands behind its flag", flags.Arg(0))
+		return nil, fmt.Errorf("%q is too much: every card follows its flag", flags.Arg(0))
 	case o.from != "":
 		return a.takeOver(o)
 	}

@@ -152,6 +152,7 @@ func (w *watched) reopen(online, bins string) {
 	w.t.Helper()
 	require.NoError(w.t, w.repo.Close())
 	w.configure(online, bins)
+	w.cfg.UncheckedKeys = true // the documents that name them are installed next
 	var err error
 	w.repo, err = repository.Open(w.t.Context(), w.cfg)
 	require.NoError(w.t, err)

@@ -31,7 +31,7 @@ func replace(name string, data []byte) error { return writeTemp(name, data, os.R
 // tempPrefix is what the names of files and folders begin with while they are written.
 const tempPrefix = ".ceremony-"
 
-// writeTemp writes a temporary file beside name and has place bring it there.
+// writeTemp writes a temporary file next to name, and lets place move it there.
 func writeTemp(name string, data []byte, place func(from, to string) error) error {
 	f, err := os.CreateTemp(filepath.Dir(name), tempPrefix+"*")
 	if err != nil {

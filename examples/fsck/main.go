@@ -1,4 +1,4 @@
-// Fsck checks a folder of TUF metadata, whoever published it: every signature,
+// Fsck checks a folder of TUF metadata, also one that other software published: every signature,
 // hash, version and expiry that clients can come to, and what is missing or left
 // over. It changes nothing.
 //

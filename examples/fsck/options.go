@@ -85,7 +85,7 @@ func isDir(name string) bool {
 	return err == nil && info.IsDir()
 }
 
-// holdsMetadata tells whether clients could begin here.
+// holdsMetadata reports whether clients could begin here.
 func holdsMetadata(dir string) bool {
 	names, err := fs.Glob(os.DirFS(dir), "*.root.json")
 	return err == nil && len(names) > 0

@@ -26,7 +26,7 @@ type online struct {
 	KeyID string `json:"keyid"`
 }
 
-// importKey is done once for each key, by whoever may read it.
+// importKey is done once for each key, by an account that may read it.
 func importKey(ctx context.Context, a *account, name string) (online, *keys.PublicKey, error) {
 	client, err := awskms.New(awskms.Config{AWS: a.importer})
 	if err != nil {

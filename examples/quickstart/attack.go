@@ -67,7 +67,7 @@ func (x *index) attack(p *printer, dir string, victim file) error {
 	return nil
 }
 
-// withstand returns the client's reason to refuse the victim behind the proxy. It is
+// withstand returns the client's reason to refuse the victim that the proxy altered. It is
 // an error if the client doesn't refuse, or does so for another reason.
 func (x *index) withstand(a attack, dir string, victim file) (refusal, err error) {
 	var altered atomic.Int64

@@ -121,7 +121,7 @@ func (x *index) untilFresh() error {
 	}
 }
 
-// reason is why publishing ended, if that is behind err.
+// reason is why publishing ended, if that caused err.
 func (x *index) reason(err error) error {
 	if err == nil || x.ctx.Err() == nil {
 		return err

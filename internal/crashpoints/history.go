@@ -2,7 +2,6 @@ package crashpoints
 
 import (
 	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -13,7 +12,6 @@ import (
 	"github.com/bindery-tuf/bindery/internal/repotest"
 	"github.com/bindery-tuf/bindery/keys"
 	"github.com/bindery-tuf/bindery/repository"
-	"github.com/bindery-tuf/bindery/roles"
 )
 
 // History is what an index does, from the creation of its repository on.
@@ -76,14 +74,9 @@ func (a *author) submit(add, remove []string) repository.Item {
 	a.items++
 	it := repository.Item{ID: fmt.Sprintf("item-%04d", a.items), Remove: remove}
 	for _, path := range add {
-		it.Add = append(it.Add, target(path, it.ID))
+		it.Add = append(it.Add, repotest.File(path, it.ID))
 	}
 	return it
-}
-
-func target(path, content string) roles.Target {
-	sum := sha256.Sum256([]byte(content))
-	return roles.Target{Path: path, Length: int64(len(content)), Hashes: map[string]string{"sha256": hex.EncodeToString(sum[:])}}
 }
 
 func file(n int) string { return fmt.Sprintf("packages/p%d/file.whl", n) }

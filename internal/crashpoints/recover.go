@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 
 	"github.com/bindery-tuf/bindery/internal/crashfs"
+	"github.com/bindery-tuf/bindery/internal/repotest"
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/repository/dirjournal"
 	"github.com/bindery-tuf/bindery/repository/dirstore"
@@ -87,7 +88,7 @@ func (s *session) finish() error {
 		}
 	} else {
 		it := repository.Item{ID: id}
-		it.Add = append(it.Add, target(finishPath, id))
+		it.Add = append(it.Add, repotest.File(finishPath, id))
 		if err := s.submit(it); err != nil {
 			return err
 		}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/bindery-tuf/bindery/internal/crashfs"
+	"github.com/bindery-tuf/bindery/internal/repotest"
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/repository/dirjournal"
 	"github.com/bindery-tuf/bindery/repository/dirstore"
@@ -212,7 +213,7 @@ func (s *session) refused() error {
 	if len(s.ledger.items) == 0 || !s.ledger.items[0].accepted || s.ledger.items[0].forgotten {
 		return nil
 	}
-	other := target("packages/refused", "never")
+	other := repotest.File("packages/refused", "never")
 	it := repository.Item{ID: s.ledger.items[0].item.ID}
 	it.Add = append(it.Add, other)
 	if _, err := s.repo.Submit(s.ctx, it); err == nil {

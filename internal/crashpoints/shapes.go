@@ -123,7 +123,7 @@ func ifAbsent(it repository.Item) repository.Item {
 // ifIs lets an item be published only if its first path has that content.
 func ifIs(it repository.Item, content string) repository.Item {
 	for path := range it.Paths {
-		it.If = append(it.If, repository.Condition{Path: path, SHA256: target(path, content).Hashes["sha256"]})
+		it.If = append(it.If, repository.Condition{Path: path, SHA256: repotest.File(path, content).Hashes["sha256"]})
 		break
 	}
 	return it

@@ -19,8 +19,8 @@ func flock(name string) (Lock, error) {
 		if err != nil {
 			return nil, err
 		}
-		// Whoever removes the file that others lock, or puts another in its place, at this
-		// very moment, leaves us with a lock on nothing.
+		// Another program may have removed or replaced the locked file at this very moment. The lock
+		// then holds nothing.
 		now, err := statID(name)
 		if err == nil && now.ID == l.id {
 			return l, nil

@@ -198,7 +198,7 @@ func (k *KMS) authorize(r *http.Request, operation string, in request) (region s
 	return found[2], nil
 }
 
-// fulfilled tells whether a request is one that conditions allow. A condition key
+// fulfilled reports whether a request is one that conditions allow. A condition key
 // that isn't known here has no value.
 func (k *KMS) fulfilled(conditions map[string]string, region, operation string, in request) bool {
 	values := map[string]string{

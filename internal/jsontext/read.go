@@ -1,3 +1,4 @@
+// Package jsontext reads JSON into Go values, and refuses members that they have no field for.
 package jsontext
 
 import (
@@ -7,7 +8,8 @@ import (
 	"io"
 )
 
-// Decode is strict about what it doesn't know: to ignore it would be to lose it.
+// Decode returns the one value in data. Unknown members are errors: ignoring one would lose it.
+// Unlike cjson.Decode, it accepts duplicate members, as encoding/json does.
 func Decode[T any](data []byte) (T, error) {
 	var v T
 	d := json.NewDecoder(bytes.NewReader(data))
@@ -19,32 +21,4 @@ func Decode[T any](data []byte) (T, error) {
 		return v, errors.New("trailing data after JSON value")
 	}
 	return v, nil
-}
-
-// Cutter cuts pieces off the front of a text that should be as expected. It reports
-// nothing: what was cut wrongly gives another text when it is written again, and whoever
-// uses it compares the two.
-type Cutter struct{ rest []byte }
-
-// NewCutter returns a cutter of text, which it doesn't change.
-func NewCutter(text []byte) *Cutter { return &Cutter{text} }
-
-// Next cuts piece off the front, and reports whether it was there.
-func (c *Cutter) Next(piece string) (found bool) {
-	c.rest, found = bytes.CutPrefix(c.rest, []byte(piece))
-	return found
-}
-
-// Must is Next; where the text goes on in another way, nothing is left of it.
-func (c *Cutter) Must(piece string) {
-	if !c.Next(piece) {
-		c.rest = nil
-	}
-}
-
-// Until cuts off what is before end, which it returns, and end.
-func (c *Cutter) Until(end string) []byte {
-	text, rest, _ := bytes.Cut(c.rest, []byte(end))
-	c.rest = rest
-	return text
 }

@@ -3,6 +3,7 @@ package smalldisk
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
 	"strconv"
@@ -25,8 +26,8 @@ func Run(t *testing.T, size int, f func(t *testing.T, dir string)) {
 	}
 	self, err := os.Executable()
 	require.NoError(t, err)
-	script := `mount -t tmpfs -o size=` + strconv.Itoa(size) + ` none "$` + variable + `" && echo mounted && exec "$0" "$1" -test.v`
-	cmd := exec.Command("unshare", "-rm", "sh", "-c", script, self, "-test.run=^"+t.Name()+"$")
+	script := `mount -t tmpfs -o size=` + strconv.Itoa(size) + ` none "$` + variable + `" && echo mounted && exec "$0" "$@"`
+	cmd := exec.Command("unshare", "-rm", "sh", "-c", script, self, "-test.run=^"+t.Name()+"$", "-test.v", fmt.Sprintf("-test.short=%t", testing.Short()))
 	cmd.Env = append(os.Environ(), variable+"="+t.TempDir())
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out

@@ -92,7 +92,7 @@ func openSession(module *pkcs11.Ctx, cfg Config) (*session, error) {
 		return nil, explain(err)
 	}
 	s := &session{module: module, handle: handle, slot: matches[0]}
-	// Whoever logged in, it counts for all sessions of the process with the token.
+	// A log-in counts for all sessions of the process with the token.
 	info, err := module.GetSessionInfo(handle)
 	if err != nil {
 		s.close()

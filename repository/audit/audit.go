@@ -1,5 +1,5 @@
-// Package audit finds what TUF clients would find wrong with a repository, whoever published
-// it. It changes nothing.
+// Package audit finds everything that TUF clients would find wrong with a repository, also one that
+// other software published. It changes nothing.
 //
 //	for finding, err := range audit.Run(ctx, audit.FS(os.DirFS("metadata")), audit.Config{}) {
 //		if err != nil {

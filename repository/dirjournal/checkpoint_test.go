@@ -106,7 +106,7 @@ func TestDecidedOnce(t *testing.T) {
 	encoded, err := encodeEntry(e)
 	require.NoError(t, err)
 	k := newKnown(e, encoded)
-	q.known[k.ID] = k
+	q.known[k.id] = k
 	q.push([]*known{k})
 	for n := range int64(2) {
 		q.apply(rec(seal, 1+n, "a"))

@@ -51,5 +51,5 @@ func TestFormat(t *testing.T) {
 	q := newQueue(10)
 	require.NoError(t, since(c.frames[0].payload, false, into(q)))
 	require.Len(t, q.pending, 2)
-	require.Equal(t, "b", q.pending[1].ID)
+	require.Equal(t, "b", q.pending[1].id)
 }

@@ -64,10 +64,11 @@ func FuzzParts(f *testing.F) {
 	}
 	point := string(appendRecord(nil, checkpointPart, rec(checkpoint, 1)))
 	entry := "{\"id\":\"a\",\"accepted\":\"2026-05-17T12:00:00Z\",\"size\":4}\n\x00\n\xff\n\n"
-	f.Add([]byte("o {\"id\":\"a\",\"digest\":\"d\",\"state\":\"set aside\",\"reason\":\"é\"}\np "+entry+point), true)
+	digest := ledger.Entry{}.Digest()
+	f.Add([]byte("o {\"id\":\"a\",\"digest\":\""+digest+"\",\"state\":\"set aside\",\"reason\":\"é\"}\np "+entry+point), true)
 	f.Add([]byte("p "+entry+point), true)
 	// Queued again after a writer that remembered fewer had forgotten it.
-	f.Add([]byte("o {\"id\":\"a\",\"digest\":\"d\",\"state\":\"published\",\"generation\":1}\n"+point+"e "+entry), true)
+	f.Add([]byte("o {\"id\":\"a\",\"digest\":\""+digest+"\",\"state\":\"published\",\"generation\":1}\n"+point+"e "+entry), true)
 	f.Fuzz(func(t *testing.T, payload []byte, begins bool) {
 		q := newQueue(3)
 		if since(payload, begins, func(p part) error {

@@ -2,8 +2,10 @@ package dirjournal
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/bindery-tuf/bindery/internal/jsontext"
@@ -41,53 +43,14 @@ type entryHead struct {
 	Size         int `json:"size"` // of the body
 }
 
-// append appends the JSON that encoding/json has for it. Like outcomes, nearly all heads are
-// written and read by hand: there is one for each upload.
-func (h entryHead) append(dst []byte) ([]byte, error) {
-	dst = jsontext.AppendString(append(dst, `{"id":`...), h.ID)
-	dst, err := h.Accepted.AppendText(append(dst, `,"accepted":"`...))
-	if err != nil {
-		return nil, fmt.Errorf("item %q: %w", h.ID, err)
-	}
-	dst = append(dst, '"')
-	if h.By != "" {
-		dst = jsontext.AppendString(append(dst, `,"by":`...), h.By)
-	}
-	dst = strconv.AppendInt(append(dst, `,"size":`...), int64(h.Size), 10)
-	return append(dst, '}'), nil
-}
-
-// parseHead reads what append wrote, or any other JSON of a head.
-func parseHead(data []byte) (entryHead, error) {
-	var h entryHead
-	c := jsontext.NewCutter(data)
-	c.Must(`{"id":"`)
-	h.ID = string(c.Until(`"`))
-	c.Must(`,"accepted":"`)
-	err := h.Accepted.UnmarshalText(c.Until(`"`))
-	if c.Next(`,"by":"`) {
-		h.By = string(c.Until(`"`))
-	}
-	c.Must(`,"size":`)
-	h.Size, _ = strconv.Atoi(string(c.Until(`}`)))
-	if err == nil {
-		var room [512]byte
-		if again, err := h.append(room[:0]); err == nil && bytes.Equal(again, data) {
-			return h, nil
-		}
-	}
-	return jsontext.Decode[entryHead](data)
-}
-
 // encodeEntry returns an entry as it is in a payload, without the letter: its head and a copy
 // of its body.
 func encodeEntry(e ledger.Entry) ([]byte, error) {
-	b := make([]byte, 0, e.Size()) // enough for most
-	b, err := entryHead{e, len(e.Body)}.append(append(b, ' '))
+	head, err := json.Marshal(entryHead{e, len(e.Body)})
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("item %q: %w", e.ID, err)
 	}
-	return append(append(append(b, '\n'), e.Body...), '\n'), nil
+	return slices.Concat([]byte(" "), head, []byte("\n"), e.Body, []byte("\n")), nil
 }
 
 // bodyOf returns the body of the entry that encodeEntry encoded.
@@ -106,9 +69,8 @@ func appendRecord(b []byte, kind byte, r ledger.Record) []byte {
 	return append(b, '\n')
 }
 
-func appendOutcome(b []byte, o ledger.ItemOutcome) []byte {
-	b = append(b, outcomePart, ' ')
-	return append(appendItemOutcome(b, o), '\n')
+func appendOutcome(b []byte, r *remembered) []byte {
+	return append(r.append(append(b, outcomePart, ' ')), '\n')
 }
 
 // parts calls visit for each part of a payload, whose memory it shares.
@@ -140,7 +102,7 @@ func cutPart(payload []byte) (p part, size int, err error) {
 	kind, text := line[0], line[2:]
 	switch kind {
 	case entryPart, pendingPart:
-		head, err := parseHead(text)
+		head, err := jsontext.Decode[entryHead](text)
 		if err == nil {
 			err = head.Check()
 		}

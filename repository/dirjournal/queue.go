@@ -2,6 +2,7 @@ package dirjournal
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
@@ -23,8 +24,8 @@ type queue struct {
 
 // known is everything that the journal remembers of one ID.
 type known struct {
-	ledger.ItemOutcome         // ID, Digest and By; the rest once a record decided it
-	queued             *queued // nil once the outcome is final
+	remembered         // id, digest and by; the rest once a record decided it
+	queued     *queued // nil once the outcome is final
 }
 
 // queued is an entry whose outcome isn't final.
@@ -42,17 +43,17 @@ func newQueue(remember int) *queue { return &queue{known: map[string]*known{}, r
 func newKnown(e ledger.Entry, encoded []byte) *known {
 	e.Body = bodyOf(encoded, len(e.Body))
 	return &known{
-		ItemOutcome: ledger.ItemOutcome{ID: e.ID, Digest: e.Digest(), By: e.By},
-		queued:      &queued{entry: e, encoded: encoded},
+		remembered: remembered{id: e.ID, by: e.By, digest: sha256.Sum256(e.Body)},
+		queued:     &queued{entry: e, encoded: encoded},
 	}
 }
 
 // is reports whether an entry asks for the same as the one that is known.
 func (k *known) is(e ledger.Entry) bool {
 	if k.queued == nil {
-		return k.ItemOutcome.Is(e)
+		return k.item().Is(e)
 	}
-	return e.Means(k.Digest, k.queued.entry.Body)
+	return e.Means(k.hex(), k.queued.entry.Body)
 }
 
 // admit makes the new ones of the entries known, and returns them appended to fresh; push makes
@@ -60,17 +61,17 @@ func (k *known) is(e ledger.Entry) bool {
 func (q *queue) admit(fresh, entries []*known, repeated []bool) ([]*known, error) {
 	before := len(fresh)
 	for i, k := range entries {
-		old := q.known[k.ID]
+		old := q.known[k.id]
 		if old == nil {
-			q.known[k.ID] = k
+			q.known[k.id] = k
 			fresh = append(fresh, k)
 			continue
 		}
 		if !old.is(k.queued.entry) {
 			for _, f := range fresh[before:] {
-				delete(q.known, f.ID)
+				delete(q.known, f.id)
 			}
-			return fresh[:before], fmt.Errorf("item %q: %w", k.ID, repository.ErrIDReused)
+			return fresh[:before], fmt.Errorf("item %q: %w", k.id, repository.ErrIDReused)
 		}
 		repeated[i] = true
 	}
@@ -80,7 +81,7 @@ func (q *queue) admit(fresh, entries []*known, repeated []bool) ([]*known, error
 // withdraw forgets entries that were admitted and not written.
 func (q *queue) withdraw(fresh []*known) {
 	for _, k := range fresh {
-		delete(q.known, k.ID)
+		delete(q.known, k.id)
 	}
 }
 
@@ -109,7 +110,7 @@ func (q *queue) outcome(id string) ledger.Outcome {
 	case k.queued != nil:
 		return ledger.Outcome{State: ledger.Accepted}
 	default:
-		return k.Outcome
+		return k.remembered.outcome()
 	}
 }
 
@@ -144,11 +145,11 @@ func (q *queue) decidable(records []ledger.Record) error {
 			case k == nil || k.queued != nil && !k.queued.durable:
 				err = repository.ErrUnknownItem
 			case k.queued == nil:
-				err = fmt.Errorf("it is %s already", k.State)
+				err = fmt.Errorf("it is %s already", outcomeStates[k.state])
 			case decided[o.ID] || sealed[o.ID] || k.queued.sealed && !givenUp:
 				err = errors.New("another record decided it")
-			case k.Digest != o.Digest:
-				err = fmt.Errorf("the digest %.12s isn't that of the entry, %.12s", o.Digest, k.Digest)
+			case k.hex() != o.Digest:
+				err = fmt.Errorf("the digest %.12s isn't that of the entry, %.12s", o.Digest, k.hex())
 			case r.Kind() == ledger.KindSeal:
 				sealed[o.ID] = true
 			default:
@@ -175,7 +176,7 @@ func (q *queue) apply(r ledger.Record) {
 		if k == nil || k.queued == nil || k.queued.sealed {
 			continue
 		}
-		k.ItemOutcome = o
+		k.decide(o)
 		q.bytes -= int64(len(k.queued.entry.Body))
 		if r.Kind() == ledger.KindSeal {
 			k.queued.sealed, k.queued.in = true, r.Generation
@@ -204,7 +205,7 @@ func (q *queue) apply(r ledger.Record) {
 func (q *queue) giveUp() {
 	for _, k := range q.sealed {
 		e := k.queued.entry
-		k.ItemOutcome = ledger.ItemOutcome{ID: e.ID, Digest: k.Digest, By: e.By}
+		k.remembered = remembered{id: e.ID, by: e.By, digest: k.digest}
 		k.queued.sealed, k.queued.in = false, 0
 		q.bytes += int64(len(e.Body))
 	}
@@ -217,7 +218,7 @@ func (q *queue) settle(k *known) {
 	k.queued = nil
 	q.final = append(q.final, k)
 	if len(q.final) > q.remember {
-		delete(q.known, q.final[0].ID)
+		delete(q.known, q.final[0].id)
 		q.final[0] = nil
 		q.final = q.final[1:]
 	}
@@ -237,19 +238,19 @@ func (q *queue) read(p part) (ledger.Step, error) {
 		}
 		// A clone, so that it doesn't keep the whole segment in memory.
 		k := newKnown(p.entry, bytes.Clone(p.data))
-		q.known[k.ID] = k
+		q.known[k.id] = k
 		q.push([]*known{k})
 		return k.step(), nil
 	case outcomePart:
-		o, err := parseItemOutcome(p.data)
+		r, err := parseOutcome(p.data)
 		if err != nil {
 			return ledger.Step{}, fmt.Errorf("outcome: %w", err)
 		}
-		if q.known[o.ID] != nil || o.ID == "" {
-			return ledger.Step{}, fmt.Errorf("outcome of item %q: appears twice, or has no ID", o.ID)
+		if q.known[r.id] != nil || r.id == "" {
+			return ledger.Step{}, fmt.Errorf("outcome of item %q: appears twice, or has no ID", r.id)
 		}
-		k := &known{ItemOutcome: o}
-		q.known[o.ID] = k
+		k := &known{remembered: r}
+		q.known[r.id] = k
 		q.settle(k)
 		return ledger.Step{}, nil
 	}
@@ -276,9 +277,9 @@ func (q *queue) after(records []ledger.Record) *queue {
 		copies, ofKnown, ofQueued := make([]*known, len(all)), make([]known, len(all)), make([]queued, len(all))
 		for i, k := range all {
 			ofQueued[i] = *k.queued
-			ofKnown[i] = known{k.ItemOutcome, &ofQueued[i]}
+			ofKnown[i] = known{k.remembered, &ofQueued[i]}
 			copies[i] = &ofKnown[i]
-			n.known[k.ID] = copies[i]
+			n.known[k.id] = copies[i]
 		}
 		return copies
 	}
@@ -300,7 +301,7 @@ func (q *queue) dump(b []byte) []byte {
 	}
 	b = slices.Grow(b, size)
 	for _, k := range q.final {
-		b = appendOutcome(b, k.ItemOutcome)
+		b = appendOutcome(b, &k.remembered)
 	}
 	for _, k := range q.pending {
 		b = appendEntry(b, pendingPart, k.queued.encoded)

@@ -210,7 +210,7 @@ func open(fsys disk.FS, dir string, k kind) (*root, error) {
 	name := filepath.Join(dir, ownDir, formatFile)
 	line, err := disk.ReadFile(fsys, name, 1024)
 	if errors.Is(err, fs.ErrNotExist) {
-		err = explainMissing(fsys, dir, err)
+		err = explainMissing(fsys, dir, k, err)
 	}
 	if errors.Is(err, syscall.ENOTDIR) {
 		err = fmt.Errorf("not a directory: %w", err)
@@ -226,7 +226,7 @@ func open(fsys disk.FS, dir string, k kind) (*root, error) {
 
 // explainMissing says why there is no format file. If the whole directory is missing, the
 // error wraps cause, which is fs.ErrNotExist.
-func explainMissing(fsys disk.FS, dir string, cause error) error {
+func explainMissing(fsys disk.FS, dir string, k kind, cause error) error {
 	for _, err := range fsys.ReadDir(dir) {
 		if errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("no such directory: %w", cause)
@@ -236,7 +236,8 @@ func explainMissing(fsys disk.FS, dir string, cause error) error {
 		}
 		break
 	}
-	return fmt.Errorf("%w: it has no %s", errNoStore, filepath.Join(ownDir, formatFile))
+	return fmt.Errorf("%w: it has no %s; if that was removed, make it again, with this one line: %s",
+		errNoStore, filepath.Join(ownDir, formatFile), strings.TrimSuffix(formatLine(k), "\n"))
 }
 
 func formatLine(k kind) string { return fmt.Sprintf("bindery %s %d\n", k, version) }

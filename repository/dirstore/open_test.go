@@ -31,7 +31,7 @@ func TestOpenRefuses(t *testing.T) {
 	}{
 		{missing, "no such directory: open " + missing + "/.bindery/format: no such file or directory"},
 		{file, "not a directory: open " + file + "/.bindery/format: not a directory"},
-		{t.TempDir(), "not a store: it has no .bindery/format"},
+		{t.TempDir(), "not a store: it has no .bindery/format; if that was removed, make it again, with this one line: bindery metadata store 1"},
 		{formatted(t, "bindery metadata store 2\n"), "format 2, and this version of Bindery knows none above 1"},
 		{formatted(t, "bindery target store 1\n"), "it is a target store"},
 		{formatted(t, "bindery target store 9\n"), "it is a target store"},

@@ -246,6 +246,9 @@ func (s *Store) replace(name, temp string, wanted func(have []byte, exists bool)
 		return err
 	}
 	if !wanted(have, exists) {
+		if !exists {
+			return fmt.Errorf("%w: the file is missing", repository.ErrConflict)
+		}
 		return repository.ErrConflict
 	}
 	return s.fsys.Rename(temp, s.path(name))

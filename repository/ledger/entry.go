@@ -237,9 +237,8 @@ func (e Entry) Item() (Item, error) {
 // the journal and of a generation's memory.
 const maxChanges = 10_000
 
-// Validate returns nil if every client would understand what the item adds, or an error
-// that names the path and the reason. Whoever writes entries by other means than
-// Repository.Submit calls it first. No I/O.
+// Validate returns nil if every client would understand what the item adds, or else an error that
+// names the path and the reason. Call it before you write an entry without Repository.Submit. No I/O.
 func (it Item) Validate() error {
 	if err := (Entry{ID: it.ID, By: it.By}).Check(); err != nil {
 		return err

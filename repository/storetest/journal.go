@@ -20,7 +20,7 @@ type Place struct {
 	// Open opens a handle on the journal, as a process does.
 	Open func() (repository.Journal, error)
 
-	// Expire ends the lease of whoever leads, as if that process had been silent
+	// Expire ends the lease of the leader, as if that process had been silent
 	// for too long. It is nil for a journal that one process at a time can have
 	// open: then Open must fail with ErrLocked until that process closed it.
 	Expire func()

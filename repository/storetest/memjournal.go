@@ -35,7 +35,7 @@ type shared struct {
 	point   int             // where the newest checkpoint is in history
 	atPoint []*ledger.Entry // what was pending then
 	epoch   int64
-	leader  *memLead // whoever holds the lease, or nil
+	leader  *memLead // the holder of the lease, or nil
 }
 
 // memEntry is what is remembered of an entry.
@@ -83,8 +83,8 @@ func (j *MemJournal) Clone() *MemJournal {
 	return &MemJournal{shared: c}
 }
 
-// Expire ends the lease of whoever leads. It goes on unless another handle takes
-// the lead, as a publisher does that was paused; from then on it is fenced.
+// Expire ends the leader's lease, as if its process had been paused. The leader goes on until another
+// handle takes the lead; from then on it is fenced.
 func (j *MemJournal) Expire() {
 	j.mu.Lock()
 	defer j.mu.Unlock()

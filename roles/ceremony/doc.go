@@ -1,7 +1,7 @@
 // Package ceremony lets people sign TUF metadata with offline keys: at different times, on
 // machines without a network (PEP 458, "Offline keys").
 //
-// Whoever prepares a ceremony makes the new documents, and a request that holds them:
+// The person who prepares a ceremony makes the new documents, and a request that holds them:
 //
 //	request, err := ceremony.NewRequest(ceremony.Proposal{
 //		Reason: "Bob leaves, Dora joins",

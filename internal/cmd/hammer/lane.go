@@ -1,12 +1,11 @@
 package main
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"strings"
 
+	"github.com/bindery-tuf/bindery/internal/repotest"
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/roles"
 )
@@ -39,11 +38,7 @@ type count struct {
 
 func content(path string, n int) string { return fmt.Sprintf("%s after %d items", path, n) }
 
-func target(path string, n int) roles.Target {
-	content := content(path, n)
-	sum := sha256.Sum256([]byte(content))
-	return roles.Target{Path: path, Length: int64(len(content)), Hashes: map[string]string{"sha256": hex.EncodeToString(sum[:])}}
-}
+func target(path string, n int) roles.Target { return repotest.File(path, content(path, n)) }
 
 // isStored reports whether path has a file to download: every kept file has.
 func isStored(path string) bool { return strings.HasPrefix(path, "archive/") }
