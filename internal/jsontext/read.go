@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"strings"
 )
 
 // Decode is strict about what it doesn't know: to ignore it would be to lose it.
@@ -19,6 +20,11 @@ func Decode[T any](data []byte) (T, error) {
 		return v, errors.New("trailing data after JSON value")
 	}
 	return v, nil
+}
+
+// IsUnknownField reports whether Decode refused data for a member that it doesn't know.
+func IsUnknownField(err error) bool {
+	return err != nil && strings.Contains(err.Error(), "unknown field")
 }
 
 // Cutter cuts pieces off the front of a text that should be as expected. It reports

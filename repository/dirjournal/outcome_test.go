@@ -99,7 +99,7 @@ func FuzzHead(f *testing.F) {
 
 		for _, data := range [][]byte{want, data} {
 			got, gotErr := parseHead(data)
-			want, wantErr := jsontext.Decode[entryHead](data)
+			want, wantErr := decode[entryHead](data)
 			require.Equal(t, wantErr, gotErr)
 			if wantErr == nil {
 				require.Equal(t, want, got)

@@ -76,7 +76,16 @@ func parseHead(data []byte) (entryHead, error) {
 			return h, nil
 		}
 	}
-	return jsontext.Decode[entryHead](data)
+	return decode[entryHead](data)
+}
+
+// decode is jsontext.Decode that says what a member means which isn't known.
+func decode[T any](data []byte) (T, error) {
+	v, err := jsontext.Decode[T](data)
+	if jsontext.IsUnknownField(err) {
+		err = fmt.Errorf("%w: %w", ledger.ErrNewer, err)
+	}
+	return v, err
 }
 
 // encodeEntry returns an entry as it is in a payload, but for the letter: its head and a

@@ -170,7 +170,7 @@ func decode[T any, P interface {
 
 // newer says of a member that isn't known what that means.
 func newer(err error) error {
-	if err != nil && !errors.Is(err, ErrNewer) && strings.Contains(err.Error(), "unknown field") {
+	if jsontext.IsUnknownField(err) && !errors.Is(err, ErrNewer) {
 		return fmt.Errorf("%w: %w", ErrNewer, err)
 	}
 	return err
