@@ -27,7 +27,8 @@ var layers = [][]string{
 	{"roles/ceremony"},
 	{"internal/clients", "repository/ledger"},
 	{"repository"},
-	{"repository/..."}, // stores, journals, and the suites for them
+	{"repository/service"}, // the engine, supervised; it is not given a store or journal of ours
+	{"repository/..."},     // stores, journals, and the suites for them
 	{"internal/faulty", "internal/repotest", "internal/mutation"}, // what tests are made of
 	{"internal/crashpoints"},
 	{"internal/interop"}, // others' clients

@@ -1,0 +1,87 @@
+// Package service publishes what a package index has, so that clients can verify every file they
+// download, and goes on by itself after failures. It is the package that an index server
+// imports. One call opens all that is needed, or makes it on an empty disk. A full or broken
+// disk, changed keys, a second process: the index goes on running, and nothing that was
+// accepted is lost or published twice.
+//
+//	open := func(ctx context.Context) (repository.Config, error) {
+//		store, err := dirstore.OpenOrCreate(filepath.Join(dir, "metadata"))
+//		if err != nil {
+//			return repository.Config{}, err
+//		}
+//		journal, err := dirjournal.OpenOrCreate(filepath.Join(dir, "journal"))
+//		return repository.Config{Store: store, Journal: journal, Bins: key, Snapshot: key, Timestamp: key}, err
+//	}
+//	repo, err := service.Start(ctx, service.Config{Open: open, Documents: documents, Logger: slog.Default()})
+//	...
+//	receipt, err := repo.Add(ctx, target) // an upload: durable, it will be published
+//	outcome, err := receipt.Wait(ctx)     // clients can see it
+//	...
+//	err = server.Shutdown(ctx) // the HTTP server first: requests end, and their calls with them
+//	err = repo.Close()
+//
+// # What this is about
+//
+// An index signs a list of its files: path, length and hash of each. Clients follow the
+// signatures from a first file that they trust (1.root.json) to that list, and refuse a file
+// that isn't on it. This is TUF, The Update Framework, in the form that PEP 458 describes. Two
+// kinds of keys sign. People keep some of them offline, and sign the documents (root, targets,
+// bins) that say which other keys count; Documents hands these over, finished. The index has
+// the online keys, which sign the lists of files and, each day, that nothing is older than
+// it should be. A list of signed files is published in generations: clients see a whole one
+// or the one before it, never half of one.
+//
+// An upload is one [repository.Item]. Add, Remove and Submit make it durable and return.
+// Wait returns once clients can see it, about a second later. If the process is killed in
+// between, the next start publishes it. Submit it under an ID of yours, and you can ask later
+// what became of it, and can repeat a call that failed.
+//
+// # The right order
+//
+// An index has three things: files in its own storage, what it lists (its pages, its API), and
+// what is signed. Clients use all three, at different moments, so the order counts.
+//
+//  1. Store the file under its final name HASH.NAME, durably, and then Add it. HASH is its
+//     SHA-256 in hexadecimal. Clients ask for the file as soon as it is published. If the power
+//     fails between the two, a file is left that nothing refers to. In the other order, a path
+//     would be published without its file. dirstore.Targets.Put does it right; storage of your
+//     own must sync the file and its directory, or be an object store that has answered.
+//  2. List it after Wait has returned. Clients refuse a file that is listed and not yet
+//     published. Until then the upload is accepted, and not visible.
+//  3. To remove a file, first stop listing it, then Remove it and Wait, and delete the file
+//     only after the grace: Config.CacheAge and Config.ClientRun of package repository together,
+//     two hours unless you set them. A client that began before, or is behind a cache, may hold
+//     metadata that names the file, and asks for it. If the same content is added again in the
+//     meantime, it must not be deleted.
+//  4. Serve every file under HASH.NAME. Serve it under its plain name too only if its content
+//     never changes under that name, as that of a released archive. A page that lists the
+//     files of a project changes with every upload: a client that holds the metadata of one
+//     generation must get the page of that generation, so it needs its HASH. name, and the old
+//     content stays for the grace as well.
+//
+// # Failures
+//
+// The service closes and opens the repository again when the journal fails, when the store was
+// changed by somebody else, and when Reload is called. It tries at once, and then after pauses
+// that grow from 0.2 seconds to a minute, for ever. (After repository.ErrDiverged and
+// repository.ErrNotRepository, which only people can mend, each minute: to go on at once,
+// call Reload.) Calls wait for it, for Config.Patience at most, and go on; Status doesn't
+// wait, and shows the reason. What fails in a store or a key service needs none of this:
+// the repository itself tries again while items wait in the queue.
+//
+// One process publishes. With Config.Standby others wait for the lock and take over when that
+// process has ended, was killed, or lost its machine's power. A process that merely hangs
+// keeps the lock.
+//
+// A signal for Reload:
+//
+//	hangup := make(chan os.Signal, 1)
+//	signal.Notify(hangup, syscall.SIGHUP)
+//	go func() {
+//		for range hangup {
+//			if err := repo.Reload(ctx); err != nil {
+//				slog.Error("keys and documents", "err", err)
+//			}
+//		}
+//	}()
+package service

@@ -1,0 +1,88 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/bindery-tuf/bindery/repository"
+)
+
+// Status tells how the repository is, and never waits: see repository.Repository.Status. While
+// the repository is being opened again it returns what was known last, with the reason in Err.
+// In a standby it is what ReadStatus reads by way of Config.Read; without that, the error
+// wraps repository.ErrLocked.
+func (s *Service) Status(ctx context.Context) (repository.Status, error) {
+	status, err := s.status(ctx)
+	if err != nil {
+		return repository.Status{}, fmt.Errorf("status: %w", err)
+	}
+	return status, nil
+}
+
+func (s *Service) status(ctx context.Context) (repository.Status, error) {
+	repo, reason := s.now()
+	if repo != nil {
+		status, err := repo.Status(ctx)
+		switch {
+		case err == nil:
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.last = status
+			status.Err = errors.Join(status.Err, s.documentsErr)
+			return status, nil
+		case !errors.Is(err, repository.ErrClosed):
+			return status, err
+		}
+		reason = s.lose(repo, failure{err})
+	}
+	switch {
+	case s.ctx.Err() != nil:
+		return repository.Status{}, repository.ErrClosed
+	case s.waits(reason) && s.cfg.Read == nil:
+		return repository.Status{}, reason
+	case s.waits(reason):
+		store, journal, err := s.cfg.Read(ctx)
+		if err != nil {
+			return repository.Status{}, err
+		}
+		return repository.ReadStatus(ctx, store, journal)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	status := s.last
+	status.Err = errors.Join(fmt.Errorf("%w: %w", ErrUnavailable, reason), status.Err)
+	return status, nil
+}
+
+// View returns what clients see: see repository.Repository.View. In a standby, and while the
+// repository is being opened again, it is what ReadView reads by way of Config.Read. Without
+// that, the error wraps repository.ErrLocked in a standby, and View waits for the repository.
+func (s *Service) View(ctx context.Context) (*repository.View, error) {
+	repo, reason := s.now()
+	if repo == nil && reason != nil && s.cfg.Read != nil && s.ctx.Err() == nil {
+		store, journal, err := s.cfg.Read(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("view: %w", err)
+		}
+		return repository.ReadView(ctx, store, journal)
+	}
+	var v *repository.View
+	err := s.do(ctx, "view", func(repo *repository.Repository) (err error) {
+		v, err = repo.View(ctx)
+		return err
+	})
+	return v, err
+}
+
+// now returns the repository, or why there is none.
+func (s *Service) now() (*repository.Repository, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.repo, s.reason
+}
+
+// waits reports whether this is a standby, by the reason for which there is no repository.
+func (s *Service) waits(reason error) bool {
+	return s.cfg.Standby && errors.Is(reason, repository.ErrLocked)
+}

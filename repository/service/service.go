@@ -1,0 +1,482 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/bindery-tuf/bindery/repository"
+)
+
+// ErrUnavailable is wrapped by calls that waited for the repository for Config.Patience. It
+// is being opened again: the call may be repeated later.
+var ErrUnavailable = errors.New("the repository is not open")
+
+// How long the service waits between two attempts to open the repository: it doubles from the
+// first to the last. A lock is asked for more often, and what only people can mend is tried as
+// seldom as may be.
+const (
+	firstPause  = 200 * time.Millisecond
+	lastPause   = time.Minute
+	pauseOfLock = 2 * time.Second
+)
+
+// Config says what a Service is made of. Open is required.
+type Config struct {
+	// Open returns what to open the repository with. It opens the store and the journal, and
+	// loads the keys. It is called by Start, and whenever the repository must be opened again:
+	// after a failure of the journal, by Reload, and every two seconds while another process has
+	// the lock. The service closes the journal. What else Open opens stays open: a signer with
+	// a connection of its own is better made once and handed out each time.
+	//
+	// Load the keys first and open the journal last. Then nothing is left open if a key can't
+	// be loaded, and Reload notices a bad key before it closes anything.
+	Open func(ctx context.Context) (repository.Config, error)
+
+	// Documents returns the finished documents: see repository.ReadDocuments. If there is no
+	// repository yet, it is created of them. What is newer than the documents in force is
+	// installed by Start and by Reload. Nil: the repository must exist.
+	Documents func(ctx context.Context) (repository.Documents, error)
+
+	// Read returns what a standby reads while another process publishes: a store, and a reader
+	// of the journal (dirjournal.OpenReader). Nil: a standby can only wait.
+	Read func(ctx context.Context) (repository.Store, repository.Reader, error)
+
+	// Standby makes a service wait if another process has the lock, and take over once it is
+	// free. Otherwise Start fails with repository.ErrLocked.
+	Standby bool
+
+	// Patience is how long a call waits while the repository is being opened again. Zero: 10
+	// seconds.
+	Patience time.Duration
+
+	// Logger receives what an operator should see. Nil: nothing is logged.
+	Logger *slog.Logger
+}
+
+// Service is a repository that is opened again after each failure. Its methods are those of
+// repository.Repository, and are safe for concurrent use. There is no Run: the service
+// publishes from Start to Close.
+type Service struct {
+	cfg Config
+	log *slog.Logger
+
+	ctx      context.Context // ends with Close
+	stop     context.CancelFunc
+	ended    chan struct{} // closed when supervise has returned
+	reloads  chan chan<- error
+	close    func() error // once
+	closeErr error        // of the last repository; to be read once ended is closed
+
+	// The supervisor's own.
+	documentsDue bool          // whether the next attempt to open reads the documents
+	pause        time.Duration // before the next attempt to open
+
+	progress atomic.Bool // whether something was accepted since the repository was opened
+
+	mu           sync.Mutex // guards the fields below
+	repo         *repository.Repository
+	inUse        context.Context    // ends when repo must be opened again
+	giveUp       context.CancelFunc // ends inUse
+	changed      chan struct{}      // closed and replaced when repo or reason changes
+	reason       error              // why there is no repo
+	last         repository.Status  // the newest that is known
+	documentsErr error              // why newer documents are not installed
+}
+
+// Start opens the repository, or creates it of the documents, and publishes until Close. The
+// context is for Start alone.
+//
+// What can't work is an error at once, and is not tried again: keys that the documents don't
+// name (repository.ErrWrongKey), documents that are missing or not valid, a journal or store
+// that can't be opened, repository.ErrDiverged. Two things are left to people while it
+// publishes, and shown by Status: newer documents that can't be installed yet because clients
+// would refuse what caches serve (repository.ErrLocksOut), and a clock that looks wrong
+// (repository.ErrClock).
+//
+// With Config.Standby, a lock that another process holds is no error. Status and View
+// then work by way of Config.Read; all other calls fail with repository.ErrLocked and say who
+// holds it, until the service takes over, some two seconds after the lock is free.
+func Start(ctx context.Context, cfg Config) (*Service, error) {
+	s, err := start(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("start: %w", err)
+	}
+	return s, nil
+}
+
+func start(ctx context.Context, cfg Config) (_ *Service, err error) {
+	switch {
+	case cfg.Open == nil:
+		return nil, errors.New("config: Open is missing")
+	case cfg.Patience < 0:
+		return nil, fmt.Errorf("config: Patience is %v", cfg.Patience)
+	case cfg.Patience == 0:
+		cfg.Patience = 10 * time.Second
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	s := &Service{
+		cfg: cfg, log: cfg.Logger, ended: make(chan struct{}), reloads: make(chan chan<- error),
+		changed: make(chan struct{}), documentsDue: true,
+	}
+	s.ctx, s.stop = context.WithCancel(context.Background())
+	defer func() {
+		if err != nil {
+			s.stop()
+		}
+	}()
+	s.close = sync.OnceValue(s.shut)
+	repo, err := s.open(ctx)
+	if err == nil && s.documentsErr != nil && !mayPass(s.documentsErr) {
+		repo, err = nil, errors.Join(s.documentsErr, repo.Close())
+	}
+	switch {
+	case errors.Is(err, repository.ErrLocked) && cfg.Standby:
+		s.miss(err)
+		s.pause = pauseOfLock
+		s.log.Info("waiting for the lock of the repository", "reason", err)
+		err = nil
+	case err != nil:
+		return nil, err
+	}
+	go s.supervise(repo)
+	return s, nil
+}
+
+// mayPass reports whether Install may succeed later with the same documents.
+func mayPass(err error) bool {
+	return errors.Is(err, repository.ErrLocksOut) || errors.Is(err, repository.ErrClock)
+}
+
+// open opens the repository once, and lets others use it. If the documents are due, it is
+// created of them if there is none, and newer ones are installed; why they could not be is in
+// documentsErr.
+func (s *Service) open(ctx context.Context) (*repository.Repository, error) {
+	due := s.documentsDue && s.cfg.Documents != nil
+	repo, documents, err := s.openOnce(ctx, due, false)
+	if due && errors.Is(err, repository.ErrWrongKey) {
+		// The keys may be those of documents that aren't installed yet.
+		if err := s.installFirst(ctx, err); err != nil {
+			return nil, err
+		}
+		repo, documents, err = s.openOnce(ctx, due, false)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if due {
+		err = repo.Install(ctx, documents)
+		s.noteDocuments(err)
+	}
+	status, err := repo.Status(ctx)
+	if err != nil {
+		return nil, errors.Join(err, repo.Close())
+	}
+	s.documentsDue = false
+	s.progress.Store(false)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.repo, s.last, s.reason = repo, status, nil
+	s.inUse, s.giveUp = context.WithCancel(s.ctx)
+	s.wake()
+	return repo, nil
+}
+
+// openOnce opens the repository, or creates it if the documents are due.
+func (s *Service) openOnce(ctx context.Context, due, uncheckedKeys bool) (*repository.Repository, repository.Documents, error) {
+	var documents repository.Documents
+	cfg, err := s.cfg.Open(ctx)
+	if err != nil {
+		return nil, documents, err
+	}
+	cfg.UncheckedKeys = cfg.UncheckedKeys || uncheckedKeys
+	var repo *repository.Repository
+	if due {
+		if documents, err = s.cfg.Documents(ctx); err != nil {
+			err = fmt.Errorf("documents: %w", err)
+		} else {
+			repo, err = repository.OpenOrCreate(ctx, cfg, documents)
+		}
+	} else {
+		repo, err = repository.Open(ctx, cfg)
+	}
+	if err != nil && cfg.Journal != nil {
+		err = errors.Join(err, cfg.Journal.Close())
+	}
+	return repo, documents, err
+}
+
+// installFirst installs the documents before the keys are held against them.
+func (s *Service) installFirst(ctx context.Context, wrongKey error) error {
+	repo, documents, err := s.openOnce(ctx, true, true)
+	if err != nil {
+		return err
+	}
+	if err = repo.Install(ctx, documents); err != nil {
+		err = errors.Join(wrongKey, err)
+	}
+	return errors.Join(err, repo.Close())
+}
+
+// noteDocuments keeps why newer documents are not installed, nil if they are.
+func (s *Service) noteDocuments(err error) {
+	if err != nil {
+		s.log.Error("newer documents are not installed", "err", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.documentsErr = err
+}
+
+// supervise publishes with a repository (nil: none is open yet) until Close, and opens it
+// again as often as need be.
+func (s *Service) supervise(repo *repository.Repository) {
+	defer close(s.ended)
+	for {
+		if repo != nil {
+			repo = s.publish(repo)
+			continue
+		}
+		asked := s.rest()
+		if s.ctx.Err() != nil {
+			return
+		}
+		var err error
+		repo, err = s.open(s.ctx)
+		switch {
+		case err == nil:
+			s.log.Info("the repository is open")
+		default:
+			s.missed(err)
+		}
+		if asked != nil {
+			asked <- s.reloaded(err)
+		}
+	}
+}
+
+// rest waits before the next attempt to open, until Close, or until Reload asks for one.
+func (s *Service) rest() (asked chan<- error) {
+	t := time.NewTimer(s.pause)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case asked = <-s.reloads:
+		s.documentsDue = true
+	case <-s.ctx.Done():
+	}
+	return asked
+}
+
+// missed notes that an attempt to open failed, and how long to wait before the next.
+func (s *Service) missed(err error) {
+	switch {
+	case s.ctx.Err() != nil:
+		return
+	case errors.Is(err, repository.ErrLocked):
+		s.pause = pauseOfLock
+	case errors.Is(err, repository.ErrDiverged), errors.Is(err, repository.ErrNotRepository):
+		s.pause = lastPause
+	default:
+		s.lengthen()
+	}
+	if before := s.miss(err); before == nil || before.Error() != err.Error() {
+		s.log.Error("the repository can't be opened, it will be tried again", "err", err, "in", s.pause)
+	}
+}
+
+func (s *Service) lengthen() { s.pause = min(max(2*s.pause, firstPause), lastPause) }
+
+// reloaded is what Reload returns after an attempt to open.
+func (s *Service) reloaded(err error) error {
+	if s.waits(err) {
+		return nil // all is read once the lock is free
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return errors.Join(err, s.documentsErr)
+}
+
+// publish publishes until the repository must be opened again, or Close. The repository is
+// closed then. What it returns is another one that is open already, or nil.
+func (s *Service) publish(repo *repository.Repository) *repository.Repository {
+	s.mu.Lock()
+	ctx, cancel := s.inUse, s.giveUp
+	s.mu.Unlock()
+	defer cancel()
+	opened := time.Now()
+	ran := make(chan error, 1)
+	go func() { ran <- repo.Run(ctx) }()
+	for {
+		var err error
+		select {
+		case asked := <-s.reloads:
+			next, replaced, err := s.reload(repo)
+			asked <- s.reloaded(err)
+			if !replaced {
+				continue
+			}
+			return next
+		case err = <-ran:
+		case <-ctx.Done(): // a call found that it has failed, or Close
+		}
+		if s.progress.Load() || time.Since(opened) >= lastPause {
+			s.pause = 0
+		} else {
+			s.lengthen()
+		}
+		closing := s.ctx.Err() != nil
+		reason := s.lose(repo, failure{err})
+		if !closing {
+			s.log.Error("the repository failed, it is opened again", "err", reason)
+		}
+		err = repo.Close()
+		switch {
+		case closing:
+			s.closeErr = err
+		case err != nil:
+			s.log.Error("the repository that failed was not closed properly", "err", err)
+		}
+		return nil
+	}
+}
+
+// miss notes why no repository could be opened, and returns what was known before.
+func (s *Service) miss(reason error) (before error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before, s.reason = s.reason, reason
+	s.wake()
+	return before
+}
+
+// lose keeps others from using a repository that must be opened again, ends its Run, which may
+// be busy for long before it finds out, and returns the first reason that was found.
+func (s *Service) lose(repo *repository.Repository, reason error) (first error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.repo == repo {
+		s.giveUp()
+		s.repo, s.reason = nil, reason
+		s.wake()
+	}
+	return s.reason
+}
+
+// wake wakes all who wait for a change. The lock is held.
+func (s *Service) wake() {
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+// failure is why a repository failed. It hides what would be mistaken for the fate of a call
+// that finds no repository: ErrClosed and ErrUnknown.
+type failure struct{ err error }
+
+func (f failure) Error() string { return fmt.Sprint(f.err) }
+
+func (f failure) Is(target error) bool {
+	return target != repository.ErrClosed && target != repository.ErrUnknown && errors.Is(f.err, target)
+}
+
+// Reload reads the documents and the keys again: call it after they were changed, for
+// example on SIGHUP. It installs the documents that are newer, closes the repository and
+// opens it with what Config.Open returns now. Calls wait meanwhile; a generation under way is
+// given up and made again.
+//
+// Documents that can't be read or installed, or a Config.Open that fails before it comes
+// to the journal, are an error, and the service goes on as it was. If the repository can't be
+// opened with the new keys, that is an error too, and the service tries it again and again,
+// with what Documents and Open return then; calls fail with ErrUnavailable until it succeeds.
+// To go on after the keys were changed, add the new ones to root or to the documents that
+// name them, then give the new keys to Open, then Reload. (In a standby, Reload makes sure
+// that Open works as far as the lock.) When ctx ends, Reload goes on, and isn't waited for.
+func (s *Service) Reload(ctx context.Context) error {
+	done := make(chan error, 1)
+	select {
+	case s.reloads <- done:
+	case <-s.ctx.Done():
+		return fmt.Errorf("reload: %w", repository.ErrClosed)
+	case <-ctx.Done():
+		return fmt.Errorf("reload: %w", ctx.Err())
+	}
+	var err error
+	select {
+	case err = <-done:
+	case <-s.ended:
+		err = repository.ErrClosed
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	if err != nil {
+		return fmt.Errorf("reload: %w", err)
+	}
+	return nil
+}
+
+// reload reports whether the repository was closed, and returns the next one if it could be
+// opened.
+func (s *Service) reload(repo *repository.Repository) (next *repository.Repository, replaced bool, err error) {
+	// Whatever is wrong and can be found out now leaves all as it is.
+	cfg, err := s.cfg.Open(s.ctx)
+	if err == nil && cfg.Journal != nil { // a journal of which others have handles
+		err = cfg.Journal.Close()
+	}
+	if err != nil && !errors.Is(err, repository.ErrLocked) {
+		return nil, false, err
+	}
+	if s.cfg.Documents != nil {
+		documents, err := s.cfg.Documents(s.ctx)
+		if err != nil {
+			return nil, false, fmt.Errorf("documents: %w", err)
+		}
+		err = repo.Install(s.ctx, documents)
+		switch {
+		case err == nil, errors.Is(err, repository.ErrWrongKey): // the keys to come may be right
+		case errors.Is(err, repository.ErrClosed), errors.Is(err, repository.ErrUnknown), errors.Is(err, repository.ErrFenced):
+			// It must be opened again anyway.
+		default:
+			s.noteDocuments(err)
+			return nil, false, nil
+		}
+	}
+	s.log.Info("the repository is opened again with the keys and documents that there are now")
+	s.lose(repo, errors.New("it is opened again with other keys and documents"))
+	if err := repo.Close(); err != nil {
+		s.log.Error("the repository was not closed properly", "err", err)
+	}
+	s.documentsDue, s.pause = true, 0
+	if next, err = s.open(s.ctx); err != nil {
+		s.missed(err)
+	}
+	return next, true, err
+}
+
+// patienceOfClose is how long Close waits for an Open that doesn't heed its context. It is
+// longer than repository.Repository.Close waits.
+const patienceOfClose = 15 * time.Second
+
+// Close ends the service, gives the lock up and closes the journal. It loses nothing: what is
+// queued stays queued, and a generation under way is committed if it was sealed and is
+// otherwise made by whoever publishes next. Calls that wait end with an error that wraps
+// repository.ErrClosed, and so do all later ones.
+//
+// It waits as repository.Repository.Close does. While the repository is being opened, it
+// waits for that to heed its context, 15 seconds at most, and then says so in its error.
+func (s *Service) Close() error { return s.close() }
+
+func (s *Service) shut() error {
+	s.stop()
+	select {
+	case <-s.ended:
+		return s.closeErr
+	case <-time.After(patienceOfClose):
+		return fmt.Errorf("close: the repository was being opened, and that didn't stop within %v", patienceOfClose)
+	}
+}
