@@ -185,7 +185,7 @@ func (p *publisher) settle(ctx context.Context) error {
 		return err
 	}
 	if p.documentsWait() {
-		return p.publish(ctx)
+		return butForItems(p.publish(ctx))
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package repository
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -24,7 +25,8 @@ type plan struct {
 }
 
 // planner decides about items. It is a pure function of its fields but for
-// load, which is asked for a bin only when its size alone does not decide.
+// load, which is asked for a bin only when its size alone does not decide, and approve, which is
+// the index's.
 type planner struct {
 	owner     func(path string) (int, error)
 	name      func(role int) string
@@ -32,7 +34,8 @@ type planner struct {
 	limit     func(role int) int64 // bytes of it that clients accept and its key signs
 	blocked   func(role int) bool  // quarantined or left out: its items wait
 	load      func(role int) (*roles.Bin, error)
-	published map[string]*roles.Target // of each path; nil where nothing is
+	approve   func(q queued) (refusal string, err error) // nil: all are
+	published map[string]*roles.Target                   // of each path; nil where nothing is
 }
 
 // plan decides about items, which are oldest first. An item is taken, or refused or set
@@ -56,6 +59,15 @@ func (p planner) plan(items []queued, generation int64) (plan, error) {
 			out.waiting = append(out.waiting, q.entry.ID)
 			out.held += int64(len(q.entry.Body))
 			continue
+		}
+		if q.err == nil && p.approve != nil {
+			refusal, err := p.approve(q)
+			if err != nil {
+				return plan{}, err
+			}
+			if refusal != "" {
+				q.err = errors.New(refusal)
+			}
 		}
 		outcome, edits, err := p.decide(q, content, out.edits, grown)
 		if err != nil {

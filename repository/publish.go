@@ -246,20 +246,30 @@ type attempt struct {
 	batch   batch
 	served  int // how many bins the store let us read
 	apart   int // how many roles were left out
+
+	approval approval
 }
 
 // readAndPlan reads what the plan needs, and makes it. While the store can't be read, outage
-// says why, and the plan has nothing but what is due and at hand.
+// says why, and the plan has nothing but what is due and at hand. While items can't be approved,
+// it has nothing but what is due.
 func (p *publisher) readAndPlan(ctx context.Context, a *attempt) (plan plan, outage, err error) {
+	var notNow notNowError
 	if a.batch, outage, err = p.read(ctx, a); err != nil {
 		return plan, nil, err
 	}
 	if outage == nil {
-		plan, err = p.planner(ctx, a.batch, a.signers).plan(a.batch.items, a.number)
-		if err != nil {
+		planner := p.planner(ctx, a.batch, a.signers)
+		planner.approve = p.approver(ctx, a)
+		plan, err = planner.plan(a.batch.items, a.number)
+		switch {
+		case errors.As(err, &notNow):
+			a.batch.items, a.batch.published, plan.edits = nil, nil, map[int][]roles.TargetEdit{}
+		case err != nil:
 			return plan, nil, fmt.Errorf("plan generation %d: %w", a.number, err)
+		default:
+			p.waiting, p.held = len(plan.waiting), plan.held
 		}
-		p.waiting, p.held = len(plan.waiting), plan.held
 		plan.renew(p.mustRenew()...)
 		plan.renew(p.schedule().dueRoles(p.row, a.now, p.cfg.MaxRenew, p.blocked)...)
 		outage, err = p.readRenewed(ctx, a, plan)
@@ -270,6 +280,9 @@ func (p *publisher) readAndPlan(ctx context.Context, a *attempt) (plan plan, out
 		if len(p.unwritten) > 0 && slices.ContainsFunc(p.mustRenew(), func(i int) bool { return !p.atHand(i) }) {
 			err = outage // what must appear together can't
 		}
+	}
+	if outage == nil && notNow.error != nil {
+		outage = notNow
 	}
 	return plan, outage, err
 }

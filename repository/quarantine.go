@@ -161,7 +161,7 @@ func (p *publisher) rebuildBin(ctx context.Context, name string) error {
 	}
 	p.release(i)
 	p.log.Info("bin rebuilt from the journal", "bin", name)
-	return p.publish(ctx)
+	return butForItems(p.publish(ctx))
 }
 
 // rebuilder makes bins again whose files in the store are of no use, in groups, as

@@ -149,8 +149,13 @@ func (p *publisher) restoreStore(ctx context.Context, r Restoration) error {
 
 	a := &attempt{number: gen, now: now, signers: signers, wholly: true, batch: newBatch()}
 	b := &a.batch
-	for _, e := range history.history.Sealed() {
-		b.items = append(b.items, p.interpret(e))
+	for n, e := range history.history.Sealed() {
+		q := p.interpret(e)
+		// The seal's word holds: Config.Approve isn't asked again.
+		if o := history.history.State.Sealed.Outcomes[n]; o.State == SetAside && q.err == nil {
+			q.err = errors.New(o.Reason)
+		}
+		b.items = append(b.items, q)
 	}
 	if outage, err := p.lookUp(ctx, a, b, p.pathsOf(b.items)); err != nil || outage != nil {
 		return cmp.Or(err, outage)
