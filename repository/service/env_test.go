@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -70,6 +71,7 @@ type site struct {
 	mu     sync.Mutex
 	online keys.Signer // handed out by open
 	delay  time.Duration
+	queue  int // MaxPending
 }
 
 // newSite has the same keys each time that it is called.
@@ -101,7 +103,7 @@ func (s *site) open(context.Context) (repository.Config, error) {
 		return repository.Config{}, err
 	}
 	return repository.Config{
-		Store: store, Journal: journal, MaxDelay: s.delay, CacheAge: -1, ClientRun: -1,
+		Store: store, Journal: journal, MaxDelay: s.delay, MaxPending: s.queue, CacheAge: -1, ClientRun: -1,
 		Bins: s.ceremony.Bins, Snapshot: s.online, Timestamp: s.online,
 	}, nil
 }
@@ -283,4 +285,21 @@ func because(target error) func(*repository.Repository, error) bool {
 
 func mustKey(seed byte) ed25519.PrivateKey {
 	return ed25519.NewKeyFromSeed(bytes.Repeat([]byte{seed}, ed25519.SeedSize))
+}
+
+// requireProblem requires that one of the problems in a service's Status begins so and has these
+// texts.
+func requireProblem(t *testing.T, s *Service, begins string, texts ...string) {
+	t.Helper()
+	status, err := s.Status(t.Context())
+	require.NoError(t, err)
+	for _, p := range status.Problems {
+		if line := fmt.Sprintf("%s: %s: %s", p.Severity, p.What, p.Advice); strings.HasPrefix(line, begins) {
+			for _, text := range texts {
+				require.Contains(t, line, text)
+			}
+			return
+		}
+	}
+	require.Failf(t, "no such problem", "%s in %+v", begins, status.Problems)
 }
