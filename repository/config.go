@@ -1,6 +1,7 @@
 package repository
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -13,6 +14,7 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"github.com/bindery-tuf/bindery/keys"
+	"github.com/bindery-tuf/bindery/repository/ledger"
 )
 
 // Config says what a Repository is made of. Store, Journal and the online signers are
@@ -104,6 +106,26 @@ type Config struct {
 	// backup together, which nothing else shows. It must be signed as the
 	// repository's timestamps are. Nil: not compared.
 	Witness []byte
+
+	// Approve is asked about each item that is being decided, before anything is signed, whatever
+	// it turns out to be: conditions are looked at afterwards. An error: the item is set aside,
+	// with that reason, of which 1,000 bytes are kept. An error that wraps ErrNotNow: nothing is
+	// decided in this attempt, which is repeated after a pause that grows to a minute; what is
+	// due for renewal is signed meanwhile. Nil: all items are approved.
+	//
+	// An attempt that fails decides nothing, so the next one asks again. Nobody is asked again
+	// about an item that was decided, or sealed when a crash came. The calls come one after the
+	// other, in the order in which the items are decided, and publishing waits meanwhile. Approve
+	// must not change the item, nor call what waits for the publisher: Install,
+	// InstallAfterCompromise, WithdrawRoot, Rebuild, AcceptClock, Drain, Close, Receipt.Wait.
+	Approve func(ctx context.Context, e ledger.Entry, it Item) error
+
+	// Observe is told of each stage of publishing once it has ended: what it was about, how long
+	// it took, and why it failed. It is for metrics and traces, and must return soon, because
+	// publishing waits for it. Signatures and files of several bins come at the same time, from
+	// several goroutines. It may call Status, View, Submit and Outcome; like Approve it must not
+	// call what waits for the publisher. Nil: nobody is told, which costs nothing.
+	Observe func(Event)
 
 	// Now tells the time. Nil: time.Now.
 	Now func() time.Time

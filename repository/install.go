@@ -43,9 +43,12 @@ var ErrLocksOut = errors.New("clients would refuse what is published now")
 // After any other error the documents may be accepted: they are durable in the
 // journal and will be published, by Run or after Open. If they can't be, they hold up no later
 // Install: a document is superseded by one of a higher version, and a root is followed by the
-// next one, signed as it demands. An Install that has waited for 10 seconds ends, with an error,
-// what is under way then to publish documents that were accepted. Before anything is accepted each new online key signs a
-// probe, within a minute, and is held against the largest message that it will have to sign.
+// next one, signed as it demands. An Install that has waited for 10 seconds ends what is under
+// way then to publish documents that were accepted, another Install too, which returns an error.
+//
+// Before anything is accepted each new online key signs a probe, within a minute, and is held
+// against the largest message that it will have to sign; and the store must have no other file
+// under the name of a new document, or the error wraps ErrConflict.
 func (r *Repository) Install(ctx context.Context, d Documents) error {
 	return r.install(ctx, d, false)
 }
@@ -200,7 +203,7 @@ func (p *publisher) settle(ctx context.Context) error {
 		return err
 	}
 	if p.documentsWait() {
-		return p.publish(ctx)
+		return butForItems(p.publish(ctx))
 	}
 	return nil
 }

@@ -120,6 +120,7 @@ func (p *publisher) buildWithout(ctx context.Context, a *attempt, before plan, r
 	}
 	for {
 		planner := p.planner(ctx, a.batch, a.signers)
+		planner.approve = p.approver(ctx, a)
 		planner.blocked = func(i int) bool { return apart[i] || p.blocked(i) }
 		next, err := planner.plan(a.batch.items, a.number)
 		if err != nil {

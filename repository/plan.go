@@ -3,6 +3,7 @@ package repository
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -24,13 +25,15 @@ type plan struct {
 }
 
 // planner decides about items. It is a pure function of its fields but for
-// load, which is asked for a bin only when its size alone does not decide.
+// load, which is asked for a bin only when its size alone does not decide, and approve, which is
+// the index's.
 type planner struct {
 	name      func(role int) string
 	length    func(role int) int64 // bytes of its published file
 	limit     func(role int) int64 // bytes of it that clients accept and its key signs
 	blocked   func(role int) bool  // quarantined or left out: its items wait
 	load      func(role int) (*roles.Bin, error)
+	approve   func(q queued) (refusal string, err error) // nil: all are
 	published map[place]*roles.Target
 }
 
@@ -72,6 +75,15 @@ func (p planner) plan(items []queued, generation int64) (plan, error) {
 			out.waiting = append(out.waiting, q.entry.ID)
 			out.held += int64(len(q.entry.Body))
 			continue
+		}
+		if q.err == nil && p.approve != nil {
+			refusal, err := p.approve(q)
+			if err != nil {
+				return plan{}, err
+			}
+			if refusal != "" {
+				q.err = errors.New(refusal)
+			}
 		}
 		outcome, edits, err := p.decide(q, list, out.edits, grown)
 		if err != nil {

@@ -161,7 +161,7 @@ func (p *publisher) rebuildBin(ctx context.Context, name string) error {
 	}
 	p.release(i)
 	p.log.Info("bin rebuilt from the journal", "bin", name)
-	return p.publish(ctx)
+	return butForItems(p.publish(ctx))
 }
 
 // rebuilder makes bins again whose files in the store are of no use, in groups, as
@@ -477,6 +477,7 @@ func (h *replay) commit() error {
 		return nil
 	}
 	outcomes := h.history.State.Sealed.Outcomes
+	var leaves []int
 	for n, e := range h.history.Sealed() {
 		if s := outcomes[n].State; s != Published && s != Superseded {
 			continue
@@ -486,12 +487,11 @@ func (h *replay) commit() error {
 			return fmt.Errorf("journal: item %q was published: %w", e.ID, err)
 		}
 		for edit := range it.Edits {
-			leaves, err := h.online.leaves(nil, edit)
-			if err != nil {
+			if leaves, err = h.online.leaves(leaves[:0], edit); err != nil {
 				return fmt.Errorf("journal: item %q was published: %w", e.ID, err)
 			}
 			if edit.Target != nil {
-				leaves = leaves[:1]
+				leaves = leaves[:1] // their owner
 			}
 			for _, i := range leaves {
 				if c := h.bins[h.online.name(i)]; c != nil {

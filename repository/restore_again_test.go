@@ -2,6 +2,7 @@ package repository_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -32,7 +33,7 @@ func (e *env) withoutSwaps() {
 }
 
 // An older journal ends with a seal that was given up afterwards: its outcomes were
-// never true.
+// never true. Whoever gives it up names its files.
 func TestRestoreJournalThatEndsWithASealGivenUp(t *testing.T) {
 	inBubble(t, 4, delegation.Succinct, func(t *testing.T, e *env) {
 		e.publish(files("x", 10)...)
@@ -45,6 +46,7 @@ func TestRestoreJournalThatEndsWithASealGivenUp(t *testing.T) {
 		e.repo, err = repository.RestoreStore(t.Context(), e.config(), repository.Restoration{})
 		require.NoError(t, err)
 		require.EqualValues(t, 4, e.wait(resubmitted(e, sealed, file("sealed", "1")), repository.Published))
+		require.Subset(t, e.newestSeal().Superseded, []string{"3.snapshot.json", "3." + binOf("sealed") + ".json"})
 		e.publish(file("later", "1"))
 		e.close()
 
@@ -54,6 +56,7 @@ func TestRestoreJournalThatEndsWithASealGivenUp(t *testing.T) {
 		o, err := e.repo.Outcome(t.Context(), sealed.ID())
 		require.NoError(t, err)
 		require.Equal(t, repository.Outcome{State: repository.Published, Generation: 6}, o, "clients see it in this generation, too")
+		require.Subset(t, e.newestSeal().Superseded, []string{"3.snapshot.json", "3." + binOf("sealed") + ".json"})
 		e.publish(file("goes on", "1"))
 		e.check()
 	})
@@ -193,6 +196,31 @@ func TestRestorationsReserveTheirGeneration(t *testing.T) {
 		require.NoError(t, err)
 		require.EqualValues(t, 6, status.Generation)
 		e.publish(file("goes on", "1"))
+		e.check()
+	})
+}
+
+// A document was accepted and never published, and a restoration brings a newer one: its seal
+// names both that went out of use.
+func TestRestoreStoreNamesDocumentsOutOfUse(t *testing.T) {
+	inBubble(t, 4, delegation.Succinct, func(t *testing.T, e *env) {
+		e.publish(files("x", 3)...)
+		e.inject.Plan(func(c faulty.Call) faulty.Fault {
+			if c.Op == "store.Create" && strings.HasSuffix(c.Name, ".snapshot.json") {
+				return faulty.Before
+			}
+			return faulty.None
+		})
+		second := repository.Documents{Roles: map[string][]byte{"bins": e.ceremony.NextBins(nil)}}
+		require.ErrorContains(t, e.install(second), "accepted, and not yet published")
+		e.inject.Plan(nil)
+		e.close()
+		newer := repository.Restoration{Documents: repository.Documents{Roles: map[string][]byte{"bins": e.ceremony.NextBins(nil)}}}
+		var err error
+		e.repo, err = repository.RestoreStore(t.Context(), e.config(), newer)
+		require.NoError(t, err)
+		require.Subset(t, e.newestSeal().Superseded, []string{"1.bins.json", "2.bins.json"})
+		require.NotContains(t, e.newestSeal().Superseded, "3.bins.json")
 		e.check()
 	})
 }

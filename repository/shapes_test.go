@@ -70,7 +70,7 @@ func TestShapes(t *testing.T) {
 				e.open()
 				read, err := repository.ReadStatus(t.Context(), e.store, e.journal.Handle())
 				require.NoError(t, err)
-				status.Err, read.Queue = nil, status.Queue
+				status.Err, status.Problems, read.Queue = nil, read.Problems, status.Queue
 				require.Equal(t, status, read)
 				e.publish(file(upload[1].Path, "again"))
 				e.check()

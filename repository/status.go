@@ -15,57 +15,64 @@ import (
 
 // Status is what an operator watches.
 type Status struct {
-	Generation int64     // the one that clients see; 0 before the first
-	Signed     time.Time // when it was
+	Generation int64     `json:"generation"`      // the one that clients see; 0 before the first
+	Signed     time.Time `json:"signed,omitzero"` // when it was
 
 	// Queue is what no seal has decided yet. With Pending 0 the last items may still be
 	// unpublished: sealed, and not committed. An item is published once Receipt.Wait returns or
 	// Outcome says so, and not before.
-	Queue ledger.Backlog
+	Queue ledger.Backlog `json:"queue"`
 
 	// Roles are all roles but the hashed bins, by name.
-	Roles map[string]RoleStatus
+	Roles map[string]RoleStatus `json:"roles"`
 
 	// BinCount is the number of hashed bins, FirstBinExpires when the first of them
 	// expires if it isn't renewed.
-	BinCount        int
-	FirstBinExpires time.Time
+	BinCount        int       `json:"bin_count"`
+	FirstBinExpires time.Time `json:"first_bin_expires,omitzero"`
 
 	// Fullest are the three bins with the most bytes, the fullest first. What would make a
 	// bin pass 10,000,000 bytes, or what its key signs, is set aside.
-	Fullest []FullBin
+	Fullest []FullBin `json:"fullest"`
 
 	// Quarantined are the bins whose stored bytes are not the published ones.
 	// They and their items wait; all others are published.
-	Quarantined []QuarantinedBin
+	Quarantined []QuarantinedBin `json:"quarantined"`
 
 	// Err is why the last attempt to publish failed, or why it left out some bins, which could
 	// not be read, signed or written and are tried again; and what has expired: see Expired.
 	// It is nil if that attempt succeeded and clients accept what is published.
-	Err error
+	Err error `json:"-"` // in JSON: the text, as "error"
+
+	// Problems are what an operator should do something about, now or soon, the worst first.
+	// None: all is well.
+	Problems []Problem `json:"problems"`
+
+	online        map[string]bool // which of Roles are targets metadata that is signed online
+	documentsWait bool            // some are accepted and not published
 }
 
 // RoleStatus is the version of a role in force, and when it expires.
 type RoleStatus struct {
-	Version int64
-	Expires time.Time
+	Version int64     `json:"version"`
+	Expires time.Time `json:"expires"`
 }
 
 // FullBin is a hashed bin, how large its file is, and what fills it. The publisher looks for that
 // once an hour at most, and only in bins of at least 2,500,000 bytes; until it has, and in
 // what ReadStatus returns, Targets is 0.
 type FullBin struct {
-	Bin          string
-	Bytes        int64
-	Targets      int    // how many there are
-	Largest      string // path of the target that takes the most bytes
-	LargestBytes int64
+	Bin          string `json:"bin"`
+	Bytes        int64  `json:"bytes"`
+	Targets      int    `json:"targets"` // how many there are
+	Largest      string `json:"largest"` // path of the target that takes the most bytes
+	LargestBytes int64  `json:"largest_bytes"`
 }
 
 // QuarantinedBin is a bin that can't be changed, with the reason.
 type QuarantinedBin struct {
-	Bin    string
-	Reason string
+	Bin    string `json:"bin"`
+	Reason string `json:"reason"`
 }
 
 // Status tells how the repository is. It does not wait for a generation under
@@ -76,12 +83,15 @@ func (r *Repository) Status(ctx context.Context) (Status, error) {
 		return Status{}, fmt.Errorf("status: journal: %w", err)
 	}
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	s := r.published
-	s.Queue, s.Err = queue, cmp.Or(r.lastErr, s.Err)
-	if err := s.Expired(r.cfg.Now()); err != nil {
+	s, attempt, running := r.published, r.lastErr, r.running
+	r.mu.Unlock()
+	attempt = cmp.Or(attempt, s.Err)
+	s.Queue, s.Err = queue, attempt
+	now := r.cfg.Now()
+	if err := s.Expired(now); err != nil {
 		s.Err = errors.Join(s.Err, err)
 	}
+	s.Problems = s.problems(health{now: now, publisher: true, attempt: attempt, ended: context.Cause(r.alive), running: running, cfg: r.cfg})
 	return s, nil
 }
 
@@ -92,6 +102,8 @@ func (p *publisher) status() Status {
 		Signed:     p.state.Signed,
 		Roles:      map[string]RoleStatus{},
 		BinCount:   p.docs.online.starts[len(p.docs.online.sets)],
+
+		online: map[string]bool{}, documentsWait: p.documentsWait(),
 	}
 	for role, expires := range p.docs.expiries() {
 		s.Roles[role] = RoleStatus{p.docs.installed[role].Version, expires}
@@ -107,6 +119,7 @@ func (p *publisher) status() Status {
 		switch {
 		case row.Version == 0:
 		case p.docs.online.set(i) < 0:
+			s.online[p.name(i)] = true
 			s.Roles[p.name(i)] = RoleStatus{row.Version, time.Unix(row.Expires, 0).UTC()}
 		case first == 0 || row.Expires < first:
 			first = row.Expires
@@ -125,7 +138,7 @@ func (p *publisher) status() Status {
 // is stopped or dead: what is committed by the journal. The cost is that of Open's
 // reading. Quarantined, and why an attempt to publish failed, are known only to the
 // publisher: Err says what has expired, by the system's clock, and nothing else. That a
-// publisher makes no progress shows in Signed and Queue.Oldest. Errors wrap
+// publisher makes no progress shows in Signed and Queue.Oldest, and as a problem. Errors wrap
 // ErrNotRepository; or, if the store doesn't have the offline documents that were
 // installed, ErrNotExist or ErrDiverged.
 func ReadStatus(ctx context.Context, store Store, journal Reader) (Status, error) {
@@ -145,7 +158,9 @@ func ReadStatus(ctx context.Context, store Store, journal Reader) (Status, error
 	}
 	s := p.status()
 	s.Queue = h.Backlog()
-	s.Err = s.Expired(time.Now())
+	now := time.Now()
+	s.Err = s.Expired(now)
+	s.Problems = s.problems(health{now: now})
 	return s, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"strings"
 )
 
 // Decode returns the one value in data. Unknown members are errors: ignoring one would lose it.
@@ -21,4 +22,9 @@ func Decode[T any](data []byte) (T, error) {
 		return v, errors.New("trailing data after JSON value")
 	}
 	return v, nil
+}
+
+// IsUnknownField reports whether Decode refused data for a member that it doesn't know.
+func IsUnknownField(err error) bool {
+	return err != nil && strings.Contains(err.Error(), "unknown field")
 }

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"strconv"
 
-	"github.com/bindery-tuf/bindery/internal/jsontext"
 	"github.com/bindery-tuf/bindery/repository/ledger"
 )
 
@@ -132,7 +131,7 @@ func parseOutcome(data []byte) (remembered, error) {
 	if r.state > 0 && bytes.Equal(r.append(room[:0]), data) {
 		return r, nil
 	}
-	o, err := jsontext.Decode[ledger.ItemOutcome](data)
+	o, err := decode[ledger.ItemOutcome](data)
 	if err != nil {
 		return r, err
 	}

@@ -43,6 +43,15 @@ type entryHead struct {
 	Size         int `json:"size"` // of the body
 }
 
+// decode is jsontext.Decode that says what a member means which isn't known.
+func decode[T any](data []byte) (T, error) {
+	v, err := jsontext.Decode[T](data)
+	if jsontext.IsUnknownField(err) {
+		err = fmt.Errorf("%w: %w", ledger.ErrNewer, err)
+	}
+	return v, err
+}
+
 // encodeEntry returns an entry as it is in a payload, without the letter: its head and a copy
 // of its body.
 func encodeEntry(e ledger.Entry) ([]byte, error) {
@@ -102,7 +111,7 @@ func cutPart(payload []byte) (p part, size int, err error) {
 	kind, text := line[0], line[2:]
 	switch kind {
 	case entryPart, pendingPart:
-		head, err := jsontext.Decode[entryHead](text)
+		head, err := decode[entryHead](text)
 		if err == nil {
 			err = head.Check()
 		}

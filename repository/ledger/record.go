@@ -170,7 +170,7 @@ func decode[T any, P interface {
 
 // newer says of a member that isn't known what that means.
 func newer(err error) error {
-	if err != nil && !errors.Is(err, ErrNewer) && strings.Contains(err.Error(), "unknown field") {
+	if jsontext.IsUnknownField(err) && !errors.Is(err, ErrNewer) {
 		return fmt.Errorf("%w: %w", ErrNewer, err)
 	}
 	return err
@@ -280,9 +280,12 @@ type Seal struct {
 	SignedBy  SignedBy       `json:"signed_by,omitempty"`
 	Outcomes  []ItemOutcome  `json:"outcomes,omitempty"`
 
-	// Superseded are the names that no later generation refers to.
+	// Superseded are the names that neither this generation nor a later one refers to: what
+	// it replaces, and the files of a seal that is given up for it. Other files of burnt
+	// generations are those that their intents name.
 	Superseded []string `json:"superseded,omitempty"`
-	// Removed are the files of targets that are published no more, path by path.
+	// Removed are the files of targets that clients find no more, path by path. A path has
+	// several if several roles listed it.
 	Removed []RemovedTarget `json:"removed,omitempty"`
 
 	// Swaps are the names to swap, in order. The last one is timestamp.json: it is the

@@ -238,9 +238,9 @@ func (s *State) Checkpoint() *Checkpoint {
 // Backlog describes a queue. What a seal names is in it no more, and isn't published before
 // the commit of its generation: a queue that is empty doesn't mean that all is published.
 type Backlog struct {
-	Pending int       // entries that are accepted and have no outcome in a seal or decided record
-	Bytes   int64     // of their bodies
-	Oldest  time.Time // when the oldest of them was accepted; zero if none
+	Pending int       `json:"pending"`         // entries that are accepted and have no outcome in a seal or decided record
+	Bytes   int64     `json:"bytes"`           // of their bodies
+	Oldest  time.Time `json:"oldest,omitzero"` // when the oldest of them was accepted; zero if none
 }
 
 // History folds steps: the state, and the entries that are pending.

@@ -9,7 +9,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -72,6 +71,7 @@ type site struct {
 	mu     sync.Mutex
 	online keys.Signer // handed out by open
 	delay  time.Duration
+	queue  int // MaxPending
 }
 
 // newSite has the same keys each time that it is called.
@@ -103,7 +103,7 @@ func (s *site) open(context.Context) (repository.Config, error) {
 		return repository.Config{}, err
 	}
 	return repository.Config{
-		Store: store, Journal: journal, MaxDelay: s.delay, CacheAge: -1, ClientRun: -1,
+		Store: store, Journal: journal, MaxDelay: s.delay, MaxPending: s.queue, CacheAge: -1, ClientRun: -1,
 		Bins: s.ceremony.Bins, Snapshot: s.online, Timestamp: s.online,
 	}, nil
 }
@@ -283,16 +283,23 @@ func because(target error) func(*repository.Repository, error) bool {
 	return func(_ *repository.Repository, reason error) bool { return errors.Is(reason, target) }
 }
 
-// logTo is a logger that shows in the test's output.
-func logTo(t *testing.T) *slog.Logger { return slog.New(slog.NewTextHandler(testWriter{t}, nil)) }
-
-type testWriter struct{ t *testing.T }
-
-func (w testWriter) Write(p []byte) (int, error) {
-	w.t.Log(strings.TrimSpace(string(p)))
-	return len(p), nil
-}
-
 func mustKey(seed byte) ed25519.PrivateKey {
 	return ed25519.NewKeyFromSeed(bytes.Repeat([]byte{seed}, ed25519.SeedSize))
+}
+
+// requireProblem requires that one of the problems in a service's Status begins so and has these
+// texts.
+func requireProblem(t *testing.T, s *Service, begins string, texts ...string) {
+	t.Helper()
+	status, err := s.Status(t.Context())
+	require.NoError(t, err)
+	for _, p := range status.Problems {
+		if line := fmt.Sprintf("%s: %s: %s", p.Severity, p.What, p.Advice); strings.HasPrefix(line, begins) {
+			for _, text := range texts {
+				require.Contains(t, line, text)
+			}
+			return
+		}
+	}
+	require.Failf(t, "no such problem", "%s in %+v", begins, status.Problems)
 }

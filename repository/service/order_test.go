@@ -6,7 +6,6 @@ import (
 	"net/url"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -31,7 +30,6 @@ type index struct {
 	*Service
 	t       *testing.T
 	m       *memory
-	mu      sync.Mutex
 	storage map[string]string // content by the name under which it is served
 }
 

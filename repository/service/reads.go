@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"syscall"
 
 	"github.com/bindery-tuf/bindery/repository"
 )
 
 // Status tells how the repository is, and never waits: see repository.Repository.Status. While
-// the repository is being opened again it returns what was known last, with the reason in Err.
+// the repository is being opened again it returns what was known last, with the reason in Err,
+// and as the first problem. Newer documents that are not in force are a problem too.
 // In a standby it is what ReadStatus reads by way of Config.Read; without that, the error
 // wraps repository.ErrLocked.
 func (s *Service) Status(ctx context.Context) (repository.Status, error) {
@@ -29,7 +31,11 @@ func (s *Service) status(ctx context.Context) (repository.Status, error) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			s.last = status
-			status.Err = errors.Join(status.Err, s.documentsErr)
+			if err := s.documentsErr; err != nil {
+				status.Problems = append(status.Problems, repository.Problem{
+					Severity: repository.SeverityWarning, What: fmt.Sprintf("newer documents are not in force: %v", err), Advice: adviceForDocuments(err),
+				})
+			}
 			return status, nil
 		case !errors.Is(err, repository.ErrClosed):
 			return status, err
@@ -51,8 +57,36 @@ func (s *Service) status(ctx context.Context) (repository.Status, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	status := s.last
-	status.Err = errors.Join(fmt.Errorf("%w: %w", ErrUnavailable, reason), status.Err)
+	status.Err = fmt.Errorf("%w: %w", ErrUnavailable, reason)
+	status.Problems = append([]repository.Problem{{
+		Severity: repository.SeverityError, What: fmt.Sprintf("nothing is accepted or published: %v", status.Err), Advice: advice(reason),
+	}}, status.Problems...)
 	return status, nil
+}
+
+// advice says what can be done about the reason for which the repository can't be opened.
+func advice(reason error) string {
+	switch {
+	case errors.Is(reason, repository.ErrDiverged), errors.Is(reason, repository.ErrNotRepository):
+		return "put back the journal or the store that was lost or replaced, or see the package comment of repository, Backups; then call Reload, or wait a minute"
+	case errors.Is(reason, repository.ErrWrongKey):
+		return "configure the key that the documents in force name, or documents that name this one, and call Reload"
+	case errors.Is(reason, repository.ErrLocked):
+		return "stop the other process, or start this one as a standby"
+	case errors.Is(reason, syscall.ENOSPC):
+		return "make room on the disk; it is tried again"
+	}
+	return "it is tried again, after pauses that grow to a minute; see whether the disk of the journal, the store and the keys are in order"
+}
+
+func adviceForDocuments(err error) string {
+	switch {
+	case errors.Is(err, repository.ErrLocksOut):
+		return "call Reload once the time has come"
+	case errors.Is(err, repository.ErrClock):
+		return "set the machine's clock, or call AcceptClock if it is right; then call Reload"
+	}
+	return "mend the documents, and call Reload"
 }
 
 // View returns what clients see: see repository.Repository.View. In a standby, and while the

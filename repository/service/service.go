@@ -182,6 +182,7 @@ func (s *Service) open(ctx context.Context) (*repository.Repository, error) {
 	s.progress.Store(false)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	status.Problems = nil // Run isn't running yet
 	s.repo, s.last, s.reason = repo, status, nil
 	s.inUse, s.giveUp = context.WithCancel(s.ctx)
 	s.wake()

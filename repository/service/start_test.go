@@ -146,9 +146,7 @@ func TestStartWithWhatMayPass(t *testing.T) {
 			r.Snapshot.Keys, r.Timestamp.Keys = []*keys.PublicKey{next.Public()}, []*keys.PublicKey{next.Public()}
 		})
 		s := started(t, m.config())
-		status, err := s.Status(t.Context())
-		require.NoError(t, err)
-		require.ErrorIs(t, status.Err, repository.ErrLocksOut)
+		requireProblem(t, s, "warning: newer documents are not in force: ", repository.ErrLocksOut.Error(), "call Reload once the time has come")
 		publish(t, s, file("a/a.whl", "1"))
 		require.ErrorIs(t, s.Reload(t.Context()), repository.ErrLocksOut)
 		publish(t, s, file("b/b.whl", "1"))
@@ -157,9 +155,7 @@ func TestStartWithWhatMayPass(t *testing.T) {
 		// The clock.
 		m.cfg.Now = func() time.Time { return time.Now().AddDate(20, 0, 0) }
 		s = started(t, m.config())
-		status, err = s.Status(t.Context())
-		require.NoError(t, err)
-		require.ErrorIs(t, status.Err, repository.ErrClock)
+		requireProblem(t, s, "warning: newer documents are not in force: ", repository.ErrClock.Error(), "AcceptClock")
 		require.NoError(t, s.Close())
 		m.check(t, []roles.Target{file("a/a.whl", "1"), file("b/b.whl", "1")})
 	})
@@ -261,6 +257,7 @@ func TestReloadKeys(t *testing.T) {
 			require.NoError(t, err)
 			require.ErrorIs(t, status.Err, repository.ErrWrongKey)
 			require.ErrorIs(t, status.Err, ErrUnavailable)
+			requireProblem(t, s, "error: nothing is accepted or published: ", repository.ErrWrongKey.Error(), "configure the key")
 			use(last)
 			require.NoError(t, s.Reload(t.Context()))
 			publish(t, s, file("sentinel", "end"))

@@ -16,7 +16,8 @@ import (
 	"github.com/bindery-tuf/bindery/repository/ledger"
 )
 
-// Installer is a repository that takes finished documents, such as *repository.Repository.
+// Installer is a repository that takes finished documents, such as *repository.Repository or
+// *service.Service.
 type Installer interface {
 	Install(ctx context.Context, d repository.Documents) error
 }

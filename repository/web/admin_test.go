@@ -20,6 +20,7 @@ import (
 	"github.com/bindery-tuf/bindery/delegation"
 	"github.com/bindery-tuf/bindery/internal/repotest"
 	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/repository/service"
 	"github.com/bindery-tuf/bindery/repository/storetest"
 	"github.com/bindery-tuf/bindery/repository/web"
 )
@@ -66,6 +67,9 @@ func (i *installs) Install(_ context.Context, d repository.Documents) error {
 	i.given = append(i.given, d)
 	return i.err
 }
+
+// What takes documents.
+var _ = []web.Installer{(*repository.Repository)(nil), (*service.Service)(nil)}
 
 func newCeremony(t *testing.T) *repotest.Ceremony {
 	layout, err := delegation.New("bins", 4, delegation.Succinct)

@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/repository/service"
 )
 
 // statuses are in the order in which StatusCode looks: what an error says of the item comes
@@ -27,6 +28,7 @@ var statuses = []struct {
 	{repository.ErrUnknown, http.StatusBadGateway},
 
 	{repository.ErrBusy, http.StatusServiceUnavailable},
+	{service.ErrUnavailable, http.StatusServiceUnavailable},
 	{repository.ErrClosed, http.StatusServiceUnavailable},
 	{repository.ErrLocked, http.StatusServiceUnavailable},
 	{repository.ErrFenced, http.StatusServiceUnavailable},
@@ -50,6 +52,7 @@ var statuses = []struct {
 //	ErrSetAside                     422  it can't be published; the error has the reason
 //	ErrUnknown                      502  it may have been accepted: repeat it under the same ID
 //	ErrBusy                         503  the queue is full: repeat it later
+//	service.ErrUnavailable          503  the repository is being opened again: repeat it later
 //	ErrClosed, ErrLocked, ErrFenced 503  this process doesn't publish (any more)
 //	ErrExpired, ErrClock            503  clients refuse what is published; nothing is signed
 //	context.Canceled                503  usually of a client that has gone

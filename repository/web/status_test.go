@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/repository/service"
 	"github.com/bindery-tuf/bindery/repository/web"
 )
 
@@ -30,6 +31,7 @@ func TestStatusCode(t *testing.T) {
 		{repository.ErrSetAside, 422},
 		{repository.ErrUnknown, 502},
 		{repository.ErrBusy, 503},
+		{service.ErrUnavailable, 503},
 		{repository.ErrClosed, 503},
 		{repository.ErrLocked, 503},
 		{repository.ErrFenced, 503},
@@ -46,6 +48,8 @@ func TestStatusCode(t *testing.T) {
 		{errors.Join(context.Canceled, repository.ErrUnknown), 502},
 		{errors.Join(repository.ErrClosed, repository.ErrUnknown), 502},
 		{errors.Join(context.DeadlineExceeded, repository.ErrBusy), 503},
+		{errors.Join(service.ErrUnavailable, repository.ErrUnknown), 502},
+		{errors.Join(service.ErrUnavailable, context.DeadlineExceeded), 503},
 	} {
 		require.Equal(t, test.status, web.StatusCode(test.err), "%v", test.err)
 		if test.err != nil {

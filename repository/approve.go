@@ -1,0 +1,69 @@
+package repository
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// ErrNotNow is wrapped by Config.Approve when the question can't be answered at present.
+var ErrNotNow = errors.New("not now")
+
+// notNowError is why an attempt decides no items. What else the index's error wraps counts for
+// nothing here: it isn't the engine's.
+type notNowError struct{ error }
+
+func (notNowError) Unwrap() error { return ErrNotNow }
+
+// butForItems is the error of publish for whoever published something else than items: all else
+// is done although they can't be approved.
+func butForItems(err error) error {
+	if errors.As(err, new(notNowError)) {
+		return nil
+	}
+	return err
+}
+
+// approval is what Config.Approve said in one attempt, by item: why not, or "".
+type approval map[string]string
+
+// approver returns what asks Config.Approve, once for each item of an attempt; nil where nobody
+// is to be asked.
+func (p *publisher) approver(ctx context.Context, a *attempt) func(q queued) (refusal string, err error) {
+	if p.cfg.Approve == nil {
+		return nil
+	}
+	if a.approval == nil {
+		a.approval = approval{}
+	}
+	return func(q queued) (string, error) {
+		if refusal, asked := a.approval[q.entry.ID]; asked {
+			return refusal, nil
+		}
+		err := p.cfg.Approve(ctx, q.entry, q.item)
+		switch {
+		case ctx.Err() != nil: // it says nothing of the item
+			return "", ctx.Err()
+		case errors.Is(err, ErrNotNow):
+			return "", notNowError{fmt.Errorf("approve item %q: %w", q.entry.ID, err)}
+		case err == nil:
+			a.approval[q.entry.ID] = ""
+		default:
+			a.approval[q.entry.ID] = "not approved: " + reasonOf(err)
+		}
+		return a.approval[q.entry.ID], nil
+	}
+}
+
+// maxReason is how many bytes of an error a record keeps.
+const maxReason = 1000
+
+// reasonOf is the text of an error that isn't the engine's, as a record can keep it.
+func reasonOf(err error) string {
+	text := err.Error()
+	if len(text) > maxReason {
+		text = text[:maxReason]
+	}
+	return strings.ToValidUTF8(text, "")
+}

@@ -1,0 +1,174 @@
+package repository
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"github.com/bindery-tuf/bindery/internal/clients"
+	"github.com/bindery-tuf/bindery/roles"
+)
+
+// Severity says how bad a Problem is.
+type Severity string
+
+// The severities.
+const (
+	SeverityError   Severity = "error"   // clients or uploads fail, or wait for an operator, now
+	SeverityWarning Severity = "warning" // they will, unless somebody does something
+)
+
+// Problem is something that an operator should do something about.
+type Problem struct {
+	Severity Severity  `json:"severity"`
+	What     string    `json:"what"`
+	Advice   string    `json:"advice"`
+	From     time.Time `json:"from,omitzero"` // since when, or from when on; zero: now
+}
+
+// What is worth a problem.
+const (
+	soonOffline = 30 * 24 * time.Hour // documents that people sign expire
+	longInQueue = 5 * time.Minute     // an item waits
+)
+
+// health is what the problems depend on besides the Status itself.
+type health struct {
+	now       time.Time
+	publisher bool  // the rest is known
+	attempt   error // why the last attempt failed
+	ended     error // why the repository is of no more use
+	running   bool
+	cfg       Config
+}
+
+// problems are those of a repository, the worst first.
+func (s Status) problems(h health) []Problem {
+	var all []Problem
+	add := func(severity Severity, from time.Time, advice, format string, args ...any) {
+		all = append(all, Problem{severity, fmt.Sprintf(format, args...), advice, from})
+	}
+	for _, role := range slices.SortedFunc(maps.Keys(s.Roles), topLevelFirst) {
+		s.roleProblem(role, h, add)
+	}
+	if at := s.FirstBinExpires; !at.IsZero() {
+		switch left := at.Sub(h.now); {
+		case left <= 0:
+			add(SeverityError, at, whyNotRenewed, "a bin %v %s: clients refuse every target in it", ErrExpired, clients.Ago(at, h.now))
+		case h.publisher && left < h.cfg.BinLifetime/4:
+			add(SeverityWarning, at, whyNotRenewed, "a bin is not renewed: it expires at %s", at.Format(time.RFC3339))
+		}
+	}
+	if n := len(s.Quarantined); n > 0 {
+		q := s.Quarantined[0]
+		add(SeverityError, time.Time{}, "put the files back into the store, or call Rebuild for each bin",
+			"%d bins are quarantined, and their items wait: %s: %s", n, q.Bin, q.Reason)
+	}
+	if len(s.Fullest) > 0 && s.Fullest[0].Bytes > roles.MaxTargetsWithLength/10*9 {
+		f := s.Fullest[0]
+		add(SeverityWarning, time.Time{}, "remove targets from it, or have less custom data in them: see Status.Fullest",
+			"bin %s is nearly full: it has %d bytes, and what would make it pass %d is set aside", f.Bin, f.Bytes, roles.MaxTargetsWithLength)
+	}
+	if old := s.Queue.Oldest; !old.IsZero() && h.now.Sub(old) > longInQueue {
+		add(SeverityError, old, "see the other problems and the publisher's log; if there are none, the publisher doesn't run or doesn't keep up",
+			"an item waits since %s, with %d others", old.Format(time.RFC3339), s.Queue.Pending-1)
+	}
+	if h.publisher {
+		s.publisherProblems(h, add)
+	}
+	slices.SortStableFunc(all, func(a, b Problem) int { return cmp.Compare(a.Severity, b.Severity) })
+	return all
+}
+
+const whyNotRenewed = "Run renews it: make sure that it runs, and see why publishing fails"
+
+// roleProblem is about when a role expires.
+func (s Status) roleProblem(role string, h health, add func(Severity, time.Time, string, string, ...any)) {
+	r := s.Roles[role]
+	advice := whyNotRenewed
+	soon := soonOffline
+	switch {
+	case role == metadata.SNAPSHOT || role == metadata.TIMESTAMP:
+		soon = r.Expires.Sub(s.Signed) / 4 // it is renewed after half of it
+	case s.online[role]:
+		soon = h.cfg.BinLifetime / 4
+	default:
+		advice = "hold a ceremony, and install the next version"
+	}
+	if err := r.expired(role, h.now); err != nil {
+		add(SeverityError, r.Expires, advice, "%v", err)
+	} else if r.Version > 0 && r.Expires.Sub(h.now) < soon {
+		add(SeverityWarning, r.Expires, advice, "%s version %d expires at %s", role, r.Version, r.Expires.Format(time.RFC3339))
+	}
+}
+
+// publisherProblems are those that only the publisher knows of.
+func (s Status) publisherProblems(h health, add func(Severity, time.Time, string, string, ...any)) {
+	switch {
+	case h.ended != nil:
+		add(SeverityError, time.Time{}, "close the repository and open it again", "nothing is published: %v", h.ended)
+	case !h.running && s.Queue.Pending > 0:
+		add(SeverityError, time.Time{}, "call Run", "Run isn't running: nothing is published or renewed")
+	case !h.running:
+		add(SeverityWarning, s.Roles[metadata.TIMESTAMP].Expires, "call Run", "Run isn't running: nothing is published or renewed")
+	}
+	if h.attempt != nil && h.ended == nil {
+		add(SeverityError, time.Time{}, adviceFor(h.attempt), "publishing fails: %v", h.attempt)
+	}
+	const advice = "slow down, or raise Config.MaxPending or MaxPendingBytes"
+	switch q := s.Queue; {
+	case q.Pending >= h.cfg.MaxPending || q.Bytes >= h.cfg.MaxPendingBytes:
+		add(SeverityError, time.Time{}, advice, "the queue is full: %d items of %d bytes are pending, and Submit refuses more", q.Pending, q.Bytes)
+	case q.Pending >= h.cfg.MaxPending/5*4 || q.Bytes >= h.cfg.MaxPendingBytes/5*4:
+		add(SeverityWarning, time.Time{}, advice, "the queue is nearly full: %d items of %d bytes are pending", q.Pending, q.Bytes)
+	}
+	if s.documentsWait && h.attempt == nil && h.ended == nil && !h.running {
+		add(SeverityWarning, time.Time{}, "call Run, or Install again", "documents are accepted, and not yet published")
+	}
+}
+
+// adviceFor says what can be done about a failed attempt.
+func adviceFor(err error) string {
+	switch {
+	case errors.Is(err, ErrClock):
+		return "set the machine's clock, or call AcceptClock if it is right"
+	case errors.Is(err, ErrNotNow):
+		return "it is tried again; see why Config.Approve can't say"
+	case errors.Is(err, ErrWrongKey):
+		return "configure the key that the documents in force name, or install documents that name this one"
+	case errors.Is(err, syscall.ENOSPC):
+		return "make room on the disk; it is tried again"
+	case errors.As(err, new(signError)):
+		return "see whether the key's service works; it is tried again"
+	}
+	return "it is tried again, after pauses that grow to a minute; see whether the store and the keys' services work"
+}
+
+// MarshalJSON encodes all of the Status, for a health endpoint: names in lower case with "_", times
+// as RFC 3339, errors as text. Lists are there even if
+// they are empty; times that are zero are not.
+func (s Status) MarshalJSON() ([]byte, error) {
+	type plain Status
+	out := struct {
+		plain
+		Error string `json:"error,omitempty"`
+	}{plain: plain(s)}
+	if s.Err != nil {
+		out.Error = strings.ToValidUTF8(s.Err.Error(), "?")
+	}
+	out.Fullest = append([]FullBin{}, s.Fullest...)
+	out.Quarantined = append([]QuarantinedBin{}, s.Quarantined...)
+	out.Problems = append([]Problem{}, s.Problems...)
+	if out.Roles == nil {
+		out.Roles = map[string]RoleStatus{}
+	}
+	return json.Marshal(out)
+}
