@@ -6,7 +6,7 @@
 //	DELETE /files/PATH    remove
 //	GET    /files/        the list of all files
 //	GET    /health        Status as JSON; 503 if something is wrong now
-//	GET    /metadata/...  what TUF clients read, and /targets/...
+//	GET    /metadata/, /targets/    what TUF clients read
 //
 // Everybody may upload here. An index of yours asks who it is first.
 package main
@@ -42,7 +42,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, os.Args[1:], os.Stdout); err != nil {
-		log.Fatal(err)
+		log.Fatalln("embed:", err)
 	}
 }
 
@@ -58,34 +58,28 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	metadata, err := dirstore.OpenOrCreate(filepath.Join(*dir, "metadata"))
-	if err != nil {
+	files, err2 := dirstore.OpenOrCreateTargets(filepath.Join(*dir, "targets"))
+	if err = errors.Join(err, err2); err != nil {
 		return err
 	}
-	files, err := dirstore.OpenOrCreateTargets(filepath.Join(*dir, "targets"))
-	if err != nil {
-		return err
-	}
-
-	// The service calls this whenever it must open the repository (again).
+	// Called whenever the repository must be opened (again).
 	open := func(ctx context.Context) (cfg repository.Config, err error) {
 		signers := keys.Resolver{"file": keys.FileOpener(passphrase.File(*secret))}
 		cfg.Store = metadata
-		if cfg.Bins, err = signers.Open(ctx, *bins, nil); err != nil {
-			return cfg, err
-		}
-		if cfg.Snapshot, err = signers.Open(ctx, *online, nil); err != nil {
+		var err2 error
+		cfg.Bins, err = signers.Open(ctx, *bins, nil)
+		cfg.Snapshot, err2 = signers.Open(ctx, *online, nil)
+		if err = errors.Join(err, err2); err != nil {
 			return cfg, err
 		}
 		cfg.Timestamp = cfg.Snapshot
 		cfg.Journal, err = dirjournal.OpenOrCreate(filepath.Join(*dir, "journal"))
 		return cfg, err
 	}
-	publisher, err := service.Start(ctx, service.Config{
-		Open: open,
-		Documents: func(context.Context) (repository.Documents, error) {
-			return repository.ReadDocuments(os.DirFS(*documents))
-		},
-	})
+	signed := func(context.Context) (repository.Documents, error) {
+		return repository.ReadDocuments(os.DirFS(*documents))
+	}
+	publisher, err := service.Start(ctx, service.Config{Open: open, Documents: signed})
 	if err != nil {
 		return err
 	}
@@ -108,11 +102,9 @@ func serve(ctx context.Context, address string, handler http.Handler, publisher 
 	}
 	fmt.Fprintf(out, "http://%s\n", listener.Addr())
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
-	served := make(chan error, 1)
+	served, hangup := make(chan error, 1), make(chan os.Signal, 1)
 	go func() { served <- server.Serve(listener) }()
-	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
-	defer signal.Stop(hangup)
 	for {
 		select {
 		case <-hangup:
@@ -122,20 +114,20 @@ func serve(ctx context.Context, address string, handler http.Handler, publisher 
 		case err := <-served:
 			return errors.Join(err, publisher.Close())
 		case <-ctx.Done():
-			drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
+			drain, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 			defer cancel()
 			return errors.Join(server.Shutdown(drain), publisher.Close())
 		}
 	}
 }
 
-// handler answers the errors of f.
-func handler(f func(http.ResponseWriter, *http.Request) error) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if err := f(w, r); err != nil {
-			http.Error(w, err.Error(), web.StatusCode(err))
-		}
-	})
+// handler answers its own errors.
+type handler func(http.ResponseWriter, *http.Request) error
+
+func (h handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if err := h(w, r); err != nil {
+		http.Error(w, err.Error(), web.StatusCode(err))
+	}
 }
 
 type index struct {
@@ -143,14 +135,13 @@ type index struct {
 	files     *dirstore.Targets
 }
 
-// upload keeps the file, durably, where clients will look for it, and then publishes it.
+// upload keeps the file where clients will look for it, durably, and then publishes it.
 func (x *index) upload(w http.ResponseWriter, r *http.Request) error {
 	target, err := x.files.Put(r.Context(), r.PathValue("path"), r.Body)
 	if err != nil {
 		return err
 	}
 	absent := []repository.Condition{{Path: target.Path, Absent: true}}
-	w.Header().Set("Location", r.URL.Path)
 	return x.publish(w, r, repository.Item{Add: []roles.Target{target}, If: absent}, http.StatusCreated)
 }
 
@@ -162,10 +153,10 @@ func (x *index) remove(w http.ResponseWriter, r *http.Request) error {
 // publish answers once clients can see what became of an item.
 func (x *index) publish(w http.ResponseWriter, r *http.Request, it repository.Item, done int) error {
 	receipt, err := x.publisher.Submit(r.Context(), it)
-	if err != nil {
-		return err
+	if err == nil {
+		_, err = receipt.Wait(r.Context())
 	}
-	if _, err = receipt.Wait(r.Context()); err == nil {
+	if err == nil {
 		w.WriteHeader(done)
 	}
 	return err
@@ -191,12 +182,11 @@ func (x *index) get(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	file, err := x.files.Open(r.Context(), target.Path, "sha256", target.Hashes["sha256"])
-	if err != nil {
-		return err
+	if err == nil {
+		defer file.Close()
+		http.ServeContent(w, r, target.Path, time.Time{}, file)
 	}
-	defer file.Close()
-	http.ServeContent(w, r, target.Path, time.Time{}, file)
-	return nil
+	return err
 }
 
 func (x *index) health(w http.ResponseWriter, r *http.Request) error {

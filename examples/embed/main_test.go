@@ -164,7 +164,7 @@ func TestRefused(t *testing.T) {
 	for _, c := range []struct{ args, want string }{
 		{"-nonsense", "-nonsense"},
 		{"-dir DIR/a -documents DIR/documents -passphrase DIR/none -bins file:DIR/bins.pem -online file:DIR/online.pem", "none"},
-		{"-dir DIR/b -documents DIR/none -passphrase DIR/passphrase -bins file:DIR/bins.pem -online file:DIR/online.pem", "none"},
+		{"-dir DIR/b -documents DIR/none -passphrase DIR/passphrase -bins file:DIR/bins.pem -online file:DIR/online.pem", "documents"},
 		{"-dir DIR/c -documents DIR/documents -passphrase DIR/passphrase -bins file:DIR/online.pem -online file:DIR/online.pem", "may not sign"},
 	} {
 		var out bytes.Buffer

@@ -96,7 +96,7 @@ func (t *Targets) Open(_ context.Context, target, _, hash string) (io.ReadSeekCl
 // error wraps the reader's, and no file is left. After an error of the disk some of the names may
 // be there; the call may be repeated. Memory is bounded whatever the size.
 //
-// The path must pass roles.CheckPath. No target can be kept below ".bindery/", or below a
+// The path must pass roles.CheckPath, or the error wraps repository.ErrInvalid. No target can be kept below ".bindery/", or below a
 // directory that is named like a file of the store, HASH.NAME.
 func (t *Targets) Put(ctx context.Context, path string, content io.Reader, algorithms ...string) (roles.Target, error) {
 	target, err := t.put(ctx, path, content, algorithms)
@@ -107,22 +107,8 @@ func (t *Targets) Put(ctx context.Context, path string, content io.Reader, algor
 }
 
 func (t *Targets) put(ctx context.Context, path string, content io.Reader, algorithms []string) (roles.Target, error) {
-	if err := roles.CheckPath(path); err != nil {
-		return roles.Target{}, err
-	}
-	// Some file systems ignore case.
-	if first, _, nested := strings.Cut(path, "/"); nested && strings.EqualFold(first, ownDir) {
-		return roles.Target{}, fmt.Errorf("%s/ belongs to the store", ownDir)
-	}
-	for segment := range strings.SplitSeq(path[:strings.LastIndexByte(path, '/')+1], "/") {
-		if isHashName(segment) {
-			return roles.Target{}, fmt.Errorf("directory %q: another target could be kept under this name", segment)
-		}
-	}
-	for _, name := range algorithms {
-		if roles.NewHash(name) == nil {
-			return roles.Target{}, fmt.Errorf("unknown hash algorithm %q", name)
-		}
+	if err := checkPut(path, algorithms); err != nil {
+		return roles.Target{}, invalid{err}
 	}
 	if err := t.root.settle(); err != nil {
 		return roles.Target{}, err
@@ -135,6 +121,33 @@ func (t *Targets) put(ctx context.Context, path string, content io.Reader, algor
 	}
 	return target, t.place(ctx, temp, target)
 }
+
+// checkPut refuses what can't be kept.
+func checkPut(path string, algorithms []string) error {
+	if err := roles.CheckPath(path); err != nil {
+		return err
+	}
+	// Some file systems ignore case.
+	if first, _, nested := strings.Cut(path, "/"); nested && strings.EqualFold(first, ownDir) {
+		return fmt.Errorf("%s/ belongs to the store", ownDir)
+	}
+	for segment := range strings.SplitSeq(path[:strings.LastIndexByte(path, '/')+1], "/") {
+		if isHashName(segment) {
+			return fmt.Errorf("directory %q: another target could be kept under this name", segment)
+		}
+	}
+	for _, name := range algorithms {
+		if roles.NewHash(name) == nil {
+			return fmt.Errorf("unknown hash algorithm %q", name)
+		}
+	}
+	return nil
+}
+
+// invalid is what is wrong with a call. Its text needs no more.
+type invalid struct{ error }
+
+func (e invalid) Unwrap() []error { return []error{repository.ErrInvalid, e.error} }
 
 // isHashName reports whether a name is HASH.NAME. A directory of such a name could take the
 // place of a target.
