@@ -34,7 +34,7 @@ type writtenFile struct {
 
 // write makes a file of the attempt under way durable.
 func (p *publisher) write(ctx context.Context, name string, data []byte) error {
-	err := p.cfg.Store.Create(ctx, name, data)
+	err := p.storeFile(ctx, name, data)
 	switch {
 	case err == nil:
 		p.wrote.note(name, writtenFile{certain: true})

@@ -119,6 +119,13 @@ type Config struct {
 	// InstallAfterCompromise, WithdrawRoot, Rebuild, AcceptClock, Drain, Close, Receipt.Wait.
 	Approve func(ctx context.Context, e ledger.Entry, it Item) error
 
+	// Observe is told of each stage of publishing once it has ended: what it was about, how long
+	// it took, and why it failed. It is for metrics and traces, and must return soon, because
+	// publishing waits for it. Signatures and files of several bins come at the same time, from
+	// several goroutines. It may call Status, View, Submit and Outcome; like Approve it must not
+	// call what waits for the publisher. Nil: nobody is told, which costs nothing.
+	Observe func(Event)
+
 	// Now tells the time. Nil: time.Now.
 	Now func() time.Time
 	// Logger receives what an operator should see. Nil: nothing is logged.

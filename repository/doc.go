@@ -2,10 +2,10 @@
 // An index hands over its uploads; the package signs them and publishes them in generations
 // that clients see whole or not at all.
 //
-//	repo, err := repository.Open(ctx, repository.Config{
+//	repo, err := repository.OpenOrCreate(ctx, repository.Config{
 //		Store: metadata, Journal: journal,
 //		Bins: bins, Snapshot: online, Timestamp: online,
-//	})
+//	}, documents) // that people signed: see ReadDocuments
 //	go repo.Run(ctx) // publishes, and renews before anything expires
 //
 //	receipt, err := repo.Add(ctx, target) // durable: it will be published
@@ -73,6 +73,22 @@
 // A bin that could not be read, signed or written waits in the same way, and is tried again
 // after a pause, if others could in the same attempt. Otherwise the store or the key is out of
 // order, and the whole attempt is repeated, after pauses that grow to a minute.
+//
+// # Reading back
+//
+// [Repository.View] is what one generation publishes, as clients find it: look a path up, or
+// iterate over all targets. It never changes while others are committed, and reads the store only
+// when it is asked. [ReadView] makes one in a process that isn't the publisher.
+// [Repository.Drain] returns once all that was accepted before it is decided.
+//
+// # What to watch
+//
+// [Repository.Status] has a verdict, Problems: what fails now, what will, since when or from when
+// on, and what to do about it. None means that all is well. A Status encodes itself as JSON, so
+// that an index can serve it as its health endpoint; [ReadStatus] reads one in another process.
+//
+// [Config.Observe] is told of each stage of a generation: its cause, its duration, each signature
+// and each file. [Config.Approve] is asked about each item before anything is signed.
 //
 // # Audits
 //

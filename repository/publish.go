@@ -1,6 +1,7 @@
 package repository
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -169,38 +170,57 @@ var errGoOnWithout = errors.New("other bins can go on")
 
 // generation is one attempt.
 func (p *publisher) generation(ctx context.Context) error {
+	start := p.begins()
+	e := Event{Stage: StageGeneration}
+	committed, err := p.attempt(ctx, &e)
+	if e.Generation > 0 {
+		if !committed {
+			e.Err = err
+		}
+		p.observe(start, e)
+	}
+	return err
+}
+
+// attempt makes a generation, if there is one to be made, and says in e what it is. An error may
+// come although it is committed: it is why items, or some roles, were left out.
+func (p *publisher) attempt(ctx context.Context, e *Event) (committed bool, err error) {
 	start := time.Now()
 	now, err := p.checkClock()
 	if err != nil {
-		return err
+		return false, err
 	}
 	p.discard(ctx) // what an earlier attempt could not
 	if err := p.writeDocuments(ctx, false); err != nil {
-		return err
+		return false, err
 	}
 	signers, err := p.docs.signers(p.cfg)
 	if err != nil {
-		return err
+		return false, err
 	}
 	a := &attempt{number: p.nextGeneration(), now: now, signers: signers, wholly: p.state.Generation == 0}
 	plan, outage, err := p.readAndPlan(ctx, a)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if len(plan.edits) == 0 && p.topDueAt(now).After(now) {
 		if a.apart > 0 && len(plan.outcomes) == 0 {
 			outage = p.leftOutErr() // nothing was done but to fail
 		}
 		if outage != nil {
-			return outage
+			return false, outage
 		}
-		return p.decide(ctx, plan) // nothing is to be signed
+		return false, p.decide(ctx, plan) // nothing is to be signed
 	}
 	if len(a.batch.items) > 0 {
 		p.began = start
 	}
-	if err := p.append(ctx, a.number, p.docs.online.writes(plan.roles())); err != nil {
-		return fmt.Errorf("plan generation %d: %w", a.number, err)
+	e.Generation, e.Cause, e.Items, e.Roles = a.number, p.cause(plan), len(plan.items), len(plan.edits)
+	begun := p.begins()
+	err = p.append(ctx, a.number, p.docs.online.writes(plan.roles()))
+	p.observe(begun, Event{Stage: StageIntent, Generation: a.number, Roles: len(plan.edits), Err: err})
+	if err != nil {
+		return false, fmt.Errorf("plan generation %d: %w", a.number, err)
 	}
 	signCtx, signed := ctx, func() {}
 	if p.signing != nil {
@@ -210,23 +230,26 @@ func (p *publisher) generation(ctx context.Context) error {
 	signed()
 	if err != nil {
 		p.discard(ctx)
-		return fmt.Errorf("publish generation %d: %w", a.number, err)
+		return false, fmt.Errorf("publish generation %d: %w", a.number, err)
 	}
+	e.Items, e.Roles = len(plan.items), len(plan.edits)
 	p.logged += plan.size()
 	// From the moment this is handed over, only the journal knows whether the
 	// generation is sealed: don't stop waiting for its answer.
 	sealCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 	defer cancel()
+	begun = p.begins()
 	err = p.append(sealCtx, a.number, seal)
+	p.observe(begun, Event{Stage: StageSeal, Generation: a.number, Items: e.Items, Roles: e.Roles, Err: err})
 	if err != nil && !isFatal(err) { // it is not in the journal: see Lead.Append
 		p.discard(ctx)
 	}
 	p.wrote.keep()
 	if err != nil {
-		return fmt.Errorf("seal generation %d: %w", a.number, err)
+		return false, fmt.Errorf("seal generation %d: %w", a.number, err)
 	}
 	if err := p.finish(ctx); err != nil {
-		return err
+		return false, err
 	}
 	p.taken = 0
 	if len(p.leftOut) == 0 {
@@ -234,7 +257,7 @@ func (p *publisher) generation(ctx context.Context) error {
 	}
 	p.log.Info("published", "generation", a.number, "items", len(plan.items), "roles", len(plan.edits),
 		"waiting", p.waiting, "took", time.Since(start))
-	return outage
+	return true, outage
 }
 
 // attempt is what the making of one generation works with.
@@ -255,13 +278,18 @@ type attempt struct {
 // it has nothing but what is due.
 func (p *publisher) readAndPlan(ctx context.Context, a *attempt) (plan plan, outage, err error) {
 	var notNow notNowError
-	if a.batch, outage, err = p.read(ctx, a); err != nil {
+	begun := p.begins()
+	a.batch, outage, err = p.read(ctx, a)
+	p.observe(begun, Event{Stage: StageRead, Generation: a.number, Items: len(a.batch.items), Roles: len(a.batch.bins), Bytes: a.batch.kept, Err: cmp.Or(err, outage)})
+	if err != nil {
 		return plan, nil, err
 	}
 	if outage == nil {
 		planner := p.planner(ctx, a.batch, a.signers)
 		planner.approve = p.approver(ctx, a)
+		begun = p.begins()
 		plan, err = planner.plan(a.batch.items, a.number)
+		p.observe(begun, Event{Stage: StagePlan, Generation: a.number, Items: len(plan.items), Roles: len(plan.edits), Err: err})
 		switch {
 		case errors.As(err, &notNow):
 			a.batch.items, a.batch.published, plan.edits = nil, nil, map[int][]roles.TargetEdit{}
@@ -306,7 +334,7 @@ func (p *publisher) writeDocuments(ctx context.Context, atCommit bool) error {
 			left = append(left, f)
 			continue
 		}
-		if err := p.cfg.Store.Create(ctx, f.Name(), f.Data); err != nil {
+		if err := p.storeFile(ctx, f.Name(), f.Data); err != nil {
 			return conflictIsFatal(fmt.Errorf("write %s: %w", f.Name(), err))
 		}
 	}
@@ -655,7 +683,10 @@ func (p *publisher) decide(ctx context.Context, plan plan) error {
 	}
 	p.logged += plan.size()
 	outcomes := plan.settled()
-	if err := p.append(ctx, p.state.Generation, &ledger.Decided{Outcomes: outcomes}); err != nil {
+	begun := p.begins()
+	err := p.append(ctx, p.state.Generation, &ledger.Decided{Outcomes: outcomes})
+	p.observe(begun, Event{Stage: StageDecide, Generation: p.state.Generation, Items: len(outcomes), Err: err})
+	if err != nil {
 		return fmt.Errorf("decide %d items: %w", len(outcomes), err)
 	}
 	p.tell(outcomes)
@@ -718,12 +749,18 @@ func (p *publisher) signTop(ctx context.Context, a *attempt, plan plan, rows map
 	if t.snapshot, err = p.editSnapshot(a.number, time.Unix(t.expires.Snapshot, 0), plan.roles(), rows); err != nil {
 		return t, fmt.Errorf("snapshot: %w", err)
 	}
-	if t.snapshotFile, err = t.snapshot.Sign(ctx, a.signers.snapshot); err != nil {
+	begun := p.begins()
+	t.snapshotFile, err = t.snapshot.Sign(ctx, a.signers.snapshot)
+	p.signed(begun, a.number, metadata.SNAPSHOT, a.signers.snapshot, len(t.snapshot.Canonical()), err)
+	if err != nil {
 		return t, fmt.Errorf("snapshot: %w", err)
 	}
 	t.timestamp, err = roles.NewTimestamp(a.number, time.Unix(t.expires.Timestamp, 0), a.number, t.snapshotFile)
 	if err == nil {
+		size := len(t.timestamp.Canonical())
+		begun = p.begins()
 		t.timestamp, err = t.timestamp.Sign(ctx, a.signers.timestamp)
+		p.signed(begun, a.number, metadata.TIMESTAMP, a.signers.timestamp, size, err)
 	}
 	if err != nil {
 		return t, fmt.Errorf("timestamp: %w", err)
@@ -888,7 +925,11 @@ func (p *publisher) buildBin(ctx context.Context, i int, bin *roles.Bin, edits [
 	if err != nil {
 		return err
 	}
+	begun := p.begins()
 	data, err := bin.Sign(ctx, s.of(i))
+	if !begun.IsZero() {
+		p.signed(begun, row.Version, p.name(i), s.of(i), len(bin.Canonical()), err)
+	}
 	if err != nil {
 		return signError{err}
 	}
@@ -984,6 +1025,13 @@ func (p *publisher) finish(ctx context.Context) error {
 	if s == nil {
 		return nil
 	}
+	begun := p.begins()
+	err := p.commit(ctx, s, gen)
+	p.observe(begun, Event{Stage: StageCommit, Generation: gen, Items: len(s.Outcomes), Roles: len(s.Rows), Err: err})
+	return err
+}
+
+func (p *publisher) commit(ctx context.Context, s *ledger.Seal, gen int64) error {
 	// A caller that stops waiting must not leave the outcome open.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 	defer cancel()
@@ -1028,7 +1076,9 @@ func (p *publisher) checkpoint(ctx context.Context) error {
 		return nil
 	}
 	if err == nil {
+		begun := p.begins()
 		err = p.append(ctx, p.state.Generation, p.state.Checkpoint())
+		p.observe(begun, Event{Stage: StageCheckpoint, Generation: p.state.Generation, Roles: p.state.Table.Len(), Err: err})
 	}
 	if err != nil && !isFatal(err) && ctx.Err() != nil {
 		return nil

@@ -333,7 +333,7 @@ func (p *publisher) current(files []ledger.File) []ledger.File {
 // journal doesn't know yet: first and then a checkpoint of it are appended together with
 // the seal. Until then nothing has changed but that the store has new files. Found is the
 // timestamp that the store holds now.
-func (p *publisher) restart(ctx context.Context, first []ledger.Record, found []byte, a *attempt, plan plan) error {
+func (p *publisher) restart(ctx context.Context, first []ledger.Record, found []byte, a *attempt, plan plan) (err error) {
 	recs := prepared{p, first}
 	atCommit := p.unwritten // a checkpoint has none
 	checkpoint := p.state.Checkpoint()
@@ -349,13 +349,16 @@ func (p *publisher) restart(ctx context.Context, first []ledger.Record, found []
 			return err
 		}
 	}
-	var err error
 	if p.snapshot, err = p.publishedSnapshot(); err != nil {
 		return err
 	}
 	// Which versions of the bins clients have seen is not known for sure.
 	plan.renew(p.all()...)
 	a.batch.bins = nil // they are looked up in, and read again one by one
+	begun := p.begins()
+	defer func() {
+		p.observe(begun, Event{Stage: StageGeneration, Generation: a.number, Cause: CauseRestore, Items: len(plan.items), Roles: len(plan.edits), Err: err})
+	}()
 	_, seal, err := p.build(ctx, a, plan)
 	if err != nil {
 		p.discard(ctx)

@@ -1,0 +1,101 @@
+package repository
+
+import (
+	"context"
+	"time"
+
+	"github.com/bindery-tuf/bindery/keys"
+	"github.com/bindery-tuf/bindery/repository/ledger"
+)
+
+// Stage is a step of publishing that Config.Observe is told of. See the package comment.
+type Stage string
+
+// The stages, in the order in which a generation goes through them.
+const (
+	StageRead       Stage = "read"       // Items, and Roles and Bytes of the bins that were read and kept
+	StagePlan       Stage = "plan"       // Items that are decided, Roles that are to be signed; calls of Config.Approve included
+	StageDecide     Stage = "decide"     // Items whose outcomes were recorded without a generation
+	StageIntent     Stage = "intent"     // Roles that may be written
+	StageSign       Stage = "sign"       // one signature: Role, Key, and Bytes that were signed; attempts that a signer repeated included
+	StageWrite      Stage = "write"      // one file of the store: Role and Bytes
+	StageSeal       Stage = "seal"       // Items and Roles
+	StageCommit     Stage = "commit"     // Items; the swap, the record and documents that are written with them
+	StageCheckpoint Stage = "checkpoint" // Roles in the table
+	StageGeneration Stage = "generation" // the whole, commit included, or up to what failed: Cause, Items and Roles
+)
+
+// Causes of a generation. If there are several, the first of these counts.
+const (
+	CauseCreate    = "create"    // the first generation
+	CauseDocuments = "documents" // documents that people signed
+	CauseRebuild   = "rebuild"   // bins that the store had lost
+	CauseRestore   = "restore"   // RestoreStore or RestoreJournal
+	CauseItems     = "items"     // uploads and removals
+	CauseRenewal   = "renewal"   // what would expire
+)
+
+// Event says that a stage ended.
+type Event struct {
+	Stage      Stage
+	Generation int64  // that is made, or would be; of decide and checkpoint the committed one
+	Cause      string // of StageGeneration
+	Start      time.Time
+	Took       time.Duration
+
+	Items, Roles int
+	Bytes        int64
+	Role, Key    string // the key's ID
+	Err          error  // why the stage failed; nil if it succeeded
+}
+
+// begins returns when a stage begins, for observe. Where nobody observes no clock is asked.
+func (p *publisher) begins() time.Time {
+	if p.cfg.Observe == nil {
+		return time.Time{}
+	}
+	return time.Now()
+}
+
+// observe tells that a stage ended. No lock is held that the observer might need.
+func (p *publisher) observe(start time.Time, e Event) {
+	if p.cfg.Observe == nil {
+		return
+	}
+	e.Start, e.Took = start, time.Since(start)
+	p.cfg.Observe(e)
+}
+
+// signed tells of one signature.
+func (p *publisher) signed(start time.Time, generation int64, role string, by keys.Signer, size int, err error) {
+	p.observe(start, Event{Stage: StageSign, Generation: generation, Role: role, Key: by.Public().ID(), Bytes: int64(size), Err: err})
+}
+
+// storeFile makes a file durable in the store.
+func (p *publisher) storeFile(ctx context.Context, name string, data []byte) error {
+	start := p.begins()
+	err := p.cfg.Store.Create(ctx, name, data)
+	if !start.IsZero() {
+		_, role, _ := ledger.ParseName(name)
+		p.observe(start, Event{Stage: StageWrite, Generation: p.state.Planned, Role: role, Bytes: int64(len(data)), Err: err})
+	}
+	return err
+}
+
+// cause says why a generation is made, before it is.
+func (p *publisher) cause(plan plan) string {
+	switch {
+	case p.state.Generation == 0:
+		return CauseCreate
+	case p.documentsWait():
+		return CauseDocuments
+	case len(p.rebuild.wanted) > 0:
+		return CauseRebuild
+	}
+	for _, edits := range plan.edits {
+		if len(edits) > 0 {
+			return CauseItems
+		}
+	}
+	return CauseRenewal
+}
