@@ -173,8 +173,14 @@ func TestPlanBinLimit(t *testing.T) {
 }
 
 // A bin near its limit is read and edited once for a batch, however many items don't fit. What
-// is planned for it is as large as was reckoned.
+// is planned for it is as large as was reckoned. One beyond its limit may only become smaller.
 func TestPlanFullBin(t *testing.T) {
+	for _, room := range []int64{1000, 0, -500} {
+		t.Run(fmt.Sprint(room), func(t *testing.T) { testPlanFullBin(t, room) })
+	}
+}
+
+func testPlanFullBin(t *testing.T, room int64) {
 	random := rand.New(rand.NewPCG(1, 2))
 	sized := func(n, custom int) roles.Target {
 		x := target(pathIn(testPlanner(t).layout, 0, n), int64(random.IntN(100_000)))
@@ -199,9 +205,9 @@ func TestPlanFullBin(t *testing.T) {
 		return published, nil
 	}
 	p.length = func(int) int64 { return int64(len(published.Canonical())) + 200 }
-	limit := int64(len(published.Canonical())) + envelopeSlack + 1000
+	limit := int64(len(published.Canonical())) + envelopeSlack + room
 	p.limit = func(int) int64 { return limit }
-	var items []Item
+	items := []Item{{ID: "first", Add: []roles.Target{sized(50, 5000)}}} // is refused
 	for n := range 300 {
 		it := Item{ID: fmt.Sprint(n)}
 		for _, k := range random.Perm(40)[:1+random.IntN(3)] {

@@ -137,7 +137,11 @@ func TestTwentyFailures(t *testing.T) {
 	}
 	more()
 	var between []roles.Target // published while others submit
-	for n := range 20 {
+	failures := 20
+	if testing.Short() {
+		failures = 6
+	}
+	for n := range failures {
 		repo, _ := s.now()
 		lost := func(now *repository.Repository, _ error) bool { return now != repo }
 		struck := bad.refused.Load()
