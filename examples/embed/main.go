@@ -8,7 +8,7 @@
 //	GET    /health        Status as JSON; 503 if something is wrong now
 //	GET    /metadata/, /targets/    what TUF clients read
 //
-// Everybody may upload here. An index of yours asks who it is first.
+// Everybody may upload here: your index asks who it is first.
 package main
 
 import (
@@ -66,7 +66,6 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	open := func(ctx context.Context) (cfg repository.Config, err error) {
 		signers := keys.Resolver{"file": keys.FileOpener(passphrase.File(*secret))}
 		cfg.Store = metadata
-		var err2 error
 		cfg.Bins, err = signers.Open(ctx, *bins, nil)
 		cfg.Snapshot, err2 = signers.Open(ctx, *online, nil)
 		if err = errors.Join(err, err2); err != nil {
@@ -83,8 +82,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	x := &index{publisher, files}
-	mux := http.NewServeMux()
+	x, mux := &index{publisher, files}, http.NewServeMux()
 	mux.Handle("PUT /files/{path...}", handler(x.upload))
 	mux.Handle("GET /files/{path...}", handler(x.get))
 	mux.Handle("DELETE /files/{path...}", handler(x.remove))

@@ -129,7 +129,7 @@ func TestOpenOrCreateRefuses(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(other, "notes.txt"), nil, 0o644))
 	_, err := dirstore.OpenOrCreate(other)
 	require.ErrorIs(t, err, fs.ErrExist)
-	require.ErrorContains(t, err, `the directory is not empty, it has "notes.txt"`)
+	require.ErrorContains(t, err, `directory not empty: it has "notes.txt"`)
 	require.NoDirExists(t, filepath.Join(other, ".bindery"))
 
 	_, err = dirstore.OpenOrCreate(formatted(t, "bindery target store 1\n"))
@@ -137,7 +137,7 @@ func TestOpenOrCreateRefuses(t *testing.T) {
 	_, err = dirstore.OpenOrCreateTargets(formatted(t, format))
 	require.ErrorContains(t, err, "it is a metadata store")
 	_, err = dirstore.OpenOrCreate(formatted(t, ""))
-	require.ErrorContains(t, err, "its .bindery/format is damaged")
+	require.ErrorContains(t, err, "damaged .bindery/format")
 
 	file := filepath.Join(t.TempDir(), "file")
 	require.NoError(t, os.WriteFile(file, nil, 0o644))

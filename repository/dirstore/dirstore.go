@@ -203,7 +203,7 @@ func openOrCreate(fsys disk.FS, dir string, k kind) (*root, error) {
 	return r, err
 }
 
-var errNoStore = errors.New("it is not a store")
+var errNoStore = errors.New("not a store")
 
 // open checks that dir is a store of this kind and changes nothing.
 func open(fsys disk.FS, dir string, k kind) (*root, error) {
