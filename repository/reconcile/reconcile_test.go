@@ -289,6 +289,21 @@ func TestIndexFails(t *testing.T) {
 	})
 }
 
+// An item that can't be published is reported with the publisher's reason.
+func TestSetAside(t *testing.T) {
+	approve := func(_ context.Context, _ ledger.Entry, it repository.Item) error {
+		if it.Add[0].Path == "bad" {
+			return errors.New("it is malware")
+		}
+		return nil
+	}
+	inBubble(t, func(c *repository.Config) { c.Approve = approve }, func(t *testing.T, b *bench) {
+		report, err := reconcile.Run(t.Context(), b.repo, newIndex(b.repo, file("bad", "1"), file("good", "1")), reconcile.Options{})
+		require.NoError(t, err)
+		require.Equal(t, reconcile.Report{Added: 1, FailedCount: 1, Failed: []reconcile.Failure{{Path: "bad", Reason: "it is malware"}}}, report)
+	})
+}
+
 // While people upload and delete, with a queue that is full most of the time, no path goes
 // back to an earlier state, and in the end index and repository are equal.
 func TestAmongUploads(t *testing.T) {
