@@ -142,7 +142,7 @@ func TestOpenOrCreateRefuses(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	require.NoError(t, os.WriteFile(file, nil, 0o644))
 	_, err = dirstore.OpenOrCreate(file)
-	require.ErrorContains(t, err, "it is not a directory")
+	require.ErrorContains(t, err, "not a directory")
 
 	// A file of that name is no new file system's.
 	found := t.TempDir()

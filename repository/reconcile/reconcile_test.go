@@ -300,7 +300,7 @@ func TestSetAside(t *testing.T) {
 	inBubble(t, func(c *repository.Config) { c.Approve = approve }, func(t *testing.T, b *bench) {
 		report, err := reconcile.Run(t.Context(), b.repo, newIndex(b.repo, file("bad", "1"), file("good", "1")), reconcile.Options{})
 		require.NoError(t, err)
-		require.Equal(t, reconcile.Report{Added: 1, FailedCount: 1, Failed: []reconcile.Failure{{Path: "bad", Reason: "it is malware"}}}, report)
+		require.Equal(t, reconcile.Report{Added: 1, FailedCount: 1, Failed: []reconcile.Failure{{Path: "bad", Reason: "not approved: it is malware"}}}, report)
 	})
 }
 
