@@ -62,23 +62,22 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err = errors.Join(err, err2); err != nil {
 		return err
 	}
-	// Called whenever the repository must be opened (again).
+	// open is called whenever the repository must be opened (again): keys first, the journal last.
 	open := func(ctx context.Context) (cfg repository.Config, err error) {
 		signers := keys.Resolver{"file": keys.FileOpener(passphrase.File(*secret))}
 		cfg.Store = metadata
-		cfg.Bins, err = signers.Open(ctx, *bins, nil)
-		cfg.Snapshot, err2 = signers.Open(ctx, *online, nil)
-		if err = errors.Join(err, err2); err != nil {
-			return cfg, err
+		if cfg.Bins, err = signers.Open(ctx, *bins, nil); err == nil {
+			cfg.Snapshot, err = signers.Open(ctx, *online, nil)
 		}
-		cfg.Timestamp = cfg.Snapshot
-		cfg.Journal, err = dirjournal.OpenOrCreate(filepath.Join(*dir, "journal"))
+		if cfg.Timestamp = cfg.Snapshot; err == nil {
+			cfg.Journal, err = dirjournal.OpenOrCreate(filepath.Join(*dir, "journal"))
+		}
 		return cfg, err
 	}
 	signed := func(context.Context) (repository.Documents, error) {
 		return repository.ReadDocuments(os.DirFS(*documents))
 	}
-	publisher, err := service.Start(ctx, service.Config{Open: open, Documents: signed})
+	publisher, err := service.Start(ctx, service.Config{Open: open, Documents: signed, Logger: slog.Default()})
 	if err != nil {
 		return err
 	}
