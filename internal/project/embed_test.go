@@ -69,6 +69,7 @@ func TestEmbedding(t *testing.T) {
 	more, err := embed(t, fmt.Sprintf("require %s v0.0.0\nreplace %[1]s => %s\n", module, root), []string{
 		module + "/delegation", module + "/keys", module + "/keys/passphrase", module + "/keys/sshagent",
 		module + "/repository", module + "/repository/dirjournal", module + "/repository/dirstore",
+		module + "/repository/reconcile", module + "/repository/service", module + "/repository/web",
 		module + "/roles", module + "/roles/ceremony",
 	})
 	require.NoError(t, err)
