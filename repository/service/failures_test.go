@@ -1,12 +1,15 @@
 package service
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -432,6 +435,42 @@ func TestWaitGoesOn(t *testing.T) {
 		}
 		require.NoError(t, s.Close())
 	})
+}
+
+// Attempts to publish that fail are logged, by the service's logger or by one that Open gives
+// the repository.
+func TestFailuresAreLogged(t *testing.T) {
+	for _, own := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			m := newMemory(t)
+			var ofService, ofRepository bytes.Buffer
+			cfg := m.config()
+			cfg.Logger = slog.New(slog.NewTextHandler(&ofService, nil))
+			cfg.Open = func(ctx context.Context) (repository.Config, error) {
+				c, err := m.open(ctx)
+				if own {
+					c.Logger = slog.New(slog.NewTextHandler(&ofRepository, nil))
+				}
+				return c, err
+			}
+			s := started(t, cfg)
+			m.inject.Plan(func(c faulty.Call) faulty.Fault {
+				if c.Op == "store.Create" {
+					return faulty.Before
+				}
+				return faulty.None
+			})
+			receipt, err := s.Add(t.Context(), file("a/a.whl", "1"))
+			require.NoError(t, err)
+			time.Sleep(time.Minute)
+			m.inject.Plan(nil)
+			_, err = receipt.Wait(t.Context())
+			require.NoError(t, err)
+			require.NoError(t, s.Close())
+			require.Equal(t, !own, strings.Contains(ofService.String(), "publishing failed"))
+			require.Equal(t, own, strings.Contains(ofRepository.String(), "publishing failed"))
+		})
+	}
 }
 
 // What only people can mend is not tried again quickly, and Status shows it.

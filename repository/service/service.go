@@ -54,7 +54,9 @@ type Config struct {
 	// seconds.
 	Patience time.Duration
 
-	// Logger receives what an operator should see. Nil: nothing is logged.
+	// Logger receives what an operator should see, also what the repository logs, such as
+	// attempts to publish that fail, unless Open gives the repository a Logger of its own.
+	// Nil: nothing is logged.
 	Logger *slog.Logger
 }
 
@@ -197,6 +199,9 @@ func (s *Service) openOnce(ctx context.Context, due, uncheckedKeys bool) (*repos
 		return nil, documents, err
 	}
 	cfg.UncheckedKeys = cfg.UncheckedKeys || uncheckedKeys
+	if cfg.Logger == nil {
+		cfg.Logger = s.log
+	}
 	var repo *repository.Repository
 	if due {
 		if documents, err = s.cfg.Documents(ctx); err != nil {
