@@ -24,6 +24,24 @@ func (t *Tree) Search(path string) []string {
 	return s.names
 }
 
+// SearchByAny returns the names of all roles that some client asks for path: those of Search, and
+// after them those that only tuf-js asks, where CheckPath says that clients differ. It is for what
+// must be found wherever it is listed, such as a target that is to be removed.
+func (t *Tree) SearchByAny(path string) []string {
+	names := t.Search(path)
+	if !hasDotSegment(path) {
+		return names
+	}
+	s := search{Tree: t, path: path, all: true, dots: true}
+	s.visit(0)
+	for _, name := range s.names {
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
 // Owner returns the role that a target at path is published in: the first leaf that
 // a client asks for it. There is none if no leaf is responsible for path. Its cost
 // is a SHA-256 of path and one match for each delegation on the way; it allocates
@@ -39,12 +57,17 @@ func (t *Tree) Owner(path string) (Role, bool) {
 // says that it doesn't, and other clients say that it does. The error names the role and
 // the pattern.
 func (t *Tree) CheckPath(path string) error {
-	if path != "" && path[0] != '.' && !strings.Contains(path, "/.") {
+	if !hasDotSegment(path) {
 		return nil
 	}
 	s := search{Tree: t, path: path, all: true, check: true}
 	s.visit(0)
 	return s.differs
+}
+
+// hasDotSegment reports whether a segment of path begins with a dot.
+func hasDotSegment(path string) bool {
+	return strings.HasPrefix(path, ".") || strings.Contains(path, "/.")
 }
 
 // search is one client's way through the tree.
@@ -62,6 +85,7 @@ type search struct {
 	owner Role
 	found bool
 
+	dots    bool // a "*" doesn't stand for a dot that begins a segment, as for tuf-js
 	check   bool // for a delegation that clients read differently
 	differs error
 }
@@ -112,7 +136,7 @@ func (s *search) visit(i int32) bool {
 
 func (s *search) matches(of *scope) bool {
 	for _, pattern := range of.paths {
-		if match(pattern, s.path) {
+		if match(pattern, s.path) && !(s.dots && dotForStar(pattern, s.path)) {
 			return true
 		}
 	}

@@ -202,3 +202,23 @@ func TestTreeChecksPaths(t *testing.T) {
 			fmt.Sprintf("target %q: path: a segment that begins with a dot, which clients differ on where %s", path, want))
 	}
 }
+
+// To go-tuf and python-tuf a "*" stands for a dot that begins a segment, to tuf-js it doesn't.
+func TestSearchByAny(t *testing.T) {
+	s := newStaff(t)
+	tree, err := delegation.NewTree(s.root(), documents{
+		"targets": s.role("targets", s.to("a", false, "a/*", "b/.*"), s.to("b", true, "*/*"), s.toAll("bins")),
+		"bins":    s.bins("bins", bins(t, "bins", 4, delegation.Succinct)),
+	})
+	require.NoError(t, err)
+	for path, onlyOne := range map[string]bool{"a/x": false, "b/.x": true, "a/.x": true, "c/.x": true, ".x": false} {
+		want := tree.Search(path)
+		if onlyOne { // whose search "b" doesn't end
+			require.Error(t, tree.CheckPath(path))
+			set := tree.Sets()[0]
+			want = append(want, "bins", set.Name(set.Find(path)))
+		}
+		require.Equal(t, want, tree.SearchByAny(path), path)
+	}
+	require.Equal(t, []string{"targets", "a", "b"}, tree.Search("a/.x"))
+}

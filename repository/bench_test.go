@@ -6,7 +6,9 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"runtime"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -82,6 +84,44 @@ func BenchmarkGeneration(b *testing.B) {
 			b.ReportMetric(float64(ours)/float64(time.Since(start)), "×signing")
 		})
 	}
+}
+
+// BenchmarkObserve publishes one upload into each of 64 bins with an observer that counts events.
+// Its peer in the same run is the same without one, and its allocations are in the metrics too.
+func BenchmarkObserve(b *testing.B) {
+	const bins = 64
+	var events atomic.Int64
+	upload := onePerBin(b, bins)
+	publisher := func(observe func(repository.Event)) func() {
+		publish := publishing(b, benchRepository(b, bins, repository.Config{MaxDelay: -1, Observe: observe}))
+		return func() {
+			for i := range upload {
+				upload[i].Length++
+			}
+			publish(upload)
+		}
+	}
+	with, without := publisher(func(repository.Event) { events.Add(1) }), publisher(nil)
+	allocations := func() float64 {
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return float64(m.Mallocs)
+	}
+	var observed, unobserved time.Duration
+	var more float64 // allocations
+	b.ReportAllocs()
+	for b.Loop() { // by turns, so that what else the machine does is the same for both
+		before, start := allocations(), time.Now()
+		with()
+		between, middle := allocations(), time.Now()
+		without()
+		observed += middle.Sub(start)
+		unobserved += time.Since(middle)
+		more += (between - before) - (allocations() - between)
+	}
+	b.ReportMetric(float64(observed)/float64(unobserved), "×unobserved")
+	b.ReportMetric(more/float64(b.N), "more-allocs/op")
+	b.ReportMetric(float64(events.Load())/float64(b.N), "events/op")
 }
 
 // publishing has r publish until the end of the test, and returns what publishes targets.

@@ -20,6 +20,7 @@ import (
 	"github.com/bindery-tuf/bindery/internal/repotest"
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/repository/dirjournal"
+	"github.com/bindery-tuf/bindery/repository/dirstore"
 )
 
 // A publisher runs, is stopped, goes on, and is killed. A second one is told that
@@ -141,4 +142,65 @@ func TestReadStatusErrors(t *testing.T) {
 		_, err = repository.ReadStatus(ctx, e.store, e.journal)
 		require.ErrorIs(t, err, context.Canceled)
 	})
+}
+
+// Views are read from the files while a publisher commits generations, writes a checkpoint after
+// each and so begins new segments: each has all of one generation.
+func TestReadViewsWhilePublishing(t *testing.T) {
+	const generations = 60
+	e := newEnv(t, 2, delegation.Succinct)
+	dir := t.TempDir()
+	store, err := dirstore.OpenOrCreate(filepath.Join(dir, "store"))
+	require.NoError(t, err)
+	journal, err := dirjournal.OpenOrCreate(filepath.Join(dir, "journal"))
+	require.NoError(t, err)
+	e.cfg.Store, e.cfg.Journal, e.cfg.MaxDelay, e.cfg.CheckpointBytes = store, journal, -1, 1
+	repo, err := repository.Create(t.Context(), e.cfg, e.ceremony.Documents())
+	require.NoError(t, err)
+	ran := make(chan error, 1)
+	go func() { ran <- repo.Run(t.Context()) }()
+	published := make(chan error, 1)
+	publish := func(n int) error {
+		r, err := repo.Add(t.Context(), file("a", fmt.Sprint(n)), file("b", fmt.Sprint(n)))
+		if err == nil {
+			_, err = r.Wait(t.Context())
+		}
+		return err
+	}
+	require.NoError(t, publish(0))
+	go func() {
+		var err error
+		for n := 1; n < generations && err == nil; n++ {
+			err = publish(n)
+		}
+		published <- err
+	}()
+	reader, err := dirjournal.OpenReader(filepath.Join(dir, "journal"))
+	require.NoError(t, err)
+	for last, done := int64(0), false; !done; {
+		select {
+		case err := <-published:
+			require.NoError(t, err)
+			done = true
+		default:
+		}
+		view, err := repository.ReadView(t.Context(), store, reader)
+		require.NoError(t, err)
+		require.GreaterOrEqual(t, view.Generation(), last)
+		last = view.Generation()
+		a, err := view.Lookup(t.Context(), "a")
+		require.NoError(t, err)
+		n := 0
+		for target, err := range view.Targets(t.Context()) {
+			require.NoError(t, err)
+			require.Equal(t, a.Hashes, target.Hashes)
+			n++
+		}
+		require.Equal(t, 2, n)
+		if done {
+			require.Equal(t, file("a", fmt.Sprint(generations-1)), a)
+		}
+	}
+	require.NoError(t, repo.Close())
+	require.NoError(t, <-ran)
 }

@@ -33,7 +33,9 @@
 //
 //	queue    Submit puts an item into the journal: it is accepted.
 //	read     the bins that the oldest items touch are read, and the items decided: what
-//	         changes nothing, or can't be published, needs no signature.
+//	         changes nothing, or can't be published, needs no signature. Bins that are due for
+//	         renewal are read too, as many as the cache may hold, so that an outage of the
+//	         store shows before anything is signed; the rest of them while they are signed.
 //	intent   journal: files of version N, which it names, may appear in the store.
 //	write    store: N.BIN.json for each bin changed or renewed, and N.snapshot.json.
 //	seal     journal: N will be published; the new rows of the table, the outcome of each

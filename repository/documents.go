@@ -299,32 +299,37 @@ func (l online) index(role string) (int, bool) {
 // order in which clients ask them. What is added is published in the first one, which must own
 // the path; what is removed leaves all of them. The error names the owner if people sign it.
 //
-// A path of a bin is in no other role, because bins end every search: it costs no more than to
-// find its owner.
+// A path that clients differ on may have been published before a document made it one: it can't
+// be added, but it can be removed, from every role in which any client finds it.
+//
+// Any other path of a bin is in no other role, because bins end every search: it costs no more
+// than to find its owner.
 func (l online) leaves(to []int, e roles.TargetEdit) ([]int, error) {
-	if err := l.tree.CheckPath(e.Path); err != nil {
-		return to, fmt.Errorf("target %q: %w", e.Path, err)
+	differs := l.tree.CheckPath(e.Path)
+	if differs != nil && e.Target != nil {
+		return to, differs
 	}
 	owner, ok := l.tree.Owner(e.Path)
-	switch {
-	case !ok:
-		return to, fmt.Errorf("target %q: no role is responsible for this path", e.Path)
-	case owner.Set >= 0:
+	if ok && owner.Set >= 0 && differs == nil {
 		return append(to, l.starts[owner.Set]+owner.Bin), nil
 	}
 	before := len(to)
 	if _, online := l.index(owner.Name); online || e.Target == nil {
-		for _, name := range l.tree.Search(e.Path) {
+		for _, name := range l.tree.SearchByAny(e.Path) {
 			r, _ := l.tree.Role(name)
 			if i, online := l.index(name); online && r.Leaf {
 				to = append(to, i)
 			}
 		}
 	}
-	if len(to) == before {
+	switch {
+	case len(to) > before:
+		return to, nil
+	case !ok:
+		return to, fmt.Errorf("target %q: no role is responsible for this path", e.Path)
+	default:
 		return to, fmt.Errorf("target %q: %w: it belongs to the role %q", e.Path, ErrSignedByPeople, owner.Name)
 	}
-	return to, nil
 }
 
 // ErrSignedByPeople is wrapped by Submit for a path of a role that is signed offline: its

@@ -298,3 +298,39 @@ func TestRebuildAfterRoleChangedHands(t *testing.T) {
 		rebuild("recent")
 	})
 }
+
+// A document puts a pattern in front of a published path that clients read differently. The path
+// can't be added any more, but it can be removed, and is gone for every client.
+func TestRemoveWhatClientsDifferOn(t *testing.T) {
+	inFronted(t, func(t *testing.T, e *fronted) {
+		old := file("recent/.dot", "1")
+		e.publish(old, file("recent/.people", "1"), file("recent/plain", "1"))
+		recent := e.role("recent", "recent/*")
+		recent.Terminating = true
+		require.NoError(t, e.install(e.front(recent)))
+		_, err := e.repo.Add(t.Context(), old)
+		require.ErrorIs(t, err, repository.ErrInvalid)
+		require.EqualError(t, err, `submit: target "recent/.dot": path: a segment that begins with a dot, which clients differ on where "targets" delegates "recent/*" to "recent"`)
+
+		all := []string{"recent", "bins-0", "bins-1", "bins-2", "bins-3"}
+		require.Equal(t, []string{binOf("recent/.dot")}, e.in("recent/.dot", all...))
+		r := e.remove("recent/.dot")
+		e.run(func() { e.wait(r, repository.Published) })
+		require.Empty(t, e.in("recent/.dot", all...))
+		require.Equal(t, []ledger.RemovedTarget{{Path: "recent/.dot", Hashes: old.Hashes}}, e.newestSeal().Removed)
+		r = e.remove("recent/.dot")
+		e.run(func() { e.wait(r, repository.Unchanged) })
+
+		// Also where people sign what most clients are asked.
+		people := e.role("claimed", "recent/*")
+		people.Terminating = true
+		next := e.front(people)
+		next.Roles["claimed"] = e.listing("claimed", 1)
+		require.NoError(t, e.install(next))
+		r = e.remove("recent/.people")
+		e.run(func() { e.wait(r, repository.Published) })
+		require.Empty(t, e.in("recent/.people", all...))
+		_, err = e.repo.Remove(t.Context(), "recent/plain")
+		require.ErrorIs(t, err, repository.ErrSignedByPeople)
+	})
+}

@@ -68,6 +68,9 @@ func (p *publisher) observe(start time.Time, e Event) {
 
 // signed tells of one signature.
 func (p *publisher) signed(start time.Time, generation int64, role string, by keys.Signer, size int, err error) {
+	if start.IsZero() {
+		return
+	}
 	p.observe(start, Event{Stage: StageSign, Generation: generation, Role: role, Key: by.Public().ID(), Bytes: int64(size), Err: err})
 }
 

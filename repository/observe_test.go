@@ -14,6 +14,7 @@ import (
 	"github.com/bindery-tuf/bindery/delegation"
 	"github.com/bindery-tuf/bindery/internal/faulty"
 	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/roles"
 )
 
 // observer keeps what it is told, and asks for the Status each time.
@@ -133,5 +134,49 @@ func TestObserve(t *testing.T) {
 		e.repo = repo
 		require.Equal(t, []string{"restore"}, o.causes())
 		e.close()
+	})
+}
+
+// From each of its calls an observer may ask and submit, though it runs within the publisher.
+func TestObserverAsks(t *testing.T) {
+	inBubble(t, 4, delegation.Succinct, func(t *testing.T, e *env) {
+		e.close()
+		var mu sync.Mutex
+		asked := map[repository.Stage]int{}
+		e.cfg.CheckpointBytes = 1
+		e.cfg.Observe = func(event repository.Event) {
+			if e.repo == nil {
+				return // Open
+			}
+			mu.Lock()
+			asked[event.Stage]++
+			id := fmt.Sprintf("%s-%d", event.Stage, asked[event.Stage])
+			mu.Unlock()
+			s, err := e.repo.Status(t.Context())
+			require.NoError(t, err)
+			v, err := e.repo.View(t.Context())
+			require.NoError(t, err)
+			require.GreaterOrEqual(t, v.Generation(), s.Generation)
+			if strings.HasSuffix(id, "-1") {
+				r, err := e.repo.Submit(t.Context(), one(id, file("by-observer", "1"), nil))
+				require.NoError(t, err)
+				o, err := e.repo.Outcome(t.Context(), r.ID())
+				require.NoError(t, err)
+				require.Equal(t, repository.Accepted, o.State)
+			}
+		}
+		e.repo = nil
+		e.open()
+		e.run(func() {
+			for n := range 3 {
+				e.wait(e.add(file("a", fmt.Sprint(n))), repository.Published)
+			}
+			require.NoError(t, e.repo.Drain(t.Context()))
+			e.wait(e.add(file("a", "2")), repository.Unchanged)
+			require.NoError(t, e.repo.Drain(t.Context()))
+		})
+		require.Len(t, asked, 10, "all stages")
+		e.note(repository.Item{Add: []roles.Target{file("by-observer", "1")}})
+		e.check()
 	})
 }

@@ -23,19 +23,13 @@ import (
 	"github.com/bindery-tuf/bindery/roles"
 )
 
-// openOrCreate is what a new process does, from an empty disk on.
+// openOrCreate is what a new process does, on an empty disk and on any that a crash left.
 func openOrCreate(t *testing.T, fsys disk.FS, cfg repository.Config, d repository.Documents) (*repository.Repository, error) {
-	store, err := dirstore.OpenFS(fsys, "/store")
-	if err != nil {
-		store, err = dirstore.CreateFS(fsys, "/store")
-	}
+	store, err := dirstore.OpenOrCreateFS(fsys, "/srv/index/store")
 	if err != nil {
 		return nil, err
 	}
-	journal, err := dirjournal.OpenFS(fsys, "/journal")
-	if errors.Is(err, fs.ErrNotExist) {
-		journal, err = dirjournal.CreateFS(fsys, "/journal")
-	}
+	journal, err := dirjournal.OpenOrCreateFS(fsys, "/srv/index/journal")
 	if err != nil {
 		return nil, err
 	}

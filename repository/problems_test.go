@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -128,6 +129,25 @@ func TestProblemsOfExpiry(t *testing.T) {
 	})
 }
 
+// requireNoneZero requires that an example has a value in each exported field, so that a new one is
+// not forgotten in it.
+func requireNoneZero(t *testing.T, v reflect.Value, where string) {
+	t.Helper()
+	require.False(t, v.IsZero(), where)
+	switch {
+	case v.Kind() == reflect.Slice || v.Kind() == reflect.Map && v.Len() > 0:
+		for _, element := range v.Seq2() {
+			requireNoneZero(t, element, where+"[]")
+		}
+	case v.Kind() == reflect.Struct && v.Type() != reflect.TypeFor[time.Time]():
+		for i := range v.NumField() {
+			if f := v.Type().Field(i); f.IsExported() {
+				requireNoneZero(t, v.Field(i), where+"."+f.Name)
+			}
+		}
+	}
+}
+
 // The JSON form has all there is, under names in lower case.
 func TestStatusJSON(t *testing.T) {
 	day := time.Date(2026, 5, 17, 12, 0, 0, 0, time.UTC)
@@ -139,6 +159,7 @@ func TestStatusJSON(t *testing.T) {
 		Err:         errors.New("disk full"),
 		Problems:    []repository.Problem{{Severity: repository.SeverityWarning, What: "w", Advice: "a", From: day}},
 	}
+	requireNoneZero(t, reflect.ValueOf(full), "Status")
 	got, err := json.Marshal(full)
 	require.NoError(t, err)
 	require.JSONEq(t, `{"generation":7,"signed":"2026-05-17T12:00:00Z","queue":{"pending":2,"bytes":300,"oldest":"2026-05-17T12:00:00Z"},

@@ -112,7 +112,8 @@ func (r *Repository) Remove(ctx context.Context, paths ...string) (*Receipt, err
 // online roles list a path, since a document put another role in front of it, on the first of
 // them in the clients' order. What is added is published in the role that clients ask first,
 // and others stay as they are. What is removed leaves every online role that lists it; what
-// people list stays.
+// people list stays. A path that clients have come to read differently, since a document put a
+// pattern in front of it (see delegation.Tree.CheckPath), can be removed and not added.
 //
 // An item with an ID that the journal remembers is not queued again, so that a
 // call whose fate is unknown can be repeated; another item under the same ID is

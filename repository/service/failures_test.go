@@ -22,6 +22,7 @@ import (
 
 	"github.com/bindery-tuf/bindery/internal/disk"
 	"github.com/bindery-tuf/bindery/internal/faulty"
+	"github.com/bindery-tuf/bindery/keys"
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/roles"
 )
@@ -498,5 +499,34 @@ func TestDiverged(t *testing.T) {
 		_, err = r.Wait(t.Context())
 		require.NoError(t, err)
 		require.NoError(t, s.Close())
+	})
+}
+
+// deaf is a key whose service never answers.
+type deaf struct{ keys.Signer }
+
+func (deaf) Sign(ctx context.Context, _ []byte) ([]byte, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// A key that doesn't answer keeps nobody from configuring another way to it.
+func TestReloadWhileKeyHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory(t)
+		s := started(t, m.config())
+		m.cfg.Bins, m.cfg.Snapshot, m.cfg.Timestamp = deaf{m.ceremony.Bins}, m.ceremony.Online, m.ceremony.Online
+		require.NoError(t, s.Reload(t.Context()))
+		r, err := s.Add(t.Context(), file("a/a.whl", "1"))
+		require.NoError(t, err)
+		time.Sleep(time.Minute) // it is being signed
+		m.cfg.Bins = m.ceremony.Bins
+		began := time.Now()
+		require.NoError(t, s.Reload(t.Context()))
+		_, err = r.Wait(t.Context())
+		require.NoError(t, err)
+		require.LessOrEqual(t, time.Since(began), patienceOfReload+time.Second)
+		require.NoError(t, s.Close())
+		m.check(t, []roles.Target{file("a/a.whl", "1")})
 	})
 }

@@ -33,6 +33,10 @@ type Config struct {
 	// the lock. The service closes the journal. What else Open opens stays open: a signer with
 	// a connection of its own is better made once and handed out each time.
 	//
+	// The Observe of what it returns may call Status of the service, which never waits. Other calls
+	// wait while the repository is being opened again, and that waits for Observe. Approve may
+	// also call View and Outcome with the context that it is given: that ends then.
+	//
 	// Load the keys first and open the journal last. Then nothing is left open if a key can't
 	// be loaded, and Reload notices a bad key before it closes anything.
 	Open func(ctx context.Context) (repository.Config, error)
@@ -394,7 +398,7 @@ func (f failure) Is(target error) bool {
 // Reload reads the documents and the keys again: call it after they were changed, for
 // example on SIGHUP. It installs the documents that are newer, closes the repository and
 // opens it with what Config.Open returns now. Calls wait meanwhile; a generation under way is
-// given up and made again.
+// given up after 10 seconds at most, and made again.
 //
 // Documents that can't be read or installed, or a Config.Open that fails before it comes
 // to the journal, are an error, and the service goes on as it was. If the repository can't be
@@ -426,6 +430,10 @@ func (s *Service) Reload(ctx context.Context) error {
 	return nil
 }
 
+// patienceOfReload is how long Reload waits for a generation under way before it gives that up: the
+// key that is to be replaced may never answer.
+const patienceOfReload = 10 * time.Second
+
 // reload reports whether the repository was closed, and returns the next one if it could be
 // opened.
 func (s *Service) reload(repo *repository.Repository) (next *repository.Repository, replaced bool, err error) {
@@ -442,11 +450,14 @@ func (s *Service) reload(repo *repository.Repository) (next *repository.Reposito
 		if err != nil {
 			return nil, false, fmt.Errorf("documents: %w", err)
 		}
-		err = repo.Install(s.ctx, documents)
+		ctx, cancel := context.WithTimeout(s.ctx, patienceOfReload)
+		defer cancel()
+		err = repo.Install(ctx, documents)
 		switch {
 		case err == nil, errors.Is(err, repository.ErrWrongKey): // the keys to come may be right
 		case errors.Is(err, repository.ErrClosed), errors.Is(err, repository.ErrUnknown), errors.Is(err, repository.ErrFenced):
 			// It must be opened again anyway.
+		case ctx.Err() != nil: // and then installs them
 		default:
 			s.noteDocuments(err)
 			return nil, false, nil

@@ -13,6 +13,7 @@ import (
 	"github.com/bindery-tuf/bindery/keys"
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/repository/dirjournal"
+	"github.com/bindery-tuf/bindery/repository/ledger"
 	"github.com/bindery-tuf/bindery/roles"
 )
 
@@ -357,5 +358,47 @@ func TestCloseWhileOpenHangs(t *testing.T) {
 		<-s.ended
 		holds = false
 		require.NoError(t, started(t, m.config()).Close()) // nobody has the lead
+	})
+}
+
+// What the repository asks, while it publishes, may ask the service, and holds up no Reload.
+func TestReloadWhileAsked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory(t)
+		var s *Service
+		asked := 0
+		m.cfg.Observe = func(repository.Event) {
+			if s != nil {
+				_, err := s.Status(context.Background())
+				require.NoError(t, err)
+			}
+		}
+		reload := make(chan struct{}, 1)
+		m.cfg.Approve = func(ctx context.Context, e ledger.Entry, _ repository.Item) error {
+			if asked++; asked == 1 {
+				reload <- struct{}{}
+				for ctx.Err() == nil { // until Reload has closed the repository
+					_, err := s.View(ctx)
+					_, outcomeErr := s.Outcome(ctx, e.ID)
+					if ctx.Err() == nil {
+						require.NoError(t, errors.Join(err, outcomeErr))
+					}
+					time.Sleep(time.Millisecond)
+				}
+			}
+			return nil
+		}
+		s = started(t, m.config())
+		r, err := s.Add(t.Context(), file("a/a.whl", "1"))
+		require.NoError(t, err)
+		<-reload
+		began := time.Now()
+		require.NoError(t, s.Reload(t.Context()))
+		_, err = r.Wait(t.Context())
+		require.NoError(t, err)
+		require.LessOrEqual(t, time.Since(began), patienceOfReload+time.Second)
+		require.Equal(t, 2, asked)
+		require.NoError(t, s.Close())
+		m.check(t, []roles.Target{file("a/a.whl", "1")})
 	})
 }
