@@ -10,26 +10,26 @@ import (
 // ErrNotNow is wrapped by Config.Approve when the question can't be answered at present.
 var ErrNotNow = errors.New("not now")
 
-// notNowError is why an attempt decides no items. What else the index's error wraps counts for
-// nothing here: it isn't the engine's.
+// notNowError is why an attempt decides no items. It hides what else the index's error wraps: that is
+// no error of the engine.
 type notNowError struct{ error }
 
 func (notNowError) Unwrap() error { return ErrNotNow }
 
-// butForItems is the error of publish for whoever published something else than items: all else
-// is done although they can't be approved.
-func butForItems(err error) error {
+// ignoreNotNow returns nil if Config.Approve could not answer. Install and Rebuild call it. Their own
+// work is published even so.
+func ignoreNotNow(err error) error {
 	if errors.As(err, new(notNowError)) {
 		return nil
 	}
 	return err
 }
 
-// approval is what Config.Approve said in one attempt, by item: why not, or "".
+// approval is what Config.Approve said in one attempt, by item: the reason against it, or "".
 type approval map[string]string
 
-// approver returns what asks Config.Approve, once for each item of an attempt; nil where nobody
-// is to be asked.
+// approver returns a function that asks Config.Approve, once for each item of an attempt. It returns
+// nil if there is no Approve.
 func (p *publisher) approver(ctx context.Context, a *attempt) func(q queued) (refusal string, err error) {
 	if p.cfg.Approve == nil {
 		return nil

@@ -11,15 +11,18 @@ import (
 	"github.com/bindery-tuf/bindery/repository/ledger"
 )
 
-// A burnt generation leaves files. If the process that wrote them never handed a seal of the
-// generation to the journal, or was told that the seal isn't there, nothing will ever refer to them. It
-// deletes them before it tries again, so that repeated attempts can't fill the disk. It leaves the
-// files of other processes: a paused publisher might still have their seal.
+// This file deletes what this process itself wrote for generations that it gave up. Repeated attempts
+// would otherwise fill the disk. It deletes only if no seal of the generation can be in the journal:
+// none was handed to it, or the journal said that the seal isn't there. Then nothing will ever refer
+// to the files.
+//
+// The files of other processes stay, and so do those of this one from before Open. A paused publisher
+// might still append their seal.
 
 // errTaken is wrapped if a name of a generation holds bytes that this process didn't write.
 var errTaken = errors.New("another program wrote a file of this name")
 
-// written are the files of an attempt, and those of burnt ones that are not deleted yet.
+// written are the files of the present attempt, and those of earlier ones that are not deleted yet.
 type written struct {
 	mu    sync.Mutex
 	now   map[string]writtenFile
@@ -58,10 +61,10 @@ func (w *written) note(name string, f writtenFile) {
 	w.now[name] = f
 }
 
-// keep is called once the seal may be in the journal.
-func (w *written) keep() { w.now = nil }
+// forget is called once the seal may be in the journal: from then on the files must stay.
+func (w *written) forget() { w.now = nil }
 
-// burn says that nothing will refer to some files of the attempt.
+// burn marks these files of the attempt as to be deleted.
 func (w *written) burn(these func(name string) bool) {
 	if w.burnt == nil {
 		w.burnt = map[string]writtenFile{}
@@ -74,8 +77,8 @@ func (w *written) burn(these func(name string) bool) {
 	}
 }
 
-// discard deletes what an attempt wrote that was given up, and what is left of earlier ones.
-// What can't be deleted now is tried again by the next attempt, which doesn't depend on it.
+// discard deletes what the attempt wrote, which is given up, and what earlier ones left. The next
+// attempt tries what can't be deleted now. It doesn't depend on that.
 func (p *publisher) discard(ctx context.Context) {
 	if len(p.wrote.now) > 0 {
 		p.cache.removeAfter(p.state.Last())
@@ -115,7 +118,7 @@ func (p *publisher) deleteBurnt(ctx context.Context) {
 	}
 }
 
-// deleteOwn deletes a file, if it is the one that was written.
+// deleteOwn deletes a file, if it has the bytes that were written.
 func (p *publisher) deleteOwn(ctx context.Context, name string, f writtenFile) error {
 	if !f.certain {
 		data, err := p.cfg.Store.Get(ctx, name)

@@ -9,9 +9,9 @@ import (
 // binCache keeps the files of recently used bins, within a budget of bytes, the
 // least recently used going first. Its bytes are never changed.
 //
-// While a generation is made it may hold two files of a bin: the published one and the one to
-// come. One of them goes when that is decided, so that an attempt that fails costs no reads
-// afterwards and leaves nothing behind.
+// While a generation is made it may hold two files of a bin: the published one and the new one. Once
+// the attempt has succeeded or failed, one of them goes. So a failed attempt costs no reads later, and
+// leaves nothing behind.
 type binCache struct {
 	mu     sync.Mutex
 	budget int64
@@ -43,8 +43,7 @@ func (c *binCache) get(bin int, version int64) []byte {
 	return nil
 }
 
-// put keeps one more version of a bin. If there is no room for all, the versions before it are
-// the first to go.
+// put keeps one more version of a bin. If there is no room, the earlier versions of the bin go first.
 func (c *binCache) put(bin int, version int64, data []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -61,7 +60,7 @@ func (c *binCache) put(bin int, version int64, data []byte) {
 	}
 }
 
-// remove forgets those versions of a bin that unwanted says.
+// remove forgets those versions of a bin for which unwanted returns true.
 func (c *binCache) remove(bin int, unwanted func(version int64) bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// ErrClock is wrapped when the clock is probably wrong: it stepped implausibly, or by the first
-// look after Open all offline documents have expired or the last generation is over 400 days
-// old. Nothing is signed until the clock is right again or Repository.AcceptClock was called.
-// Open itself succeeds.
+// ErrClock is wrapped when the clock is probably wrong. It was set back or forward implausibly. Or,
+// at the first look after Open, all offline documents have expired, or the last generation is over
+// 400 days old. Nothing is signed until the clock is right again or Repository.AcceptClock was
+// called. Open itself succeeds.
 var ErrClock = errors.New("implausible clock")
 
 const (
@@ -17,13 +17,13 @@ const (
 	// fail-overs do.
 	backTolerance = 5 * time.Minute
 
-	// longestStop is how long a repository may have signed nothing before Open's clock is
-	// doubted: people renew their documents once a year.
+	// longestStop is for how long a repository may have signed nothing. If it is longer, the
+	// clock is doubted at the first look: people renew their documents once a year.
 	longestStop = 400 * 24 * time.Hour
 )
 
-// clock tells the time and notices when it can't be right. It judges each step, from one
-// look to the next: suspensions of a machine never add up.
+// clock tells the time and notices when it can't be right. It judges each step from one look to the
+// next, so the times that a machine sleeps don't add up.
 type clock struct {
 	now      func() time.Time
 	maxAhead time.Duration
@@ -57,9 +57,9 @@ func (c *clock) look() moment {
 // accept takes the present time for right.
 func (c *clock) accept() { c.last, c.believed, c.forgiven = c.look(), true, true }
 
-// check returns the time, in UTC and whole seconds. lastSigned is when the last generation
-// was signed, by this process or an earlier one, and offlineUntil when the last of the
-// offline documents expires; zero if there is none.
+// check returns the time, in UTC and whole seconds. lastSigned is when the last generation was
+// signed, by this process or an earlier one. offlineUntil is when the last of the offline documents
+// expires. Either is zero if there is none.
 func (c *clock) check(lastSigned, offlineUntil time.Time) (time.Time, error) {
 	at := c.look()
 	now := at.wall.UTC().Truncate(time.Second)
@@ -88,13 +88,14 @@ func (c *clock) check(lastSigned, offlineUntil time.Time) (time.Time, error) {
 	return now, nil
 }
 
-// passed is how much time passed between two moments. Where no clock counts the time that a
-// machine sleeps, that is missing: therefore only a step larger than a whole lifetime is
-// called implausible.
+// passed is how much time passed between two moments. On some systems no clock counts the time that
+// a machine sleeps, and it is missing here. That is why only a step longer than a whole lifetime is
+// implausible.
 func passed(from, to moment) time.Duration { return max(to.mono.Sub(from.mono), to.boot-from.boot) }
 
-// since is how long ago a moment was that time.Now returned, the time included that the
-// machine slept. A clock that is set makes it too long: use it where being early does no harm.
+// since returns how long ago time.Now returned t. It counts the time that the machine slept. If the
+// clock was set forward meanwhile, the result is too long. Use it only where acting early does no
+// harm.
 func since(t time.Time) time.Duration {
 	return max(time.Since(t), time.Now().Round(0).Sub(t.Round(0)))
 }

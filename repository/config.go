@@ -36,36 +36,35 @@ type Config struct {
 	Signers map[string][]keys.Signer
 
 	// UncheckedKeys lets Open succeed with online keys that the documents in force don't name.
-	// It is for a repository whose keys were replaced by others: documents that name the new
-	// ones must be installed before Run is called, which checks the keys in any case. Where
-	// the old key still exists, configure both in Signers instead. False: Open refuses such
-	// keys with ErrWrongKey.
+	// It is for keys that were replaced and no longer exist. Install documents that name the new
+	// keys before you call Run: Run checks the keys in any case. If the old key still exists,
+	// configure both in Signers instead. False: Open refuses such keys with ErrWrongKey.
 	UncheckedKeys bool
 
 	// MaxBatch is how many items one generation takes at most, and MaxBatchBytes how many
-	// bytes of their encoding, one item excepted. Zero: 1,000 items and 16 MiB.
+	// bytes of encoded items. A single item may have more. Zero: 1,000 items and 16 MiB.
 	MaxBatch      int
 	MaxBatchBytes int64
 	// MaxDelay is the least time between the beginnings of two generations that publish
-	// items. A generation begins at once if the last one began at least this long ago, and
-	// otherwise waits for the rest of it, unless a whole batch is pending: MaxBatch items,
-	// MaxBatchBytes, or as many items as filled the cache just before. So a lone item
-	// is published without delay, and a busy index makes a generation each MaxDelay at most.
-	// Zero: 1 second. Negative: generations follow one another without a pause.
+	// items. If the last one began longer ago, an item begins the next one at once. Otherwise
+	// the next one waits for the rest of MaxDelay, unless a whole batch is pending: MaxBatch
+	// items, MaxBatchBytes, or as many items as filled the cache last time. So a lone item
+	// is published without delay, and a busy index makes one generation in each MaxDelay, or
+	// more if batches are full. Zero: 1 second. Negative: generations follow one another
+	// without a pause.
 	MaxDelay time.Duration
 	// MaxPending is how many items may wait in the queue, and MaxPendingBytes how many
-	// bytes of their JSON; beyond either Submit refuses with ErrBusy. A journal may hold
-	// all that waits in memory, and a generation holds what it publishes once more. (A
+	// bytes of their JSON. Beyond either, Submit fails with ErrBusy. A journal may hold
+	// the whole queue in memory, and a generation holds a second copy of what it publishes. (A
 	// dirjournal can't write a checkpoint of more than 1 GiB.) Zero: 100,000 items and
 	// 256 MiB.
 	MaxPending      int
 	MaxPendingBytes int64
-	// MaxCustomBytes is how many bytes of custom data a target may have, as JSON; Submit
-	// refuses one with more. It bounds how much of a bin one target takes, and with it what
-	// one uploader can take from all others whose paths fall into the same bin. Zero: 8 KiB.
-	// At most 64 KiB.
+	// MaxCustomBytes is how many bytes of custom data a target may have, as JSON. Submit
+	// refuses a target with more. It keeps one uploader from filling a bin that others need
+	// too. Zero: 8 KiB. At most 64 KiB.
 	MaxCustomBytes int
-	// MaxRenew is how many bins one generation renews at most, the most urgent
+	// MaxRenew is how many bins one generation renews at most. Those that expire first come
 	// first. Zero: 1,024.
 	MaxRenew int
 
@@ -74,57 +73,57 @@ type Config struct {
 	// day for the snapshot and the timestamp.
 	BinLifetime, SnapshotLifetime, TimestampLifetime time.Duration
 
-	// CacheAge is the longest age at which a cache between the store and the clients may still
-	// serve a timestamp.json, and ClientRun how long a client may take for one run, from its
-	// timestamp to its last target. Clients may need a generation for their sum after it was
-	// superseded, the grace period: Install refuses a root that drops a key before.
-	// Zero: 1 hour each. Negative: none. CacheAge is none where every cache asks for
-	// timestamp.json each time, as Handler tells it.
+	// CacheAge is the greatest age at which a cache still serves a timestamp.json. ClientRun is
+	// the longest run of one client, from its timestamp to its last target. Their sum is the
+	// grace period. Clients may need a superseded generation for that long. Until it ends,
+	// Install refuses a root that drops that generation's key. Zero: 1 hour each. Negative:
+	// none. Set CacheAge to none if every cache asks for timestamp.json each time. web.Handler
+	// tells caches to do so.
 	CacheAge, ClientRun time.Duration
 
-	// CheckpointBytes is about how much goes into the journal between two
-	// checkpoints, items included, but at least four times the table of bins (150
-	// bytes for each), and as much as is queued. Open reads about as much, and the checkpoint: that table, what
-	// is queued, and what the journal remembers of items (a dirjournal 18 MB, of the
-	// newest 100,000). While a dirjournal writes a checkpoint, which takes a tenth of a
-	// second and longer with a long queue, calls of Submit wait. Zero: 16 MiB.
+	// CheckpointBytes is about how many bytes go into the journal between two checkpoints,
+	// items included. It is never less than four times the table of bins (about 110 bytes for
+	// each bin), nor less than the queue has bytes. A checkpoint holds the table, the queue, and
+	// what the journal remembers of decided items (in a dirjournal 18 MB for the newest
+	// 100,000). Open reads the newest checkpoint and what follows it. While a dirjournal writes
+	// a checkpoint, calls of Submit wait: for a tenth of a second, or longer if the queue is
+	// long. Zero: 16 MiB.
 	CheckpointBytes int
-	// CacheBytes is how many bytes of bins are kept in memory. A batch ends before the item
-	// whose bins would exceed it, so that each bin is read once. Zero: 128 MiB. Negative:
-	// none are kept, and the bins that a batch changes are read twice.
+	// CacheBytes is how many bytes of bins are kept in memory. A batch takes no more items than
+	// their bins fit into it, so that each bin is read once. Zero: 128 MiB. Negative: none are
+	// kept, and the bins that a batch changes are read twice.
 	CacheBytes int64
-	// Workers is how many bins are read, signed and written at a time: more than there
-	// are processors, because most of them wait for the store, which serves many at
-	// once sooner than one after the other. A generation holds at most this many
-	// bins in memory in addition to the cache, each twice. Zero: 32, or 4 for each
+	// Workers is how many bins are read, signed and written at a time. It should be more than
+	// there are processors, because most workers wait for the store. In addition to the cache, a
+	// generation holds at most this many bins in memory, each twice. Zero: 32, or 4 for each
 	// processor if that is more.
 	Workers int
 
 	// Witness is a timestamp.json that clients have seen, fetched from a mirror or
-	// kept where no backup reaches it. Open refuses to go on from an older state,
-	// or another of that version: store and journal may have been restored from a
-	// backup together, which nothing else shows. It must be signed as the
-	// repository's timestamps are. Nil: not compared.
+	// kept where no backup reaches it. Open refuses to go on if store and journal are older
+	// than it, or have another timestamp of its version. Nothing else shows that both were
+	// restored from one backup. It must be signed as the repository's timestamps are. Nil: not
+	// compared.
 	Witness []byte
 
-	// Approve is asked about each item that is being decided, before anything is signed, whatever
-	// it turns out to be: conditions are looked at afterwards. An error: the item is set aside,
-	// with that reason, of which 1,000 bytes are kept. An error that wraps ErrNotNow: nothing is
-	// decided in this attempt, which is repeated after a pause that grows to a minute; what is
-	// due for renewal is signed meanwhile. Nil: all items are approved.
+	// Approve is asked about each item before anything is signed, and before the item's conditions
+	// are checked. If it returns an error, the item is set aside, with the error as the reason, of
+	// which 1,000 bytes are kept. If the error wraps ErrNotNow, this attempt decides nothing. It
+	// is repeated after a pause that grows to a minute, and what is due for renewal is signed
+	// meanwhile. Nil: all items are approved.
 	//
-	// An attempt that fails decides nothing, so the next one asks again. Nobody is asked again
-	// about an item that was decided, or sealed when a crash came. The calls come one after the
-	// other, in the order in which the items are decided, and publishing waits meanwhile. Approve
-	// must not change the item, nor call what waits for the publisher: Install,
+	// An attempt that fails decides nothing, so the next one asks again. Approve isn't asked again
+	// about an item that was decided, or that was sealed before a crash. The calls come one after
+	// the other, in the order in which the items are decided, and publishing waits meanwhile.
+	// Approve must not change the item. It must not call what waits for the publisher: Install,
 	// InstallAfterCompromise, WithdrawRoot, Rebuild, AcceptClock, Drain, Close, Receipt.Wait.
 	Approve func(ctx context.Context, e ledger.Entry, it Item) error
 
-	// Observe is told of each stage of publishing once it has ended: what it was about, how long
-	// it took, and why it failed. It is for metrics and traces, and must return soon, because
-	// publishing waits for it. Signatures and files of several bins come at the same time, from
-	// several goroutines. It may call Status, View, Submit and Outcome; like Approve it must not
-	// call what waits for the publisher. Nil: nobody is told, which costs nothing.
+	// Observe is called after each stage of publishing: what it was about, how long it took, and
+	// why it failed. It is for metrics and traces. It must return soon, because publishing waits
+	// for it. Calls for signatures and files come from several goroutines at the same time. It may
+	// call Status, View, Submit and Outcome. Like Approve it must not call what waits for the
+	// publisher. Nil: not called.
 	Observe func(Event)
 
 	// Now tells the time. Nil: time.Now.

@@ -14,14 +14,15 @@
 // A [Store] holds the metadata under the names of a consistent snapshot. A [Journal] holds
 // the queue and the publisher's records; package ledger specifies them. The target files are
 // the index's own: each must be served under HASH.NAME, in the target's directory, when
-// Submit is called. [Handler] serves both over HTTP.
+// Submit is called. [github.com/bindery-tuf/bindery/repository/web.Handler] serves metadata and
+// target files over HTTP.
 //
 // # Roles
 //
 // [Documents] are what people sign in ceremonies: root, targets, and the roles that these
 // delegate to. Together they make a tree ([delegation.Tree]). Every path belongs to the first
 // leaf that a client would ask for it. A leaf is signed online if it is a hashed bin or if
-// [Config.Signers] names it; a path whose leaf people sign is refused by Submit.
+// [Config.Signers] names it. Submit refuses a path whose leaf people sign.
 // PEP 458's tree is targets → bins → bin-n. Bins directly under a targets role that is signed
 // online, several sets of bins, and roles in front of the bins work the same way.
 //
@@ -43,25 +44,40 @@
 //	commit   store: timestamp.json is swapped from the old bytes to the new;
 //	         journal: committed. The items' receipts resolve.
 //
-// Two invariants follow. timestamp.json is the only name that ever changes, so clients see
-// all of the old generation before the swap and all of the new one after it. And no name ever
-// has two contents: if an attempt fails after its intent, N is burnt and the next attempt is
-// N+1. Files of version N are deleted first, by the publisher that wrote them, if it knows that
-// no seal of N can exist. TUF lets the versions of bins, snapshot and timestamp skip (specification, 5.4 and
-// 5.5).
+// Two invariants follow. First, timestamp.json is the only name that ever changes. So clients see
+// all of the old generation before the swap, and all of the new one after it. Second, no name ever
+// has two contents. If an attempt fails after its intent, N is burnt: no later generation has this
+// number. The next attempt is N+1. Before it begins, the publisher deletes the files of version N
+// that it wrote itself, if it knows that no seal of N can exist. TUF lets the versions of bins,
+// snapshot and timestamp skip (specification, 5.4 and 5.5).
 //
 // Documents that people sign keep their own versions. Their bytes are made durable in the
-// journal first and then written until done. A new root is a commit of its own: clients see
-// it as soon as it is written. A root that drops a key is refused while a cache may serve what
-// that key signed: see [Config.CacheAge].
+// journal first. Then they are written to the store, again and again until that succeeds. A new root
+// is a commit of its own: clients see it as soon as it is written. A root that drops a key is refused
+// while a cache may serve what that key signed: see [Config.CacheAge].
 //
 // # Recovery
 //
 // Open reads the journal and goes on where the last publisher stopped. An intent without a
-// seal is burnt; its items are still queued. A seal without a commit is committed, after a
-// check that everything it names is in the store: the swap does nothing if it had already
-// happened. If the store's timestamp is neither the committed nor the sealed one, Open changes
-// nothing and returns [ErrDiverged].
+// seal publishes nothing: its number is burnt, and its items are still queued. A seal without a
+// commit is committed, after a check that everything it names is in the store. If the swap had
+// happened already, it does nothing. If the store's timestamp is neither the committed nor the
+// sealed one, Open changes nothing and returns [ErrDiverged].
+//
+// # Failed syncs
+//
+// After a failed sync the system may have dropped what it should have written. It may still show
+// that to readers, until the power fails, and a second sync may succeed although nothing was
+// written. Therefore journal and store differ:
+//
+//   - A failed sync of the journal ends it, and nothing is retried. Nobody can know whether its
+//     newest bytes will last, and everything that follows depends on them. The call fails with
+//     [ErrUnknown], later ones with [ErrClosed], and Run returns. The journal must be opened again.
+//     That reads its end, and writes it again to a new place before anything is decided by it.
+//   - A failed sync of the store is retried. Each call of Create or Swap writes all bytes again, to a
+//     new file, and syncs that. It can be repeated safely, because the name can get no other bytes:
+//     a generation that fails before its seal is tried again under the next number, and a document or
+//     a swap with the same bytes.
 //
 // # Items
 //
@@ -69,55 +85,55 @@
 // journal accepted it; items that name the same path are decided one after the other. An item
 // may carry conditions ([Condition]). See [State] for what can become of an item.
 //
-// An item whose bin was altered in the store waits, and so do later items that name one of its
+// If a bin was altered in the store, its items wait, and so do later items that name one of their
 // paths. Everything else is published. [Repository.Rebuild] makes such a bin again.
 //
-// A bin that could not be read, signed or written waits in the same way, and is tried again
-// after a pause, if others could in the same attempt. Otherwise the store or the key is out of
-// order, and the whole attempt is repeated, after pauses that grow to a minute.
+// If a bin can't be read, signed or written while others can, it waits in the same way, and is tried
+// again after a pause. If no other can either, the store or the key is out of order: then the whole
+// attempt is repeated, after pauses that grow to a minute.
 //
 // # Reading back
 //
 // [Repository.View] is what one generation publishes, as clients find it: look a path up, or
-// iterate over all targets. It never changes while others are committed, and reads the store only
-// when it is asked. [ReadView] makes one in a process that isn't the publisher.
+// iterate over all targets. It doesn't change when later generations are committed. Each lookup reads
+// the store. [ReadView] makes one in a process that isn't the publisher.
 // [Repository.Drain] returns once all that was accepted before it is decided.
 //
 // # What to watch
 //
-// [Repository.Status] has a verdict, Problems: what fails now, what will, since when or from when
-// on, and what to do about it. None means that all is well. A Status encodes itself as JSON, so
-// that an index can serve it as its health endpoint; [ReadStatus] reads one in another process.
+// [Repository.Status] has a list of Problems: what fails now, or soon, since when or from when on,
+// and what to do about it. An empty list means that all is well. A Status encodes itself as JSON, so
+// that an index can serve it as its health endpoint. [ReadStatus] reads one in another process.
 //
 // [Config.Observe] is told of each stage of a generation: its cause, its duration, each signature
 // and each file. [Config.Approve] is asked about each item before anything is signed.
 //
 // # Audits
 //
-// [Audit] checks everything that clients can reach, and changes nothing. It
-// may run alongside the publisher.
+// [github.com/bindery-tuf/bindery/repository/audit.Audit] checks everything that clients can reach,
+// and changes nothing. It may run alongside the publisher.
 //
 // # Backups
 //
-// A backup of a running repository is a copy of the store and then, once that is complete, a
-// copy of the journal. Plain copies of the files will do; ignore temporary files that vanish
-// meanwhile. In this order the journal knows all that the store has, and nothing is lost that
-// was accepted before the journal was copied. Keep the newest timestamp.json somewhere else
-// too: it is the witness of what clients have seen.
+// To back up a running repository, copy the store, and once that is complete, copy the journal.
+// Plain copies of the files will do. Ignore temporary files that vanish meanwhile. In this order the
+// journal knows all that the store has, and nothing is lost that was accepted before the journal was
+// copied. Keep the newest timestamp.json somewhere else too: it is the witness of what clients have
+// seen.
 //
 // Clients refuse versions that go down, so a backup is never just put back:
 //
 //   - The store was lost, or is older than the journal: [RestoreStore] makes what is missing
-//     again from the journal. Nothing is lost, unless the journal itself was restored from the
-//     store before: it has no older targets than that.
+//     again from the journal. Nothing is lost, with one exception: a journal that RestoreJournal made
+//     has no targets from before that.
 //   - The journal was lost, or is older than the store: [RestoreJournal] makes it agree with
 //     what is published. What was accepted and not published is lost. Make a new backup of both
 //     at once: no older copy of the store suffices any more.
 //   - Both are of one backup: nothing shows it from inside. Give Config.Witness, and
 //     [RestoreStore] publishes the backup's content above all that clients have seen.
 //
-// Open notices each of these, the last one with a witness, says which it is, and changes
-// nothing: it never goes back by itself.
+// Open notices the first two by itself, and the last one only with Config.Witness. It says which it
+// is, and changes nothing: it never goes back by itself.
 //
 // # Growth
 //

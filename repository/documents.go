@@ -17,8 +17,8 @@ import (
 	"github.com/bindery-tuf/bindery/roles"
 )
 
-// Documents are complete, signed documents, as files. Create needs all of them; Install
-// takes those that are new.
+// Documents are finished documents: files that people have signed. Create needs all of them.
+// Install takes the new ones.
 type Documents struct {
 	// Roots are consecutive versions of root, oldest first. Create needs all that clients
 	// may start from, so usually from version 1.
@@ -26,26 +26,26 @@ type Documents struct {
 	// Roles are "targets" and delegated roles, by name: every role that people sign, and
 	// every role that delegates. In PEP 458's repository these are "targets" and "bins".
 	//
-	// A role that is signed online (see Config.Signers) may have a document too, which says
-	// what it delegates. The engine signs that again under a version of its own; the
-	// version of the document only tells a newer one from an older one.
+	// A role that is signed online (see Config.Signers) has a document too if it delegates: the
+	// document says to whom. The engine signs its content again, under the version of the
+	// generation. The version of the document itself only tells a newer one from an older one.
 	Roles map[string][]byte
 }
 
-// documents are those in force, and what follows from them. The value never changes.
+// documents are the documents in force, and what follows from them. The value never changes.
 type documents struct {
 	root      *roles.Document[metadata.RootType]
 	roles     map[string]*roles.Document[metadata.TargetsType]
-	installed map[string]ledger.Doc // by role, "root" too, and those of roles that nobody delegates to any more
+	installed map[string]ledger.Doc // those in force by role, "root" too, and those to which nobody delegates any more
 
 	online                      online
 	snapshotKeys, timestampKeys roles.Authority
 	targetsSignedBy             []string // names of the keys that root lists for targets and that signed its document
 }
 
-// with returns the documents in force once d is installed over o, which is nil for a new
-// repository, and the files that are new. A document that is in force already is skipped,
-// so that an Install can be repeated; a new one must be unexpired now.
+// with returns the documents that are in force once d is installed over o, and the new files. A
+// new repository has a nil o. A document that is in force already is skipped, so that an Install can
+// be repeated. A new one must not have expired.
 func (o *documents) with(d Documents, isOnline func(role string) bool, now time.Time) (*documents, []ledger.File, error) {
 	next := &documents{roles: map[string]*roles.Document[metadata.TargetsType]{}, installed: map[string]ledger.Doc{}}
 	if o != nil {
@@ -116,9 +116,6 @@ func (o *documents) addRoots(roots [][]byte, now time.Time) ([]ledger.File, erro
 		if err != nil {
 			return nil, fmt.Errorf("root version %d (document %d of %d): %w", root.Version(), i+1, len(roots), err)
 		}
-		if len(data) > roles.MaxRoot {
-			return nil, fmt.Errorf("root version %d: %d bytes, and clients accept %d", root.Version(), len(data), roles.MaxRoot)
-		}
 		// Clients mind only whether the last root has expired.
 		if i == len(roots)-1 && !root.Expires().After(now) {
 			return nil, expired(metadata.ROOT, root.Version(), root.Expires())
@@ -138,8 +135,8 @@ func expired(role string, version int64, at time.Time) error {
 	return fmt.Errorf("%s version %d: it %w at %s", role, version, ErrExpired, at.Format(time.RFC3339))
 }
 
-// parseNewer parses data and reports whether it is newer than current, of which the zero
-// value is none. The same version with other bytes, or a lower one, is an error.
+// parseNewer parses data and reports whether it is newer than current; the zero Doc is older than
+// all. A lower version is an error, and so is the same version with other bytes.
 func parseNewer[T roles.Type](data []byte, current ledger.Doc) (*roles.Document[T], bool, error) {
 	doc, err := roles.Parse[T](data)
 	if err != nil {
@@ -157,8 +154,8 @@ func parseNewer[T roles.Type](data []byte, current ledger.Doc) (*roles.Document[
 	}
 }
 
-// derive derives the rest of o from its documents and checks them against each other, as a
-// client would. That they are unexpired was asked when they were installed.
+// derive sets the other fields of o by its documents. It checks the documents against each other,
+// as a client would, but not whether they have expired: with did that when they were new.
 func (o *documents) derive(isOnline func(role string) bool) error {
 	switch {
 	case o.root == nil:
@@ -221,9 +218,9 @@ func (o *documents) reaches(role string) bool {
 	return false
 }
 
-// online numbers the roles that are signed online, so that tables of them are slices: the
-// bins of each set, and then the others in the order in which clients search. The value
-// never changes.
+// online numbers the roles that are signed online, so that tables of them are slices. The bins of
+// each set come first, and then the others, in the order in which clients search. The value never
+// changes.
 type online struct {
 	tree   *delegation.Tree
 	sets   []delegation.Set
@@ -296,14 +293,14 @@ func (l online) index(role string) (int, bool) {
 }
 
 // leaves appends the numbers of the online roles that may list the path of an edit, in the
-// order in which clients ask them. What is added is published in the first one, which must own
-// the path; what is removed leaves all of them. The error names the owner if people sign it.
+// order in which clients ask them. An added target goes into the first of them, which must own the
+// path. A removed path leaves all of them. The error names the owner if people sign it.
 //
-// A path that clients differ on may have been published before a document made it one: it can't
-// be added, but it can be removed, from every role in which any client finds it.
+// Clients may differ on a path since a document changed: see delegation.Tree.CheckPath. Such a path
+// can't be added. It can be removed, from every role in which any client finds it.
 //
-// Any other path of a bin is in no other role, because bins end every search: it costs no more
-// than to find its owner.
+// Any other path of a bin can be in no other role, because bins end every search. So finding its
+// owner is all the work.
 func (l online) leaves(to []int, e roles.TargetEdit) ([]int, error) {
 	differs := l.tree.CheckPath(e.Path)
 	if differs != nil && e.Target != nil {
@@ -332,9 +329,9 @@ func (l online) leaves(to []int, e roles.TargetEdit) ([]int, error) {
 	}
 }
 
-// ErrSignedByPeople is wrapped by Submit for a path of a role that is signed offline: its
-// targets are published with its document, by Install. A path that clients look for in online
-// roles after that one can be removed from those.
+// ErrSignedByPeople is wrapped by Submit for a path whose role people sign. Such a target is part of
+// the role's document: Install publishes it. If clients ask online roles for the path too, after
+// that one, it can be removed from those.
 var ErrSignedByPeople = errors.New("people sign this path's role")
 
 // row returns what is published of role i.
@@ -464,8 +461,8 @@ func (o *documents) named(role string) string {
 	return fmt.Sprintf("%s version %d", role, o.installed[role].Version)
 }
 
-// ErrWrongKey is wrapped when no configured online key is one that root, or the role that
-// delegates, names for its role.
+// ErrWrongKey is wrapped if an online role has no configured key that the documents name for it, or
+// one whose signer can't sign messages of the size that the role needs.
 var ErrWrongKey = errors.New("the configured key may not sign it")
 
 // signerFor returns the first configured signer that the document names for the role.
@@ -499,9 +496,8 @@ func verifyRole[T roles.Type](root *roles.Document[metadata.RootType], d *roles.
 	return nil
 }
 
-// judge asks go-tuf's client what it says to the documents: nothing may be
-// published that it refuses, for reasons that roles doesn't share (a role
-// that lists one key it doesn't know, though the others suffice).
+// judge refuses documents that go-tuf's client refuses. It has reasons that package roles doesn't
+// share: for instance, one key of a role that it doesn't know, though the others suffice.
 func (o *documents) judge() error {
 	root, err := metadata.Root().FromBytes(o.root.Bytes())
 	if err == nil {
@@ -561,11 +557,10 @@ func judgeDelegations(d *metadata.Delegations) error {
 	return nil
 }
 
-// judgeNew refuses new documents that some client can't follow although go-tuf can:
-// see clients.Check; and without consistent snapshots no client finds anything that is
-// published here. Roots before version from are those that an operator brings along:
-// clients have followed them, or not, already. Documents in force are not judged: what
-// they are they stay, and Audit says so.
+// judgeNew refuses a new document that go-tuf accepts and another client refuses: see
+// clients.Check, and maxDocument. It refuses a root without consistent snapshots: clients would
+// find no file. It doesn't judge roots before version from: clients have seen those. It doesn't
+// judge documents in force: nothing can change them now. Package audit reports them.
 func judgeNew(files []ledger.File, from int64) error {
 	for _, f := range files {
 		var err error
@@ -576,12 +571,24 @@ func judgeNew(files []ledger.File, from int64) error {
 			if doc, err = roles.Parse[metadata.TargetsType](f.Data); err == nil {
 				err = clients.Check(doc)
 			}
+			if most := maxDocument(f); err == nil && len(f.Data) > most {
+				err = fmt.Errorf("it has %d bytes, and clients accept %d", len(f.Data), most)
+			}
 		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", strings.TrimSuffix(f.Name(), ".json"), err)
 		}
 	}
 	return nil
+}
+
+// maxDocument is how many bytes a new document other than root may have. The index adds to what it
+// signs again itself: a longer version, for instance.
+func maxDocument(f ledger.File) int {
+	if f.Online {
+		return roles.MaxTargetsWithLength - envelopeSlack
+	}
+	return roles.MaxTargetsWithLength
 }
 
 func judgeNewRoot(data []byte, from int64) error {

@@ -7,11 +7,11 @@ import (
 )
 
 // Drain returns nil once all that was accepted before the call is decided: published and visible
-// to clients, refused, or set aside. It publishes nothing itself; that is for Run. Items that wait,
-// for a bin that is quarantined for instance, hold it up.
+// to clients, refused, or set aside. It publishes nothing itself: Run does. Items that wait, for
+// instance for a quarantined bin, hold it up.
 //
-// It is the context's error if that ended first, or the repository's, and says how many items
-// were not decided: they stay accepted. Drain reads the queue once, and keeps the IDs.
+// The error is the context's or the repository's if that ended first. It says how many items were not
+// decided: they stay accepted. Drain reads the queue once, and keeps the IDs in memory.
 func (r *Repository) Drain(ctx context.Context) error {
 	queue, err := r.cfg.Journal.Backlog(ctx)
 	if err != nil {
@@ -32,7 +32,7 @@ func (r *Repository) Drain(ctx context.Context) error {
 		ids = append(ids, e.ID)
 	}
 	done, forget := r.expect(ids...)
-	r.release()
+	r.returnTurn()
 	defer forget()
 	if err != nil {
 		return fmt.Errorf("drain: journal: %w", err)

@@ -59,7 +59,7 @@ func TestDueAt(t *testing.T) {
 		}
 		schedule := p.schedule()
 		want := now.Add(24 * time.Hour)
-		if len(p.mustRenew()) > 0 || len(schedule.dueRoles(p.row, now, 1, p.blocked)) > 0 {
+		if len(p.mustSign()) > 0 || len(schedule.dueRoles(p.row, now, 1, p.blocked)) > 0 {
 			want = time.Time{}
 		} else {
 			for i, b := range rows {

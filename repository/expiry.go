@@ -12,8 +12,8 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 )
 
-// ErrExpired is wrapped where metadata has expired: clients refuse it, and everything that they
-// reach by way of it. The error names each role, since when, and what clients refuse.
+// ErrExpired is wrapped if metadata has expired. Clients refuse it, and everything that they reach by
+// way of it. The error says for each role since when it has expired and what clients refuse.
 var ErrExpired = errors.New("expired")
 
 // Expired returns an error that wraps ErrExpired and names every role that clients refuse at

@@ -21,7 +21,8 @@ type contentsOf struct {
 	largestBytes int64
 }
 
-// How many bins are shown, from what size on the publisher looks what fills them, and how often.
+// How many bins are shown, from what size on the publisher looks into them, and for how long it
+// doesn't look again.
 const (
 	shownBins  = 3
 	lookFrom   = roles.MaxTargets / 2

@@ -16,49 +16,64 @@ import (
 	"github.com/bindery-tuf/bindery/roles"
 )
 
+// This file puts new documents of people into use. A document goes through these stages:
+//
+//	accepted    The journal has it: see acceptDocuments. Until the store has it too,
+//	            ledger.State.Unwritten lists it.
+//	in force    The engine goes by it: State.Documents and publisher.docs have it. This
+//	            begins with the same record that accepts it.
+//	written     The store has it. Clients follow a new root from here on.
+//	published   A committed generation names it: State.Published has it.
+//
+// Installing is all of this together: Install returns nil once the documents are published. There
+// are three special cases. A root needs no generation: once it is written, clients find it. A root of
+// InstallAfterCompromise is held back: it is written just before the timestamp of the next
+// generation. A document of an online role is never written itself: the next generation signs what it
+// says.
+
 // ErrLocksOut is wrapped by Install for a root under which clients would refuse
 // what is published now.
 var ErrLocksOut = errors.New("clients would refuse what is published now")
 
-// Install takes newer versions of root, targets or delegated roles, which belong together,
-// into force. When it returns nil they are published: a root as soon as it was
-// written, the others by a generation of their own. It doesn't need Run.
-// Documents that are in force already are skipped.
+// Install takes newer versions of root, targets or delegated roles, which belong together, into
+// force. When it returns nil they are published: a root as soon as it was written, the others by a
+// generation of their own. It doesn't need Run. Documents that are in force already are skipped.
 //
-// A document is refused, with nothing changed, if a client would refuse it; if
-// the configured online keys could not go on signing; and, with an error that
-// wraps ErrLocksOut, if under a new root what is published now would not verify, or what a
-// cache may still serve. A root that drops a key is therefore installed only after a generation
-// was signed by another one that both roots name, and Config.CacheAge and ClientRun after that.
-// The error says when that is.
+// Install refuses documents, and changes nothing, in these cases:
 //
-// A document is refused too if targets of an online role would be lost to clients: the role is
-// delegated to no more, or by other patterns, or a delegation that ends the search stands in
-// front of it. The error names the role and one target: remove that first, or keep the
-// delegation. So is one that takes a role over from the index and lacks a target of it. Both
-// read the online roles in question. Hashed bins are not looked at, because there may be
-// thousands: if clients are sent elsewhere for paths of bins, what the bins list for these is
-// found no more, and a delegation that doesn't end the search avoids that.
+//   - A client would refuse a document. One of them is its size: over 512,000 bytes for root, or
+//     10,000,000 for any other.
+//   - A configured online key is not named by the documents. Or a new one, within a minute, doesn't
+//     sign a probe, or can't sign the largest message that it will have to.
+//   - What is published now, or what a cache may still serve, would not verify under a new root. The
+//     error wraps ErrLocksOut, and says when the root can be installed. To drop a key, first publish a
+//     generation signed by another key that both roots name. Then wait for Config.CacheAge and
+//     ClientRun.
+//   - Clients would no longer find a target of an online role: nobody delegates to the role any more,
+//     or with other patterns, or a delegation that ends the search comes first. The error names the
+//     role and one target. Remove the target first, or keep the delegation.
+//   - People take over an online role, and their document lacks a target of it.
+//   - The store has another file under the name of a new document. The error wraps ErrConflict.
 //
-// After any other error the documents may be accepted: they are durable in the
-// journal and will be published, by Run or after Open. If they can't be, they hold up no later
-// Install: a document is superseded by one of a higher version, and a root is followed by the
-// next one, signed as it demands. An Install that has waited for 10 seconds ends what is under
-// way then to publish documents that were accepted, another Install too, which returns an error.
+// It reads the online roles that this is about, but no hashed bins, because there may be thousands. If
+// a new delegation sends clients elsewhere for paths of bins, and ends the search, they no longer
+// find what the bins list there.
 //
-// Before anything is accepted each new online key signs a probe, within a minute, and is held
-// against the largest message that it will have to sign; and the store must have no other file
-// under the name of a new document, or the error wraps ErrConflict.
+// After any other error the documents may be accepted: they are durable in the journal, and Run, or
+// Open, publishes them. If that is impossible, a later Install helps: a document of a higher version
+// supersedes them, and a root is followed by the next one, signed as it demands. If documents are
+// accepted and not published, an Install that has waited for 10 seconds ends what is under way: a
+// generation, or another Install, which returns an error.
 func (r *Repository) Install(ctx context.Context, d Documents) error {
 	return r.install(ctx, d, false)
 }
 
-// InstallAfterCompromise is Install without ErrLocksOut. It writes the new root and a generation that
-// verifies under it back to back, the last root just before the timestamp. Clients that update in
-// between fail once, and succeed when they try again. Clients that use a cache fail until it serves a
-// timestamp that verifies under the new root, for Config.CacheAge and ClientRun at most. The log says
-// until when, and so does the error with which Install refuses the same documents. Bins signed by a
-// key that is no longer trusted are all signed again in that generation.
+// InstallAfterCompromise is Install without ErrLocksOut. It makes a generation that verifies under
+// the new root. All bins whose key is no longer trusted are signed again in it. The root is written
+// just before that generation's timestamp. Clients that update in between fail once, and succeed when
+// they try again. Clients behind a cache fail until it serves a timestamp that verifies under the new
+// root: for Config.CacheAge and ClientRun at most. The log says until when, and so does the error with
+// which Install refuses the same documents.
 func (r *Repository) InstallAfterCompromise(ctx context.Context, d Documents) error {
 	return r.install(ctx, d, true)
 }
@@ -83,13 +98,12 @@ func (r *Repository) install(ctx context.Context, d Documents, compromise bool) 
 	return nil
 }
 
-// patienceOfInstall is how long Install waits for what is under way, be it a generation or
-// another Install, while documents are accepted and not published: a key of theirs, or the store,
-// may never answer.
+// patienceOfInstall is how long Install waits for a generation or another Install that is under way
+// while documents are accepted and not published. Their key, or the store, may never answer.
 const patienceOfInstall = 10 * time.Second
 
-// insist ends what is being read, signed and written before a seal, again and again, until the
-// function that it returns is called.
+// insist waits patienceOfInstall, and then ends what the owner of the publisher is doing before a
+// seal, if documents are stuck. It repeats that until myTurn is called.
 func (r *Repository) insist() (myTurn func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -135,8 +149,8 @@ func (r *Repository) noteStuck(stuck bool) {
 	r.stuck = stuck
 }
 
-// install doesn't wait for documents that were accepted before and got stuck: they may wait for
-// a key that the new ones replace. Only a sealed generation comes first.
+// install completes a sealed generation first. It doesn't wait for documents that were accepted before
+// and got stuck: they may need a key that the new ones replace.
 func (p *publisher) install(ctx context.Context, d Documents, compromise bool) error {
 	if err := p.finish(ctx); err != nil {
 		return err
@@ -203,7 +217,7 @@ func (p *publisher) settle(ctx context.Context) error {
 		return err
 	}
 	if p.documentsWait() {
-		return butForItems(p.publish(ctx))
+		return ignoreNotNow(p.publish(ctx))
 	}
 	return nil
 }
@@ -213,7 +227,8 @@ func (p *publisher) documentsWait() bool {
 	return len(p.unwritten) > 0 || !sameInSnapshot(p.state.Documents, p.state.Published)
 }
 
-// newRoots leaves out the roots before the one in force that the store holds.
+// newRoots leaves out the roots that are accepted already, and those before the root in force that
+// the store has.
 func (p *publisher) newRoots(ctx context.Context, files [][]byte) ([][]byte, error) {
 	if p.docs == nil {
 		return files, nil
@@ -249,15 +264,15 @@ func (p *publisher) acceptDocuments(ctx context.Context, next *documents, files 
 	p.unwritten = stillWanted(slices.Concat(p.unwritten, files), next.installed)
 	p.bringIntoForce(next)
 	clear(p.leftOut) // by these documents clients may refuse what is published of them
-	p.released()
+	p.resetWaiting()
 	if p.accepted != nil {
 		p.accepted()
 	}
 	return nil
 }
 
-// stillWanted leaves out the files of documents that were superseded before they were
-// published. Every root is wanted: clients follow them one by one.
+// stillWanted leaves out documents that were superseded before they were published. It keeps every
+// root: clients follow them one by one.
 func stillWanted(files []ledger.File, installed map[string]ledger.Doc) []ledger.File {
 	var out []ledger.File
 	for _, f := range files {
@@ -273,8 +288,8 @@ func (p *publisher) heldBack() []ledger.File {
 	return slices.DeleteFunc(slices.Clone(p.unwritten), func(f ledger.File) bool { return f.Role != metadata.ROOT || !f.AtCommit })
 }
 
-// checkPossible makes sure that new documents can be published: that the online keys can sign
-// by them, and that the store has no other files under their names.
+// checkPossible makes sure that new documents can be published: the online keys that they name can
+// sign, and the store has no other files under their names.
 func (p *publisher) checkPossible(ctx context.Context, next *documents, files []ledger.File) error {
 	signers, err := next.signers(p.cfg)
 	if err != nil {
@@ -300,9 +315,9 @@ func (p *publisher) checkPossible(ctx context.Context, next *documents, files []
 // probe is what a new key signs before anything depends on it. It is no metadata.
 const probe = "Bindery asks whether this key signs."
 
-// checkKeys makes sure that the keys which sign from now on can do so. Those that signed
-// nothing of what is published sign a probe, and all are held against the largest message that
-// they will have to sign.
+// checkKeys makes sure that the keys which sign from now on can do so. Each is compared with the
+// largest message that it will have to sign. Each that signed nothing of what is published signs a
+// probe.
 func checkKeys(ctx context.Context, published *ledger.State, s signers, files []ledger.File) error {
 	if err := checkSizes(published, s, files); err != nil {
 		return err
@@ -341,7 +356,8 @@ func signProbe(ctx context.Context, signer keys.Signer) error {
 	return err
 }
 
-// checkSigners makes sure that the configured keys may sign, and can by their size.
+// checkSigners makes sure that the documents name the configured keys, and that these can sign
+// messages as large as needed.
 func (p *publisher) checkSigners() error {
 	signers, err := p.docs.signers(p.cfg)
 	if err != nil {
@@ -350,8 +366,8 @@ func (p *publisher) checkSigners() error {
 	return checkSizes(p.state, signers, nil)
 }
 
-// checkSizes holds each key against the largest file that it must sign again. A file is a
-// little larger than what is signed of it. Files are new documents.
+// checkSizes compares the limit of each key with the largest file that it must sign again. A file is
+// a little larger than what is signed of it. files are new documents.
 func checkSizes(published *ledger.State, s signers, files []ledger.File) error {
 	check := func(role string, signer keys.Signer, need int64, of string) error {
 		if int64(signer.MaxMessage()) >= need {
@@ -379,14 +395,14 @@ func checkSizes(published *ledger.State, s signers, files []ledger.File) error {
 	return nil
 }
 
-// WithdrawRoot takes back the roots that InstallAfterCompromise accepted and that wait for a
-// generation to be published with, for instance because a key that they name doesn't sign. From
-// then on the root before them is in force again, and another one may follow it. Documents
-// of other roles stay in force.
+// WithdrawRoot takes back the roots that InstallAfterCompromise accepted and that still wait for
+// their generation, for instance because a key that they name doesn't sign. From then on the root
+// before them is in force again, and another one may follow it. Documents of other roles stay in
+// force.
 //
-// It is refused, with nothing changed, if there is no such root; once a generation was sealed
-// with it, because it may have been written since; or if another document in force needs it. The
-// way on is then the next root, signed as the one before it demands.
+// It changes nothing and returns an error if no root waits, if a generation was sealed with the root
+// and so may have written it, or if another document in force needs it. Then install the next root,
+// signed as the one before it demands.
 func (r *Repository) WithdrawRoot(ctx context.Context) error {
 	myTurn := r.insist()
 	defer myTurn()
@@ -444,8 +460,9 @@ func (p *publisher) withdrawRoot(ctx context.Context) error {
 	return nil
 }
 
-// checkHandOver refuses documents with which a role's version would go down, or its targets
-// vanish: a role that is signed online has versions and targets that no document knows.
+// checkHandOver refuses a document for a role that was signed online, if the role's version would go
+// down, or if one of its targets would vanish. No document of people has the versions and targets of
+// such a role.
 func (p *publisher) checkHandOver(ctx context.Context, next *documents, files []ledger.File) error {
 	for _, f := range files {
 		row, published := p.state.Table.Roles[f.Role]
@@ -476,8 +493,8 @@ func (p *publisher) checkHandOver(ctx context.Context, next *documents, files []
 	return nil
 }
 
-// checkReach refuses documents with which clients would look no more for what an online role
-// lists, in that role. Only where some delegation changes, and only at roles that are no bins.
+// checkReach refuses documents after which clients would no longer ask an online role for a target
+// that it lists. It does nothing if no delegation changes, and doesn't look at bins.
 func (p *publisher) checkReach(ctx context.Context, next *documents, files []ledger.File) error {
 	changes := func(f ledger.File) bool {
 		return f.Role != metadata.ROOT && !sameScopes(delegationsOf(p.docs.roles[f.Role]), delegationsOf(next.roles[f.Role]))
@@ -530,13 +547,13 @@ func sameScopes(a, b metadata.Delegations) bool {
 	})
 }
 
-// bringIntoForce makes documents those in force. Other roles may be online by them, under
-// other numbers.
+// bringIntoForce makes next the documents in force. They may change which roles are online, and the
+// roles' numbers.
 func (p *publisher) bringIntoForce(next *documents) {
 	old := p.docs
-	p.committing.Lock()
+	p.stateMu.Lock()
 	p.docs = next
-	p.committing.Unlock()
+	p.stateMu.Unlock()
 	if old == nil || slices.Equal(old.online.names(), next.online.names()) {
 		return
 	}
@@ -569,8 +586,8 @@ func (l online) names() []string {
 	return names
 }
 
-// checkRoots makes sure that what is published now verifies under each new root, and what a
-// cache may still serve, since clients see a root as soon as it is written.
+// checkRoots makes sure that what is published now, and what a cache may still serve, verifies under
+// each new root: clients see a root as soon as it is written.
 func (p *publisher) checkRoots(ctx context.Context, data [][]byte, now time.Time) error {
 	var snapshot *roles.Snapshot
 	for _, d := range data {
@@ -624,9 +641,9 @@ func (p *publisher) checkRoots(ctx context.Context, data [][]byte, now time.Time
 	return nil
 }
 
-// servedUntil returns until when a cache may serve a generation that has been superseded, and
-// that verifies under the root before and not under the next one; the zero time if there is
-// none. Role is what doesn't verify.
+// servedUntil returns until when a cache may serve a superseded generation that verifies under the
+// root before and not under next, and a role of it that doesn't verify. The time is zero if there is
+// no such generation.
 func (p *publisher) servedUntil(before, next *roles.Document[metadata.RootType]) (until time.Time, role string) {
 	for _, g := range p.state.Signings {
 		end := g.Superseded.Add(p.cfg.grace())

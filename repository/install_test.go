@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"log/slog"
+	"maps"
 	"regexp"
 	"slices"
 	"testing"
@@ -277,6 +278,7 @@ func TestInstallRefuses(t *testing.T) {
 			"no consistent names":   {Roots: [][]byte{altered(root2, `"consistent_snapshot":true`, `"consistent_snapshot":false`)}},
 			"a fifth role":          {Roots: [][]byte{altered(root2, `"roles":{`, `"roles":{"mirrors":{"keyids":[],"threshold":1},`)}},
 			"parts of a second":     {Roots: [][]byte{altered(root2, expiry, expiry[:len(expiry)-2]+`.0Z"`)}},
+			"too large a root":      {Roots: [][]byte{large(root2, roles.MaxRoot+1)}},
 			"no JSON":               {Roles: map[string][]byte{"targets": []byte("{")}},
 			"a root for a targets":  {Roles: map[string][]byte{"targets": root2}},
 			"version skipped":       {Roots: [][]byte{root3}},
@@ -302,6 +304,48 @@ func TestInstallRefuses(t *testing.T) {
 		require.NoError(t, e.install(repository.Documents{Roles: map[string][]byte{"targets": c.NextTargets(nil)}}))
 		require.NoError(t, e.install(repository.Documents{Roles: map[string][]byte{"bins": c.NextBins(nil)}}))
 		e.check()
+	})
+}
+
+// large fills a document up to this size with white space, which nobody signs.
+func large(document []byte, size int) []byte {
+	return append(document[:len(document):len(document)], bytes.Repeat([]byte(" "), size-len(document))...)
+}
+
+// A document of people is refused if some client would refuse its size, and published if not.
+func TestLargeDocuments(t *testing.T) {
+	const most = roles.MaxTargetsWithLength
+	synctest.Test(t, func(t *testing.T) {
+		e := newEnv(t, 2, delegation.Succinct)
+		docs := e.ceremony.Documents()
+		for role, file := range maps.Clone(docs.Roles) {
+			docs.Roles[role] = large(file, most+1)
+			_, err := repository.Create(t.Context(), e.config(), docs)
+			require.EqualError(t, err, "create repository: 1."+role+": it has 10000001 bytes, and clients accept 10000000")
+			require.Empty(t, e.store.Names())
+			docs.Roles[role] = file
+		}
+		e.create()
+		for role, file := range map[string][]byte{"targets": e.ceremony.NextTargets(nil), "bins": e.ceremony.NextBins(nil)} {
+			before := e.store.Names()
+			err := e.install(repository.Documents{Roles: map[string][]byte{role: large(file, most+1)}})
+			require.EqualError(t, err, "install: 2."+role+": it has 10000001 bytes, and clients accept 10000000")
+			require.Equal(t, before, e.store.Names())
+			require.NoError(t, e.install(repository.Documents{Roles: map[string][]byte{role: large(file, most)}}))
+			e.checkNewest()
+		}
+		e.close()
+	})
+	// The index makes a file of its own of what an online role's document says.
+	synctest.Test(t, func(t *testing.T) {
+		e := newEnv(t, 2, delegation.Succinct)
+		shape := repotest.Shapes()[0]
+		e.cfg.Signers = shape.Signers(e.ceremony)
+		docs := repository.Documents{Roles: shape.Documents(e.ceremony, 1)}
+		docs.Roots = e.ceremony.Documents().Roots
+		docs.Roles["targets"] = large(docs.Roles["targets"], most)
+		_, err := repository.Create(t.Context(), e.config(), docs)
+		require.EqualError(t, err, "create repository: 1.targets: it has 10000000 bytes, and clients accept 9995904")
 	})
 }
 

@@ -9,8 +9,8 @@ import (
 )
 
 // A Journal keeps a repository's ledger: the queue of entries, and the publisher's
-// records. It is the one truth: from a Journal the whole repository can be made again, and
-// what is not in it never happened. Package ledger specifies what is kept; a journal keeps
+// records. It is the one truth. The whole repository can be made again from its Journal, and
+// what is not in it never happened. Package ledger specifies what is kept. A Journal keeps
 // the bytes of entries and records as they are.
 //
 // Implementations are safe for concurrent use and pass the suite in repository/storetest.
@@ -31,11 +31,11 @@ type Journal interface {
 // that can reach the journal may use it; it takes no lead.
 type Queue interface {
 	// Enqueue makes entries durable and pending, in this order, all or none. An entry whose
-	// ID the journal remembers is not queued again: if it means the same as the remembered
-	// one (ledger.Entry.Means) that is success, and known reports true for it; if it
-	// means something else the error wraps ErrIDReused and nothing is queued. Concurrent
-	// calls may share one sync. An error that wraps ErrUnknown means that the entries may
-	// have become durable; any other, that they were not queued.
+	// ID the journal remembers is not queued again. If it means the same as the remembered
+	// one (ledger.Entry.Means), that is success, and known reports true for it. If it means
+	// something else, the error wraps ErrIDReused and nothing is queued. After an error that
+	// wraps ErrUnknown the entries may have become durable. After any other error they were not
+	// queued. Concurrent calls may share one sync.
 	Enqueue(ctx context.Context, entries ...ledger.Entry) (known []bool, err error)
 
 	// Outcomes returns what became of the entries with these IDs, in this order. The
@@ -47,8 +47,8 @@ type Queue interface {
 	// Backlog describes what is pending. It is cheap enough to be called for every upload.
 	Backlog(ctx context.Context) (ledger.Backlog, error)
 
-	// Decided returns once outcomes may have appeared since the moment seen, and the present
-	// moment. The zero moment is before everything, so that it returns at once. Moments are
+	// Decided waits until outcomes may have appeared since the moment seen, and returns the present
+	// moment. The zero moment is before everything: with it Decided returns at once. Moments are
 	// comparable within one open Journal only.
 	Decided(ctx context.Context, seen int64) (now int64, err error)
 }
@@ -56,24 +56,25 @@ type Queue interface {
 // Lead is the publisher's side of a Journal. Once another epoch began, every method returns
 // an error that wraps ErrFenced and changes nothing.
 type Lead interface {
-	// Read must be called, and its FromCheckpoint history consumed, before anything else is
-	// done with the lead. All that it yields is durable, also what a killed process had
-	// written and not synced.
+	// Before anything else is done with the lead, Read must be called with FromCheckpoint, and its
+	// history consumed. All that it yields is durable, even what a killed process had written and
+	// not synced.
 	Reader
 
 	// Await returns nil once at least n entries are pending, or entries with that many bytes of
-	// bodies; or the context's error. Pending are those that no seal and no decided record names.
+	// bodies. It returns the context's error if that ends first. An entry is pending until a seal or
+	// a decided record names it.
 	Await(ctx context.Context, n int, bytes int64) error
 
 	// Pending returns the oldest pending entries, oldest first: at most max of them, and, the
 	// first one excepted, at most maxBytes of bodies.
 	Pending(ctx context.Context, max int, maxBytes int64) ([]ledger.Entry, error)
 
-	// Append makes records durable, in order, all or none. The entries named in the outcomes
-	// of a seal or a decided record stop being pending with it. An error that wraps
-	// ErrUnknown means that the records may be durable: the journal must be opened again and
-	// read before anything else is decided. After a checkpoint record earlier ones need not be
-	// read again; they are kept all the same, for audits and restoration.
+	// Append makes records durable, in order, all or none. Entries that the outcomes of a seal or
+	// a decided record name are no longer pending then. After an error that wraps ErrUnknown the
+	// records may be durable: the journal must be opened again and read before anything else is
+	// decided. After any other error they are not. After a checkpoint record earlier ones need not be
+	// read again. They are kept all the same, for audits and restoration.
 	Append(ctx context.Context, records ...ledger.Record) error
 
 	// Release gives the lead up. It is idempotent.
@@ -82,11 +83,11 @@ type Lead interface {
 
 // Reader reads a ledger back.
 type Reader interface {
-	// Read yields the history from the newest checkpoint, or from the beginning, in the order
-	// in which its steps took effect, up to some moment during the call at which everything
-	// was there that was acknowledged before it. An error ends it: what was yielded then is a
-	// beginning of the history. The cost is that of reading it. Where the caller doesn't lead,
-	// what is read may be less durable than what a leader reads: nothing may be decided by it.
+	// Read yields the history, from the newest checkpoint or from the beginning, in the order in
+	// which its steps took effect. It has everything that was acknowledged before the call, and
+	// perhaps some of what came after. An error ends it: what was yielded until then is a beginning
+	// of the history. The cost is that of reading it. A caller who doesn't lead may see what is not
+	// durable yet, and must decide nothing by it.
 	Read(ctx context.Context, from ledger.From) iter.Seq2[ledger.Step, error]
 }
 
@@ -110,7 +111,7 @@ const (
 
 var (
 	// ErrUnknown is wrapped when a call's effect is not known: it may have
-	// become durable or not. Asking again with the same item ID is harmless.
+	// become durable or not. Submitting again under the same item ID is harmless.
 	ErrUnknown = errors.New("outcome unknown")
 
 	// ErrUnknownItem is wrapped for an ID that the journal does not know, or no
@@ -120,7 +121,9 @@ var (
 	// ErrIDReused is wrapped when an ID is used for a second, different item.
 	ErrIDReused = errors.New("ID was used for another item")
 
-	// ErrLocked is wrapped when another process is the publisher.
+	// ErrLocked is wrapped when another process is the publisher. A local journal, which one
+	// process has open at a time, says so when it is opened: dirjournal.Open. A shared one says so
+	// in Lead, and so in Open and Create.
 	ErrLocked = errors.New("locked by another publisher")
 
 	// ErrFenced is wrapped when another publisher took over.

@@ -13,12 +13,13 @@ import (
 	"github.com/bindery-tuf/bindery/repository/ledger"
 )
 
-// Left out. A role that can't be read, signed or written, though the same store or key served
-// others in the same attempt, is left out of it with its items, and tried again after a pause
-// that grows. All others are published. It is not quarantined: nothing is known to be wrong
-// with its file. A role whose published file clients would refuse, by documents that the
-// generation is the first to name, is never left out. Where the store or the key served no others, the attempt as a whole is given
-// up, and Run tries it again after a pause.
+// Left out. If one role can't be read, signed or written, but the same store or key served others in
+// the same attempt, the attempt goes on without the role and its items. They are tried again after a
+// pause that grows. The role isn't quarantined: nothing is known to be wrong with its file.
+//
+// A role is never left out if the generation is the first with new documents, and clients would refuse
+// the role's published file under them. If the store or the key served no others, the whole attempt is
+// given up, and Run tries it again after a pause.
 
 // pause is a wait that doubles each time.
 type pause struct {
@@ -31,7 +32,7 @@ func (w *pause) grow(first, last time.Duration) {
 	*w = pause{time.Now(), min(max(2*w.length, first), last)}
 }
 
-// left is how much of the wait there is to come.
+// left is how much of the wait remains.
 func (w pause) left() time.Duration { return w.length - since(w.began) }
 
 // leaveOut notes roles that failed in an attempt.
@@ -47,19 +48,20 @@ func (p *publisher) leaveOut(a *attempt, failed map[int]error) {
 	}
 }
 
-// retryLeftOut lets the next attempt try the roles again that were left out, once the pause is
-// over, and reports whether there are any.
+// retryLeftOut lets the next attempt try roles again that were left out, if the pause is over. It
+// reports whether there are any.
 func (p *publisher) retryLeftOut() bool {
 	if len(p.leftOut) == 0 || p.tryAgain.left() > 0 {
 		return false
 	}
 	clear(p.leftOut)
-	p.released()
+	p.resetWaiting()
 	return true
 }
 
-// released is called when roles are blocked no more: their items wait for nothing now.
-func (p *publisher) released() { p.waiting, p.held = 0, 0 }
+// resetWaiting is called when roles are no longer blocked. Which items still wait is counted anew by the
+// next plan.
+func (p *publisher) resetWaiting() { p.waiting, p.held = 0, 0 }
 
 // leftOutErr says which roles are left out; nil if none are.
 func (p *publisher) leftOutErr() error {
@@ -69,7 +71,7 @@ func (p *publisher) leftOutErr() error {
 	return fmt.Errorf("%d roles are left out for now, and tried again: %w", len(p.leftOut), p.firstOf(p.leftOut))
 }
 
-// firstOf is one error of many: that of the first role of which one was tried.
+// firstOf returns one error of many: that of the first role that was tried.
 func (p *publisher) firstOf(failed map[int]error) error {
 	tried := slices.Sorted(maps.Keys(failed))
 	for _, i := range tried {
@@ -85,9 +87,9 @@ type signError struct{ error }
 
 func (e signError) Unwrap() error { return e.error }
 
-// buildWithout is the way on when some roles of a plan could not be signed or written: the
-// plan without them, without the items that touch them, and without the roles that are built
-// with what such items say. What is built for those is deleted; all else is used.
+// buildWithout is called when some roles of a plan could not be signed or written. It returns the plan
+// without them and without the items that touch them. It also leaves out roles that were built with
+// changes of such items, and deletes what was built. All else is used.
 func (p *publisher) buildWithout(ctx context.Context, a *attempt, before plan, rows map[int]ledger.Row, failed map[int]error) (plan, error) {
 	because := p.firstOf(failed)
 	for _, err := range failed {
@@ -128,7 +130,7 @@ func (p *publisher) buildWithout(ctx context.Context, a *attempt, before plan, r
 		}
 		for i, edits := range before.edits {
 			if len(edits) == 0 && !apart[i] {
-				next.renew(i)
+				next.alsoSign(i)
 			}
 		}
 		stable := true
@@ -145,7 +147,7 @@ func (p *publisher) buildWithout(ctx context.Context, a *attempt, before plan, r
 				return before, fmt.Errorf("%w: %w", errGoOnWithout, because)
 			}
 		}
-		p.released() // those that only wait for this generation go into the next one
+		p.resetWaiting() // those that only wait for this generation go into the next one
 		if len(next.edits) == 0 {
 			return before, fmt.Errorf("%w: %w", errGoOnWithout, because)
 		}
@@ -164,8 +166,9 @@ func (p *publisher) buildWithout(ctx context.Context, a *attempt, before plan, r
 	}
 }
 
-// isAlone reports whether the failure of role i is its own, and the others can go on: the same
-// key, or else the store, served other roles. A store that is full serves small ones only.
+// isAlone reports whether the failure concerns only role i, so that the others can go on. If its
+// signature failed, the same key must have signed others. Otherwise the store must have served others,
+// and must not be full: on a full disk small files may still fit.
 func (p *publisher) isAlone(ctx context.Context, a *attempt, i int, err error, rows map[int]ledger.Row, failures int) bool {
 	if ctx.Err() != nil || p.document(i) != nil || errors.Is(err, syscall.ENOSPC) || failures > len(rows)+p.cfg.Workers {
 		return false

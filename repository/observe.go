@@ -38,8 +38,8 @@ const (
 // Event says that a stage ended.
 type Event struct {
 	Stage      Stage
-	Generation int64  // that is made, or would be; of decide and checkpoint the committed one
-	Cause      string // of StageGeneration
+	Generation int64  // the one that is made, or would be; for decide and checkpoint the committed one
+	Cause      string // for StageGeneration only
 	Start      time.Time
 	Took       time.Duration
 
@@ -49,7 +49,7 @@ type Event struct {
 	Err          error  // why the stage failed; nil if it succeeded
 }
 
-// begins returns when a stage begins, for observe. Where nobody observes no clock is asked.
+// begins returns when a stage begins, for observe. It is the zero time if nobody observes.
 func (p *publisher) begins() time.Time {
 	if p.cfg.Observe == nil {
 		return time.Time{}

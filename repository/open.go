@@ -17,37 +17,37 @@ import (
 )
 
 var (
-	// ErrNotRepository is wrapped by Open for a journal in which no repository
-	// was ever created.
+	// ErrNotRepository is wrapped by Open for a journal that has no repository.
 	ErrNotRepository = errors.New("not a repository")
 
-	// ErrExists is wrapped by Create for a journal or store that is in use.
+	// ErrExists is wrapped by Create for a journal or store that has a repository.
 	ErrExists = errors.New("there is a repository already")
 
 	// ErrDiverged is wrapped by Open when store and journal disagree about what
-	// is published: one of them was restored from a backup, or somebody else
-	// publishes there. Nothing was changed.
+	// is published, or a witness disagrees with both. One of them was restored from a
+	// backup, or somebody else publishes there. Nothing was changed.
 	ErrDiverged = errors.New("store and journal disagree")
 )
 
 // Create makes a new repository of offline documents and publishes its first
-// generation: every bin, empty, and the first snapshot and timestamp. It owns the
-// journal and the store from now on. The cost is one signature and one durable
-// write for each bin, which takes seconds for 16,384.
+// generation: every bin, empty, and the first snapshot and timestamp. The repository owns
+// journal and store from then on. The cost is one signature and one durable write for each
+// bin: seconds for 16,384.
 //
-// If Create fails after it accepted the documents, they are durable in the
-// journal and Open completes the work; if it fails before, nothing was changed. Until the first
-// generation is published Create may be called again too: with the same documents, or with such of
-// higher versions, which supersede them, if for instance a key that they name doesn't sign.
-// Errors wrap ErrExists, ErrLocked and ErrWrongKey, or name the document; the
-// journal is still the caller's to close then.
+// If Create fails before it accepted the documents, nothing was changed. If it fails after that,
+// they are durable in the journal, and Open completes the work. Until the first generation is
+// published, Create may also be called again. It takes the same documents, or higher versions that
+// supersede them: for instance, if a key that they name doesn't sign.
+//
+// Errors wrap ErrExists, ErrLocked (see Open) or ErrWrongKey, or name the document. After an error
+// the journal is still the caller's to close.
 func Create(ctx context.Context, cfg Config, d Documents) (*Repository, error) {
 	p, err := lead(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("create repository: %w", err)
 	}
 	if err := p.create(ctx, d); err != nil {
-		return nil, errors.Join(fmt.Errorf("create repository: %w", err), release(p.lead))
+		return nil, errors.Join(fmt.Errorf("create repository: %w", err), giveUpLead(p.lead))
 	}
 	return newRepository(p), nil
 }
@@ -94,25 +94,29 @@ func (p *publisher) create(ctx context.Context, d Documents) error {
 	return p.publish(ctx)
 }
 
-// Open opens a repository that Create made, as its publisher. It brings what an
-// earlier publisher left half done to its end, with the code that publishes:
-// what was sealed is committed, what was only planned is burnt and its items
-// stay queued. It reads the journal's tail and the offline documents, but no
-// bin: neither time nor memory depend on the number of targets. If a journal of a killed process
-// ends with what is no whole write, the log says where that begins and how many bytes it has:
-// nothing of it was acknowledged, unless the disk damaged it since.
+// Open opens a repository that Create made, as its publisher. If an earlier publisher sealed a
+// generation and didn't commit it, Open commits it. A generation without a seal needs no work: its
+// items are still queued, and the journal knows that its number was used.
 //
-// Errors wrap ErrLocked while another publisher is alive, ErrNotRepository,
-// ErrDiverged, or ErrWrongKey, unless Config.UncheckedKeys; a store that can't be read or written is an error too. Whatever the
-// error, nothing that was published or accepted has changed (a journal may have
-// noted the new epoch), and the journal is still the caller's to close.
+// Open reads the journal from its newest checkpoint, and the offline documents, but no bin. Neither
+// time nor memory depend on the number of targets. A process that is killed while it writes may leave
+// half a write at the journal's end. The log says then where that begins and how many bytes it has.
+// Nothing of it was acknowledged, unless the disk damaged it since.
+//
+// Errors wrap ErrNotRepository, ErrDiverged, ErrLocked, or, unless Config.UncheckedKeys is set,
+// ErrWrongKey. A store that can't be read or written is an error too. ErrLocked means that another
+// process leads a shared journal. Of a local one it means that this process leads it already: another
+// process gets ErrLocked sooner, from dirjournal.Open.
+//
+// Whatever the error, what was published or accepted stays as it is, and the journal is still the
+// caller's to close. The journal may have noted the new epoch.
 func Open(ctx context.Context, cfg Config) (*Repository, error) {
 	p, err := lead(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("open repository: %w", err)
 	}
 	if err := p.recover(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("open repository: %w", err), release(p.lead))
+		return nil, errors.Join(fmt.Errorf("open repository: %w", err), giveUpLead(p.lead))
 	}
 	return newRepository(p), nil
 }
@@ -144,7 +148,7 @@ func lead(ctx context.Context, cfg Config) (*publisher, error) {
 	}
 	p.rebuild = newRebuilder(p)
 	if err := p.readJournal(ctx); err != nil {
-		return nil, errors.Join(err, release(lead))
+		return nil, errors.Join(err, giveUpLead(lead))
 	}
 	return p, nil
 }
@@ -171,9 +175,9 @@ func (p *publisher) readJournal(ctx context.Context) error {
 	return nil
 }
 
-// release gives the lead up, also after the caller's context ended, but a journal
-// that doesn't answer keeps nobody for long.
-func release(l Lead) error {
+// giveUpLead gives the lead up, even if the caller's context has ended. It waits 10 seconds at
+// most for the journal.
+func giveUpLead(l Lead) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	return l.Release(ctx)
@@ -237,8 +241,8 @@ func (p *publisher) recover(ctx context.Context) error {
 	return nil
 }
 
-// compare holds the store's timestamp against what the journal says of it, and that
-// against the witness.
+// compare makes sure that the store has the timestamp that the journal says it has, and that
+// neither is older than the witness.
 func (p *publisher) compare(ctx context.Context) error {
 	current, err := p.cfg.Store.Get(ctx, ledger.Timestamp)
 	if err != nil && !errors.Is(err, ErrNotExist) {
@@ -257,8 +261,8 @@ func (p *publisher) compare(ctx context.Context) error {
 	return fmt.Errorf("%w: by the journal the timestamp is %s, and in the store there is %s", ErrDiverged, known, p.explain(current))
 }
 
-// compareRoots makes sure that the root in force is the newest that clients find. A
-// root may be installed without a generation: no timestamp tells.
+// compareRoots makes sure that the root in force is the newest that clients find. The timestamp
+// doesn't show that: a root may be installed without a generation.
 func (p *publisher) compareRoots(ctx context.Context) error {
 	name := ledger.Name(p.docs.root.Version()+1, metadata.ROOT)
 	_, err := p.cfg.Store.Get(ctx, name)
@@ -273,8 +277,8 @@ func (p *publisher) compareRoots(ctx context.Context) error {
 		ErrDiverged, name)
 }
 
-// explain says what a timestamp is that the journal doesn't know, how it may have
-// come there, and what can be done.
+// explain is for a timestamp that the journal doesn't know. It says what it is, how it may have come
+// into the store, and what can be done.
 func (p *publisher) explain(timestamp []byte) string {
 	const onFromJournal = "restore the newest store, or let RestoreStore publish what the journal says, above every version"
 	if timestamp == nil {
@@ -300,7 +304,7 @@ func (p *publisher) explain(timestamp []byte) string {
 	}
 }
 
-// checkSealed makes sure that all the sealed generation newly names is there.
+// checkSealed makes sure that the store has every file that the sealed generation added.
 func (p *publisher) checkSealed(ctx context.Context) error {
 	s, gen := p.state.Sealed, p.state.Last()
 	want := map[string]ledger.Blob{ledger.Name(gen, metadata.SNAPSHOT): s.Snapshot}
@@ -323,8 +327,8 @@ func (p *publisher) checkSealed(ctx context.Context) error {
 	return nil
 }
 
-// loadDocuments reads the documents in force, from the journal where they may not have
-// reached the store yet.
+// loadDocuments reads the documents in force: from the store, or from the journal if the store may
+// not have them yet.
 func (p *publisher) loadDocuments(ctx context.Context, isOnline func(role string) bool) error {
 	installed := p.state.Documents
 	if err := hasDocuments(p.state); err != nil {
@@ -367,8 +371,8 @@ func hasDocuments(s *ledger.State) error {
 	return nil
 }
 
-// loadDocument reads one document. Of a role that is signed online, which a row tells, the
-// newest file says what the document said.
+// loadDocument reads one role's document. A role with a row was signed online. Its newest file
+// repeats what the document said. So loadDocument reads that file.
 func (p *publisher) loadDocument(ctx context.Context, role string, d ledger.Doc) ([]byte, error) {
 	for _, f := range slices.Backward(p.unwritten) {
 		if f.Role == role && f.Version == d.Version {

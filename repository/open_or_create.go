@@ -11,14 +11,14 @@ import (
 	"github.com/bindery-tuf/bindery/roles"
 )
 
-// OpenOrCreate opens the repository, or creates it of the documents if journal and store are
-// empty. After a crash at any moment the same call completes what was begun. The documents count
-// only until they are accepted; later ones are for Install.
+// OpenOrCreate opens the repository. If journal and store are empty, it creates one of the
+// documents. After a crash at any moment the same call completes what was begun. Once documents were
+// accepted, it ignores those given: newer ones are for Install.
 //
-// It never makes a new repository next to an old one. If only one of journal and store is empty,
-// or Config.Witness shows that clients have seen a repository, the error wraps ErrDiverged, says
-// what can be done, and nothing was changed. Other errors are those of Open and of Create; the
-// journal is still the caller's to close then.
+// It never makes a new repository in place of an old one. If only one of journal and store is empty,
+// or Config.Witness shows that clients have seen a repository, nothing is changed. The error wraps
+// ErrDiverged then, and says what can be done. Other errors are those of Open and of Create. After an
+// error the journal is still the caller's to close.
 func OpenOrCreate(ctx context.Context, cfg Config, documents Documents) (*Repository, error) {
 	p, err := lead(ctx, cfg)
 	if err != nil {
@@ -30,13 +30,14 @@ func OpenOrCreate(ctx context.Context, cfg Config, documents Documents) (*Reposi
 		err = p.create(ctx, documents)
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open or create repository: %w", err), release(p.lead))
+		return nil, errors.Join(fmt.Errorf("open or create repository: %w", err), giveUpLead(p.lead))
 	}
 	return newRepository(p), nil
 }
 
-// checkNew makes sure that a journal that is empty isn't one that was lost. Create writes nothing
-// to the store before the journal has the documents, so no crash leaves a root without them.
+// checkNew makes sure that the journal is empty because it is new, and not because it was lost. A
+// crash of Create leaves no root in the store with an empty journal: the documents are in the journal
+// first.
 func (p *publisher) checkNew(ctx context.Context, d Documents) error {
 	if p.cfg.Witness != nil {
 		return fmt.Errorf("%w with the witness: the journal is empty, and clients have seen a repository: restore a backup, "+

@@ -17,16 +17,15 @@ import (
 // plan is what one generation does with the items it was given.
 type plan struct {
 	items    []queued                   // decided, in order
-	outcomes []Outcome                  // of each
+	outcomes []Outcome                  // of each item
 	edits    map[int][]roles.TargetEdit // by role, in order
-	removed  []ledger.RemovedTarget     // files that are published no more
+	removed  []ledger.RemovedTarget     // target files that go: see removedFiles
 	waiting  []string                   // IDs of the items that stay pending
 	held     int64                      // bytes of their bodies
 }
 
-// planner decides about items. It is a pure function of its fields but for
-// load, which is asked for a bin only when its size alone does not decide, and approve, which is
-// the index's.
+// planner decides about items. It is a pure function of its fields, but for two: load reads a bin, if
+// the bin's size alone does not decide, and approve asks the index.
 type planner struct {
 	name      func(role int) string
 	length    func(role int) int64 // bytes of its published file
@@ -59,10 +58,9 @@ func (l listed) find(path string, leaves []int) *roles.Target {
 	return nil
 }
 
-// plan decides about items, which are oldest first. An item is taken, or refused or set
-// aside, as a whole. An item that touches a quarantined bin waits, and with it
-// every later one that names a path of a waiting item: for one path, items are
-// never published out of order.
+// plan decides about items, which are oldest first. An item is taken, refused or set aside as a
+// whole. An item that touches a blocked role waits. So does every later item that names a path of a
+// waiting one: for one path, items are never published out of order.
 func (p planner) plan(items []queued, generation int64) (plan, error) {
 	out := plan{edits: map[int][]roles.TargetEdit{}}
 	held := holding{}
@@ -109,15 +107,15 @@ func (p planner) plan(items []queued, generation int64) (plan, error) {
 			out.outcomes[n].State = Superseded
 		}
 	}
-	out.removed = list.removes(leaves)
+	out.removed = list.removedFiles(leaves)
 	return out, nil
 }
 
 // holding are the paths of items that wait.
 type holding map[string]bool
 
-// takes reports whether an item waits, for a blocked role or for an item before it, and
-// holds its paths then.
+// takes reports whether an item waits, for a blocked role or for an item before it. If so, the
+// item's paths are held from then on.
 func (held holding) takes(q queued, blocked func(role int) bool) bool {
 	waits := slices.ContainsFunc(q.roles, blocked)
 	for path := range q.item.Paths {
@@ -131,8 +129,8 @@ func (held holding) takes(q queued, blocked func(role int) bool) bool {
 	return waits
 }
 
-// decide says what becomes of one item, given what roles list now, and returns its edits by
-// role.
+// decide returns what becomes of one item, and its edits by role. list is what the roles list now,
+// and taken are the edits of the items before it.
 func (p planner) decide(q queued, list listed, taken map[int][]roles.TargetEdit, grown growth) (Outcome, map[int][]roles.TargetEdit, error) {
 	if q.err != nil {
 		return Outcome{State: SetAside, Reason: q.err.Error()}, nil, nil
@@ -216,9 +214,11 @@ func supersededBy(it Item, i int, last map[string]int) bool {
 	return true
 }
 
-// removes lists, path by path, the files that clients find no more, and those that a role lists
-// no more which they did not find, because another role was asked first.
-func (l listed) removes(leaves map[string][]int) []ledger.RemovedTarget {
+// removedFiles returns the target files that go, path by path. One kind is a file that clients found
+// before and don't find now. The other kind is a file that a role no longer lists. Clients never
+// found that one: they asked another role first. A file that clients still find at its path is left
+// out.
+func (l listed) removedFiles(leaves map[string][]int) []ledger.RemovedTarget {
 	var out []ledger.RemovedTarget
 	before := listed{published: l.published}
 	for _, path := range slices.Sorted(maps.Keys(leaves)) {
@@ -260,8 +260,9 @@ func (p plan) size() (n int) {
 // roles are those that change, in order, so that a run can be repeated.
 func (p plan) roles() []int { return slices.Sorted(maps.Keys(p.edits)) }
 
-// renew adds roles that are signed again, changed or not.
-func (p plan) renew(roles ...int) {
+// alsoSign adds roles to those that the generation signs. Where the plan has edits of a role, it
+// keeps them.
+func (p plan) alsoSign(roles ...int) {
 	for _, i := range roles {
 		if _, ok := p.edits[i]; !ok {
 			p.edits[i] = nil
@@ -283,8 +284,8 @@ type growth struct {
 type size struct{ published, planned int64 }
 
 // fits returns "" if an item's edits fit into their bins after the edits already taken, and
-// otherwise the reason why not. Most bins are far from the limit, and adding up what is
-// added proves it; only for the others is the published content needed, once.
+// otherwise the reason why not. Most bins are far from their limit, and the sum of what is added
+// proves it. For the others it loads the published content, once.
 func (p planner) fits(edits, taken map[int][]roles.TargetEdit, list listed, grown growth) (reason string, err error) {
 	most, planned := make(map[int]int64, len(edits)), map[int]int64{}
 	for i, es := range edits {
@@ -327,8 +328,8 @@ func (p planner) fits(edits, taken map[int][]roles.TargetEdit, list listed, grow
 	return "", nil
 }
 
-// size returns how large a bin is with the edits that were taken. It is not to be asked for each
-// item: a bin near its limit has millions of bytes.
+// size returns how large a bin is, as published and with the edits that were taken. Don't call it for
+// each item: a bin near its limit has millions of bytes.
 func (p planner) size(i int, taken []roles.TargetEdit) (size, error) {
 	published, err := p.load(i)
 	if err != nil {

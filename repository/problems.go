@@ -152,9 +152,8 @@ func adviceFor(err error) string {
 	return "it is tried again, after pauses that grow to a minute; see whether the store and the keys' services work"
 }
 
-// MarshalJSON encodes all of the Status, for a health endpoint: names in lower case with "_", times
-// as RFC 3339, errors as text. Lists are there even if
-// they are empty; times that are zero are not.
+// MarshalJSON encodes the whole Status, for a health endpoint. Names are in lower case with "_", times
+// as in RFC 3339, errors as text. Empty lists are included. Zero times are not.
 func (s Status) MarshalJSON() ([]byte, error) {
 	type plain Status
 	out := struct {

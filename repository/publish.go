@@ -21,10 +21,10 @@ import (
 	"github.com/bindery-tuf/bindery/roles"
 )
 
-// publisher owns everything that is written after an item was queued. It has no lock of its
-// own: Repository lets one goroutine at a time use it. This file tells what it does in the
-// order in which it happens: step, read, plan, intent, build, seal, commit, checkpoint. What
-// fails on the way is in other files: quarantine.go, leftout.go, burnt.go.
+// publisher writes everything after an item was queued. Repository lets one goroutine at a time use
+// it: the owner. This file tells what it does in the order in which it happens: step, read, plan,
+// intent, build, seal, commit, checkpoint. What fails on the way is in other files: quarantine.go,
+// leftout.go, burnt.go.
 type publisher struct {
 	cfg   Config
 	log   *slog.Logger
@@ -35,9 +35,9 @@ type publisher struct {
 	docs  *documents
 	cache *binCache
 
-	// committing is held while state or docs change once there is a Repository, so that a View
-	// always sees one generation.
-	committing sync.Mutex
+	// stateMu is held while state or docs change, once there is a Repository, so that a View
+	// always sees one generation. The owner reads them without it.
+	stateMu sync.Mutex
 
 	// unwritten are the accepted documents that may not be in the store yet, and those of
 	// online roles that no generation has signed yet.
@@ -46,20 +46,20 @@ type publisher struct {
 	snapshot *roles.Snapshot // of the committed generation, kept to be edited
 	next     *roles.Snapshot // of the sealed one
 
-	// accepted is told that documents were accepted, and decided of outcomes that have become
-	// final. Nil: nobody is.
+	// accepted is called when documents were accepted, and decided with outcomes that have become
+	// final. Nil: not called.
 	accepted func()
 	decided  func([]ledger.ItemOutcome)
 
-	began      time.Time           // of the last generation that published items
-	rebuild    *rebuilder          // of bins that the store lost
+	began      time.Time           // when the last generation with items began
+	rebuild    *rebuilder          // makes bins again that the store lost
 	quarantine map[int]*quarantine // roles whose stored bytes aren't what the journal says
 	lookAgain  pause               // until some of them are looked at again
 	leftOut    map[int]error       // roles that could not be read, signed or written
 	tryAgain   pause               // until they are tried again
 	fullest    fullest             // what fills the bins with the most bytes
-	waiting    int                 // pending items that wait for either
-	held       int64               // bytes of the bodies of those
+	waiting    int                 // pending items that wait for quarantined or left out roles
+	held       int64               // bytes of the bodies of those items
 	filled     int                 // how many items filled the cache, if that ended the last batch
 	wrote      written             // by an attempt that isn't sealed
 	taken      int                 // generations in a row whose names others had used
@@ -82,8 +82,8 @@ func isFatal(err error) bool {
 }
 
 // append makes a record durable and only then part of the state. It doesn't begin once ctx has
-// ended. Once it has begun only the journal knows what is durable, so it waits for the answer, for
-// a minute: a caller that gives up is no reason to open the repository again.
+// ended. Once it has begun it waits for the journal's answer for a minute, even if ctx ends. Only the
+// journal knows what is durable, and without its answer the repository would have to be opened again.
 func (p *publisher) append(ctx context.Context, generation int64, body ledger.Body) error {
 	rec, err := p.record(generation, body)
 	if err != nil {
@@ -115,13 +115,13 @@ func (p *publisher) appendAll(ctx context.Context, recs ...ledger.Record) error 
 }
 
 func (p *publisher) apply(r ledger.Record) error {
-	p.committing.Lock()
-	defer p.committing.Unlock()
+	p.stateMu.Lock()
+	defer p.stateMu.Unlock()
 	return p.state.Apply(r)
 }
 
-// step does what Run woke up for: a generation, if items arrived or something is
-// due, or only a look at the clock and at the quarantined bins.
+// step does what Run woke up for. It makes a generation if items arrived or something is due.
+// Otherwise it only looks at the clock and at the quarantined bins.
 func (p *publisher) step(ctx context.Context, arrived bool) error {
 	// What is sealed needs no clock.
 	if err := p.finish(ctx); err != nil {
@@ -142,12 +142,12 @@ func (p *publisher) step(ctx context.Context, arrived bool) error {
 	return err
 }
 
-// mostTries is how many generations publish begins in a row.
+// mostTries is how many attempts publish makes in a row.
 const mostTries = 16
 
-// publish makes one generation of what is pending and due, and commits it. It
-// first completes what is sealed. A failure before the seal leaves nothing but a
-// burnt generation number, and the items stay pending.
+// publish makes one generation of what is pending and due, and commits it. It first completes what
+// is sealed. After a failure before the seal the items stay pending, and the generation's number is
+// never used again. Its files are deleted: see burnt.go.
 func (p *publisher) publish(ctx context.Context) error {
 	if err := p.finish(ctx); err != nil {
 		return err
@@ -188,8 +188,8 @@ func (p *publisher) generation(ctx context.Context) error {
 	return err
 }
 
-// attempt makes a generation, if there is one to be made, and says in e what it is. An error may
-// come although it is committed: it is why items, or some roles, were left out.
+// attempt makes a generation, if there is anything to publish, and describes it in e. Even if it is
+// committed there may be an error: why items or some roles were left out.
 func (p *publisher) attempt(ctx context.Context, e *Event) (committed bool, err error) {
 	start := time.Now()
 	now, err := p.checkClock()
@@ -242,7 +242,7 @@ func (p *publisher) attempt(ctx context.Context, e *Event) (committed bool, err 
 	if err != nil && !isFatal(err) { // it is not in the journal: see Lead.Append
 		p.discard(ctx)
 	}
-	p.wrote.keep()
+	p.wrote.forget()
 	if err != nil {
 		return false, fmt.Errorf("seal generation %d: %w", a.number, err)
 	}
@@ -264,18 +264,18 @@ type attempt struct {
 	now     time.Time
 	signers signers
 	wholly  bool // no role may be left out
-	// together are roles that may not be left out, because of documents that the generation is the
-	// first to name: by them clients would refuse what is published of these.
+	// together are roles that may not be left out. The generation is the first with new documents,
+	// and under these clients would refuse what is published of the roles now.
 	together map[int]bool
 	batch    batch
-	served   int // how many bins the store let us read
+	served   int // how many bins were read from the store
 	apart    int // how many roles were left out
 
 	approval approval
-	givenUp  []string // names of files that only a generation refers to that will not be
+	givenUp  []string // names of files to which only a generation refers that was given up
 }
 
-// needs reports whether a role is among those given without which there is no generation.
+// needs reports whether one of the failed roles may not be left out.
 func (a *attempt) needs(failed map[int]error) bool {
 	for i := range failed {
 		if a.wholly || a.together[i] {
@@ -291,15 +291,15 @@ func (p *publisher) together() map[int]bool {
 		return nil
 	}
 	out := map[int]bool{}
-	for _, i := range p.mustRenew() {
+	for _, i := range p.mustSign() {
 		out[i] = true
 	}
 	return out
 }
 
-// readAndPlan reads what the plan needs, and makes it. While the store can't be read, outage
-// says why, and the plan has nothing but what is due and at hand. While items can't be approved,
-// it has nothing but what is due.
+// readAndPlan reads what the plan needs, and makes the plan. If the store can't be read, outage says
+// why, and the plan has only roles that are due and whose content is in memory. If items can't be
+// approved now, it has only roles that are due.
 func (p *publisher) readAndPlan(ctx context.Context, a *attempt) (plan plan, outage, err error) {
 	var notNow notNowError
 	begun := p.begins()
@@ -322,8 +322,8 @@ func (p *publisher) readAndPlan(ctx context.Context, a *attempt) (plan plan, out
 		default:
 			p.waiting, p.held = len(plan.waiting), plan.held
 		}
-		plan.renew(p.mustRenew()...)
-		plan.renew(p.schedule().dueRoles(p.row, a.now, p.cfg.MaxRenew, p.blocked)...)
+		plan.alsoSign(p.mustSign()...)
+		plan.alsoSign(p.schedule().dueRoles(p.row, a.now, p.cfg.MaxRenew, p.blocked)...)
 		outage, err = p.readRenewed(ctx, a, plan)
 	}
 	if outage != nil && err == nil {
@@ -345,14 +345,14 @@ func (p *publisher) readAndPlan(ctx context.Context, a *attempt) (plan plan, out
 func (p *publisher) atHandOnly(a *attempt) plan {
 	out := plan{edits: map[int][]roles.TargetEdit{}}
 	skip := func(i int) bool { return p.blocked(i) || !p.atHand(i) }
-	out.renew(slices.DeleteFunc(p.mustRenew(), skip)...)
-	out.renew(p.schedule().dueRoles(p.row, a.now, p.cfg.MaxRenew, skip)...)
+	out.alsoSign(slices.DeleteFunc(p.mustSign(), skip)...)
+	out.alsoSign(p.schedule().dueRoles(p.row, a.now, p.cfg.MaxRenew, skip)...)
 	return out
 }
 
-// writeDocuments writes accepted offline documents until all are durable. Those
-// that must appear together with a timestamp are left to finish, and those of online roles
-// to the next generation.
+// writeDocuments writes all accepted documents to the store, with two exceptions. A root that must
+// appear together with a timestamp is for finish, which sets atCommit. A document of an online role
+// is for the next generation, which signs what it says.
 func (p *publisher) writeDocuments(ctx context.Context, atCommit bool) error {
 	var left []ledger.File
 	for _, f := range p.unwritten {
@@ -384,9 +384,9 @@ func (p *publisher) explainConflict(f ledger.File, err error) error {
 	}
 }
 
-// signsAnew reports whether a document is no file, because the index signs what it says. That
-// stays so for one that a generation signed, if the index has no signer of its role any more: the
-// role has the file of that generation until people sign another document.
+// signsAnew reports whether the index signs what a document says, so that the document itself is not
+// written. That stays so if the index has no signer for the role any more, and a generation signed
+// the document before: until people sign another one, the role has that generation's file.
 func (p *publisher) signsAnew(f ledger.File) bool {
 	_, online := p.docs.online.index(f.Role)
 	_, row := p.state.Table.Roles[f.Role]
@@ -405,8 +405,8 @@ func conflictIsFatal(err error) error {
 // batch is what one generation decides about.
 type batch struct {
 	items     []queued
-	published map[place]*roles.Target // of what the items name, as far as it is listed
-	bins      map[int]*roles.Bin      // that were read, as far as memory allows
+	published map[place]*roles.Target // what the roles list of the paths that the items name
+	bins      map[int]*roles.Bin      // those that were read, as many as memory allows
 	kept      int64                   // their bytes
 }
 
@@ -415,7 +415,7 @@ type queued struct {
 	entry  ledger.Entry
 	item   Item
 	leaves [][]int // of each edit, in order: see online.leaves
-	roles  []int   // all of those, each once
+	roles  []int   // all leaves, each once
 	err    error   // why it can't be published
 }
 
@@ -437,9 +437,8 @@ type place struct {
 }
 
 // read takes the oldest pending items and reads the bins that they touch, in parallel. The
-// batch ends before the item whose bins would exceed the cache. An item that waits for a
-// blocked bin takes no place from others; the planner leaves it pending. An outage is why the
-// store can't be read.
+// batch ends before the item whose bins would exceed the cache. Items that wait for blocked bins don't
+// count: the planner leaves them pending. If the store can't be read, outage says why.
 func (p *publisher) read(ctx context.Context, a *attempt) (b batch, outage, err error) {
 	entries, err := p.lead.Pending(ctx, p.cfg.MaxBatch+p.waiting, p.cfg.MaxBatchBytes+p.held)
 	if err == nil && p.waiting > 0 && len(entries) == p.waiting {
@@ -501,7 +500,7 @@ func newBatch() batch {
 	return batch{published: map[place]*roles.Target{}, bins: map[int]*roles.Bin{}}
 }
 
-// interpret reads an entry. Others may fill a shared journal with what isn't an item.
+// interpret reads an entry. In a shared journal it may be no item: others can write there.
 func (p *publisher) interpret(e ledger.Entry) queued {
 	q := queued{entry: e}
 	if q.item, q.err = e.Item(); q.err != nil {
@@ -543,8 +542,8 @@ func (p *publisher) lookUp(ctx context.Context, a *attempt, b *batch, paths map[
 	})
 }
 
-// readRenewed reads the bins that are signed again unchanged, as many as there is memory for,
-// and some in any case: whether the store can be read is to be known before anything is
+// readRenewed reads bins that are signed again unchanged. It reads as many as there is memory for,
+// and at least as many as there are workers, so that an outage of the store shows before anything is
 // signed. A role that can't be read leaves the plan.
 func (p *publisher) readRenewed(ctx context.Context, a *attempt, plan plan) (outage, err error) {
 	var renewed []int
@@ -570,13 +569,13 @@ func (p *publisher) readRenewed(ctx context.Context, a *attempt, plan plan) (out
 // errNotTried is why a bin wasn't read after the reads of many others failed.
 var errNotTried = errors.New("not tried, because others failed")
 
-// readBins reads roles and lets use see each of them. One whose file is missing or altered is
-// quarantined; one that can't be read is left out, if it is the only one. If all can't be
-// read, the store is out of order: that is the outage.
+// readBins reads roles and calls use with each. A role whose file is missing or altered is
+// quarantined. A role that can't be read is left out if the store works otherwise. If it doesn't, that
+// is the outage.
 func (p *publisher) readBins(ctx context.Context, a *attempt, b *batch, numbers []int, use func(i int, bin *roles.Bin) error) (outage, err error) {
 	var mu sync.Mutex
 	failed := map[int]error{}
-	outages := 0 // reads that failed and don't tell how the file is
+	outages := 0 // reads that failed and say nothing of the file
 	hopeless := func(i int) bool {
 		mu.Lock()
 		defer mu.Unlock()
@@ -648,7 +647,7 @@ func (p *publisher) readBins(ctx context.Context, a *attempt, b *batch, numbers 
 	return nil, nil
 }
 
-// name, row and blocked are of role i.
+// name, row, blocked and fileName are those of role i.
 func (p *publisher) name(i int) string    { return p.docs.online.name(i) }
 func (p *publisher) row(i int) ledger.Row { return p.docs.online.row(&p.state.Table, i) }
 func (p *publisher) blocked(i int) bool {
@@ -659,8 +658,8 @@ func (p *publisher) schedule() schedule {
 }
 func (p *publisher) fileName(i int) string { return ledger.Name(p.row(i).Version, p.name(i)) }
 
-// document returns the document of a role that is signed online, if no generation has signed
-// yet what it says. It must be part of the next one.
+// document returns the accepted document of an online role that no generation has signed yet, or
+// nil. The next generation must sign what it says.
 func (p *publisher) document(i int) []byte {
 	if len(p.unwritten) == 0 {
 		return nil
@@ -680,7 +679,7 @@ func (p *publisher) atHand(i int) bool {
 	return version == 0 || p.cache.get(i, version) != nil || p.document(i) != nil
 }
 
-// length is how many bytes the file has whose content loadBin returns.
+// length is how many bytes the file of role i has whose content loadBin returns.
 func (p *publisher) length(i int) int64 {
 	if data := p.document(i); data != nil {
 		return int64(len(data))
@@ -768,9 +767,9 @@ func (p *publisher) tell(outcomes []ledger.ItemOutcome) {
 	}
 }
 
-// build signs and writes everything of a generation but what is swapped, which it returns in
-// the seal. The plan that it returns may be without some roles, and items that touch them,
-// which could not be signed or written.
+// build signs a generation, and writes everything but the timestamp, which it returns in the seal. If
+// some roles could not be signed or written, the plan that it returns is without them and without the
+// items that touch them.
 func (p *publisher) build(ctx context.Context, a *attempt, plan plan) (plan, *ledger.Seal, error) {
 	// The snapshot gives the length of a bin only if clients would otherwise refuse it. Such
 	// bins come first. For the others it names versions only, so it can be signed before
@@ -840,9 +839,8 @@ func (p *publisher) signTop(ctx context.Context, a *attempt, plan plan, rows map
 	return t, nil
 }
 
-// buildBins signs and writes those roles of a plan that are wanted. It adds the rows of those
-// that are in the store then, and why the others aren't; it ends early where nothing is to be
-// hoped for.
+// buildBins signs and writes those roles of a plan that are wanted. It adds to rows the roles that
+// are in the store then, and to failed the others. It ends early if there is no hope for the attempt.
 func (p *publisher) buildBins(ctx context.Context, a *attempt, plan plan, wanted func(i int) bool, rows map[int]ledger.Row, failed map[int]error) {
 	var mu sync.Mutex // guards rows and failed
 	gctx, cancel := context.WithCancel(ctx)
@@ -960,9 +958,9 @@ func (p *publisher) hasSets() bool {
 	return true
 }
 
-// supersedes names the files to which the generation before is the last to refer: those that
-// the changed roles had, and the roles that people take over; the snapshot before; documents
-// that were replaced, or that are signed online from now on.
+// supersedes names the files that go out of use with the new generation: the old files of the changed
+// roles, and of roles that people take over; the old snapshot; and documents that were replaced, or
+// whose roles are signed online from now on.
 func (p *publisher) supersedes(changed []int) []string {
 	if p.state.Generation == 0 {
 		return nil
@@ -998,7 +996,7 @@ func (p *publisher) neverPublished() (names []string) {
 	return names
 }
 
-// outOfUse reports whether the file of a document that people signed is that of its role no more.
+// outOfUse reports whether a document that people signed is no longer its role's file.
 func (p *publisher) outOfUse(role string, d ledger.Doc) bool {
 	_, online := p.docs.online.index(role)
 	return online || p.docs.installed[role] != d
@@ -1048,8 +1046,8 @@ func (p *publisher) editSnapshot(gen int64, expires time.Time, changed []int, ro
 	return p.snapshot.Edit(gen, expires, edits)
 }
 
-// peopleTookOver reports whether people sign a role from the next generation on that was
-// signed online.
+// peopleTookOver reports whether a role was signed online, and people sign it from the next
+// generation on.
 func (p *publisher) peopleTookOver(role string) bool {
 	_, online := p.docs.online.index(role)
 	doc := p.docs.installed[role]
@@ -1058,9 +1056,9 @@ func (p *publisher) peopleTookOver(role string) bool {
 		doc != p.state.Published[role] && !slices.ContainsFunc(p.state.Unwritten, byIndex)
 }
 
-// nextGeneration is the number of the next attempt. Where others used the names of the last
-// ones, the step is doubled each time. A role that people signed and that is
-// signed online from now on has the version of the generation: that must be a higher one.
+// nextGeneration is the number of the next attempt. If others used the names of the last numbers, the
+// step is doubled each time. If a role goes from people to the index, its version becomes the
+// generation's number: that must be above the version of the people's document.
 func (p *publisher) nextGeneration() int64 {
 	gen := p.state.Planned + 1<<min(max(p.taken-1, 0), 20)
 	for _, r := range p.docs.online.others {
@@ -1071,8 +1069,8 @@ func (p *publisher) nextGeneration() int64 {
 	return gen
 }
 
-// lengthInSnapshot is what a snapshot says of a file's length: nothing, but where clients would
-// otherwise refuse the size. For all bins it would make the snapshot itself too large.
+// lengthInSnapshot is the length of a file that the snapshot gives: none, unless clients would
+// refuse the file without it. The lengths of all bins would make the snapshot itself too large.
 func lengthInSnapshot(n int64) int64 {
 	if n > roles.MaxTargets {
 		return n
@@ -1092,9 +1090,8 @@ func documentMeta(docs map[string]ledger.Doc) []roles.MetaEdit {
 	return edits
 }
 
-// publishedSnapshot makes the snapshot of the committed state from the table. It keeps the
-// names of roles to which nobody delegates any more: clients refuse a snapshot from which
-// a name vanished.
+// publishedSnapshot makes the snapshot of the committed state from the table. Roles to which nobody
+// delegates any more stay in it: clients refuse a snapshot from which a name vanished.
 func (p *publisher) publishedSnapshot() (*roles.Snapshot, error) {
 	edits := make([]roles.MetaEdit, 0, p.state.Table.Len()+len(p.state.Published))
 	published := maps.Clone(p.state.Published)
@@ -1106,8 +1103,8 @@ func (p *publisher) publishedSnapshot() (*roles.Snapshot, error) {
 	return roles.NewSnapshot().Edit(p.state.Generation, p.state.Signed, edits)
 }
 
-// finish commits a sealed generation. Everything that it names is durable, so it
-// is never given up: it is tried until it succeeds, also after a restart.
+// finish commits a sealed generation, if there is one. Everything that the seal names is durable, so
+// finish is tried until it succeeds, also after a restart.
 func (p *publisher) finish(ctx context.Context) error {
 	s, gen := p.state.Sealed, p.state.Last()
 	if s == nil {
@@ -1146,10 +1143,10 @@ func (p *publisher) commit(ctx context.Context, s *ledger.Seal, gen int64) error
 	return nil
 }
 
-// rowRecord is about how many bytes a checkpoint takes for each row.
+// rowRecord is about how many bytes a checkpoint takes for each row. See Config.CheckpointBytes.
 const rowRecord = 110
 
-// checkpoint lets a later Open read little, once much was logged.
+// checkpoint writes a checkpoint once much was logged, so that a later Open reads little.
 func (p *publisher) checkpoint(ctx context.Context) error {
 	// A large table is written more rarely. What the journal adds to it isn't counted:
 	// it is little compared with the bins that were written meanwhile.
@@ -1179,9 +1176,8 @@ func (p *publisher) checkpoint(ctx context.Context) error {
 	return nil
 }
 
-// keyName names a key by its ID and its material: a document may list another
-// key under the same ID, or the same one under another, and both make a difference
-// to clients.
+// keyName names a key by its ID and its material. A document may list another key under the same ID,
+// or the same key under another ID, and clients tell both apart.
 func keyName(k *keys.PublicKey) string { return k.ID() + " " + k.Fingerprint() }
 
 // keyIndex returns the index of a name in names, adding it if need be.

@@ -28,9 +28,9 @@ import (
 //	wanted       Rebuild made its content again from the journal: the next generation signs it
 //	sound        once that generation is committed
 //
-// A read that fails is no reason: it says nothing of the file. See leftout.go.
+// A read that fails is no reason for quarantine: it says nothing of the file. See leftout.go.
 //
-// The state is in memory only: after Open, the next read of the file finds out again.
+// The state is in memory only. After Open, the next read of the file finds out again.
 
 // errQuarantine is wrapped when a bin's file is missing, or isn't what the journal recorded.
 var errQuarantine = errors.New("published file missing or altered in the store")
@@ -41,8 +41,8 @@ type quarantine struct {
 	looked time.Time // when its file was last looked at
 }
 
-// noteQuarantine remembers a bin whose stored bytes can't be used, and reports whether that is
-// what the error says. A read that fails says nothing of the file.
+// noteQuarantine quarantines a bin if the error says that its file is missing or altered, and reports
+// whether it does.
 func (p *publisher) noteQuarantine(i int, err error) bool {
 	if !errors.Is(err, errQuarantine) {
 		return false
@@ -66,8 +66,8 @@ const (
 // mostLooks is how many quarantined bins are looked at in a row: publishing waits meanwhile.
 const mostLooks = 256
 
-// recheck looks at quarantined bins, those first that waited longest, once the pause is over.
-// It releases those whose stored bytes can be read again, and reports whether there were any.
+// recheck looks at quarantined bins once the pause is over, those first that waited longest. It ends
+// the quarantine of bins whose files are right again, and reports whether there were any.
 func (p *publisher) recheck(ctx context.Context) (any bool) {
 	if len(p.quarantine) == 0 || p.lookAgain.left() > 0 {
 		return false
@@ -90,7 +90,7 @@ func (p *publisher) recheck(ctx context.Context) (any bool) {
 	_ = g.Wait()
 	for n, i := range oldest {
 		if well[n] {
-			p.release(i)
+			p.unquarantine(i)
 			any = true
 		}
 	}
@@ -101,30 +101,30 @@ func (p *publisher) recheck(ctx context.Context) (any bool) {
 	return any
 }
 
-// release ends the quarantine of a bin.
-func (p *publisher) release(i int) {
+// unquarantine ends the quarantine of a bin, and tries a bin again that was left out.
+func (p *publisher) unquarantine(i int) {
 	if p.quarantine[i] != nil {
 		p.log.Info("bin released from quarantine", "bin", p.name(i))
 	}
 	delete(p.quarantine, i)
 	delete(p.leftOut, i)
-	p.released()
+	p.resetWaiting()
 }
 
 // rebuildBytes is about how many bytes of bins are made again in one reading of
 // the history. In memory they take several times as much.
 const rebuildBytes = 64 << 20
 
-// Rebuild makes a bin again whose file in the store was lost or altered, from the
-// journal's history, and publishes it in a generation of its own; its items, which
-// waited, follow. A bin whose file is what was published is released
-// from quarantine, and nothing else is done. It doesn't need Run.
+// Rebuild makes a bin again whose file in the store was lost or altered, from the journal's history.
+// It publishes a generation with the bin, at once. The items that waited for the bin follow. If the
+// file is what was published, Rebuild only ends the bin's quarantine. It doesn't need Run.
 //
-// If the bin was published before the history
-// begins (see RestoreJournal), the error names the file that it was read from:
-// a copy of it from a backup or from any mirror, put back into the store, will do.
-// The cost is that of reading the history. After an error nothing has changed, or
-// Run publishes the bin.
+// The history may begin after the bin was first published: see RestoreJournal. Then the error names an
+// earlier file of the bin. Put a copy of it, from a backup or from any mirror, back into the store, and
+// call Rebuild again.
+//
+// The cost is that of reading the history. After an error nothing has changed, or Run publishes the
+// bin.
 func (r *Repository) Rebuild(ctx context.Context, bin string) error {
 	ctx, cancel := r.untilClosed(ctx)
 	defer cancel()
@@ -148,7 +148,7 @@ func (p *publisher) rebuildBin(ctx context.Context, name string) error {
 	_, err := p.loadBin(ctx, i)
 	switch {
 	case err == nil:
-		p.release(i)
+		p.unquarantine(i)
 		return nil
 	case !errors.Is(err, errQuarantine):
 		return err
@@ -159,17 +159,17 @@ func (p *publisher) rebuildBin(ctx context.Context, name string) error {
 		p.rebuild.forget(i)
 		return err
 	}
-	p.release(i)
+	p.unquarantine(i)
 	p.log.Info("bin rebuilt from the journal", "bin", name)
-	return butForItems(p.publish(ctx))
+	return ignoreNotNow(p.publish(ctx))
 }
 
-// rebuilder makes bins again whose files in the store are of no use, in groups, as
-// they are asked for: by the many goroutines that make a generation.
+// rebuilder makes bins again whose files in the store are of no use. The goroutines that make a
+// generation ask for them one by one. It makes them in groups.
 type rebuilder struct {
 	p      *publisher
-	chain  string       // up to which history tells what is in them
-	wanted map[int]bool // until a generation has them anew; not changed while one is made
+	chain  string       // hash of the last record of history that counts
+	wanted map[int]bool // bins to be made again, until a generation has them; not changed while one is made
 
 	mu   sync.Mutex
 	made map[int]*roles.Bin // those that are at hand
@@ -201,13 +201,13 @@ func (r *rebuilder) renumber(old, next online) {
 
 func (r *rebuilder) wants(i int) bool { return r.wanted[i] }
 
-// forget is called for a bin whose newest file is in the store.
+// forget is called once the newest file of a bin is in the store, or if the bin can't be made.
 func (r *rebuilder) forget(i int) {
 	delete(r.wanted, i)
 	r.drop(i)
 }
 
-// drop frees the memory of a bin that was used; it can be made once more.
+// drop frees the memory of a bin that was used. It can be made once more.
 func (r *rebuilder) drop(i int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -242,8 +242,8 @@ func (r *rebuilder) bin(ctx context.Context, i int) (*roles.Bin, error) {
 	return r.made[i], nil
 }
 
-// checkBases makes sure that every bin can be made, as far as the store is
-// concerned, and otherwise names all files that it needs for that.
+// checkBases makes sure that the store has every file from which the bins are made. The error names
+// all that are missing.
 func (r *rebuilder) checkBases(ctx context.Context, bins []int) error {
 	if len(bins) == 0 {
 		return nil
@@ -267,7 +267,7 @@ func (r *rebuilder) checkBases(ctx context.Context, bins []int) error {
 	return nil
 }
 
-// base returns the bin on which the history goes on.
+// base returns the bin to which the changes since then are added.
 func (r *rebuilder) base(ctx context.Context, i int, c *contents) (*roles.Bin, error) {
 	if c.file != nil {
 		return roles.ParseBin(c.file)
@@ -316,16 +316,16 @@ func (p *publisher) names(numbers []int) []string {
 	return out
 }
 
-// replay is the fold of a journal's history: the publisher's state, and with
-// it what that state only has a digest of.
+// replay folds a journal's history. The result is the publisher's state, the contents of some bins,
+// and all documents. The state itself has only their digests.
 type replay struct {
 	history ledger.History
-	bins    map[string]*contents // those that are asked for
-	bases   bool                 // of which only their bases are asked for
+	bins    map[string]*contents // the bins that are asked for
+	bases   bool                 // only the bases of those bins are asked for, not what happened since
 	files   []ledger.File        // the offline documents ever accepted, in that order
 
-	// The online roles at the time of the newest seal: by the documents in force then or, where
-	// the history doesn't tell those, by the ones in force now.
+	// online are the online roles at the time of the newest seal, by the documents in force then. If
+	// the history doesn't have those, it is now: the online roles by the documents in force today.
 	online online
 	now    online
 	docs   documents       // of the history so far
@@ -333,16 +333,16 @@ type replay struct {
 	stale  bool            // docs, or who signs them, changed since online was made
 }
 
-// contents is what a bin holds: the targets of base, an earlier version of its
-// file or, if that is version 0, nothing, and what happened since.
+// contents is what a bin holds: the targets of an earlier version of its file, the base, and what
+// changed since. A base of version 0 is empty.
 type contents struct {
 	base ledger.Row
-	file []byte // in place of base, of a role that an operator gave a document
+	file []byte // a document of people that takes the place of base; nil: none
 	// since are the targets added since base, nil for those removed.
 	since map[string]*roles.Target
 }
 
-// replay prepares a fold of the journal's history that notes what is in the bins asked for.
+// replay prepares a fold of the journal's history that notes what is in these bins.
 func (p *publisher) replay(bins ...string) *replay {
 	h := &replay{bins: make(map[string]*contents, len(bins)), signed: map[string]bool{}, stale: true}
 	for _, role := range bins {
@@ -355,10 +355,9 @@ func (p *publisher) replay(bins ...string) *replay {
 	return h
 }
 
-// run folds the history up to the record whose hash is chain. Every record is checked
-// against the one before it, and every entry against the digest in the record that decided
-// it. The cost is that of reading the whole history, and the memory that of the queue
-// at its longest and of the bins.
+// run folds the history up to the record whose hash is chain. It checks every record against the one
+// before it, and every entry against the digest in the record that decided it. It reads the whole
+// history, and takes memory for the bins and for the queue at its longest.
 func (h *replay) run(ctx context.Context, from Reader, chain string) (*replay, error) {
 	for step, err := range from.Read(ctx, ledger.FromBeginning) {
 		if err != nil {
@@ -442,9 +441,9 @@ func (h *replay) accept(files []ledger.File) {
 	h.stale = true
 }
 
-// sealed finds out which roles are online in the generation of a seal: those that have no
-// document, those whose document says so, and those that the seal or one before it signed though
-// people signed the document.
+// sealed finds out which roles are online in the generation of a seal. A role is online if it has no
+// document, if its document says so, or if this seal or one before it signed the role after people
+// signed its document.
 func (h *replay) sealed(seal *ledger.Seal) {
 	if len(h.bins) == 0 || h.bases {
 		return

@@ -12,11 +12,10 @@ import (
 	"github.com/bindery-tuf/bindery/roles"
 )
 
-// Renewal. Each bin has moments of its own, once in half its lifetime, at which
-// it is signed again if it wasn't signed since. The moments of the bins are
-// spread evenly over that period, in at most renewGroups groups, because each
-// renewal costs a new snapshot: 16,384 bins of 7 days make 64 renewals about
-// every 20 minutes and not one storm every 84 hours.
+// Renewal. Each bin has moments of its own, once in half its lifetime. If it wasn't signed since the
+// last one, it is signed again. The moments of the bins are spread evenly over that period, in at most
+// renewGroups groups, because each renewal costs a new snapshot. So 16,384 bins of 7 days make 64
+// renewals about every 20 minutes, and not one storm every 84 hours.
 const renewGroups = 256
 
 // schedule says when bins are due.
@@ -36,8 +35,8 @@ func (s schedule) next(i int, signed int64) int64 {
 	return offset + k*period
 }
 
-// due reports whether role i must be signed again. An expiry further away than one
-// lifetime comes from a clock that was wrong or a longer lifetime than now.
+// due reports whether role i must be signed again. If its expiry is further away than one lifetime,
+// the clock was wrong, or the lifetime was longer then.
 func (s schedule) due(i int, b ledger.Row, now time.Time) bool {
 	return s.next(i, b.Signed) <= now.Unix() ||
 		time.Unix(b.Expires, 0).Sub(now) > s.lifetime
@@ -55,10 +54,10 @@ func (s schedule) dueRoles(row func(i int) ledger.Row, now time.Time, limit int,
 	return due[:min(len(due), limit)]
 }
 
-// mustRenew lists the roles that clients would refuse whatever their age: those
-// never published, those whose files the store lost, those signed by a key that
-// the document in force doesn't name, and those that a new document says more of.
-func (p *publisher) mustRenew() []int {
+// mustSign lists the roles that the next generation must sign, whatever their age: those never
+// published, those whose files the store lost, those signed by a key that the document in force
+// doesn't name, and those for which people signed a new document.
+func (p *publisher) mustSign() []int {
 	refused := p.refuses()
 	var must []int
 	for i := range p.docs.online.len() {
@@ -69,7 +68,7 @@ func (p *publisher) mustRenew() []int {
 	return must
 }
 
-// refuses returns a function that reports whether clients would refuse a role's row.
+// refuses returns a function that reports whether a role must be signed by its row: see mustSign.
 func (p *publisher) refuses() func(i int, row ledger.Row) bool {
 	l := p.docs.online
 	trusted := func(auth roles.Authority) []bool {
@@ -96,8 +95,8 @@ func (p *publisher) refuses() func(i int, row ledger.Row) bool {
 	}
 }
 
-// topDueAt returns when the next generation is due even if no bin is: the zero time if
-// something was left to do, or if an expiry is further away than it can be by the clock.
+// topDueAt returns when the next generation is due even if no bin is. It is the zero time if there is
+// work left, or if an expiry is further away than it can be by the clock.
 func (p *publisher) topDueAt(now time.Time) time.Time {
 	s := p.state
 	if s.Generation == 0 || s.Sealed != nil || len(p.unwritten) > 0 || !sameInSnapshot(s.Documents, s.Published) ||
@@ -108,8 +107,8 @@ func (p *publisher) topDueAt(now time.Time) time.Time {
 	return s.Signed.Add(min(p.cfg.SnapshotLifetime, p.cfg.TimestampLifetime) / 2)
 }
 
-// dueAt returns when the next generation is due even if nobody adds anything; the zero time
-// if it is now.
+// dueAt returns when the next generation is due even if nobody adds anything. It is the zero time if
+// that is now.
 func (p *publisher) dueAt(now time.Time) time.Time {
 	at := p.topDueAt(now)
 	if at.IsZero() {
@@ -132,7 +131,8 @@ func (p *publisher) dueAt(now time.Time) time.Time {
 	return at
 }
 
-// sameInSnapshot reports whether a snapshot says the same of both: root is not in it.
+// sameInSnapshot reports whether a snapshot would say the same of the documents a as of b. Root is not
+// in it.
 func sameInSnapshot(a, b map[string]ledger.Doc) bool {
 	for role, d := range a {
 		if role != metadata.ROOT && b[role] != d {

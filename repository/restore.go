@@ -23,7 +23,7 @@ import (
 )
 
 // Restoration. A repository is restored in these steps, each durable before the next begins.
-// Power may be lost at any of them: the same call again, or Open where it is said, goes on.
+// If the power is lost, repeat the call.
 //
 //	examined   what is published, or what the journal says, was read and verified; nothing
 //	           has changed
@@ -34,20 +34,19 @@ import (
 //	           generation; from here on Open completes it
 //	committed  the timestamp is swapped
 //
-// RestoreStore takes the journal for the truth, RestoreJournal the store.
+// RestoreStore trusts the journal, RestoreJournal the store.
 
 // Restoration is what an operator knows and neither store nor journal does. The
 // zero value is right where only one of them was lost or restored.
 type Restoration struct {
-	// Past is the highest version of timestamp.json that clients may ever have
-	// seen, by a mirror's or a log's account: what is published will be above it.
-	// Config.Witness says the same with a signature. Zero: none
-	// above what the store and the journal know.
+	// Past is the highest version of timestamp.json that clients may ever have seen, as a mirror
+	// or a log shows it. What is published will be above it. Config.Witness says the same with a
+	// signature. Zero: clients have seen nothing above what the store and the journal know.
 	Past int64
 
-	// Documents are the offline documents that were in force, where a backup is
-	// older than they are: clients refuse earlier versions of them. Their online keys are
-	// held to what Install holds new keys to, before anything is accepted.
+	// Documents are the offline documents that were in force, if the backup has older ones:
+	// clients refuse earlier versions. Before anything is accepted, the online keys that they name
+	// are checked as Install checks new keys.
 	Documents Documents
 
 	// AcceptClock takes the present time for right, after an error that wraps
@@ -59,33 +58,32 @@ type Restoration struct {
 	Root []byte
 }
 
-// RestoreStore opens a repository whose journal is right and whose store isn't:
-// it was lost, it was restored from an older backup, or somebody else wrote
-// a timestamp there. What the journal says is published and the store doesn't have
-// is made again, from the journal's history, and all of it is published in a new
-// generation, every bin too, above every version that clients may have seen. A
-// generation that was sealed and not committed is given up, and its items are
-// decided again. Nothing that was accepted or published is lost.
+// RestoreStore opens a repository whose journal is right and whose store isn't. The store was lost,
+// it was restored from an older backup, or somebody else wrote a timestamp there. RestoreStore makes
+// again, from the journal's history, what the journal says is published and the store lacks. Then it
+// publishes everything, every bin too, in a new generation above every version that clients may have
+// seen. A generation that was sealed and not committed is given up, and its items are decided again.
+// Nothing that was accepted or published is lost.
 //
-// It is also the way on when store and journal were restored together: then Past
-// (or Config.Witness) is needed, and what was published since the backup is lost
-// but for its versions.
+// Use it too if store and journal were restored from one backup. Then Past or Config.Witness is
+// needed. What was published since the backup is lost, and no version is used twice.
 //
-// A store whose timestamp is newer than the journal, and rightly signed, is
-// refused, unless Past says that its version is known: RestoreJournal keeps what
-// it publishes. Files of the store are never overwritten but for the timestamp: a name that holds
-// other bytes than it must is an error that wraps ErrConflict and names it; move it
-// away. The cost is that of Create, one more read of each bin, and some readings of
-// the whole history if bins are to be made again. After an error repeat the call: Open
-// completes the work only if it was in the journal already, and doesn't know Past. If
-// store and journal are of one backup and there is no Witness, it would go on from them.
+// If the store's timestamp is newer than the journal, and properly signed, it is refused:
+// RestoreJournal keeps what such a store publishes. To publish what the journal says instead, set Past
+// to that version. No file of the store but the timestamp is overwritten. If a name holds other bytes
+// than it must, the error wraps ErrConflict and names it: move that file away.
+//
+// The cost is that of Create, one more read of each bin, and, if bins are made again, some readings of
+// the whole history. After an error repeat the call. Don't call Open instead: it doesn't know Past. It
+// completes the work only if the journal has it already. If store and journal are of one backup and
+// there is no Witness, it would simply go on from that.
 func RestoreStore(ctx context.Context, cfg Config, r Restoration) (*Repository, error) {
 	p, err := lead(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("restore store: %w", err)
 	}
 	if err := p.restoreStore(ctx, r); err != nil {
-		return nil, errors.Join(fmt.Errorf("restore store: %w", err), release(p.lead))
+		return nil, errors.Join(fmt.Errorf("restore store: %w", err), giveUpLead(p.lead))
 	}
 	return newRepository(p), nil
 }
@@ -183,8 +181,8 @@ func filesOf(s *ledger.State) []string {
 	return names
 }
 
-// allFiles are the files ever accepted. Those that wait for a timestamp which verifies
-// under them still do.
+// allFiles returns every document that was ever accepted. A file in unwritten keeps AtCommit: that
+// root still waits for its timestamp. All other files lose AtCommit: they are written at once.
 func allFiles(ever, unwritten []ledger.File) []ledger.File {
 	var all []ledger.File
 	for _, f := range ever {
@@ -196,8 +194,8 @@ func allFiles(ever, unwritten []ledger.File) []ledger.File {
 	return append(all, unwritten...)
 }
 
-// restoreDocuments makes all offline documents durable in the store, the given ones
-// first in the journal, but for those that must appear together with a timestamp.
+// restoreDocuments makes all offline documents durable in the store, and the given ones in the
+// journal before that. Roots that must appear together with a timestamp aren't written yet.
 func (p *publisher) restoreDocuments(ctx context.Context, d Documents, now time.Time) error {
 	if err := p.writeDocuments(ctx, false); err != nil {
 		return err
@@ -242,8 +240,9 @@ func (p *publisher) publicVersion(ctx context.Context, r Restoration) (found fou
 	return found, public, nil
 }
 
-// unused returns the first generation above public, and all that the journal knows,
-// whose names were never in the store as far as the store knows.
+// unused returns a generation whose file names are all free. It is above public, above every
+// generation that the journal knows, and above every version of an online role or a snapshot that the
+// store has a file of.
 func (p *publisher) unused(ctx context.Context, public int64) (int64, error) {
 	gen := max(public, p.state.Planned, p.state.Generation)
 	for info, err := range p.cfg.Store.List(ctx) {
@@ -269,7 +268,7 @@ func (p *publisher) unused(ctx context.Context, public int64) (int64, error) {
 // all clients read.
 const maxGeneration int64 = 1 << 52
 
-// lostBins lists the bins whose files in the store aren't the published ones.
+// lostBins lists the online roles whose published files are missing or altered in the store.
 func (p *publisher) lostBins(ctx context.Context) ([]int, error) {
 	var mu sync.Mutex
 	var lost []int
@@ -299,8 +298,8 @@ func (p *publisher) lostBins(ctx context.Context) ([]int, error) {
 	return lost, err
 }
 
-// prepared are records for one Append. They are applied to the state as they are made,
-// each being chained to the one before it.
+// prepared are records for one Append. Each is applied to the state when it is made, because the next
+// one is chained to it.
 type prepared struct {
 	p       *publisher
 	records []ledger.Record
@@ -315,8 +314,8 @@ func (b *prepared) add(generation int64, body ledger.Body) error {
 	return err
 }
 
-// reserve makes it known that the store will have files of generation gen, before it
-// has: should this fail, another attempt takes another one.
+// reserve writes the intent of generation gen, before the store has any file of it. If this attempt
+// fails, the next one takes another number.
 func (p *publisher) reserve(ctx context.Context, gen int64) error {
 	return p.append(ctx, gen, p.docs.online.writes(p.all()))
 }
@@ -346,13 +345,13 @@ func (p *publisher) current(files []ledger.File) []ledger.File {
 	})
 }
 
-// restart publishes a generation, whose number is reserved, on top of the state, which the
-// journal doesn't know yet: first and then a checkpoint of it are appended together with
-// the seal. Until then nothing has changed but that the store has new files. Found is the
-// timestamp that the store holds now.
+// restart publishes a generation whose number is reserved. It starts from p.state, which the journal
+// doesn't have yet. One append holds the records first, a checkpoint of the state, and the seal.
+// Until then nothing has changed, except that the store has new files. found is the timestamp that
+// the store holds now.
 func (p *publisher) restart(ctx context.Context, first []ledger.Record, found []byte, a *attempt, plan plan) (err error) {
 	recs := prepared{p, first}
-	atCommit := p.unwritten // a checkpoint has none
+	atCommit := p.unwritten // a checkpoint doesn't hold them
 	checkpoint := p.state.Checkpoint()
 	if checkpoint.Swapped == nil {
 		checkpoint.Swapped = map[string][]byte{}
@@ -370,8 +369,8 @@ func (p *publisher) restart(ctx context.Context, first []ledger.Record, found []
 		return err
 	}
 	// Which versions of the bins clients have seen is not known for sure.
-	plan.renew(p.all()...)
-	a.batch.bins = nil // they are looked up in, and read again one by one
+	plan.alsoSign(p.all()...)
+	a.batch.bins = nil // all that is needed was looked up in them; they are read again one by one
 	begun := p.begins()
 	defer func() {
 		p.observe(begun, Event{Stage: StageGeneration, Generation: a.number, Cause: CauseRestore, Items: len(plan.items), Roles: len(plan.edits), Err: err})
@@ -384,16 +383,15 @@ func (p *publisher) restart(ctx context.Context, first []ledger.Record, found []
 	if err := recs.add(a.number, seal); err != nil {
 		return err
 	}
-	p.wrote.keep()
+	p.wrote.forget()
 	if err := p.lead.Append(ctx, recs.records...); err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
 	return p.finish(ctx)
 }
 
-// witness returns the configured timestamp, if it is one that clients accepted: by
-// the root in force or, because the online key may have changed since, by one before
-// it that the store has.
+// witness returns the configured timestamp, if clients accepted it. It must verify under the root in
+// force, or under an earlier root that the store has: the online key may have changed since.
 func (p *publisher) witness(ctx context.Context) (*roles.Document[metadata.TimestampType], error) {
 	t, err := roles.Parse[metadata.TimestampType](p.cfg.Witness)
 	if err == nil {
@@ -419,8 +417,7 @@ func (p *publisher) witness(ctx context.Context) (*roles.Document[metadata.Times
 	return t, nil
 }
 
-// compareWitness makes sure that clients have seen nothing that store and journal,
-// which agree, don't know.
+// compareWitness makes sure that the witness isn't newer than store and journal, which agree.
 func (p *publisher) compareWitness(ctx context.Context) error {
 	if p.cfg.Witness == nil {
 		return nil
@@ -445,34 +442,32 @@ func (p *publisher) compareWitness(ctx context.Context) error {
 	return nil
 }
 
-// RestoreJournal opens a repository whose store is right and whose journal isn't:
-// it was lost, and Config.Journal is a new one; or it was cut or restored from an
-// older backup. The journal is made to agree with the published metadata, which is
-// verified first, from a root that is trusted: Restoration.Root or the one that the
-// journal knows. Then a new generation is published, every bin too, above every
-// version that clients may have seen.
+// RestoreJournal opens a repository whose store is right and whose journal isn't. The journal was
+// lost, and Config.Journal is a new one; or it was cut, or restored from an older backup.
+// RestoreJournal first verifies the published metadata, from a root that is trusted:
+// Restoration.Root, or the one that the journal knows. Then it makes the journal agree with it, and
+// publishes a new generation, every bin too, above every version that clients may have seen.
 //
-// What was accepted and is neither published nor in the journal is lost: an index
-// submits again what it has no outcome for. Of the items that wait in an older
-// journal it isn't known whether they were published and replaced since, so none
-// of them is published now: one is Published if clients see just what it asked
-// for, Superseded if later ones of them account for its paths, and otherwise set
+// What was accepted and is neither published nor in the journal is lost: an index must submit again
+// what it has no outcome for. Items that wait in an older journal are not published now, because they
+// may have been published and replaced since. Such an item is Published if clients see just what it
+// asked for, and Superseded if later ones of these items account for its paths. Otherwise it is set
 // aside, with the reason.
 //
-// A store whose timestamp isn't newer than the journal is refused: see
-// RestoreStore. So is a store in which anything is missing or isn't as it was
-// signed; the error names it. Old targets of the store are not in the new journal:
-// Rebuild needs the bins' files of this moment, or newer ones. The cost is that of Create, and one
-// more read and verification of each bin. After an error the journal is as it was, but
-// for the number of the generation, and the call can be repeated; or Open completes the
-// work.
+// A store whose timestamp isn't newer than the journal is refused: see RestoreStore. So is a store in
+// which a file is missing or isn't as it was signed: the error names it. The new journal doesn't have
+// the targets that are published now. A later Rebuild needs the bins' files of now, or newer ones.
+//
+// The cost is that of Create, and one more read and verification of each bin. After an error the
+// journal is as it was, except that the generation's number is used. Repeat the call. If the journal
+// has the work already, Open completes it.
 func RestoreJournal(ctx context.Context, cfg Config, r Restoration) (*Repository, error) {
 	p, err := lead(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("restore journal: %w", err)
 	}
 	if err := p.restoreJournal(ctx, r); err != nil {
-		return nil, errors.Join(fmt.Errorf("restore journal: %w", err), release(p.lead))
+		return nil, errors.Join(fmt.Errorf("restore journal: %w", err), giveUpLead(p.lead))
 	}
 	return newRepository(p), nil
 }
@@ -574,8 +569,7 @@ func (p *publisher) trustedRoot(ctx context.Context, r Restoration) ([]byte, err
 	return data, nil
 }
 
-// olderThan makes sure that the journal knows nothing that isn't published, but
-// for items.
+// olderThan makes sure that everything in the journal, except items, is published.
 func (p *publisher) olderThan(pub *published) error {
 	s := p.state
 	switch version := pub.timestamp.Version(); {
@@ -612,10 +606,9 @@ func (p *publisher) withNewer(ctx context.Context, d Documents, now time.Time) (
 	return p.docs.with(d, p.cfg.isOnline, now)
 }
 
-// undecided returns the items of the journal of which it isn't known what became,
-// and whether the generation with which it ends, if it is sealed, was committed. Later
-// ones are published, but it may have been given up, by RestoreStore, which leaves no
-// bin of that version.
+// undecided returns the items of the journal whose outcome isn't known. If the journal ends with a
+// sealed generation, it reports whether that was committed. Later generations are published, but
+// RestoreStore may have given this one up: then no bin of its version is published.
 func (p *publisher) undecided(ctx context.Context, pub *published) (items []ledger.Entry, committed bool, err error) {
 	if s := p.state.Sealed; s != nil {
 		committed = slices.ContainsFunc(s.Rows, func(r ledger.RoleRow) bool {
@@ -716,8 +709,8 @@ func (p *publisher) isPublished(ctx context.Context, e roles.TargetEdit, leaves 
 	return e.Target == nil, nil
 }
 
-// published is what a store publishes, verified as a client does that trusts one
-// root, but for expiries: a repository that expired can be restored.
+// published is what a store publishes, verified as by a client that trusts one root. Expiries don't
+// count: a repository that expired can be restored.
 type published struct {
 	docs      *documents
 	files     []ledger.File // the offline documents
@@ -728,9 +721,9 @@ type published struct {
 	table     ledger.Table
 }
 
-// readPublished reads and verifies all metadata that clients can come to now. The
-// cost is one read and one verification of each bin. It fails if anything is
-// missing or not as it was signed, and names all bins of which that is true.
+// readPublished reads and verifies all metadata that clients can come to now. It fails if anything is
+// missing or not as it was signed, and names all such bins. The cost is one read and one verification
+// of each bin.
 func readPublished(ctx context.Context, cfg Config, root []byte) (*published, error) {
 	p := &published{docs: &documents{
 		roles: map[string]*roles.Document[metadata.TargetsType]{}, installed: map[string]ledger.Doc{},
@@ -764,8 +757,8 @@ func readPublished(ctx context.Context, cfg Config, root []byte) (*published, er
 	return p, p.readBins(ctx, cfg, versions)
 }
 
-// signings are those of the generations that a cache may serve, as far as the root in force
-// tells: which of its online keys signed how long isn't known.
+// signings are those of the generations that a cache may still serve. Which of the online keys of the
+// root in force signed them isn't known, so it returns every combination.
 func (p *published) signings(now time.Time) []ledger.Signing {
 	var out []ledger.Signing
 	for _, snapshot := range p.docs.snapshotKeys.Keys {
@@ -778,8 +771,8 @@ func (p *published) signings(now time.Time) []ledger.Signing {
 	return out
 }
 
-// readDocuments reads targets, and then every role that is delegated to, but for hashed
-// bins and for roles that are signed online and delegate nothing.
+// readDocuments reads targets, and then every role to which others delegate. It leaves out hashed bins,
+// and online roles that delegate nothing.
 func (p *published) readDocuments(ctx context.Context, cfg Config, versions map[string]int64) error {
 	rows := map[string]bool{} // roles of which a row says all
 	for next := []string{metadata.TARGETS}; len(next) > 0; {
@@ -817,8 +810,8 @@ func (p *published) readDocuments(ctx context.Context, cfg Config, versions map[
 	return p.docs.derive(cfg.isOnline)
 }
 
-// readRoots follows the chain of roots from the trusted one, and adds those before
-// it, from which clients may start.
+// readRoots follows the chain of roots from the trusted one. It also reads the roots before that, from
+// which clients may start.
 func (p *published) readRoots(ctx context.Context, store Store, trusted []byte) error {
 	root, err := roles.Parse[metadata.RootType](trusted)
 	if err == nil {

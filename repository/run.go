@@ -15,17 +15,18 @@ const (
 	lastRetry  = time.Minute
 )
 
-// longestWait is how long Run waits without asking the clock. Timers stand still while the
-// machine sleeps, and don't see that the clock is set.
+// longestWait is how long Run waits before it asks the clock again. Timers stand still while the
+// machine sleeps, and don't notice that the clock was set.
 const longestWait = time.Minute
 
-// Run publishes: items as they come, in batches, and the renewal of the online
-// roles before they expire. It returns nil when the context ends or the
-// repository is closed, and an error when it can't go on: another publisher took
-// over, the journal failed, or the store holds what nobody here wrote. The
-// repository must then be opened again. What may pass by itself (a store or a key
-// service that is down, a full disk, a clock that is wrong) is logged, shown by
-// Status and tried again; items wait in the queue meanwhile.
+// Run publishes items as they come, in batches, and renews the online roles before
+// they expire. It returns nil when the context ends or the repository is closed.
+//
+// It returns an error when it can't go on: another publisher took over, the journal
+// failed, or the store holds what nobody here wrote. The repository must then be
+// opened again. Other failures may pass: a store or a key service that is down, a full
+// disk, a wrong clock. Run logs them, Status shows them, and Run tries again. Items
+// wait in the queue meanwhile.
 //
 // One Run at a time: a second one is an error.
 func (r *Repository) Run(ctx context.Context) error {
@@ -93,8 +94,9 @@ func (r *Repository) untilClosed(ctx context.Context) (context.Context, context.
 	}
 }
 
-// await returns when there may be something to publish, and reports whether items
-// arrived: in a batch that is full, or that may begin by Config.MaxDelay.
+// await returns when there may be something to publish. It reports whether items arrived that a
+// generation may take now: a full batch, or what came until Config.MaxDelay was over or something
+// fell due.
 func (r *Repository) await(ctx context.Context) (arrived bool, err error) {
 	if err := r.take(ctx); err != nil {
 		return false, err
@@ -113,7 +115,7 @@ func (r *Repository) await(ctx context.Context) (arrived bool, err error) {
 	defer cancel()
 	r.interruptible(cancel) // before the turn ends: who takes it next may change what is due
 	defer r.interruptible(nil)
-	r.release()
+	r.returnTurn()
 
 	arrived, err = awaitUntil(woken, lead, one, min(due.Sub(now), longestWait))
 	if err == nil && arrived {
@@ -146,14 +148,14 @@ func (r *Repository) wakeRun() {
 	}
 }
 
-// pending is as many items, or as many bytes of them.
+// pending is a number of items, or else of their bytes.
 type pending struct {
 	items int
 	bytes int64
 }
 
-// batches are what there must be so that one item can be decided, and so that a batch is full,
-// besides the items that wait for blocked roles.
+// batches returns how much must be pending for one item to be decided, and for a batch to be full.
+// Both include the items that wait for blocked roles.
 func (p *publisher) batches() (one, full pending) {
 	one = pending{p.waiting + 1, math.MaxInt64}
 	full = pending{p.waiting + p.cfg.MaxBatch, p.held + p.cfg.MaxBatchBytes}
@@ -163,8 +165,7 @@ func (p *publisher) batches() (one, full pending) {
 	return one, full
 }
 
-// awaitUntil waits for pending items, but no longer than the time given; it reports whether
-// they are there.
+// awaitUntil waits until n is pending, but no longer than d. It reports whether it is.
 func awaitUntil(ctx context.Context, lead Lead, n pending, d time.Duration) (bool, error) {
 	if d <= 0 {
 		return false, ctx.Err()
@@ -195,7 +196,7 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// take waits for the publisher; release gives it back.
+// take waits for the turn: its taker alone uses the publisher. returnTurn gives it back.
 func (r *Repository) take(ctx context.Context) error {
 	if err := context.Cause(r.alive); err != nil {
 		return err
@@ -210,15 +211,15 @@ func (r *Repository) take(ctx context.Context) error {
 	}
 }
 
-func (r *Repository) release() { r.turn <- struct{}{} }
+func (r *Repository) returnTurn() { r.turn <- struct{}{} }
 
-// exclusively lets f use the publisher, and shows everybody what came of it. It waits for
-// its turn until ctx ends. The context that f gets may end before, see insist.
+// exclusively waits for its turn until ctx ends, and lets f use the publisher. Then it updates what
+// Status and Submit see. The context that f gets may end before ctx: see insist.
 func (r *Repository) exclusively(ctx context.Context, f func(context.Context, *publisher) error) error {
 	if err := r.take(ctx); err != nil {
 		return err
 	}
-	defer r.release()
+	defer r.returnTurn()
 	preemptible, done := r.preemptible(ctx)
 	err := f(preemptible, r.pub)
 	done()
@@ -260,7 +261,7 @@ func (r *Repository) runError(ctx context.Context, err error) error {
 }
 
 // AcceptClock takes the present time for right after an error that wraps
-// ErrClock: publishing goes on with it. It waits for a generation under way; the error is
+// ErrClock: publishing goes on with it. It waits for a generation under way. The error is
 // the context's or the repository's.
 func (r *Repository) AcceptClock(ctx context.Context) error {
 	err := r.exclusively(ctx, func(_ context.Context, p *publisher) error {
@@ -278,13 +279,13 @@ func (r *Repository) AcceptClock(ctx context.Context) error {
 // context.
 const patienceOfClose = 10 * time.Second
 
-// Close ends Run, gives the lead up and closes the journal. It loses nothing: what is queued
-// stays queued, and a generation under way is committed if it was sealed and otherwise
-// burnt. Calls that wait end with an error that wraps ErrClosed.
+// Close ends Run, gives the lead up and closes the journal. It loses nothing. What is queued
+// stays queued. A generation under way is committed if it was sealed. Otherwise its items stay
+// queued. Calls that wait end with an error that wraps ErrClosed.
 //
-// Close waits for a generation under way, whose signer and store are told to stop by their
-// context. After 10 seconds it waits no longer: the journal is closed, so that whatever the
-// generation does when it goes on has no effect, and the error says so.
+// Close ends the context of the generation under way, and waits until its signer and store stop.
+// After 10 seconds it closes the journal without them, and the error says so. Whatever that
+// generation does later has no effect.
 func (r *Repository) Close() error { return r.close() }
 
 func (r *Repository) shut() error {
@@ -295,7 +296,7 @@ func (r *Repository) shut() error {
 	case <-time.After(patienceOfClose):
 		stuck = fmt.Errorf("close: a signer or the store didn't stop within %v: the journal is closed without it", patienceOfClose)
 	}
-	err := release(r.pub.lead)
+	err := giveUpLead(r.pub.lead)
 	if errors.Is(err, ErrFenced) { // there is nothing left to give up
 		err = nil
 	}

@@ -8,8 +8,8 @@ import (
 	"github.com/bindery-tuf/bindery/keys"
 )
 
-// How often a signature is tried, and how long the pause before the second try is; it grows
-// fourfold. One call that fails must not throw away the thousands that a generation takes.
+// How often a signature is tried, and how long the pause before the second try is. Each later pause
+// is four times as long. One call that fails must not throw away the thousands that a generation takes.
 const (
 	signTries      = 4
 	firstSignPause = 100 * time.Millisecond
@@ -38,8 +38,8 @@ func (s patientSigner) Sign(ctx context.Context, message []byte) ([]byte, error)
 	}
 }
 
-// isPermanent reports whether the same call would fail again. An error of which nothing is
-// known, by a signer of the embedder's own, may pass.
+// isPermanent reports whether the same call would fail again. An unknown error may pass: it may come
+// from a signer of the embedder's own.
 func isPermanent(err error) bool {
 	for _, permanent := range []error{keys.ErrTooLarge, keys.ErrUnusable, keys.ErrDenied, keys.ErrUnsupported} {
 		if errors.Is(err, permanent) {

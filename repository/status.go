@@ -18,29 +18,29 @@ type Status struct {
 	Generation int64     `json:"generation"`      // the one that clients see; 0 before the first
 	Signed     time.Time `json:"signed,omitzero"` // when it was
 
-	// Queue is what no seal has decided yet. With Pending 0 the last items may still be
-	// unpublished: sealed, and not committed. An item is published once Receipt.Wait returns or
-	// Outcome says so, and not before.
+	// Queue is what no seal has decided yet. If Pending is 0, the last items may still be sealed
+	// and not committed. An item is published once Receipt.Wait returns or Outcome says so, and not
+	// before.
 	Queue ledger.Backlog `json:"queue"`
 
 	// Roles are all roles but the hashed bins, by name.
 	Roles map[string]RoleStatus `json:"roles"`
 
-	// BinCount is the number of hashed bins, FirstBinExpires when the first of them
+	// BinCount is the number of hashed bins. FirstBinExpires is when the first of them
 	// expires if it isn't renewed.
 	BinCount        int       `json:"bin_count"`
 	FirstBinExpires time.Time `json:"first_bin_expires,omitzero"`
 
-	// Fullest are the three bins with the most bytes, the fullest first. What would make a
-	// bin pass 10,000,000 bytes, or what its key signs, is set aside.
+	// Fullest are the three bins with the most bytes, the fullest first. An item is set aside if
+	// its bin would pass 10,000,000 bytes, or the size that its key signs.
 	Fullest []FullBin `json:"fullest"`
 
 	// Quarantined are the bins whose stored bytes are not the published ones.
 	// They and their items wait; all others are published.
 	Quarantined []QuarantinedBin `json:"quarantined"`
 
-	// Err is why the last attempt to publish failed, or why it left out some bins, which could
-	// not be read, signed or written and are tried again; and what has expired: see Expired.
+	// Err is why the last attempt to publish failed, or why it left out some bins: they could not
+	// be read, signed or written, and are tried again. It also says what has expired: see Expired.
 	// It is nil if that attempt succeeded and clients accept what is published.
 	Err error `json:"-"` // in JSON: the text, as "error"
 
@@ -58,9 +58,9 @@ type RoleStatus struct {
 	Expires time.Time `json:"expires"`
 }
 
-// FullBin is a hashed bin, how large its file is, and what fills it. The publisher looks for that
-// once an hour at most, and only in bins of at least 2,500,000 bytes; until it has, and in
-// what ReadStatus returns, Targets is 0.
+// FullBin is a hashed bin, how large its file is, and what fills it. The publisher looks into a bin
+// once an hour at most, and only from 2,500,000 bytes on. Targets is 0 as long as it hasn't looked,
+// and always in what ReadStatus returns.
 type FullBin struct {
 	Bin          string `json:"bin"`
 	Bytes        int64  `json:"bytes"`
@@ -75,8 +75,8 @@ type QuarantinedBin struct {
 	Reason string `json:"reason"`
 }
 
-// Status tells how the repository is. It does not wait for a generation under
-// way, and reads nothing but the queue's figures.
+// Status returns the state of the repository. It does not wait for a generation under way. It reads
+// nothing but the length and size of the queue.
 func (r *Repository) Status(ctx context.Context) (Status, error) {
 	queue, err := r.cfg.Journal.Backlog(ctx)
 	if err != nil {
@@ -134,13 +134,15 @@ func (p *publisher) status() Status {
 	return s
 }
 
-// ReadStatus returns how a repository is, alongside its running publisher, or one that
-// is stopped or dead: what is committed by the journal. The cost is that of Open's
-// reading. Quarantined, and why an attempt to publish failed, are known only to the
-// publisher: Err says what has expired, by the system's clock, and nothing else. That a
-// publisher makes no progress shows in Signed and Queue.Oldest, and as a problem. Errors wrap
-// ErrNotRepository; or, if the store doesn't have the offline documents that were
-// installed, ErrNotExist or ErrDiverged.
+// ReadStatus returns the state of a repository, for a process that isn't the publisher. It shows the
+// newest generation whose commit the journal records. The publisher may be running, stopped or dead.
+//
+// Only the publisher knows Quarantined, and why an attempt to publish failed. Here Err says what has
+// expired, by the system's clock, and nothing else. If a publisher makes no progress, Signed and
+// Queue.Oldest show it, and a Problem says so.
+//
+// It reads what Open reads. Errors wrap ErrNotRepository, or ErrDiverged if the store doesn't have the
+// offline documents in force, and then ErrNotExist too if a file is missing.
 func ReadStatus(ctx context.Context, store Store, journal Reader) (Status, error) {
 	p := publisher{cfg: Config{Store: store}}
 	h, err := readHistory(ctx, journal)

@@ -18,26 +18,27 @@ type Store interface {
 
 	// Create makes name exist with exactly data. When it returns nil, name is
 	// durable: it survives the loss of power. If name already has these bytes
-	// the result is nil (and name is made durable again, because what a killed
-	// process wrote may be readable and not yet durable); if it has others, the
+	// the result is nil too. Create makes them durable again then: what a killed
+	// process wrote may be readable and not yet durable. If name has other bytes, the
 	// error wraps ErrConflict and nothing changed. After any other error name
 	// may or may not exist, and the call may be repeated.
 	Create(ctx context.Context, name string, data []byte) error
 
-	// Swap durably replaces the content of name, which must be old, by new; a
+	// Swap durably replaces the content of name, which must be old, by new. A
 	// nil old means that name must not exist. If name already holds new, the
-	// result is nil and name is made durable again. If it holds anything else
-	// but old, the error wraps ErrConflict and nothing changed. A reader sees
+	// result is nil and name is made durable again. If it holds neither old nor
+	// new, the error wraps ErrConflict and nothing changed. A reader sees
 	// the whole of old or the whole of new. After any other error either may be
 	// there, and the call may be repeated.
 	Swap(ctx context.Context, name string, old, new []byte) error
 
 	// List yields every name in no particular order. A name created or deleted
-	// meanwhile may be missing. Audit and collection list; publishing never does.
+	// meanwhile may be missing. RestoreStore and RestoreJournal list, to find a
+	// number that was never used; publishing never does.
 	List(ctx context.Context) iter.Seq2[Info, error]
 
-	// Delete durably removes name; that it does not exist is no error. It must
-	// only be used on names that nothing will refer to again.
+	// Delete durably removes name. A name that doesn't exist is no error. Nothing
+	// may refer to the name, now or later.
 	Delete(ctx context.Context, name string) error
 }
 

@@ -44,7 +44,8 @@ type Repository struct {
 	online atomic.Pointer[online] // of the documents in force, for Submit
 	view   atomic.Pointer[View]   // the last one that somebody asked for
 
-	// turn holds a token. Its taker owns pub: Run, Install, Rebuild, AcceptClock or Close.
+	// turn holds a token. Who has taken it owns pub: Run, Install, Rebuild, AcceptClock, Drain or
+	// Close.
 	turn chan struct{}
 	pub  *publisher
 
@@ -54,15 +55,15 @@ type Repository struct {
 
 	mu          sync.Mutex                // guards the fields below
 	entering    map[string]*entering      // items on their way into the journal, by ID
-	enteringSum ledger.Backlog            // of them
-	entered     int                       // how many there were since Open
+	enteringSum ledger.Backlog            // number and bytes of those
+	entered     int                       // how many such items there were since Open
 	waiters     map[string][]chan Outcome // by item ID; each gets the final outcome once
 	published   Status                    // as of the last turn
 	lastErr     error                     // of the last attempt to publish; nil after a success
 	running     bool
 	interrupt   context.CancelFunc // ends Run's present wait; nil if it doesn't wait
 	stuck       bool               // documents are accepted and not published
-	preempt     context.CancelFunc // ends what the owner of pub does; nil if there is none
+	preempt     context.CancelFunc // ends what the owner of pub is doing; nil if nobody owns it
 
 	close func() error // once
 }
@@ -70,7 +71,7 @@ type Repository struct {
 // entering is an item on its way into the journal.
 type entering struct {
 	calls int // of Submit
-	nth   int // of those that entered
+	nth   int // it was the nth to enter
 	bytes int64
 }
 
@@ -99,33 +100,37 @@ func (r *Repository) Remove(ctx context.Context, paths ...string) (*Receipt, err
 	return r.Submit(ctx, Item{Remove: paths})
 }
 
-// Submit queues an item and returns once it is durable: from then on it will be
-// published, whatever happens to this process, with one exception: an item whose bin has no
-// room for it when its turn comes is set aside, with that reason. A bin has room for 10,000,000
-// bytes, or as many as its key signs. Status.Fullest shows the bins that come near; an item
-// that was set aside can be submitted again, under another ID, once something was removed from its
-// bin. Many concurrent calls share one
-// sync. Items that name the same path are published in the order in which they
-// were queued: one for which Submit returned before another was submitted comes first.
+// Submit queues an item and returns once it is durable. From then on it will be published, whatever
+// happens to this process. Many concurrent calls share one sync. Items that name the same path are
+// published in the order in which they were queued. If Submit returns for one item before another is
+// submitted, the first one comes first.
 //
-// Conditions, and whether anything changes, are decided on what clients find: where several
-// online roles list a path, since a document put another role in front of it, on the first of
-// them in the clients' order. What is added is published in the role that clients ask first,
-// and others stay as they are. What is removed leaves every online role that lists it; what
-// people list stays. A path that clients have come to read differently, since a document put a
-// pattern in front of it (see delegation.Tree.CheckPath), can be removed and not added.
+// There is one exception. If an item's bin has no room for it when its turn comes, it is set aside,
+// with that reason. A bin has room for 10,000,000 bytes, or as many as its key signs. Status.Fullest
+// shows the fullest bins. Once something was removed from the bin, the item can be submitted again,
+// under another ID.
 //
-// An item with an ID that the journal remembers is not queued again, so that a
-// call whose fate is unknown can be repeated; another item under the same ID is
-// refused with ErrIDReused. Two items are the same if they mean the same, however they were
-// encoded. Receipt.Repeated reports that this happened. An ID must therefore be new for every
-// change that an index wants: if it is derived from the content, a file that is added, removed
-// and added again has one ID twice, and stays removed. An item that some client would refuse is
-// refused with an error that wraps ErrInvalid and names the path and the reason; one that adds a
-// path of a role that people sign, or removes one that clients look for in no online role, with
-// ErrSignedByPeople and the role's name. Other errors wrap ErrBusy; or
-// ErrUnknown if the item may have become durable, for instance because the
-// context ended or the disk failed while it was written; or ErrClosed.
+// A condition is checked against what clients find. Several online roles can list one path: a new
+// document may put one role in front of another. Clients find the target of the first role that
+// lists it. An added target goes into the first role that clients ask. Entries in other roles stay.
+// A removed path leaves every online role. Entries that people signed stay. A new document can make
+// clients differ on a path (see delegation.Tree.CheckPath): such a path can be removed and not added.
+//
+// An item whose ID the journal remembers is not queued again. So a call whose fate is unknown can be
+// repeated, and Receipt.Repeated reports that it was one. Two items are the same if they mean the
+// same, however they were encoded. Every change needs a new ID. Don't derive it from the content: a
+// file that is added, removed and added again would have one ID twice, and would stay removed.
+//
+// The error wraps one of these:
+//
+//   - ErrInvalid: some client would refuse the item. The error names the path and the reason.
+//   - ErrSignedByPeople: the item adds a path whose role people sign, or removes one that clients look
+//     for in no online role. The error names the role.
+//   - ErrIDReused: the journal remembers another item with this ID.
+//   - ErrBusy: the queue is full.
+//   - ErrUnknown: the item may have become durable. The context ended, or the disk failed, while it
+//     was written.
+//   - ErrClosed: the repository was closed, or must be opened again.
 func (r *Repository) Submit(ctx context.Context, it Item) (*Receipt, error) {
 	if it.ID == "" {
 		it.ID = rand.Text()
@@ -182,7 +187,7 @@ func (r *Repository) encode(it Item) (ledger.Entry, error) {
 	return entry, nil
 }
 
-// invalidError says what is wrong with an item. Its text needs no more.
+// invalidError says what is wrong with an item. It wraps ErrInvalid, but its text doesn't repeat that.
 type invalidError struct{ error }
 
 func (e invalidError) Unwrap() []error { return []error{ErrInvalid, e.error} }
@@ -202,8 +207,8 @@ func (r *Repository) checkCustom(t roles.Target) error {
 	return nil
 }
 
-// longDownload reports whether path, escaped, is longer than a file name may be. For
-// most paths that is clear without escaping them.
+// longDownload reports whether the escaped path is longer than a file name may be. Most paths are so
+// short that it need not escape them.
 func longDownload(path string) bool {
 	n := len(path)
 	for i := range len(path) {
@@ -214,7 +219,7 @@ func longDownload(path string) bool {
 	return n > maxDownloadName && len(url.PathEscape(path)) > maxDownloadName
 }
 
-// enter reserves a place in the queue. An item that is in it already needs none.
+// enter reserves a place in the queue. An item that the journal knows already needs none.
 func (r *Repository) enter(ctx context.Context, e ledger.Entry) error {
 	if err := context.Cause(r.alive); err != nil {
 		return err
@@ -335,26 +340,28 @@ type Receipt struct {
 // ID is the item's ID, with which Repository.Outcome can be asked at any time.
 func (rc *Receipt) ID() string { return rc.id }
 
-// Repeated reports that the journal remembered the item: Submit queued nothing, and Wait
-// returns the outcome of the first call. That is right for a call that is repeated because its
-// fate was unknown. After anything else it means that an ID was used for a second change, which
-// is not made: a path that was changed since stays as it is.
+// Repeated reports whether the journal remembered the item. If it did, Submit queued nothing, and
+// Wait returns the outcome of the first call. That is right for a call that is repeated because its
+// fate was unknown. Otherwise an ID was used for a second change, and that change is not made.
 func (rc *Receipt) Repeated() bool { return rc.repeated }
 
-// Receipt is that of an item which this or another process submitted before. Paths are the
-// item's: Wait looks whether clients that search for them meet a role that has expired. It does
-// no I/O: that the journal doesn't know the ID shows in Wait.
+// Receipt returns a receipt for an item that this or another process submitted before. Give the
+// item's paths: Wait fails if clients that search for them meet a role that has expired. Receipt
+// does no I/O. If the journal doesn't know the ID, Wait says so.
 func (r *Repository) Receipt(id string, paths ...string) *Receipt {
 	return &Receipt{id: id, repeated: true, paths: paths, r: r}
 }
 
-// Wait returns once clients can see what became of the item: its generation's
-// timestamp is swapped in. It publishes nothing itself; that is for Run. The error
-// wraps ErrSetAside, with the reason, if the item can't be published, and ErrRefused if one
-// of its conditions didn't hold. It wraps ErrExpired, with the state Published, Superseded or
-// Unchanged, if the item is published and clients that look for its paths refuse a role that has
-// expired: they see it once that role is signed again. It is the context's or the repository's error if that ended first. The item is durable then,
-// and Repository.Outcome tells what became of it, if need be after Open.
+// Wait returns once clients can see what became of the item: the timestamp of its generation is in
+// the store. It publishes nothing itself: Run does. The error wraps one of these:
+//
+//   - ErrSetAside: the item can't be published. The outcome has the reason.
+//   - ErrRefused: one of the item's conditions didn't hold.
+//   - ErrExpired: the item is Published, Superseded or Unchanged, and clients that look for its paths
+//     refuse a role that has expired. They see the item once that role is signed again.
+//   - ErrUnknownItem: the journal doesn't remember the ID.
+//   - The context's error, or ErrClosed: that ended first. The item stays durable. Repository.Outcome
+//     tells what became of it, if need be after Open.
 func (rc *Receipt) Wait(ctx context.Context) (Outcome, error) {
 	done, forget := rc.r.expect(rc.id)
 	defer forget()
@@ -391,8 +398,8 @@ func (rc *Receipt) final(o Outcome) (Outcome, error) {
 	return o, nil
 }
 
-// expect returns a channel that gets the final outcome of each of these items, if that appears
-// before forget is called.
+// expect returns a channel. It gets the final outcome of each of these items that is decided before
+// forget is called.
 func (r *Repository) expect(ids ...string) (done <-chan Outcome, forget func()) {
 	c := make(chan Outcome, len(ids))
 	r.mu.Lock()
@@ -412,8 +419,8 @@ func (r *Repository) expect(ids ...string) (done <-chan Outcome, forget func()) 
 	}
 }
 
-// tell gives outcomes that have become final to those who wait for them, and to nobody else.
-// A caller that is told and then asks for the Status gets the one given, or a later one.
+// tell gives final outcomes to those who wait for them. Who is told and then asks for the Status gets
+// now, or a later one.
 func (r *Repository) tell(now Status, outcomes []ledger.ItemOutcome) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

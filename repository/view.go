@@ -18,9 +18,9 @@ import (
 var ErrNotPublished = errors.New("not published")
 
 // View is what one generation publishes, as clients find it. It never changes, and is safe for
-// concurrent use. It reads the store when it is asked, so it can be used as long as the store
-// keeps the generation's files; it stays usable after Close. Whatever it reads from the store is
-// checked against the digest in the journal.
+// concurrent use. Each lookup reads the store, so a View works as long as the store keeps the
+// generation's files. It works after Close too. Whatever it reads from the store is checked against
+// the digest in the journal.
 type View struct {
 	generation int64
 	store      Store
@@ -31,22 +31,22 @@ type View struct {
 }
 
 // View returns what clients see now. It doesn't wait for a generation under way. The first call
-// after a commit copies the table of bins: 60 bytes for each of them. A later one returns the
-// same View. While documents are accepted and not yet published, it also reads those that they
-// replace. The error is the store's, or the repository's once it has ended.
+// after a commit copies the table of bins, 60 bytes for each. Later calls return the same View. While
+// new documents are accepted and not yet published, it reads the published ones from the store. The
+// error is the store's, or the repository's once that has ended.
 func (r *Repository) View(ctx context.Context) (*View, error) {
 	if err := context.Cause(r.alive); err != nil {
 		return nil, fmt.Errorf("view: %w", err)
 	}
 	before := r.view.Load()
 	p := r.pub
-	p.committing.Lock()
+	p.stateMu.Lock()
 	if before != nil && before.generation == p.state.Generation {
-		p.committing.Unlock()
+		p.stateMu.Unlock()
 		return before, nil
 	}
 	v, docs := viewOf(p.cfg.Store, p.state), p.docs
-	p.committing.Unlock()
+	p.stateMu.Unlock()
 
 	if err := v.complete(ctx, before, docs); err != nil {
 		return nil, fmt.Errorf("view: %w", err)
@@ -55,9 +55,9 @@ func (r *Repository) View(ctx context.Context) (*View, error) {
 	return v, nil
 }
 
-// ReadView returns what clients see, for a process that isn't the publisher: what is committed
-// by the journal. It needs no lead, and may be called while a publisher runs. The cost is that
-// of ReadStatus, and so are the errors.
+// ReadView returns what clients see, for a process that isn't the publisher. It shows the newest
+// generation whose commit the journal records. It needs no lead, and may be called while a publisher
+// runs. Cost and errors are those of ReadStatus.
 func ReadView(ctx context.Context, store Store, journal Reader) (*View, error) {
 	h, err := readHistory(ctx, journal)
 	if err == nil {
@@ -78,8 +78,8 @@ func viewOf(store Store, s *ledger.State) *View {
 	return &View{generation: s.Generation, store: store, table: s.Table.Clone(), published: s.Published}
 }
 
-// complete reads the documents that the generation was published with. Those that an earlier
-// view or the publisher has in memory are not read again.
+// complete reads the documents that the generation was published with. What an earlier view or the
+// publisher has in memory is not read again.
 func (v *View) complete(ctx context.Context, before *View, docs *documents) error {
 	switch {
 	case v.generation == 0:
@@ -117,8 +117,8 @@ func sameRoles(a, b map[string]ledger.Row) bool {
 	return len(a) == len(b)
 }
 
-// read returns the published documents that clients come to. Known are others, of which some
-// may be the same.
+// read returns the published documents that clients come to. It takes from known, which may be nil,
+// those that are the same there, and reads the others.
 func (v *View) read(ctx context.Context, known *documents) (*documents, error) {
 	isKnown := func(role string) bool { return known != nil && known.installed[role] == v.published[role] }
 	o := &documents{roles: map[string]*roles.Document[metadata.TargetsType]{}}
@@ -144,7 +144,7 @@ func (v *View) read(ctx context.Context, known *documents) (*documents, error) {
 			doc = known.roles[role]
 		}
 		if doc == nil {
-			// Of a role that is signed online, its newest file says what the document says.
+			// A role with a row was signed online: see publisher.loadDocument.
 			name, blob := ledger.Name(published.Version, role), published.Blob
 			if row, online := v.table.Roles[role]; online {
 				name, blob = ledger.Name(row.Version, role), row.Blob()
@@ -199,14 +199,13 @@ func (v *View) listed(ctx context.Context, role delegation.Role) (*roles.Bin, er
 // Generation is the number of the generation; 0 before the first.
 func (v *View) Generation() int64 { return v.generation }
 
-// Lookup returns the target that clients find at path: of the first role in their order that
-// lists it, whether it is signed online or by people. The error wraps ErrNotPublished if there
-// is none. Any other error says nothing about path: it is the context's or the store's, or it
-// names the file that is missing or altered. A missing one wraps ErrNotExist: a View is of no
-// more use once its files were deleted.
+// Lookup returns the target that clients find at path. Clients take it from the first role in their
+// order that lists it, whether that is signed online or by people. The error wraps ErrNotPublished
+// if there is none. Any other error says nothing about path: it is the context's or the store's, or
+// it names a file that is missing or altered. For a missing file it wraps ErrNotExist.
 //
-// The cost is one read of the store for each role signed online that a client would ask; nearly
-// always that is one bin.
+// The cost is one read of the store for each online role that a client would ask. Nearly always that
+// is one bin.
 func (v *View) Lookup(ctx context.Context, path string) (roles.Target, error) {
 	for role := range v.search(path) {
 		listed, err := v.listed(ctx, role)
@@ -241,11 +240,12 @@ func (v *View) search(path string) iter.Seq[delegation.Role] {
 }
 
 // Targets yields all that clients find, each path once, as Lookup returns it. The targets of one
-// role follow one another, in the byte order of their paths; the order of the roles is not
-// promised. An error ends it: it is as Lookup's, and names the role.
+// role follow one another, in the byte order of their paths. The order of the roles is not promised.
+// An error ends it: one like Lookup's, with the role's name.
 //
-// It reads every bin once, one after the other, and keeps one in memory. Where other roles signed
-// online stand in front of the bins, it also keeps the paths of those, or of one bin of them.
+// It reads every bin once, one after the other, and keeps one in memory. If clients ask other online
+// roles before the bins, it also keeps the paths of those roles. (Of other sets of bins it keeps one
+// bin at a time.)
 func (v *View) Targets(ctx context.Context) iter.Seq2[roles.Target, error] {
 	return func(yield func(roles.Target, error) bool) {
 		ahead := ahead{view: v, others: map[string]map[string]bool{}}
@@ -304,8 +304,8 @@ type ahead struct {
 	paths  map[string]bool            // of it
 }
 
-// hidden returns the paths that a role lists and in which clients don't find them: they don't ask
-// it, or one before it lists the path too.
+// hidden returns the paths that role lists and that clients don't find there. Either clients don't
+// ask role for the path, or an earlier role lists it too.
 func (a *ahead) hidden(ctx context.Context, role delegation.Role, listed *roles.Bin) (map[string]bool, error) {
 	hidden := map[string]bool{}
 	before := map[string][]string{} // paths, by roles that are asked first

@@ -29,13 +29,16 @@ const limit = 5 * time.Minute
 
 // RequireNoticed compiles the command in the test's directory with each mutation, by
 // name, and runs it with these arguments. It must end with status 1. Where the
-// mutations are not asked for, the test is skipped.
+// mutations are not asked for, it only makes sure that the text of each edit is found.
 func RequireNoticed(t *testing.T, mutations map[string][]Edit, args ...string) {
 	t.Helper()
-	if os.Getenv(Variable) == "" {
-		t.Skip(Variable + " is not set")
-	}
 	root := repository(t)
+	if os.Getenv(Variable) == "" {
+		for _, edits := range mutations {
+			overlay(t, root, edits)
+		}
+		return
+	}
 	for name, edits := range mutations {
 		t.Run(name, func(t *testing.T) {
 			program := filepath.Join(t.TempDir(), "program")

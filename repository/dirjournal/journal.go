@@ -92,7 +92,7 @@ func (j *Journal) Enqueue(ctx context.Context, entries ...ledger.Entry) ([]bool,
 		r.entries[i] = newKnown(e, encoded)
 		r.size += 1 + len(encoded)
 	}
-	if err := j.submit(ctx, r); err != nil {
+	if err := j.handToWriter(ctx, r); err != nil {
 		return nil, fmt.Errorf("enqueue: %w", err)
 	}
 	return r.repeated, nil
@@ -245,11 +245,11 @@ func (j *Journal) poke() {
 
 // do has the writer call f between two frames.
 func (j *Journal) do(ctx context.Context, f func() error) error {
-	return j.submit(ctx, &request{do: f, checkpoint: -1, done: make(chan error, 1)})
+	return j.handToWriter(ctx, &request{do: f, checkpoint: -1, done: make(chan error, 1)})
 }
 
-// submit hands a request to the writer and waits for its result.
-func (j *Journal) submit(ctx context.Context, r *request) error {
+// handToWriter hands a request to the writer and waits for its result.
+func (j *Journal) handToWriter(ctx context.Context, r *request) error {
 	if err := j.enter(ctx); err != nil {
 		return err
 	}

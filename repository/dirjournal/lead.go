@@ -119,7 +119,7 @@ func (l *lead) Append(ctx context.Context, records ...ledger.Record) error {
 		}
 		r.size += len("r 1000000000\n\n") + len(rec.Bytes())
 	}
-	if err := l.journal.submit(ctx, r); err != nil {
+	if err := l.journal.handToWriter(ctx, r); err != nil {
 		return fmt.Errorf("append: %w", err)
 	}
 	return nil

@@ -203,7 +203,7 @@ func (t *Targets) place(ctx context.Context, temp string, target roles.Target) e
 		name := filepath.Join(touched[len(touched)-1], target.Hashes[algorithm]+"."+file)
 		err := r.fsys.Link(temp, name)
 		if errors.Is(err, fs.ErrExist) {
-			err = t.renew(ctx, temp, name, target)
+			err = t.relink(ctx, temp, name, target)
 		}
 		if err != nil {
 			return err
@@ -220,9 +220,9 @@ func (t *Targets) place(ctx context.Context, temp string, target roles.Target) e
 	return nil
 }
 
-// renew replaces the file name, which must hold the target's content, by temp, which holds the
+// relink replaces the file name, which must hold the target's content, by temp, which holds the
 // same content durably.
-func (t *Targets) renew(ctx context.Context, temp, name string, target roles.Target) error {
+func (t *Targets) relink(ctx context.Context, temp, name string, target roles.Target) error {
 	have, err := t.root.fsys.Open(name)
 	if err != nil {
 		return err

@@ -6,15 +6,14 @@
 //
 // An index needs it once, when its first files come under TUF, and later after an accident: a
 // backup of its database was restored, or a bug let uploads through that it never submitted.
-// It may run at any time, and beside uploads and removals.
+// It may run at any time, alongside uploads and removals.
 //
 // # What keeps it right
 //
-// A difference is found by comparing what the index yields with one published generation.
-// Both may have changed since. So each difference is looked at again while the index holds
-// its path still (see Index.Hold), and is submitted on the condition that the path is
-// published as it was seen. An index that changes a path and submits the change under the
-// same lock gets these guarantees:
+// Run compares what the index yields with one published generation. Both may change meanwhile. So
+// Run looks at each difference again while the index holds its path still (see Index.Hold). It
+// submits the difference on the condition that the path is still published as Run saw it. An index
+// must change a path, and submit the change, under the same lock. Then it gets these guarantees:
 //
 //   - A path that is right stays right.
 //   - No path goes back to what it was before an upload or a removal, not even for one
@@ -48,14 +47,14 @@ import (
 
 // Index is what an index says that it has. Its methods are called from several goroutines.
 type Index interface {
-	// Targets yields everything that the index has, in any order. It may read page by page
-	// and need not be of one moment. An error ends it, and Run.
+	// Targets yields everything that the index has, in any order. It may read page by page, and
+	// the index may change meanwhile. An error ends it, and Run.
 	Targets(ctx context.Context) iter.Seq2[roles.Target, error]
 
 	// Hold calls f with what the index has at path, nil for nothing, and returns f's error.
-	// Until f returns the index neither changes the path nor submits an item for it: Hold
-	// takes the lock, or the row in a transaction, under which the index does both. The call
-	// of f takes as long as a Submit.
+	// Until f returns, the index neither changes the path nor submits an item for it. For that,
+	// Hold takes the lock, or the row in a transaction, under which the index does both. f takes
+	// as long as a Submit.
 	Hold(ctx context.Context, path string, f func(has *roles.Target) error) error
 }
 
@@ -75,8 +74,8 @@ type Options struct {
 	Remove bool   // what is published and not in the index
 	DryRun bool   // submit nothing: the report says what would be done
 	By     string // who asks, as the items and their outcomes name it
-	// Each is told of each difference as it was found, before the index was asked again.
-	// It is called by one goroutine at a time. nil: nobody is.
+	// Each is called once for each difference, before anything is submitted for it. It is called by
+	// one goroutine at a time. nil: not called.
 	Each func(Difference)
 }
 
@@ -136,14 +135,14 @@ const (
 )
 
 // Run compares all that index has with all that repo publishes, and submits what differs. It
-// returns once each item that it submitted was decided. While the queue is full it waits.
-// A path that can't be published is in the report, and does not stop the others. An error of
-// the index, of the store or of the context ends it: the report says how far it came, and Run
-// may be repeated at any time.
+// returns once each item that it submitted was decided. While the queue is full it waits. A path that
+// can't be published is listed in the report, and does not stop the others. An error of the index, of
+// the store or of the context ends Run. The report says how far it came, and Run may be repeated at
+// any time.
 //
-// It reads the index once and the published generation twice at most, bin by bin. It holds 32
-// bytes in memory for each published target, and what a map adds to that: some 150 MB for
-// 2,000,000. That generation must be kept while Run reads it.
+// It reads the index once and the published generation twice at most, bin by bin. Meanwhile the store
+// must keep that generation. For each published target it holds 32 bytes in memory, in a map: some 150
+// MB for 2,000,000.
 func Run[R Receipt](ctx context.Context, repo Repository[R], index Index, o Options) (Report, error) {
 	r := run[R]{
 		repo: repo, index: index, options: o,
@@ -394,8 +393,8 @@ func (r *run[R]) fail(path, reason string) {
 	})
 }
 
-// key is half of a SHA-256: two different values have the same key by no accident and no
-// attack that is feasible.
+// key is half of a SHA-256. That two different values have the same key is no accident that happens,
+// and no attack that is feasible.
 type key [16]byte
 
 func keyOf(path string) key {

@@ -12,8 +12,8 @@ import (
 	"github.com/bindery-tuf/bindery/roles"
 )
 
-// current returns the repository. It waits for one that is being opened, and takes what it
-// waited from left.
+// current returns the repository. If that is being opened, current waits for it, no longer than left,
+// and subtracts the wait from left.
 func (s *Service) current(ctx context.Context, left *time.Duration) (*repository.Repository, error) {
 	began := time.Now()
 	before := *left
@@ -43,8 +43,8 @@ func (s *Service) current(ctx context.Context, left *time.Duration) (*repository
 	}
 }
 
-// call calls f with the repository, and again with the next one if it must be opened again.
-// It also repeats what f says is to be repeated.
+// call calls f with the repository. If that must be opened again, call waits and calls f with the next
+// one. It also calls f again if f asks for it.
 func (s *Service) call(ctx context.Context, f func(*repository.Repository) (again bool, err error)) error {
 	left := s.cfg.Patience
 	var pause time.Duration // before a repetition with the same repository
@@ -78,7 +78,7 @@ func (s *Service) call(ctx context.Context, f func(*repository.Repository) (agai
 	}
 }
 
-// do is call for what has no other effect when it is done twice.
+// do is call for an f that may be done twice.
 func (s *Service) do(ctx context.Context, op string, f func(*repository.Repository) error) error {
 	called := false
 	err := s.call(ctx, func(repo *repository.Repository) (bool, error) {
@@ -105,12 +105,11 @@ func (s *Service) Remove(ctx context.Context, paths ...string) (*Receipt, error)
 
 // Submit queues an item and returns once it is durable: see repository.Repository.Submit.
 //
-// If the journal fails meanwhile, Submit waits until it is open again, and repeats the item
-// under its ID: it is queued once. So an error that wraps repository.ErrUnknown, the item may
-// or may not be queued, comes back only if the context or Config.Patience ended before that
-// was clear. Outcome tells later, by the ID that the caller gave, and to submit the
-// item again under that ID is harmless. The error wraps ErrUnavailable if it was not queued
-// because the repository was not open for Config.Patience.
+// If the journal fails meanwhile, Submit waits until it is open again, and submits the item again
+// under the same ID: it is queued once. The error wraps repository.ErrUnknown only if the context or
+// Config.Patience ended before it was clear whether the item is queued. Ask Outcome later, by the ID
+// that you gave, or submit the item again under that ID. The error wraps ErrUnavailable if the item
+// was not queued, because the repository was not open for Config.Patience.
 func (s *Service) Submit(ctx context.Context, it repository.Item) (*Receipt, error) {
 	given := it.ID != ""
 	if !given {
@@ -163,14 +162,14 @@ type Receipt struct {
 // ID is the item's ID, with which Service.Outcome can be asked at any time.
 func (rc *Receipt) ID() string { return rc.id }
 
-// Repeated reports that the journal knew the caller's ID already: see
-// repository.Receipt.Repeated. If the journal was opened again while Submit waited, that
-// may be by this very call.
+// Repeated reports whether the journal knew the caller's ID already: see
+// repository.Receipt.Repeated. If the journal was opened again while Submit waited, it may be this
+// same call that queued the item.
 func (rc *Receipt) Repeated() bool { return rc.repeated }
 
 // Wait returns once clients can see what became of the item: see repository.Receipt.Wait. It
-// goes on if the repository is opened again meanwhile. The item stays durable whatever the
-// error.
+// goes on waiting if the repository is opened again meanwhile. Whatever the error, the item stays
+// durable.
 func (rc *Receipt) Wait(ctx context.Context) (repository.Outcome, error) {
 	o := repository.Outcome{State: repository.Accepted}
 	called := false

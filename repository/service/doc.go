@@ -1,8 +1,8 @@
 // Package service publishes what a package index has, so that clients can verify every file they
-// download, and goes on by itself after failures. It is the package that an index server
-// imports. One call opens all that is needed, or makes it on an empty disk. A full or broken
-// disk, changed keys, a second process: the index goes on running, and nothing that was
-// accepted is lost or published twice.
+// download. It goes on by itself after failures. It is the package that an index server imports. One
+// call opens all that is needed, or makes it on an empty disk. The index keeps running when a disk is
+// full or broken, when keys change, or when a second process starts. Nothing that was accepted is
+// lost or published twice.
 //
 //	open := func(ctx context.Context) (repository.Config, error) {
 //		store, err := dirstore.OpenOrCreate(filepath.Join(dir, "metadata"))
@@ -33,8 +33,8 @@
 //
 // An upload is one [repository.Item]. Add, Remove and Submit make it durable and return.
 // Wait returns once clients can see it, about a second later. If the process is killed in
-// between, the next start publishes it. Submit it under an ID of yours, and you can ask later
-// what became of it, and can repeat a call that failed.
+// between, the next start publishes it. If you give the item an ID, you can ask later what became of
+// it, and can repeat a call that failed.
 //
 // # The right order
 //
@@ -48,26 +48,25 @@
 //     own must sync the file and its directory, or be an object store that has answered.
 //  2. List it after Wait has returned. Clients refuse a file that is listed and not yet
 //     published. Until then the upload is accepted, and not visible.
-//  3. To remove a file, first stop listing it, then Remove it and Wait, and delete the file
-//     only after the grace: Config.CacheAge and Config.ClientRun of package repository together,
-//     two hours unless you set them. A client that began before, or is behind a cache, may hold
-//     metadata that names the file, and asks for it. If the same content is added again in the
-//     meantime, it must not be deleted.
-//  4. Serve every file under HASH.NAME. Serve it under its plain name too only if its content
-//     never changes under that name, as that of a released archive. A page that lists the
-//     files of a project changes with every upload: a client that holds the metadata of one
-//     generation must get the page of that generation, so it needs its HASH. name, and the old
-//     content stays for the grace as well.
+//  3. To remove a file, first stop listing it. Then Remove it and Wait. Delete the file only after
+//     the grace period: Config.CacheAge plus Config.ClientRun of package repository, two hours
+//     unless you set them. A client that began earlier, or is behind a cache, may hold metadata that
+//     names the file, and asks for it. Don't delete it if the same content was added again meanwhile.
+//  4. Serve every file under HASH.NAME. Serve it under its plain name too only if its content never
+//     changes under that name, as with a released archive. A page that lists the files of a project
+//     changes with every upload, and a client must get the page of the generation whose metadata it
+//     holds. So it needs its HASH. name, and the old content stays for the grace period too.
 //
 // # Failures
 //
-// The service closes and opens the repository again when the journal fails, when the store was
-// changed by somebody else, and when Reload is called. It tries at once, and then after pauses
-// that grow from 0.2 seconds to a minute, for ever. (After repository.ErrDiverged and
-// repository.ErrNotRepository, which only people can mend, each minute: to go on at once,
-// call Reload.) Calls wait for it, for Config.Patience at most, and go on; Status doesn't
-// wait, and shows the reason. What fails in a store or a key service needs none of this:
-// the repository itself tries again while items wait in the queue.
+// The service closes the repository and opens it again when the journal fails, when somebody else
+// changed the store, and when Reload is called. It tries at once, and then after pauses that grow from
+// 0.2 seconds to a minute, for ever. Only people can mend repository.ErrDiverged and
+// repository.ErrNotRepository: after these it tries each minute, or when Reload is called.
+//
+// Meanwhile calls wait, for Config.Patience at most, and then go on. Status doesn't wait, and shows
+// the reason. If a store or a key service fails, the repository stays open: it tries again by itself,
+// while items wait in the queue.
 //
 // One process publishes. With Config.Standby others wait for the lock and take over when that
 // process has ended, was killed, or lost its machine's power. A process that merely hangs

@@ -9,11 +9,11 @@ import (
 	"github.com/bindery-tuf/bindery/repository"
 )
 
-// Status tells how the repository is, and never waits: see repository.Repository.Status. While
-// the repository is being opened again it returns what was known last, with the reason in Err,
-// and as the first problem. Newer documents that are not in force are a problem too.
-// In a standby it is what ReadStatus reads by way of Config.Read; without that, the error
-// wraps repository.ErrLocked.
+// Status returns the state of the repository, and never waits: see repository.Repository.Status. While
+// the repository is being opened again, it returns what was known last. Err and the first problem give
+// the reason. Newer documents that are not in force are a problem too. In a standby, Status returns
+// what ReadStatus reads by way of Config.Read. Without Config.Read the error wraps
+// repository.ErrLocked.
 func (s *Service) Status(ctx context.Context) (repository.Status, error) {
 	status, err := s.status(ctx)
 	if err != nil {
@@ -90,8 +90,9 @@ func adviceForDocuments(err error) string {
 }
 
 // View returns what clients see: see repository.Repository.View. In a standby, and while the
-// repository is being opened again, it is what ReadView reads by way of Config.Read. Without
-// that, the error wraps repository.ErrLocked in a standby, and View waits for the repository.
+// repository is being opened again, it returns what ReadView reads by way of Config.Read. Without
+// Config.Read, the error wraps repository.ErrLocked in a standby. Otherwise View waits for the
+// repository then.
 func (s *Service) View(ctx context.Context) (*repository.View, error) {
 	repo, reason := s.now()
 	if repo == nil && reason != nil && s.cfg.Read != nil && s.ctx.Err() == nil {

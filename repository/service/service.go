@@ -12,13 +12,12 @@ import (
 	"github.com/bindery-tuf/bindery/repository"
 )
 
-// ErrUnavailable is wrapped by calls that waited for the repository for Config.Patience. It
-// is being opened again: the call may be repeated later.
+// ErrUnavailable is wrapped by calls that waited for Config.Patience while the repository was being
+// opened again. The call may be repeated later.
 var ErrUnavailable = errors.New("the repository is not open")
 
 // How long the service waits between two attempts to open the repository: it doubles from the
-// first to the last. A lock is asked for more often, and what only people can mend is tried as
-// seldom as may be.
+// first to the last. For a lock it is pauseOfLock, and for what only people can mend lastPause.
 const (
 	firstPause  = 200 * time.Millisecond
 	lastPause   = time.Minute
@@ -42,8 +41,8 @@ type Config struct {
 	Open func(ctx context.Context) (repository.Config, error)
 
 	// Documents returns the finished documents: see repository.ReadDocuments. If there is no
-	// repository yet, it is created of them. What is newer than the documents in force is
-	// installed by Start and by Reload. Nil: the repository must exist.
+	// repository yet, it is created of them. Start and Reload install those that are newer than
+	// the documents in force. Nil: the repository must exist.
 	Documents func(ctx context.Context) (repository.Documents, error)
 
 	// Read returns what a standby reads while another process publishes: a store, and a reader
@@ -97,16 +96,17 @@ type Service struct {
 // Start opens the repository, or creates it of the documents, and publishes until Close. The
 // context is for Start alone.
 //
-// What can't work is an error at once, and is not tried again: keys that the documents don't
-// name (repository.ErrWrongKey), documents that are missing or not valid, a journal or store
-// that can't be opened, repository.ErrDiverged. Two things are left to people while it
-// publishes, and shown by Status: newer documents that can't be installed yet because clients
-// would refuse what caches serve (repository.ErrLocksOut), and a clock that looks wrong
-// (repository.ErrClock).
+// Start doesn't try again what can't work. It returns an error for keys that the documents don't name
+// (repository.ErrWrongKey), for documents that are missing or not valid, for a journal or store that
+// can't be opened, and for repository.ErrDiverged.
 //
-// With Config.Standby, a lock that another process holds is no error. Status and View
-// then work by way of Config.Read; all other calls fail with repository.ErrLocked and say who
-// holds it, until the service takes over, some two seconds after the lock is free.
+// Two failures don't stop it. Status shows them, and people must act: newer documents that can't be
+// installed yet, because clients would refuse what caches serve (repository.ErrLocksOut), and a clock
+// that looks wrong (repository.ErrClock).
+//
+// With Config.Standby, a lock that another process holds is no error. Until the service takes over,
+// Status and View read by way of Config.Read, and all other calls fail with repository.ErrLocked and
+// say who holds the lock. It takes over some two seconds after the lock is free.
 func Start(ctx context.Context, cfg Config) (*Service, error) {
 	s, err := start(ctx, cfg)
 	if err != nil {
@@ -160,9 +160,9 @@ func mayPass(err error) bool {
 	return errors.Is(err, repository.ErrLocksOut) || errors.Is(err, repository.ErrClock)
 }
 
-// open opens the repository once, and lets others use it. If the documents are due, it is
-// created of them if there is none, and newer ones are installed; why they could not be is in
-// documentsErr.
+// open opens the repository once, and lets others use it. If the documents are due, it creates a
+// repository of them where there is none, and installs newer ones. If those can't be installed,
+// documentsErr says why.
 func (s *Service) open(ctx context.Context) (*repository.Repository, error) {
 	due := s.documentsDue && s.cfg.Documents != nil
 	repo, documents, err := s.openOnce(ctx, due, false)
@@ -222,7 +222,7 @@ func (s *Service) openOnce(ctx context.Context, due, uncheckedKeys bool) (*repos
 	return repo, documents, err
 }
 
-// installFirst installs the documents before the keys are held against them.
+// installFirst installs the documents before the keys are checked. It closes the repository again.
 func (s *Service) installFirst(ctx context.Context, wrongKey error) error {
 	repo, documents, err := s.openOnce(ctx, true, true)
 	if err != nil {
@@ -313,8 +313,8 @@ func (s *Service) reloaded(err error) error {
 	return errors.Join(err, s.documentsErr)
 }
 
-// publish publishes until the repository must be opened again, or Close. The repository is
-// closed then. What it returns is another one that is open already, or nil.
+// publish publishes with repo until Close, or until the repository must be opened again, and closes
+// it. It returns the next repository if that is open already, or else nil.
 func (s *Service) publish(repo *repository.Repository) *repository.Repository {
 	s.mu.Lock()
 	ctx, cancel := s.inUse, s.giveUp
@@ -366,8 +366,8 @@ func (s *Service) miss(reason error) (before error) {
 	return before
 }
 
-// lose keeps others from using a repository that must be opened again, ends its Run, which may
-// be busy for long before it finds out, and returns the first reason that was found.
+// lose is called for a repository that must be opened again. It keeps others from using it, and ends
+// its Run, which might notice only much later. It returns the first reason that was found.
 func (s *Service) lose(repo *repository.Repository, reason error) (first error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -385,8 +385,8 @@ func (s *Service) wake() {
 	s.changed = make(chan struct{})
 }
 
-// failure is why a repository failed. It hides what would be mistaken for the fate of a call
-// that finds no repository: ErrClosed and ErrUnknown.
+// failure is why a repository failed. It hides ErrClosed and ErrUnknown: in the error of a call that
+// finds no repository, these would be about the call itself.
 type failure struct{ err error }
 
 func (f failure) Error() string { return fmt.Sprint(f.err) }
@@ -395,18 +395,20 @@ func (f failure) Is(target error) bool {
 	return target != repository.ErrClosed && target != repository.ErrUnknown && errors.Is(f.err, target)
 }
 
-// Reload reads the documents and the keys again: call it after they were changed, for
-// example on SIGHUP. It installs the documents that are newer, closes the repository and
-// opens it with what Config.Open returns now. Calls wait meanwhile; a generation under way is
-// given up after 10 seconds at most, and made again.
+// Reload reads the documents and the keys again. Call it after they were changed, for example on
+// SIGHUP. It installs the documents that are newer, closes the repository, and opens it with what
+// Config.Open returns now. Calls wait meanwhile. A generation under way is given up after 10
+// seconds at most, and made again.
 //
-// Documents that can't be read or installed, or a Config.Open that fails before it comes
-// to the journal, are an error, and the service goes on as it was. If the repository can't be
-// opened with the new keys, that is an error too, and the service tries it again and again,
-// with what Documents and Open return then; calls fail with ErrUnavailable until it succeeds.
-// To go on after the keys were changed, add the new ones to root or to the documents that
-// name them, then give the new keys to Open, then Reload. (In a standby, Reload makes sure
-// that Open works as far as the lock.) When ctx ends, Reload goes on, and isn't waited for.
+// To change a key, first add the new one to root or to the document that names it. Then have Open
+// return the new key, and call Reload.
+//
+// If documents can't be read or installed, or if Config.Open fails before it comes to the journal,
+// Reload returns an error and the service goes on as it was. If the repository can't be opened with
+// the new keys, Reload returns an error too. The service then tries again and again, with what
+// Documents and Open return each time. Calls fail with ErrUnavailable until it succeeds. In a standby,
+// Reload makes sure that Open works as far as the lock. If ctx ends, the reload goes on without the
+// caller.
 func (s *Service) Reload(ctx context.Context) error {
 	done := make(chan error, 1)
 	select {
@@ -475,17 +477,17 @@ func (s *Service) reload(repo *repository.Repository) (next *repository.Reposito
 	return next, true, err
 }
 
-// patienceOfClose is how long Close waits for an Open that doesn't heed its context. It is
-// longer than repository.Repository.Close waits.
+// patienceOfClose is how long Close waits for an Open that goes on although its context has ended. It
+// is longer than repository.Repository.Close waits.
 const patienceOfClose = 15 * time.Second
 
-// Close ends the service, gives the lock up and closes the journal. It loses nothing: what is
-// queued stays queued, and a generation under way is committed if it was sealed and is
-// otherwise made by whoever publishes next. Calls that wait end with an error that wraps
-// repository.ErrClosed, and so do all later ones.
+// Close ends the service, gives the lock up and closes the journal. It loses nothing. What is
+// queued stays queued. A generation under way is committed if it was sealed. Otherwise whoever
+// publishes next makes it. Calls that wait end with an error that wraps repository.ErrClosed, and so
+// do all later ones.
 //
-// It waits as repository.Repository.Close does. While the repository is being opened, it
-// waits for that to heed its context, 15 seconds at most, and then says so in its error.
+// It waits as repository.Repository.Close does. If the repository is being opened, it waits 15 seconds
+// at most until that stops. If it doesn't stop, the error says so.
 func (s *Service) Close() error { return s.close() }
 
 func (s *Service) shut() error {

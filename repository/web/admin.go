@@ -37,16 +37,16 @@ const maxDocuments = 64 << 20
 //
 //	{"installed": ["8.root.json", "7.targets.json"]}
 //
-// once the documents are in force and published, also if they were so before. Otherwise it is
-// {"error": "…"} under the status of StatusCode, or 400 for a file that isn't what its name
-// says, 413 for more than 64 MiB, and 403 for a request that a browser makes for another site.
-// Both are reported to the log (nil: nowhere). A request that is given up may have been accepted:
-// send it again.
+// once the documents are in force and published, even if they were so before. Otherwise the answer is
+// {"error": "…"}, with the status that StatusCode gives. It is 400 for a file that isn't what its name
+// says, 413 for more than 64 MiB, and 403 for a request that a browser makes for another site. Both
+// answers are logged (nil log: nowhere). If a client gives a request up, the documents may have been
+// accepted: send it again.
 //
-// Admin asks nobody who he is. What it installs must be signed by the keys that the root demands,
-// so others can't install what they made, but they can have documents installed before their
-// time, and keep the publisher busy. Serve it on an address of its own, of the
-// loopback interface or a private network, or put authentication in front.
+// Admin has no authentication. What it installs must be signed by the keys that the root demands, so
+// strangers can't install documents of their own. But they can install documents of yours too early,
+// and keep the publisher busy. Serve it on an address of its own, of the loopback interface or of a
+// private network, or put authentication in front.
 func Admin(installer Installer, log *slog.Logger) http.Handler {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
@@ -81,7 +81,8 @@ func (a *admin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusOK, map[string]any{"installed": names})
 }
 
-// install returns the names of what was sent, as far as they are known, and a status for err.
+// install returns the names of the files that were sent, as far as they are known, and the status for
+// err.
 func (a *admin) install(r *http.Request) (names []string, status int, err error) {
 	form, err := r.MultipartReader()
 	if err != nil {
@@ -105,8 +106,8 @@ func (a *admin) install(r *http.Request) (names []string, status int, err error)
 	return names, StatusCode(err), err
 }
 
-// readForm returns the names of the files in the form, in their order, and the files. It is
-// strict where ReadDocuments, which is made for folders, leaves things alone.
+// readForm returns the names of the files in the form, in their order, and the files. It refuses
+// what ReadDocuments, which is made for folders, would ignore.
 func readForm(form *multipart.Reader) (names []string, files posted, err error) {
 	files = posted{}
 	taken := map[string]bool{}

@@ -14,13 +14,12 @@ type Files interface {
 	// algorithm is "sha256", "sha512" or "blake2b-256". The file can be read until Close,
 	// whatever becomes of the path meanwhile. If there is none the error wraps fs.ErrNotExist.
 	//
-	// The path passes roles.CheckPath, and anybody may ask for any. An index whose files
-	// are all public may go by the hash alone. The name in a URL doesn't tell a SHA-256
-	// from a BLAKE2b-256: what isn't found as the first is asked for as the second.
+	// The path passes roles.CheckPath, and anybody may ask for any path. An index whose files
+	// are all public may go by the hash alone. A SHA-256 and a BLAKE2b-256 look alike in a URL. So
+	// the handler asks for "sha256" first, and for "blake2b-256" if there is none.
 	//
-	// The handler seeks to the end for the length, and then to the first byte that it reads.
-	// What is read is not checked against the hash: clients do that. A reader that is an
-	// *os.File is copied by the system.
+	// The handler seeks to the end for the length, and then to the first byte that it reads. It
+	// doesn't check the hash: clients do. If the reader is an *os.File, the system copies it.
 	Open(ctx context.Context, path, algorithm, hash string) (io.ReadSeekCloser, error)
 }
 
@@ -41,7 +40,7 @@ type dir struct{ fsys fs.FS }
 func (d dir) Open(_ context.Context, target, _, hash string) (io.ReadSeekCloser, error) {
 	dirs, file := path.Split(target)
 	name := dirs + hash + "." + file
-	// Looked at before as well: opening a named pipe waits for a writer.
+	// Check before opening too: opening a named pipe waits for a writer.
 	info, err := fs.Stat(d.fsys, name)
 	if err != nil {
 		return nil, err

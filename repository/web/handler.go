@@ -43,29 +43,28 @@ type Config struct {
 	FilesBelowMetadata bool
 
 	// Stall is how long a client may take for each MiB of a response before its connection is
-	// cut. It replaces the server's WriteTimeout, which bounds a whole response whatever its
-	// size. Zero leaves that as it is.
+	// cut. It replaces the server's WriteTimeout, which limits a whole response whatever its
+	// size. Zero: WriteTimeout applies.
 	Stall time.Duration
 
-	// Logger is told of stores and files that fail. Nil: nobody is.
+	// Logger receives failures of the store and of files. Nil: nothing is logged.
 	Logger *slog.Logger
 }
 
 // Handler serves metadata under /metadata/, and target files under /targets/, to GET and
 // HEAD. Everything else is 404 or 405.
 //
-// Metadata that has a version in its name, and target files, which have their
-// hash in it, never change and are served as immutable; the timestamp is
-// to be revalidated each time, by its ETag. No error may be stored, whatever its
-// status: the 404 for a root that is still to come would keep clients from it.
+// Metadata has a version in its name, and target files have their hash in it. Both never change, and
+// are served as immutable. Caches must revalidate the timestamp each time, by its ETag. They may store
+// no error: a stored 404 would hide the next root from clients when it comes.
 //
 // Only names that a repository publishes are served: timestamp.json,
 // VERSION.ROLE.json, and targets as DIRECTORIES/HASH.NAME with a SHA-256,
-// BLAKE2b-256 or SHA-512 in hex. A store or file that fails is reported to the log, and to the
-// client as a bare 500.
+// BLAKE2b-256 or SHA-512 in hex. If the store or a file fails, the log says why, and the client gets
+// a bare 500.
 //
-// Requests for the same version of a role that are answered at the same time share one copy of
-// it in memory. A request for several ranges at once is answered with the whole file.
+// Simultaneous requests for the same version of a role share one copy of it in memory. A request for
+// several ranges at once is answered with the whole file.
 func Handler(c Config) http.Handler {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -91,7 +90,7 @@ var (
 	hashedName    = regexp.MustCompile(`^([0-9a-f]{64}|[0-9a-f]{128})\.(.+)$`)
 )
 
-// errNotServed stands for all that isn't there to be seen.
+// errNotServed is for names that don't exist here.
 var errNotServed = errors.New("not served")
 
 // No ServeMux: it answers an unclean path with a redirect, which may be cached.
@@ -103,8 +102,8 @@ func (h *handler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusMethodNotAllowed)
 		return
 	}
-	// URL.Path is decoded once: clients differ in what they escape, the names
-	// don't, and a name that is still escaped after that doesn't exist.
+	// URL.Path is decoded once, because clients differ in what they escape. A name that is
+	// still escaped after that doesn't exist.
 	err := errNotServed
 	if name, ok := strings.CutPrefix(r.URL.Path, "/targets/"); ok {
 		err = h.target(w, r, name)
@@ -127,7 +126,7 @@ func (h *handler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// metadata and target return an error before anything was written.
+// metadata and target return an error only before anything was written.
 func (h *handler) metadata(w http.ResponseWriter, r *http.Request, name string) error {
 	if h.Store == nil {
 		return errNotServed
@@ -184,8 +183,8 @@ func (h *handler) open(r *http.Request, path, hash string) (io.ReadSeekCloser, e
 	return h.Files.Open(r.Context(), path, "sha512", hash)
 }
 
-// notThere also takes for missing what can't be a file's name on this system,
-// or lies below a file: a client may ask for anything.
+// notThere reports whether there is no such file. A client may ask for anything: even what can't be a
+// file's name on this system, or lies below a file.
 func notThere(err error) bool {
 	for _, missing := range []error{errNotServed, repository.ErrNotExist, fs.ErrNotExist, fs.ErrInvalid, syscall.ENOTDIR, syscall.ENAMETOOLONG} {
 		if errors.Is(err, missing) {
@@ -195,8 +194,8 @@ func notThere(err error) bool {
 	return false
 }
 
-// serve lets net/http see to ranges, lengths and conditions. The times of files
-// say nothing about published content, so none is given.
+// serve lets net/http handle ranges, lengths and conditions. It gives no time: the times of files
+// say nothing about published content.
 func serve(w http.ResponseWriter, r *http.Request, content io.ReadSeeker, mediaType, caching, tag string) {
 	if strings.Contains(r.Header.Get("Range"), ",") {
 		// One request could ask for a file's bytes in thousands of parts. A server may
@@ -218,8 +217,8 @@ func refuse(w http.ResponseWriter, status int) {
 	http.Error(w, http.StatusText(status), status)
 }
 
-// response sees to the errors that net/http answers with too (a 412 would
-// otherwise be as immutable as the file it is about), and to clients that stall.
+// response cuts clients that stall. It also keeps caches from storing the errors with which net/http
+// answers: a 412 would otherwise be as immutable as the file it is about.
 type response struct {
 	http.ResponseWriter
 	stall time.Duration

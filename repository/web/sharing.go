@@ -10,12 +10,12 @@ import (
 	"github.com/bindery-tuf/bindery/repository"
 )
 
-// maxShared bounds how long a copy is given to new requests. A file that was altered in the
-// store and made again would otherwise be served altered for as long as somebody reads it.
+// maxShared is how long a copy is given to new requests. Without it, a file that was altered in the
+// store and then mended would be served altered for as long as somebody reads it.
 const maxShared = time.Minute
 
-// sharing has requests that are answered with the same name at the same time use one copy of
-// its content. It is for names whose content never changes.
+// sharing lets simultaneous requests for the same name use one copy of its content. It is for names
+// whose content never changes.
 type sharing struct {
 	store repository.Store
 
@@ -33,9 +33,8 @@ type shared struct {
 	err   error
 }
 
-// get returns the content of name, which must not be changed, and is to be given back by done.
-// The error is that of a reading which began after get was called: a name that an earlier
-// one didn't find may have been written since.
+// get returns the content of name, which must not be changed. The caller gives it back with done. If
+// a reading that began before the call failed, get reads again: the name may have been written since.
 func (s *sharing) get(ctx context.Context, name string) (data []byte, done func(), err error) {
 	for again := false; ; again = true {
 		c, first := s.join(ctx, name)

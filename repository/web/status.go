@@ -9,8 +9,8 @@ import (
 	"github.com/bindery-tuf/bindery/repository/service"
 )
 
-// statuses are in the order in which StatusCode looks: what an error says of the item comes
-// before what it says of the machinery. An unknown outcome may wrap any of the reasons after it.
+// statuses are in the order in which StatusCode looks. What an error says of the item comes first,
+// then what it says of the machinery. ErrUnknown comes before its possible reasons, which it wraps.
 var statuses = []struct {
 	err    error
 	status int
@@ -38,8 +38,7 @@ var statuses = []struct {
 	{context.Canceled, http.StatusServiceUnavailable},
 }
 
-// StatusCode is the status of HTTP with which an index answers an error of Submit, Wait,
-// Outcome, Lookup or Install.
+// StatusCode returns the HTTP status for an error of Submit, Wait, Outcome, Lookup or Install.
 //
 //	nil                             200
 //	ErrInvalid                      400  something is wrong with the item itself

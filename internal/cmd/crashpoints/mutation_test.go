@@ -24,7 +24,7 @@ var mutations = map[string][]mutation.Edit{
 		{"repository/dirstore/store.go", "\terr = s.fsys.Link(temp, s.path(name))\n", "\terr = s.fsys.Link(temp, s.path(name))\n\tlinked := err\n"},
 	},
 	"store: its own directory isn't synced": {
-		{"repository/dirstore/root.go", "err := r.fsys.SyncDir(filepath.Join(r.dir, \"..\"))", "err := error(nil)"},
+		{"repository/dirstore/root.go", "return disk.SyncAbove(r.fsys, r.dir, made)", "return nil"},
 	},
 	"store: what a killed process created is taken for durable": {
 		{"repository/dirstore/root.go", "if err := r.writeFormat(r.fsys.Rename); err != nil {", "if err := error(nil); err != nil {"},
@@ -71,10 +71,10 @@ var mutations = map[string][]mutation.Edit{
 		{"repository/publish.go", "\tnames = append(names, ledger.Name(p.state.Generation, metadata.SNAPSHOT))\n", ""},
 	},
 	"engine: superseded documents aren't named": {
-		{"repository/publish.go", "if role != metadata.ROOT && !online && p.docs.installed[role] != old {", "if false && !online {"},
+		{"repository/publish.go", "role != metadata.ROOT && !row && p.outOfUse(role, p.state.Published[role]) {", "false && !row {"},
 	},
 	"engine: removed targets aren't named": {
-		{"repository/plan.go", "out.removed = p.removes(now)", "_ = p.removes"},
+		{"repository/plan.go", "out.removed = list.removedFiles(leaves)", "_ = list.removedFiles"},
 	},
 	"engine: the commit is recorded before the swap": {
 		{"repository/publish.go", "\tfor _, swap := range s.Swaps {\n", "\tif err := p.append(ctx, gen, &ledger.Commit{}); err != nil {\n\t\treturn err\n\t}\n\tfor _, swap := range s.Swaps {\n"},
@@ -94,7 +94,7 @@ var restorations = map[string][]mutation.Edit{
 		{"repository/restore.go", "\treturn p.append(ctx, gen, p.docs.online.writes(p.all()))\n", "\tp.state.Planned = gen\n\treturn nil\n"},
 	},
 	"restoration: bins are published as they were": {
-		{"repository/restore.go", "\tplan.renew(p.all()...)\n", ""},
+		{"repository/restore.go", "\tplan.alsoSign(p.all()...)\n", ""},
 	},
 	"restoration: offline documents aren't written again": {
 		{"repository/restore.go", "\tp.unwritten = allFiles(history.files, p.unwritten)\n", "\t_ = allFiles\n"},
@@ -104,13 +104,13 @@ var restorations = map[string][]mutation.Edit{
 // conditions are mistakes that show where items have conditions or change nothing.
 var conditions = map[string][]mutation.Edit{
 	"engine: a condition is ignored": {
-		{"repository/plan.go", "reason != \"\" {\n\t\t\tif p.changesNothing", "reason != \"\" && false {\n\t\t\tif p.changesNothing"},
+		{"repository/plan.go", "unmet(c, found[c.Path]); reason != \"\" {", "unmet(c, found[c.Path]); reason != \"\" && false {"},
 	},
 	"engine: a condition is decided without the items before it": {
-		{"repository/plan.go", "if t, ok := now[path]; ok {", "if t, ok := now[path]; ok && t == nil {"},
+		{"repository/plan.go", "if t, ok := l.now[p]; ok {", "if t, ok := l.now[p]; ok && t == nil {"},
 	},
 	"engine: what changes nothing is published": {
-		{"repository/plan.go", "\t\tif !sameTarget(e.Target, content(e.Path)) {", "\t\tif e.Path != \"\" {"},
+		{"repository/plan.go", "\tif unchanged { // all that", "\tif false && unchanged { // all that"},
 	},
 	"engine: outcomes without a generation are told and not written": {
 		{"repository/publish.go", "&ledger.Decided{Outcomes: outcomes}", "&ledger.Decided{}"},
