@@ -54,8 +54,9 @@ type Index interface {
 
 	// Hold calls f with what the index has at path, nil for nothing, and returns f's error.
 	// Until f returns the index neither changes the path nor submits an item for it: Hold
-	// takes the lock, or the row in a transaction, under which the index does both. The call
-	// of f takes as long as a Submit.
+	// takes the lock, or the row in a transaction, under which the index does both. An index
+	// that records an upload only once clients can see it holds that lock from its Submit until
+	// it has recorded it, Wait included. The call of f takes as long as a Submit.
 	Hold(ctx context.Context, path string, f func(has *roles.Target) error) error
 }
 

@@ -58,6 +58,9 @@
 //     files of a project changes with every upload: a client that holds the metadata of one
 //     generation must get the page of that generation, so it needs its HASH. name, and the old
 //     content stays for the grace as well.
+//  5. If such a page is itself a target, put it and the file that it lists, or no longer lists,
+//     into one Item: clients see both changes or neither. In two items, Wait for the first:
+//     items with different paths may pass one another while a bin can't be read or written.
 //
 // # Failures
 //
