@@ -13,7 +13,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -85,7 +84,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	mux.Handle("PUT /files/{path...}", handler(x.upload))
 	mux.Handle("GET /files/{path...}", handler(x.get))
 	mux.Handle("DELETE /files/{path...}", handler(x.remove))
-	mux.Handle("GET /health", handler(x.health))
+	mux.Handle("GET /health", web.Health(publisher))
 	mux.Handle("GET /", web.Handler(web.Config{Store: metadata, Files: files}))
 	return serve(ctx, *address, mux, publisher, out)
 }
@@ -184,15 +183,4 @@ func (x *index) get(w http.ResponseWriter, r *http.Request) error {
 		http.ServeContent(w, r, target.Path, time.Time{}, file)
 	}
 	return err
-}
-
-func (x *index) health(w http.ResponseWriter, r *http.Request) error {
-	status, err := x.publisher.Status(r.Context())
-	if err != nil {
-		return err
-	}
-	if len(status.Problems) > 0 && status.Problems[0].Severity == repository.SeverityError {
-		w.WriteHeader(http.StatusServiceUnavailable)
-	}
-	return json.NewEncoder(w).Encode(status)
 }

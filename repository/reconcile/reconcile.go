@@ -53,8 +53,9 @@ type Index interface {
 
 	// Hold calls f with what the index has at path, nil for nothing, and returns f's error.
 	// Until f returns, the index neither changes the path nor submits an item for it. For that,
-	// Hold takes the lock, or the row in a transaction, under which the index does both. f takes
-	// as long as a Submit.
+	// Hold takes the lock, or the row in a transaction, under which the index does both. An index
+	// that records an upload only once clients can see it keeps that lock from its Submit until
+	// the upload is recorded, Wait included. f takes as long as a Submit.
 	Hold(ctx context.Context, path string, f func(has *roles.Target) error) error
 }
 

@@ -56,6 +56,9 @@
 //     changes under that name, as with a released archive. A page that lists the files of a project
 //     changes with every upload, and a client must get the page of the generation whose metadata it
 //     holds. So it needs its HASH. name, and the old content stays for the grace period too.
+//  5. If such a page is itself a target, put it and the file that it lists, or no longer lists,
+//     into one Item: clients see both changes or neither. In two items, Wait for the first:
+//     items with different paths may pass one another while a bin can't be read or written.
 //
 // # Failures
 //

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -16,6 +17,7 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata/updater"
 
 	"github.com/bindery-tuf/bindery/internal/crashfs"
+	"github.com/bindery-tuf/bindery/internal/faulty"
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/repository/dirjournal"
 	"github.com/bindery-tuf/bindery/repository/dirstore"
@@ -236,5 +238,78 @@ func TestOrderOfNames(t *testing.T) {
 		content, err = c.download(c.find(page))
 		require.NoError(t, err)
 		require.Equal(t, "demo-1.0 demo-2.0", content)
+	})
+}
+
+// 5: a page and the file that it lists change in one item.
+func TestOrderOfPages(t *testing.T) {
+	inIndex(t, func(t *testing.T, x *index) {
+		const page, archive = "simple/demo/index.html", "demo/demo-1.0.whl"
+		submit := func(it repository.Item) {
+			t.Helper()
+			r, err := x.Submit(t.Context(), it)
+			require.NoError(t, err)
+			_, err = r.Wait(t.Context())
+			require.NoError(t, err)
+		}
+		// agree reports whether what the page lists is what clients find.
+		agree := func() bool {
+			t.Helper()
+			c := x.client()
+			content, err := c.download(c.find(page))
+			require.NoError(t, err)
+			_, err = c.GetTargetInfo(archive)
+			return strings.Contains(content, archive) == (err == nil)
+		}
+		listed, archived := x.keep(page, archive), x.keep(archive, "archive")
+		submit(repository.Item{Add: []roles.Target{listed, archived}})
+		require.True(t, agree())
+		submit(repository.Item{Add: []roles.Target{x.keep(page, "")}, Remove: []string{archive}})
+		require.True(t, agree())
+
+		submit(repository.Item{Add: []roles.Target{listed}}) // in another order
+		require.False(t, agree())
+		submit(repository.Item{Add: []roles.Target{archived}})
+		require.True(t, agree())
+	})
+}
+
+// 5: in two items without a Wait, the second may be published first.
+func TestOrderOfTwoItems(t *testing.T) {
+	inIndex(t, func(t *testing.T, x *index) {
+		const page, archive = "simple/demo/index.html", "demo/demo-1.0.whl"
+		publish(t, x.Service, x.keep(archive, "archive"))
+		publish(t, x.Service, x.keep(page, archive))
+		view, err := x.View(t.Context())
+		require.NoError(t, err)
+		var bin string // of the page
+		for info, err := range x.m.store.List(t.Context()) {
+			require.NoError(t, err)
+			if version, role, _ := strings.Cut(info.Name, "."); version == strconv.FormatInt(view.Generation(), 10) && strings.HasPrefix(role, "bins-") {
+				bin = role
+			}
+		}
+		require.NotEmpty(t, bin)
+
+		x.m.inject.Plan(func(c faulty.Call) faulty.Fault {
+			if c.Op == "store.Create" && strings.HasSuffix(c.Name, "."+bin) {
+				return faulty.Before
+			}
+			return faulty.None
+		})
+		emptied, err := x.Add(t.Context(), x.keep(page, ""))
+		require.NoError(t, err)
+		removed, err := x.Remove(t.Context(), archive)
+		require.NoError(t, err)
+		_, err = removed.Wait(t.Context())
+		require.NoError(t, err)
+		c := x.client()
+		content, err := c.download(c.find(page))
+		require.NoError(t, err)
+		require.Equal(t, archive, content, "it lists what was removed")
+
+		x.m.inject.Plan(nil)
+		_, err = emptied.Wait(t.Context())
+		require.NoError(t, err)
 	})
 }

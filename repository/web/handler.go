@@ -6,7 +6,7 @@
 //
 // Clients are given the URLs /metadata/ and /targets/ of that server. An index that keeps its
 // files elsewhere implements [Files]. [StatusCode] maps what the repository refuses to a status
-// of HTTP, and [Admin] takes documents that people signed.
+// of HTTP, [Health] says how the repository is, and [Admin] takes documents that people signed.
 package web
 
 import (
