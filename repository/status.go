@@ -60,13 +60,13 @@ type RoleStatus struct {
 
 // FullBin is a hashed bin, how large its file is, and what fills it. The publisher looks for that
 // once an hour at most, and only in bins of at least 2,500,000 bytes; until it has, and in
-// what ReadStatus returns, Targets is 0.
+// what ReadStatus returns, Targets is 0. JSON leaves out what isn't known.
 type FullBin struct {
 	Bin          string `json:"bin"`
 	Bytes        int64  `json:"bytes"`
-	Targets      int    `json:"targets"` // how many there are
-	Largest      string `json:"largest"` // path of the target that takes the most bytes
-	LargestBytes int64  `json:"largest_bytes"`
+	Targets      int    `json:"targets,omitzero"` // how many there are
+	Largest      string `json:"largest,omitzero"` // path of the target that takes the most bytes
+	LargestBytes int64  `json:"largest_bytes,omitzero"`
 }
 
 // QuarantinedBin is a bin that can't be changed, with the reason.
