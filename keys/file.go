@@ -141,7 +141,7 @@ func parseFile(data, passphrase []byte) (*MemorySigner, error) {
 	der, err := encrypted.Decrypt(box, passphrase)
 	switch {
 	case err != nil && err.Error() == "encrypted: decryption failed":
-		return nil, fmt.Errorf("%w (or the file is damaged): try the one it was written with, or take a copy of the file", ErrPassphrase)
+		return nil, fmt.Errorf("%w (or the file is damaged): give the one it was written with, or restore the file from a copy", ErrPassphrase)
 	case err != nil:
 		return nil, fmt.Errorf("damaged: %w", err)
 	}

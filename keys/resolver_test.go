@@ -118,7 +118,7 @@ func TestResolverKeepsTheIDOfTheMetadata(t *testing.T) {
 func TestResolverRefuses(t *testing.T) {
 	r := keys.Resolver{"memory": openerOf(generate(t), new(string)), "file": keys.FileOpener(nil), "unset": nil}
 	for uri, want := range map[string]string{
-		"":                                    `no scheme`,
+		"":                                    `it is empty: a key file, for example, is "file:" and its absolute path`,
 		"root.key":                            `no scheme: a key file, for example, is "file:" and its absolute path`,
 		":x":                                  `a scheme is a lower-case letter`,
 		"Memory:x":                            `a scheme is a lower-case letter`,
@@ -237,7 +237,7 @@ func TestFileOpenerRefuses(t *testing.T) {
 	err := open("file:"+name, asking("wrong horse", &prompts))
 	require.ErrorIs(t, err, keys.ErrPassphrase)
 	require.ErrorContains(t, err, name)
-	require.ErrorContains(t, err, "try the one it was written with, or take a copy of the file")
+	require.ErrorContains(t, err, "give the one it was written with, or restore the file from a copy")
 	require.NotContains(t, err.Error(), "wrong horse")
 	require.ErrorContains(t, open("file:"+name, asking("", &prompts)), "the passphrase is empty")
 

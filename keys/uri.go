@@ -43,6 +43,8 @@ func splitURI(uri string) (scheme, place string, err error) {
 	}
 	scheme, place, found := strings.Cut(uri, ":")
 	switch {
+	case uri == "":
+		return "", "", errors.New(`it is empty: a key file, for example, is "file:" and its absolute path`)
 	case !found:
 		return "", "", errors.New(`no scheme: a key file, for example, is "file:" and its absolute path`)
 	case !isScheme(scheme):

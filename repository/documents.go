@@ -86,7 +86,7 @@ func (o *documents) with(d Documents, isOnline func(role string) bool, now time.
 		case !ok:
 			return nil, nil, fmt.Errorf("%s: no document in force delegates to this role", role)
 		case r.Set >= 0:
-			return nil, nil, fmt.Errorf("%s: a document for a hashed bin of %q: bins have none but what is published in them", role, r.Delegator)
+			return nil, nil, fmt.Errorf("%s: a document for a hashed bin of %q: the publisher signs bins itself, so give only documents that people signed", role, r.Delegator)
 		}
 	}
 	if o != nil {
@@ -159,9 +159,9 @@ func parseNewer[T roles.Type](data []byte, current ledger.Doc) (*roles.Document[
 func (o *documents) derive(isOnline func(role string) bool) error {
 	switch {
 	case o.root == nil:
-		return errors.New("root is missing")
+		return errors.New("root is missing: there is no VERSION.root.json among the documents")
 	case o.roles[metadata.TARGETS] == nil:
-		return errors.New("targets is missing")
+		return errors.New("targets is missing: there is no VERSION.targets.json among the documents")
 	}
 	// A document whose delegation is gone stays installed and has no place in the tree.
 	for role := range o.roles {
@@ -238,7 +238,7 @@ func newOnline(tree *delegation.Tree, documents map[string]*roles.Document[metad
 		case isOnline(r.Name):
 			l.others = append(l.others, r)
 		case documents[r.Name] == nil:
-			return online{}, fmt.Errorf("%s: %s delegates to it, and it has neither a document nor a configured signer", r.Name, r.Delegator)
+			return online{}, fmt.Errorf("%s: %s delegates to it, and it has neither a document (VERSION.%[1]s.json) nor a configured signer", r.Name, r.Delegator)
 		}
 	}
 	return l, nil
@@ -473,7 +473,7 @@ func signerFor(role string, configured []keys.Signer, auth roles.Authority, docu
 	if len(configured) == 0 {
 		return nil, fmt.Errorf("%s: %w: no signer is configured", role, ErrWrongKey)
 	}
-	var ids []string
+	var ids, allowed []string
 	for _, s := range configured {
 		for _, k := range auth.Keys {
 			if k.Same(s.Public()) {
@@ -482,7 +482,10 @@ func signerFor(role string, configured []keys.Signer, auth roles.Authority, docu
 		}
 		ids = append(ids, s.Public().ID())
 	}
-	return nil, fmt.Errorf("%s: %w: key %s, by %s", role, ErrWrongKey, strings.Join(ids, ", "), document)
+	for _, k := range auth.Keys {
+		allowed = append(allowed, k.ID())
+	}
+	return nil, fmt.Errorf("%s: %w: it is key %s, and %s names key %s", role, ErrWrongKey, strings.Join(ids, ", "), document, strings.Join(allowed, ", "))
 }
 
 func verifyRole[T roles.Type](root *roles.Document[metadata.RootType], d *roles.Document[T], role string) error {

@@ -46,9 +46,9 @@ func TestCreateRefuses(t *testing.T) {
 	e := newEnv(t, 2, delegation.Succinct)
 	docs := e.ceremony.Documents()
 	for name, d := range map[string]repository.Documents{
-		"root is missing":    {Roles: docs.Roles},
-		"targets is missing": {Roots: docs.Roots, Roles: map[string][]byte{"bins": docs.Roles["bins"]}},
-		"bins: targets delegates to it, and it has neither a document nor a configured signer": {
+		"root is missing: there is no VERSION.root.json":       {Roles: docs.Roles},
+		"targets is missing: there is no VERSION.targets.json": {Roots: docs.Roots, Roles: map[string][]byte{"bins": docs.Roles["bins"]}},
+		"bins: targets delegates to it, and it has neither a document (VERSION.bins.json) nor a configured signer": {
 			Roots: docs.Roots, Roles: map[string][]byte{"targets": docs.Roles["targets"]},
 		},
 	} {

@@ -154,7 +154,7 @@ func TestStatusJSON(t *testing.T) {
 	full := repository.Status{
 		Generation: 7, Signed: day, Queue: ledger.Backlog{Pending: 2, Bytes: 300, Oldest: day},
 		Roles: map[string]repository.RoleStatus{"root": {Version: 1, Expires: day}}, BinCount: 4, FirstBinExpires: day,
-		Fullest:     []repository.FullBin{{Bin: "bins-0", Bytes: 100, Targets: 1, Largest: "a", LargestBytes: 90}},
+		Fullest:     []repository.FullBin{{Bin: "bins-0", Bytes: 100, Targets: 1, Largest: "a", LargestBytes: 90}, {Bin: "bins-2", Bytes: 50}},
 		Quarantined: []repository.QuarantinedBin{{Bin: "bins-1", Reason: "altered"}},
 		Err:         errors.New("disk full"),
 		Problems:    []repository.Problem{{Severity: repository.SeverityWarning, What: "w", Advice: "a", From: day}},
@@ -164,7 +164,7 @@ func TestStatusJSON(t *testing.T) {
 	require.NoError(t, err)
 	require.JSONEq(t, `{"generation":7,"signed":"2026-05-17T12:00:00Z","queue":{"pending":2,"bytes":300,"oldest":"2026-05-17T12:00:00Z"},
 		"roles":{"root":{"version":1,"expires":"2026-05-17T12:00:00Z"}},"bin_count":4,"first_bin_expires":"2026-05-17T12:00:00Z",
-		"fullest":[{"bin":"bins-0","bytes":100,"targets":1,"largest":"a","largest_bytes":90}],
+		"fullest":[{"bin":"bins-0","bytes":100,"targets":1,"largest":"a","largest_bytes":90},{"bin":"bins-2","bytes":50}],
 		"quarantined":[{"bin":"bins-1","reason":"altered"}],"error":"disk full",
 		"problems":[{"severity":"warning","what":"w","advice":"a","from":"2026-05-17T12:00:00Z"}]}`, string(got))
 	got, err = json.Marshal(&repository.Status{})

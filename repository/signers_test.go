@@ -91,8 +91,8 @@ func TestSignersByRole(t *testing.T) {
 			e.cfg.Signers[name] = wrong
 			_, err := repository.Create(t.Context(), e.config(), e.ceremony.Documents())
 			require.ErrorIs(t, err, repository.ErrWrongKey)
-			require.EqualError(t, err, fmt.Sprintf("create repository: %s: the configured key may not sign it: key %s, %s, by %s",
-				name, wrong[0].Public().ID(), wrong[1].Public().ID(), document))
+			require.EqualError(t, err, fmt.Sprintf("create repository: %s: the configured key may not sign it: it is key %s, %s, and %s names key %s",
+				name, wrong[0].Public().ID(), wrong[1].Public().ID(), document, own[name].Public().ID()))
 			require.NoError(t, e.journal.Close())
 			e.cfg.Signers[name] = []keys.Signer{wrong[0], own[name]}
 			if name == "recent" {
@@ -167,8 +167,8 @@ func TestSignersForARotation(t *testing.T) {
 			"bins": e.ceremony.NextBins(func(a *roles.Authority) { *a = repotest.Of(1, stranger) }),
 		}})
 		require.ErrorIs(t, err, repository.ErrWrongKey)
-		require.EqualError(t, err, fmt.Sprintf("install: bins-*: the configured key may not sign it: key %s, %s, by bins version %d",
-			newBins.Public().ID(), oldBins.Public().ID(), 4))
+		require.EqualError(t, err, fmt.Sprintf("install: bins-*: the configured key may not sign it: it is key %s, %s, and bins version %d names key %s",
+			newBins.Public().ID(), oldBins.Public().ID(), 4, stranger.Public().ID()))
 		require.Empty(t, e.inject.Calls())
 		require.NoError(t, e.install(docs))
 		e.check()

@@ -60,13 +60,13 @@ type RoleStatus struct {
 
 // FullBin is a hashed bin, how large its file is, and what fills it. The publisher looks into a bin
 // once an hour at most, and only from 2,500,000 bytes on. Targets is 0 as long as it hasn't looked,
-// and always in what ReadStatus returns.
+// and always in what ReadStatus returns. JSON leaves out what isn't known.
 type FullBin struct {
 	Bin          string `json:"bin"`
 	Bytes        int64  `json:"bytes"`
-	Targets      int    `json:"targets"` // how many there are
-	Largest      string `json:"largest"` // path of the target that takes the most bytes
-	LargestBytes int64  `json:"largest_bytes"`
+	Targets      int    `json:"targets,omitzero"` // how many there are
+	Largest      string `json:"largest,omitzero"` // path of the target that takes the most bytes
+	LargestBytes int64  `json:"largest_bytes,omitzero"`
 }
 
 // QuarantinedBin is a bin that can't be changed, with the reason.

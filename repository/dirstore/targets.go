@@ -96,9 +96,13 @@ func (t *Targets) Open(_ context.Context, target, _, hash string) (io.ReadSeekCl
 // error wraps the reader's, and no file is left. After an error of the disk some of the names may
 // be there; the call may be repeated. Memory is bounded whatever the size.
 //
-// The path must pass roles.CheckPath, or the error wraps repository.ErrInvalid. No target can be kept below ".bindery/", or below a
-// directory that is named like a file of the store, HASH.NAME.
+// The path must pass roles.CheckPath, or the error wraps repository.ErrInvalid; its text is fit for
+// whoever sent the path, and says nothing of this machine. No target can be kept below ".bindery/",
+// or below a directory that is named like a file of the store, HASH.NAME.
 func (t *Targets) Put(ctx context.Context, path string, content io.Reader, algorithms ...string) (roles.Target, error) {
+	if err := checkPut(path, algorithms); err != nil {
+		return roles.Target{}, invalid{fmt.Errorf("put %w", err)}
+	}
 	target, err := t.put(ctx, path, content, algorithms)
 	if err != nil {
 		return roles.Target{}, fmt.Errorf("put target %q in %s: %w", path, t.root.dir, err)
@@ -107,9 +111,6 @@ func (t *Targets) Put(ctx context.Context, path string, content io.Reader, algor
 }
 
 func (t *Targets) put(ctx context.Context, path string, content io.Reader, algorithms []string) (roles.Target, error) {
-	if err := checkPut(path, algorithms); err != nil {
-		return roles.Target{}, invalid{err}
-	}
 	if err := t.root.settle(); err != nil {
 		return roles.Target{}, err
 	}
@@ -129,16 +130,16 @@ func checkPut(path string, algorithms []string) error {
 	}
 	// Some file systems ignore case.
 	if first, _, nested := strings.Cut(path, "/"); nested && strings.EqualFold(first, ownDir) {
-		return fmt.Errorf("%s/ belongs to the store", ownDir)
+		return fmt.Errorf("target %q: %s/ belongs to the store", path, ownDir)
 	}
 	for segment := range strings.SplitSeq(path[:strings.LastIndexByte(path, '/')+1], "/") {
 		if isHashName(segment) {
-			return fmt.Errorf("directory %q: another target could be kept under this name", segment)
+			return fmt.Errorf("target %q: directory %q: another target could be kept under this name", path, segment)
 		}
 	}
 	for _, name := range algorithms {
 		if roles.NewHash(name) == nil {
-			return fmt.Errorf("unknown hash algorithm %q", name)
+			return fmt.Errorf("target %q: unknown hash algorithm %q", path, name)
 		}
 	}
 	return nil

@@ -106,7 +106,10 @@ func TestPutRefuses(t *testing.T) {
 	} {
 		_, err := s.Put(ctx, path, strings.NewReader(content))
 		require.ErrorContains(t, err, want)
-		require.ErrorContains(t, err, fmt.Sprintf("put target %q in %s: ", path, dir))
+		require.ErrorIs(t, err, repository.ErrInvalid)
+		require.True(t, strings.HasPrefix(err.Error(), fmt.Sprintf("put target %q: ", path)), err)
+		require.Equal(t, 1, strings.Count(err.Error(), "target"), err)
+		require.NotContains(t, err.Error(), dir)
 	}
 	_, err := s.Put(ctx, "a", strings.NewReader(content), "md5")
 	require.ErrorContains(t, err, `unknown hash algorithm "md5"`)
