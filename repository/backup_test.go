@@ -76,6 +76,7 @@ func newFolders(t *testing.T, e *env) (folders, *repository.Repository) {
 // journal, while uploads are accepted and published. The copies hold all that was
 // accepted before the journal was copied.
 func TestBackupOfARunningRepository(t *testing.T) {
+	t.Parallel()
 	e := newEnv(t, 8, delegation.Succinct)
 	live, repo := newFolders(t, e)
 	running := make(chan error)

@@ -92,14 +92,15 @@ func TestCheckpointAfterDecisions(t *testing.T) {
 // A checkpoint holds what is queued. While a long queue is published it is written now and
 // then, and not after each batch.
 func TestCheckpointsOfALongQueue(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		e := newEnv(t, 2, delegation.Succinct)
-		e.cfg.CheckpointBytes, e.cfg.MaxBatch, e.cfg.MaxCustomBytes = 10_000, 1, 64<<10
+		e.cfg.CheckpointBytes, e.cfg.MaxBatch = 1000, 1
 		e.create()
 		e.inject.Plan(nil)
 		var last *repository.Receipt
 		for _, target := range files("x", 64) {
-			target.Custom = fmt.Appendf(nil, `{"note":"%s"}`, strings.Repeat("n", 20_000))
+			target.Custom = fmt.Appendf(nil, `{"note":"%s"}`, strings.Repeat("n", 2000))
 			last = e.add(target)
 		}
 		e.run(func() { e.wait(last, repository.Published) })

@@ -69,6 +69,7 @@ func (e *env) makeOrOpen() (*repository.Repository, error) {
 // did anything, after it did its work, or by hanging until its context ends. The
 // repository goes on by itself, or after it was opened again.
 func TestEveryCallFails(t *testing.T) {
+	t.Parallel()
 	for _, fault := range []faulty.Fault{faulty.Before, faulty.After, faulty.Hang} {
 		for _, times := range []int{1, 3} {
 			if testing.Short() && times == 1 {

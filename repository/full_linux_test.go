@@ -27,7 +27,10 @@ const everyStep = "BINDERY_TEST_EVERY_STEP"
 // A real file system that is full at every 64 kB of a generation of 4 MB: an attempt leaves
 // nothing behind, signs each bin once at most, and the generation is published as soon as there
 // is room for it.
-func TestFullDisk(t *testing.T) { smalldisk.Run(t, 16<<20, testFullDisk) }
+func TestFullDisk(t *testing.T) {
+	t.Parallel()
+	smalldisk.Run(t, 16<<20, testFullDisk)
+}
 
 func testFullDisk(t *testing.T, dir string) {
 	const step = 64 << 10

@@ -20,6 +20,7 @@ import (
 // The index signs targets, then people do, and then the index again: versions rise, and
 // clients of every generation follow. Each seal names the file that the role had before.
 func TestRoleChangesHands(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		e := newEnv(t, 4, delegation.Succinct)
 		c := e.ceremony

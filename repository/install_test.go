@@ -352,6 +352,7 @@ func TestLargeDocuments(t *testing.T) {
 // Every call of an Install fails once, or the process dies there: after Open the
 // documents are published, or were never accepted.
 func TestInstallFaults(t *testing.T) {
+	t.Parallel()
 	for _, fault := range []faulty.Fault{faulty.Before, faulty.After} {
 		for n := 1; ; n++ {
 			hit := false

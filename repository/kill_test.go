@@ -99,6 +99,7 @@ func openSite(dir string) (*repository.Repository, error) {
 // A publisher is killed again and again, at random moments. Every upload that it
 // said it accepted is published in the end, and every client is content.
 func TestKill(t *testing.T) {
+	t.Parallel()
 	kills := 20
 	if testing.Short() {
 		kills = 5

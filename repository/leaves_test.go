@@ -113,6 +113,7 @@ func (e *env) in(path string, among ...string) (in []string) {
 // A document puts roles in front of published paths. What clients find decides about items,
 // wherever it is listed, and what is removed is gone from every role that the index signs.
 func TestPathInSeveralRoles(t *testing.T) {
+	t.Parallel()
 	inFronted(t, func(t *testing.T, e *fronted) {
 		old := map[string]roles.Target{}
 		var first []roles.Target
@@ -251,6 +252,7 @@ func TestInstallRefusesToLoseTargets(t *testing.T) {
 // People take over a role that the index signed, and give it back. What the journal says of any
 // time can still be made again: who signs a role now says nothing of then.
 func TestRebuildAfterRoleChangedHands(t *testing.T) {
+	t.Parallel()
 	inFronted(t, func(t *testing.T, e *fronted) {
 		role := e.role("recent", "recent/*")
 		role.Keys = repotest.Of(1, e.ceremony.Bins, e.ceremony.NewEd25519())

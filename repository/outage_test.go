@@ -387,6 +387,7 @@ var errNoSpace error = syscall.ENOSPC
 // A store that fills up at any moment of a generation: each attempt gives back what it took,
 // and the generation is published as soon as there is room for it.
 func TestStoreThatFillsUp(t *testing.T) {
+	t.Parallel()
 	for room := 0; room < 26; room++ {
 		t.Run(fmt.Sprint(room), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -395,7 +396,7 @@ func TestStoreThatFillsUp(t *testing.T) {
 				store := &fullStore{Store: e.store, free: 1 << 30, sizes: map[string]int{}}
 				e.cfg.Bins, e.cfg.Store, e.cfg.Workers = bins, store, 4
 				e.create()
-				e.publish(files("x", 2000)...)
+				e.publish(files("x", 500)...)
 				need := 0
 				for name, size := range store.sizes {
 					if strings.HasPrefix(name, "2.") {

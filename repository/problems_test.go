@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -105,7 +106,14 @@ func TestProblems(t *testing.T) {
 
 // What expires is a problem before it does, and so it is for a reader.
 func TestProblemsOfExpiry(t *testing.T) {
-	inBubble(t, 2, delegation.Succinct, func(t *testing.T, e *env) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		e := newEnv(t, 2, delegation.Succinct)
+		e.ceremony.Now = time.Now().AddDate(0, 0, -300) // the offline documents expire 65 days from now
+		e.ceremony.NextRoot(nil)
+		e.ceremony.NextTargets(nil)
+		e.ceremony.NextBins(nil)
+		e.create()
 		none := "warning: Run isn't running"
 		time.Sleep(19 * time.Hour)
 		e.requireProblems("warning: timestamp version 1 expires at", "warning: snapshot version 1 expires at", none)
@@ -123,9 +131,10 @@ func TestProblemsOfExpiry(t *testing.T) {
 		e.run(func() {
 			time.Sleep(time.Minute)
 			e.requireProblems()
-			time.Sleep(330 * 24 * time.Hour)
-			e.requireProblems("warning: root version 1 expires at", "warning: targets version 1 expires at", "warning: bins version 1 expires at")
+			time.Sleep(30 * 24 * time.Hour)
+			e.requireProblems("warning: root version 2 expires at", "warning: targets version 2 expires at", "warning: bins version 2 expires at")
 		})
+		e.close()
 	})
 }
 

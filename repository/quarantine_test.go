@@ -93,6 +93,7 @@ func TestMaxBatchAfterARelease(t *testing.T) {
 // What is quarantined is looked at ever more rarely in time, however many generations there
 // are meanwhile.
 func TestSecondLooksCountTime(t *testing.T) {
+	t.Parallel()
 	inBubble(t, 16, delegation.Succinct, func(t *testing.T, e *env) {
 		all, putBack := e.lose(16, 3)
 		e.run(func() {
@@ -107,9 +108,9 @@ func TestSecondLooksCountTime(t *testing.T) {
 				return n
 			}
 			e.inject.Plan(nil)
-			for n := range 300 { // 30 seconds
+			for n := range 100 { // 30 seconds
 				e.wait(e.add(changed(all[7], n+1)), repository.Published)
-				time.Sleep(100 * time.Millisecond)
+				time.Sleep(300 * time.Millisecond)
 			}
 			require.Equal(t, 4, looks(), "after 1, 3, 7 and 15 seconds")
 			putBack()
@@ -145,6 +146,7 @@ func (s *gate) Get(ctx context.Context, name string) ([]byte, error) {
 // The second look at many bins is taken at several at a time, and at so many at most: what can
 // be published doesn't wait for it.
 func TestSecondLookIsBounded(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		const bins = 512
 		e := newEnv(t, bins, delegation.Succinct)

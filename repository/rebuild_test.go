@@ -152,6 +152,7 @@ func TestRebuildRefuses(t *testing.T) {
 // some set aside, replaced, removed, in any order and size of batch, renewals,
 // restarts, other bins rebuilt.
 func TestRebuildRandomHistories(t *testing.T) {
+	t.Parallel()
 	seeds := uint64(6)
 	if testing.Short() {
 		seeds = 1

@@ -145,6 +145,7 @@ func (a *auditor) published(gen int64) (refers []string, targets []ledger.Remove
 // An intent names the files of its generation and no others, whatever happens to it. A seal
 // names what no later generation refers to, the files of a seal that was given up, and the targets that are published no more.
 func TestRecordsSayWhatIsThere(t *testing.T) {
+	t.Parallel()
 	for _, s := range append(repotest.Shapes(), repotest.PEP458(delegation.Succinct), repotest.PEP458(delegation.Explicit)) {
 		t.Run(s.Name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

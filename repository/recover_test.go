@@ -65,6 +65,7 @@ func (e *env) finishHistory() {
 // The process dies at every call, before or after it did its work; the next one
 // opens the repository and completes everything.
 func TestDeathAtEveryCall(t *testing.T) {
+	t.Parallel()
 	for _, fault := range []faulty.Fault{faulty.Before, faulty.After} {
 		for n := 1; ; n++ {
 			alive := false
@@ -149,6 +150,7 @@ func TestSealedBinIsMissing(t *testing.T) {
 // A publisher that was paused past its successor's take-over, at every call of a
 // generation, changes nothing when it goes on.
 func TestTwoPublishers(t *testing.T) {
+	t.Parallel()
 	for n := 1; ; n++ {
 		paused := false
 		t.Run(fmt.Sprintf("call %d", n), func(t *testing.T) {

@@ -21,6 +21,7 @@ import (
 // A repository to which nobody adds anything stays fresh for three weeks, and
 // renews its bins a few at a time.
 func TestRenewal(t *testing.T) {
+	t.Parallel()
 	inBubble(t, 16, delegation.Succinct, func(t *testing.T, e *env) {
 		e.publish(files("x", 30)...)
 		start := time.Now()

@@ -19,6 +19,7 @@ import (
 )
 
 func TestRestoreStore(t *testing.T) {
+	t.Parallel()
 	for name, form := range bothForms {
 		for found, c := range map[string]struct {
 			store func(d *disaster) *storetest.MemStore
@@ -95,6 +96,7 @@ func TestRestoreJournalOlder(t *testing.T) {
 }
 
 func TestRestoreJournalLost(t *testing.T) {
+	t.Parallel()
 	for name, form := range bothForms {
 		t.Run(name, func(t *testing.T) {
 			inDisaster(t, form, func(t *testing.T, d *disaster) {
@@ -173,6 +175,7 @@ func TestRestoreBothPast(t *testing.T) {
 // A timestamp that is none of ours, and one that another publisher signed with our
 // key.
 func TestRestoreForeignTimestamp(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		version int64
 		key     func(d *disaster) *repotest.Ceremony
@@ -273,6 +276,7 @@ func TestRestoreStoreGivesASealUp(t *testing.T) {
 // Whatever call of a restoration fails, before or after its work, it can be
 // repeated, or Open completes it.
 func TestRestoreUnderFaults(t *testing.T) {
+	t.Parallel()
 	type restore func(d *disaster) error
 	for name, c := range map[string]struct {
 		use     func(d *disaster)

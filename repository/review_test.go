@@ -24,6 +24,7 @@ import (
 // A bin that can't be read for ten days waits, with its items; all else goes on,
 // and looking at it costs no generations.
 func TestUnreadableBin(t *testing.T) {
+	t.Parallel()
 	inBubble(t, 4, delegation.Succinct, func(t *testing.T, e *env) {
 		layout := mustBins(t, 4)
 		all := files("x", 20)

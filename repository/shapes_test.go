@@ -22,6 +22,7 @@ import (
 // Every shape is created, published in, renewed, changed by people, opened again, rebuilt,
 // restored and audited, and clients of every generation follow.
 func TestShapes(t *testing.T) {
+	t.Parallel()
 	for _, s := range repotest.Shapes() {
 		t.Run(s.Name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -57,6 +57,7 @@ func TestTwoJournals(t *testing.T) {
 // TestRebuildWithoutSegments: a journal whose segments are gone says so when its history is
 // read. What is left of them makes nothing.
 func TestRebuildWithoutSegments(t *testing.T) {
+	t.Parallel()
 	layout, err := delegation.New("bins", 4, delegation.Succinct)
 	require.NoError(t, err)
 	bin := layout.Name(0)

@@ -267,6 +267,7 @@ func run(d *simDisk) (acknowledged int, err error) {
 // order, and nothing that was never asked for. What was found once is found again
 // after the power was lost, too.
 func TestCrash(t *testing.T) {
+	t.Parallel()
 	want := states(t)
 	healthy := newSimDisk()
 	n, err := run(healthy)
@@ -305,6 +306,7 @@ func TestCrash(t *testing.T) {
 // TestCrashDuringRecovery ends the process again while it recovers, at every
 // operation of that.
 func TestCrashDuringRecovery(t *testing.T) {
+	t.Parallel()
 	want := states(t)
 	healthy := newSimDisk()
 	_, err := run(healthy)
