@@ -18,7 +18,7 @@ import (
 )
 
 // Config says what a Repository is made of. Store, Journal and the online signers are
-// required; the zero value of every other field is a good default.
+// required. The zero value of every other field is a good default.
 type Config struct {
 	Store   Store
 	Journal Journal
@@ -30,9 +30,9 @@ type Config struct {
 
 	// Signers are online keys by role: "snapshot", "timestamp", "bins-*" for the hashed bins
 	// of that prefix, "targets" or any delegated role. They come before Bins, Snapshot and
-	// Timestamp. A role of targets metadata that is named here is signed online; any other
-	// one but a bin has a document that people sign. Several keys are for a rotation: the
-	// first one that the documents in force name for the role signs.
+	// Timestamp. Hashed bins are always signed online. Any other role of targets metadata is
+	// signed online if it is named here; otherwise people sign its document. Give several keys
+	// during a rotation: the first one that the documents in force name for the role signs.
 	Signers map[string][]keys.Signer
 
 	// UncheckedKeys lets Open succeed with online keys that the documents in force don't name.

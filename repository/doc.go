@@ -81,9 +81,9 @@
 //
 // # Items
 //
-// One call of Submit is one [Item]. It is decided as a whole, in the order in which the
-// journal accepted it; items that name the same path are decided one after the other. An item
-// may carry conditions ([Condition]). See [State] for what can become of an item.
+// One call of Submit is one [Item]. It is decided as a whole. Items are decided in the order in
+// which the journal accepted them. An item may carry conditions ([Condition]). See [State] for what
+// can become of an item.
 //
 // If a bin was altered in the store, its items wait, and so do later items that name one of their
 // paths. Everything else is published. [Repository.Rebuild] makes such a bin again.
@@ -128,7 +128,7 @@
 //     has no targets from before that.
 //   - The journal was lost, or is older than the store: [RestoreJournal] makes it agree with
 //     what is published. What was accepted and not published is lost. Make a new backup of both
-//     at once: no older copy of the store suffices any more.
+//     at once: older copies of the store are no longer enough.
 //   - Both are of one backup: nothing shows it from inside. Give Config.Witness, and
 //     [RestoreStore] publishes the backup's content above all that clients have seen.
 //

@@ -36,7 +36,7 @@ type Documents struct {
 type documents struct {
 	root      *roles.Document[metadata.RootType]
 	roles     map[string]*roles.Document[metadata.TargetsType]
-	installed map[string]ledger.Doc // those in force by role, "root" too, and those to which nobody delegates any more
+	installed map[string]ledger.Doc // the documents in force by role, "root" too, and those of roles to which nobody delegates now
 
 	online                      online
 	snapshotKeys, timestampKeys roles.Authority

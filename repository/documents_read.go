@@ -17,13 +17,12 @@ import (
 var documentName = regexp.MustCompile(`^([1-9][0-9]{0,15})\.([A-Za-z0-9_-][A-Za-z0-9_.-]*)\.json$`)
 
 // ReadDocuments reads finished documents from the top of a folder, for example os.DirFS(dir) or
-// an embed.FS: every VERSION.root.json, and of each other role the VERSION.ROLE.json with the
-// highest version. Older versions, snapshots and timestamps, and files with other names are left
-// alone, so a ceremony's folder of documents will do as it is. A folder without documents yields
-// none.
+// an embed.FS. It reads every VERSION.root.json, and of each other role the VERSION.ROLE.json with
+// the highest version. It ignores older versions, snapshots, timestamps, and files with other names,
+// so a ceremony's folder of documents will do as it is. A folder without documents yields none.
 //
-// An error names the file: it can't be read, it is no metadata, or its content is of another
-// version or type than its name says. Signatures are not verified; Create and Install do that.
+// The error names a file that can't be read, that is no metadata, or whose content is of another
+// version or type than its name says. ReadDocuments doesn't verify signatures: Create and Install do.
 func ReadDocuments(fsys fs.FS) (Documents, error) {
 	entries, err := fs.ReadDir(fsys, ".")
 	if err != nil {

@@ -45,9 +45,9 @@ func topLevelFirst(a, b string) int {
 	return cmp.Or(cmp.Compare(place(b), place(a)), cmp.Compare(a, b))
 }
 
-// hidden returns an error that wraps ErrExpired if clients that search for these paths come to
-// a role that has expired.
-func (r *Repository) hidden(paths []string) error {
+// expiredFor returns an error that wraps ErrExpired if clients that search for these paths come to a
+// role that has expired.
+func (r *Repository) expiredFor(paths []string) error {
 	now := r.cfg.Now()
 	r.mu.Lock()
 	published := r.published

@@ -41,10 +41,10 @@ var ErrLocksOut = errors.New("clients would refuse what is published now")
 //
 // Install refuses documents, and changes nothing, in these cases:
 //
-//   - A client would refuse a document. One of them is its size: over 512,000 bytes for root, or
-//     10,000,000 for any other.
-//   - A configured online key is not named by the documents. Or a new one, within a minute, doesn't
-//     sign a probe, or can't sign the largest message that it will have to.
+//   - A client would refuse a document, for instance a root of over 512,000 bytes, or any other of over
+//     10,000,000.
+//   - The documents don't name a configured online key. Or a new online key doesn't sign a probe within
+//     a minute, or can't sign the largest message that it will have to.
 //   - What is published now, or what a cache may still serve, would not verify under a new root. The
 //     error wraps ErrLocksOut, and says when the root can be installed. To drop a key, first publish a
 //     generation signed by another key that both roots name. Then wait for Config.CacheAge and
@@ -52,7 +52,8 @@ var ErrLocksOut = errors.New("clients would refuse what is published now")
 //   - Clients would no longer find a target of an online role: nobody delegates to the role any more,
 //     or with other patterns, or a delegation that ends the search comes first. The error names the
 //     role and one target. Remove the target first, or keep the delegation.
-//   - People take over an online role, and their document lacks a target of it.
+//   - People take over an online role, and their document lacks a target of it, or its version isn't
+//     above the role's.
 //   - The store has another file under the name of a new document. The error wraps ErrConflict.
 //
 // It reads the online roles that this is about, but no hashed bins, because there may be thousands. If

@@ -63,7 +63,8 @@ func (p *publisher) retryLeftOut() bool {
 // next plan.
 func (p *publisher) resetWaiting() { p.waiting, p.held = 0, 0 }
 
-// leftOutErr says which roles are left out; nil if none are.
+// leftOutErr says how many roles are left out, and why the first of them is. It is nil if there are
+// none.
 func (p *publisher) leftOutErr() error {
 	if len(p.leftOut) == 0 {
 		return nil

@@ -24,7 +24,7 @@ type plan struct {
 	held     int64                      // bytes of their bodies
 }
 
-// planner decides about items. It is a pure function of its fields, but for two: load reads a bin, if
+// planner decides about items. It is a pure function of its fields, except two: load reads a bin, if
 // the bin's size alone does not decide, and approve asks the index.
 type planner struct {
 	name      func(role int) string
@@ -36,7 +36,7 @@ type planner struct {
 	published map[place]*roles.Target
 }
 
-// listed is what roles list once the items before are taken.
+// listed is what roles list after the items that were taken so far.
 type listed struct {
 	published, now map[place]*roles.Target // now: nil for what is removed
 }
@@ -48,7 +48,7 @@ func (l listed) at(p place) *roles.Target {
 	return l.published[p]
 }
 
-// find returns what clients find who ask the roles given, in their order.
+// find returns what clients find if they ask these roles in this order.
 func (l listed) find(path string, leaves []int) *roles.Target {
 	for _, i := range leaves {
 		if t := l.at(place{i, path}); t != nil {
@@ -257,7 +257,7 @@ func (p plan) size() (n int) {
 	return n
 }
 
-// roles are those that change, in order, so that a run can be repeated.
+// roles are the roles that change, in order, so that a run can be repeated.
 func (p plan) roles() []int { return slices.Sorted(maps.Keys(p.edits)) }
 
 // alsoSign adds roles to those that the generation signs. Where the plan has edits of a role, it
@@ -270,17 +270,16 @@ func (p plan) alsoSign(roles ...int) {
 	}
 }
 
-// envelopeSlack allows for what a bin has besides its targets: version, expiry,
-// the signature.
+// envelopeSlack is room for what a bin has in addition to its targets: version, expiry, the signature.
 const envelopeSlack = 4096
 
-// growth is by how many bytes bins become larger.
+// growth is by how many bytes bins grow in a plan.
 type growth struct {
-	most  map[int]int64 // at most, since they were published
-	sizes map[int]size  // of those that this alone doesn't decide
+	most  map[int]int64 // an upper bound: the sum of what is added
+	sizes map[int]size  // exactly, for bins that the bound doesn't decide
 }
 
-// size is how many bytes a bin has, but for its signature.
+// size is how many bytes a bin has, without its signature.
 type size struct{ published, planned int64 }
 
 // fits returns "" if an item's edits fit into their bins after the edits already taken, and

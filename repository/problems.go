@@ -40,17 +40,17 @@ const (
 	longInQueue = 5 * time.Minute     // an item waits
 )
 
-// health is what the problems depend on besides the Status itself.
+// health is what the problems depend on in addition to the Status itself.
 type health struct {
 	now       time.Time
-	publisher bool  // the rest is known
+	publisher bool  // whether the fields below are known
 	attempt   error // why the last attempt failed
-	ended     error // why the repository is of no more use
+	ended     error // why the repository can't be used any longer
 	running   bool
 	cfg       Config
 }
 
-// problems are those of a repository, the worst first.
+// problems returns what an operator should act on, the worst first.
 func (s Status) problems(h health) []Problem {
 	var all []Problem
 	add := func(severity Severity, from time.Time, advice, format string, args ...any) {

@@ -123,7 +123,7 @@ func (p *publisher) apply(r ledger.Record) error {
 // step does what Run woke up for. It makes a generation if items arrived or something is due.
 // Otherwise it only looks at the clock and at the quarantined bins.
 func (p *publisher) step(ctx context.Context, arrived bool) error {
-	// What is sealed needs no clock.
+	// A sealed generation is committed whatever the clock says.
 	if err := p.finish(ctx); err != nil {
 		return err
 	}
@@ -236,7 +236,7 @@ func (p *publisher) attempt(ctx context.Context, e *Event) (committed bool, err 
 	e.Items, e.Roles = len(plan.items), len(plan.edits)
 	p.logged += plan.size()
 	begun = p.begins()
-	// All is signed and written: whoever stops waiting now wants it sealed.
+	// All is signed and written: seal it even if the caller stops waiting now.
 	err = p.append(context.WithoutCancel(ctx), a.number, seal)
 	p.observe(begun, Event{Stage: StageSeal, Generation: a.number, Items: e.Items, Roles: e.Roles, Err: err})
 	if err != nil && !isFatal(err) { // it is not in the journal: see Lead.Append
@@ -833,9 +833,6 @@ func (p *publisher) signTop(ctx context.Context, a *attempt, plan plan, rows map
 	if err != nil {
 		return t, fmt.Errorf("timestamp: %w", err)
 	}
-	if n := len(t.timestamp.Bytes()); n > roles.MaxTimestamp {
-		return t, fmt.Errorf("timestamp: %d bytes, and clients accept %d", n, roles.MaxTimestamp)
-	}
 	return t, nil
 }
 
@@ -978,7 +975,7 @@ func (p *publisher) supersedes(changed []int) []string {
 		}
 	}
 	for _, role := range slices.Sorted(maps.Keys(p.state.Published)) {
-		// A row says which file a role has that was signed online; its document is none.
+		// A role with a row has the file that the row names. Its document was never written.
 		if _, row := p.state.Table.Roles[role]; role != metadata.ROOT && !row && p.outOfUse(role, p.state.Published[role]) {
 			names = append(names, ledger.Name(p.state.Published[role].Version, role))
 		}
@@ -1148,8 +1145,8 @@ const rowRecord = 110
 
 // checkpoint writes a checkpoint once much was logged, so that a later Open reads little.
 func (p *publisher) checkpoint(ctx context.Context) error {
-	// A large table is written more rarely. What the journal adds to it isn't counted:
-	// it is little compared with the bins that were written meanwhile.
+	// A large table is written more rarely. What the journal adds to a checkpoint of its own isn't
+	// counted: it is little compared with the bins that were written meanwhile.
 	if p.logged < max(p.cfg.CheckpointBytes, 4*rowRecord*p.state.Table.Len()) || p.state.Sealed != nil || len(p.unwritten) > 0 {
 		return nil
 	}

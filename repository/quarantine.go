@@ -35,7 +35,7 @@ import (
 // errQuarantine is wrapped when a bin's file is missing, or isn't what the journal recorded.
 var errQuarantine = errors.New("published file missing or altered in the store")
 
-// quarantine is what is known of a role whose stored bytes can't be used.
+// quarantine says why a role's stored bytes can't be used.
 type quarantine struct {
 	err    error
 	looked time.Time // when its file was last looked at
@@ -214,8 +214,8 @@ func (r *rebuilder) drop(i int) {
 	delete(r.made, i)
 }
 
-// bin returns the content of a wanted bin. If it isn't at hand it is made with
-// others that are likely to be asked for next: those that follow it.
+// bin returns the content of a wanted bin. If it isn't in memory, it is made together with the wanted
+// bins that follow it: they are likely to be asked for next.
 func (r *rebuilder) bin(ctx context.Context, i int) (*roles.Bin, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -494,8 +494,8 @@ func (p *publisher) restoreJournal(ctx context.Context, r Restoration) error {
 		return fmt.Errorf("%w: if this is right, set Restoration.AcceptClock", err)
 	}
 
-	// The offline documents are made durable in the store before the journal
-	// relies on them; that the journal has them too is for RestoreStore.
+	// The offline documents are made durable in the store before the journal relies on them.
+	// The journal gets them too, for a later RestoreStore.
 	next, files, err := p.withNewer(ctx, r.Documents, now)
 	if err != nil {
 		return err

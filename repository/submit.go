@@ -17,12 +17,12 @@ import (
 )
 
 var (
-	// ErrBusy is wrapped by Submit when as many items wait already as
-	// Config.MaxPending and MaxPendingBytes allow.
+	// ErrBusy is wrapped by Submit when the queue is full: see Config.MaxPending and
+	// MaxPendingBytes.
 	ErrBusy = errors.New("the queue is full")
 
-	// ErrInvalid is wrapped by Submit for what is wrong with the item itself: a path, a hash, a
-	// length, the ID, custom data, a condition. The same item would be refused again.
+	// ErrInvalid is wrapped by Submit if something is wrong with the item itself: a path, a hash,
+	// a length, the ID, custom data, a condition. The same item would be refused again.
 	ErrInvalid = errors.New("invalid item")
 
 	// ErrSetAside is wrapped by Receipt.Wait for an item that can't be published. It was
@@ -33,8 +33,8 @@ var (
 	ErrRefused = errors.New("condition not met")
 )
 
-// maxDownloadName is the longest file name; go-tuf's default for a download is the
-// whole escaped path.
+// maxDownloadName is the longest file name that file systems allow. go-tuf's default name for a
+// download is the whole escaped path.
 const maxDownloadName = 255
 
 // Repository is an open repository: the queue for uploads, and the one publisher. Its methods
@@ -49,7 +49,7 @@ type Repository struct {
 	turn chan struct{}
 	pub  *publisher
 
-	// alive ends when the repository is of no more use; its cause says why.
+	// alive ends when the repository can't be used any longer. Its cause says why.
 	alive context.Context
 	end   context.CancelCauseFunc
 
@@ -88,14 +88,14 @@ func newRepository(p *publisher) *Repository {
 	return r
 }
 
-// Add queues targets to be published, replacing those of the same path, as one
-// item. See Submit.
+// Add queues targets to be published, as one item. They replace targets of the same paths. See
+// Submit.
 func (r *Repository) Add(ctx context.Context, targets ...roles.Target) (*Receipt, error) {
 	return r.Submit(ctx, Item{Add: targets})
 }
 
-// Remove queues paths to be removed, as one item; a path that isn't there is no
-// error. See Submit.
+// Remove queues paths to be removed, as one item. A path that isn't published is no error. See
+// Submit.
 func (r *Repository) Remove(ctx context.Context, paths ...string) (*Receipt, error) {
 	return r.Submit(ctx, Item{Remove: paths})
 }
@@ -108,7 +108,8 @@ func (r *Repository) Remove(ctx context.Context, paths ...string) (*Receipt, err
 // There is one exception. If an item's bin has no room for it when its turn comes, it is set aside,
 // with that reason. A bin has room for 10,000,000 bytes, or as many as its key signs. Status.Fullest
 // shows the fullest bins. Once something was removed from the bin, the item can be submitted again,
-// under another ID.
+// under another ID. (An item can also fail by the index's own wish: by a condition, or by
+// Config.Approve.)
 //
 // A condition is checked against what clients find. Several online roles can list one path: a new
 // document may put one role in front of another. Clients find the target of the first role that
@@ -243,8 +244,8 @@ func (r *Repository) enter(ctx context.Context, e ledger.Entry) error {
 	return err
 }
 
-// room returns nil if there is room for an entry after the queue and all that entered before
-// it, or if the journal knows it.
+// room returns nil if there is room for an entry after the queue and all items that entered before
+// it, or if the journal knows the entry.
 func (r *Repository) room(ctx context.Context, e ledger.Entry, nth int, before ledger.Backlog) error {
 	queue, err := r.cfg.Journal.Backlog(ctx)
 	if err != nil {
@@ -253,9 +254,9 @@ func (r *Repository) room(ctx context.Context, e ledger.Entry, nth int, before l
 	if r.hasRoom(queue, before) {
 		return nil // though some may be counted twice
 	}
-	// What became durable and didn't return yet is entering and in the queue, and is to be
-	// counted once. Which of them a backlog counts is known only if none became durable
-	// meanwhile.
+	// An item that is durable, but whose Submit hasn't returned, is both entering and in the
+	// queue. It must be counted once. Which of these a backlog counts is known only if none
+	// became durable meanwhile.
 	ids, sizes := r.enteringBefore(nth)
 	ids = append(ids, e.ID)
 	for durable := -1; ; {
@@ -392,7 +393,7 @@ func (rc *Receipt) final(o Outcome) (Outcome, error) {
 	case Refused:
 		return o, fmt.Errorf("item %q: %w: %s", rc.id, ErrRefused, o.Reason)
 	}
-	if err := rc.r.hidden(rc.paths); err != nil {
+	if err := rc.r.expiredFor(rc.paths); err != nil {
 		return o, fmt.Errorf("item %q is %s in generation %d, and clients can't see it: %w", rc.id, o.State, o.Generation, err)
 	}
 	return o, nil
@@ -433,7 +434,7 @@ func (r *Repository) tell(now Status, outcomes []ledger.ItemOutcome) {
 	}
 }
 
-// ended says that nobody will tell here what became of the item.
+// ended is the error of Wait if the repository ended first.
 func (rc *Receipt) ended(reason error) error {
 	return fmt.Errorf("item %q is accepted, and its outcome is known once the repository is opened again: %w", rc.id, reason)
 }

@@ -18,8 +18,8 @@
 //   - A path that is right stays right.
 //   - No path goes back to what it was before an upload or a removal, not even for one
 //     generation.
-//   - When Run returns nil, every path is published as the index has it, but for those that
-//     the report names, and for changes that the index made since and has submitted itself.
+//   - When Run returns nil, every path is published as the index has it, except those that the
+//     report names, and except changes that the index itself made and submitted meanwhile.
 //
 // Nothing is removed unless Options.Remove says so: an index whose database is empty by
 // accident would remove everything.
@@ -89,12 +89,12 @@ type Difference struct {
 
 // Report says what was done. Each path counts once.
 type Report struct {
-	Right   int `json:"right"`   // are published as the index has them
+	Right   int `json:"right"`   // were published as the index has them
 	Added   int `json:"added"`   // were not published
 	Changed int `json:"changed"` // were published with other content
 	Removed int `json:"removed"` // were published, and the index doesn't have them
 	Kept    int `json:"kept"`    // the same, without Options.Remove
-	Settled int `json:"settled"` // were no difference any more when the index was asked again
+	Settled int `json:"settled"` // were right after all when the index was asked again
 	// Failed are the paths that could not be made right, at most 1,000 of them: FailedCount
 	// counts them all.
 	Failed      []Failure `json:"failed,omitempty"`
@@ -341,7 +341,7 @@ func (r *run[R]) wanted(d Difference) bool {
 	return !d.none() && !r.options.DryRun && (d.Index != nil || r.options.Remove)
 }
 
-// none reports whether there is no difference any more.
+// none reports whether both are the same.
 func (d Difference) none() bool {
 	if d.Published == nil || d.Index == nil {
 		return d.Published == d.Index
@@ -403,8 +403,8 @@ func keyOf(path string) key {
 	return key(sum[:16])
 }
 
-// contentOf is the key of what a target says besides its path. The custom data of two targets
-// are equal if their canonical forms are.
+// contentOf is the key of a target without its path. The custom data of two targets are equal if
+// their canonical forms are.
 func contentOf(t roles.Target) key {
 	t.Path = ""
 	if len(t.Custom) > 0 {

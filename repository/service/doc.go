@@ -44,8 +44,8 @@
 //  1. Store the file under its final name HASH.NAME, durably, and then Add it. HASH is its
 //     SHA-256 in hexadecimal. Clients ask for the file as soon as it is published. If the power
 //     fails between the two, a file is left that nothing refers to. In the other order, a path
-//     would be published without its file. dirstore.Targets.Put does it right; storage of your
-//     own must sync the file and its directory, or be an object store that has answered.
+//     would be published without its file. dirstore.Targets.Put does it right. Storage of your
+//     own must sync the file and its directory. An object store must have answered.
 //  2. List it after Wait has returned. Clients refuse a file that is listed and not yet
 //     published. Until then the upload is accepted, and not visible.
 //  3. To remove a file, first stop listing it. Then Remove it and Wait. Delete the file only after
