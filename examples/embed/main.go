@@ -117,13 +117,22 @@ func serve(ctx context.Context, address string, handler http.Handler, publisher 
 	}
 }
 
-// handler answers its own errors.
+// handler answers its own errors. What is no fault of the client's goes to the log, because it
+// names disks and services.
 type handler func(http.ResponseWriter, *http.Request) error
 
 func (h handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if err := h(w, r); err != nil {
-		http.Error(w, err.Error(), web.StatusCode(err))
+	err := h(w, r)
+	if err == nil {
+		return
 	}
+	status, text := web.StatusCode(err), err.Error()
+	if status >= 500 {
+		slog.ErrorContext(r.Context(), "request failed", "method", r.Method, "url", r.URL, "err", err)
+		text = http.StatusText(status)
+		w.Header().Set("Retry-After", "10")
+	}
+	http.Error(w, text, status)
 }
 
 type index struct {

@@ -136,6 +136,11 @@ func TestIndex(t *testing.T) {
 	var status struct{ Generation int }
 	require.NoError(t, json.Unmarshal([]byte(s.do("GET", url+"/health", "", http.StatusOK)), &status))
 	require.Positive(t, status.Generation)
+
+	// What is the index's own fault is for its log: the error names folders.
+	content := s.path("index/targets/dir/185f8db32271fe25f561a6fc938b2e264306ec304eda518007d1764826381969.hello.txt")
+	require.NoError(t, os.Remove(content))
+	require.Equal(t, "Internal Server Error\n", s.do("GET", url+"/files/dir/hello.txt", "", http.StatusInternalServerError))
 	stop()
 }
 

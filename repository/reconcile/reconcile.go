@@ -22,7 +22,8 @@
 //     report names, and except changes that the index itself made and submitted meanwhile.
 //
 // Nothing is removed unless Options.Remove says so: an index whose database is empty by
-// accident would remove everything.
+// accident would remove everything. An index that has written files and not synced them may lose
+// them with the machine's power: it would remove them too.
 package reconcile
 
 import (
@@ -51,7 +52,10 @@ type Index interface {
 	// the index may change meanwhile. An error ends it, and Run.
 	Targets(ctx context.Context) iter.Seq2[roles.Target, error]
 
-	// Hold calls f with what the index has at path, nil for nothing, and returns f's error.
+	// Hold calls f with what the index has at path, nil for nothing, and returns f's error. If
+	// the index's storage can't be read, Hold returns an error and doesn't call f: nil would be
+	// taken for a path that was deleted.
+	//
 	// Until f returns, the index neither changes the path nor submits an item for it. For that,
 	// Hold takes the lock, or the row in a transaction, under which the index does both. An index
 	// that records an upload only once clients can see it keeps that lock from its Submit until

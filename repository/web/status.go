@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"syscall"
 
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/repository/service"
@@ -34,6 +35,7 @@ var statuses = []struct {
 	{repository.ErrFenced, http.StatusServiceUnavailable},
 	{repository.ErrExpired, http.StatusServiceUnavailable},
 	{repository.ErrClock, http.StatusServiceUnavailable},
+	{syscall.ENOSPC, http.StatusInsufficientStorage},
 	{context.DeadlineExceeded, http.StatusGatewayTimeout},
 	{context.Canceled, http.StatusServiceUnavailable},
 }
@@ -56,10 +58,13 @@ var statuses = []struct {
 //	ErrExpired, ErrClock            503  clients refuse what is published; nothing is signed
 //	context.Canceled                503  usually of a client that has gone
 //	context.DeadlineExceeded        504
+//	syscall.ENOSPC                  507  a disk is full: repeat it later
 //	any other                       500
 //
-// An index that answers 503 sends Retry-After too. If Submit succeeded and Wait ended with its
-// context, the item is durable and will be published: that is 202, which StatusCode can't know.
+// An index that answers 503 sends Retry-After too. From 500 on, the error's text names disks and
+// services: it is for the log, and not for whoever uploads. If Submit succeeded and Wait ended
+// with its context, the item is durable and will be published: that is 202, which StatusCode
+// can't know.
 func StatusCode(err error) int {
 	if err == nil {
 		return http.StatusOK

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -39,6 +41,7 @@ func TestStatusCode(t *testing.T) {
 		{repository.ErrClock, 503},
 		{context.Canceled, 503},
 		{context.DeadlineExceeded, 504},
+		{&fs.PathError{Op: "write", Path: "a", Err: syscall.ENOSPC}, 507},
 
 		{io.ErrUnexpectedEOF, 500},
 		{repository.ErrNotExist, 500}, // of metadata: that is no client's fault
@@ -50,6 +53,8 @@ func TestStatusCode(t *testing.T) {
 		{errors.Join(context.DeadlineExceeded, repository.ErrBusy), 503},
 		{errors.Join(service.ErrUnavailable, repository.ErrUnknown), 502},
 		{errors.Join(service.ErrUnavailable, context.DeadlineExceeded), 503},
+		{errors.Join(service.ErrUnavailable, syscall.ENOSPC), 503},
+		{errors.Join(repository.ErrUnknown, syscall.ENOSPC), 502},
 	} {
 		require.Equal(t, test.status, web.StatusCode(test.err), "%v", test.err)
 		if test.err != nil {
