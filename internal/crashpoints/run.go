@@ -13,7 +13,7 @@ import (
 type Options struct {
 	Points int    // how many at least; zero: those of the scripted histories alone
 	Seed   uint64 // decides about all chance
-	First  bool   // stop after a failure
+	First  bool   // stop after a failure, and look for one in a sample of all histories first
 	Every  int    // of the points of a history, only each of so many; zero: all
 	Syncs  int    // of the failing syncs, only each of so many; zero: syncSample
 
@@ -39,6 +39,10 @@ func (f Failure) Error() string {
 // another one, so that each part of a history meets all of them. The first history tries all.
 const syncSample = 12
 
+// firstSample says that one of so many points of the scripted histories is tried before all others,
+// if Run stops after a failure: most mistakes show there.
+const firstSample = 41
+
 // fullEvery says at how many points one is checked by clients of all generations, instead of
 // clients of one of the newest. Older generations were checked with the history, and don't change.
 const fullEvery = 199
@@ -48,7 +52,7 @@ const fullEvery = 199
 // history that fails without a crash is an error.
 func Run(t require.TestingT, o Options, failed func(Failure)) (points int64, err error) {
 	failures := 0
-	try := func(moments []*Moment) {
+	try := func(moments []*Moment, o Options) {
 		if o.First && failures > 0 {
 			return
 		}
@@ -68,13 +72,23 @@ func Run(t require.TestingT, o Options, failed func(Failure)) (points int64, err
 		}
 		scripted = append(scripted, moments)
 	}
+	if o.First && o.Every <= 1 && o.Op < 0 {
+		sample := o
+		sample.Every = firstSample
+		for _, moments := range scripted {
+			try(moments, sample)
+		}
+		if failures == 0 {
+			points = 0 // they are tried again
+		}
+	}
 	for _, moments := range scripted {
-		try(moments)
+		try(moments, o)
 	}
 	random := func(seed uint64, n int) error {
 		moments, err := Moments(Random(t, seed, n))
 		if err == nil {
-			try(moments)
+			try(moments, o)
 		}
 		return err
 	}

@@ -42,7 +42,7 @@ func RequireNoticed(t *testing.T, mutations map[string][]Edit, args ...string) {
 	for name, edits := range mutations {
 		t.Run(name, func(t *testing.T) {
 			program := filepath.Join(t.TempDir(), "program")
-			build := exec.CommandContext(t.Context(), "go", "build", "-overlay", overlay(t, root, edits), "-o", program, ".")
+			build := exec.CommandContext(t.Context(), "go", "build", "-ldflags=-s -w", "-overlay", overlay(t, root, edits), "-o", program, ".")
 			out, err := build.CombinedOutput()
 			require.NoError(t, err, string(out))
 			ctx, cancel := context.WithTimeout(t.Context(), limit)
