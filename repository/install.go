@@ -40,11 +40,12 @@ var ErrLocksOut = errors.New("clients would refuse what is published now")
 // thousands: if clients are sent elsewhere for paths of bins, what the bins list for these is
 // found no more, and a delegation that doesn't end the search avoids that.
 //
-// After any other error the documents may be accepted: they are durable in the
-// journal and will be published, by Run or after Open. If they can't be, they hold up no later
-// Install: a document is superseded by one of a higher version, and a root is followed by the
-// next one, signed as it demands. An Install that has waited for 10 seconds ends what is under
-// way then to publish documents that were accepted, another Install too, which returns an error.
+// After any other error the documents may be accepted, and are if it wraps ErrAccepted: they are
+// durable in the journal and will be published, by Run or after Open. If they can't be, they hold
+// up no later Install: a document is superseded by one of a higher version, and a root is followed
+// by the next one, signed as it demands. An Install that has waited for 10 seconds ends what is
+// under way then to publish documents that were accepted, another Install too, which returns an
+// error.
 //
 // Before anything is accepted each new online key signs a probe, within a minute, and is held
 // against the largest message that it will have to sign; and the store must have no other file
@@ -153,7 +154,10 @@ func (p *publisher) install(ctx context.Context, d Documents, compromise bool) e
 		return err
 	}
 	if len(files) == 0 {
-		return p.settle(ctx)
+		if err = p.settle(ctx); err != nil && p.documentsWait() {
+			err = acceptedError{err} // by an earlier Install
+		}
+		return err
 	}
 	if err := judgeNew(files, 0); err != nil {
 		return err
@@ -190,8 +194,12 @@ func (p *publisher) install(ctx context.Context, d Documents, compromise bool) e
 // acceptedError is why documents that are in the journal aren't published yet.
 type acceptedError struct{ err error }
 
-func (e acceptedError) Error() string { return "accepted, and not yet published: " + e.err.Error() }
-func (e acceptedError) Unwrap() error { return e.err }
+func (e acceptedError) Error() string   { return fmt.Sprintf("%v: %v", ErrAccepted, e.err) }
+func (e acceptedError) Unwrap() []error { return []error{ErrAccepted, e.err} }
+
+// ErrAccepted is wrapped by Install for documents that are in force and durable in the journal,
+// and that can't be published at present: Run tries it again.
+var ErrAccepted = errors.New("accepted, and not yet published")
 
 // settle publishes the documents that were accepted and aren't published yet, by
 // this Install or by an earlier one that got stuck.
