@@ -60,8 +60,8 @@ var ErrLocksOut = errors.New("clients would refuse what is published now")
 // a new delegation sends clients elsewhere for paths of bins, and ends the search, they no longer
 // find what the bins list there.
 //
-// After any other error the documents may be accepted: they are durable in the journal, and Run, or
-// Open, publishes them. If that is impossible, a later Install helps: a document of a higher version
+// After any other error the documents may be accepted, and are if it wraps ErrAccepted: they are
+// durable in the journal, and Run, or Open, publishes them. If that is impossible, a later Install helps: a document of a higher version
 // supersedes them, and a root is followed by the next one, signed as it demands. If documents are
 // accepted and not published, an Install that has waited for 10 seconds ends what is under way: a
 // generation, or another Install, which returns an error.
@@ -168,7 +168,10 @@ func (p *publisher) install(ctx context.Context, d Documents, compromise bool) e
 		return err
 	}
 	if len(files) == 0 {
-		return p.settle(ctx)
+		if err = p.settle(ctx); err != nil && p.documentsWait() {
+			err = acceptedError{err} // by an earlier Install
+		}
+		return err
 	}
 	if err := judgeNew(files, 0); err != nil {
 		return err
@@ -205,8 +208,12 @@ func (p *publisher) install(ctx context.Context, d Documents, compromise bool) e
 // acceptedError is why documents that are in the journal aren't published yet.
 type acceptedError struct{ err error }
 
-func (e acceptedError) Error() string { return "accepted, and not yet published: " + e.err.Error() }
-func (e acceptedError) Unwrap() error { return e.err }
+func (e acceptedError) Error() string   { return fmt.Sprintf("%v: %v", ErrAccepted, e.err) }
+func (e acceptedError) Unwrap() []error { return []error{ErrAccepted, e.err} }
+
+// ErrAccepted is wrapped by Install for documents that are in force and durable in the journal,
+// and that can't be published at present: Run tries it again.
+var ErrAccepted = errors.New("accepted, and not yet published")
 
 // settle publishes the documents that were accepted and aren't published yet, by
 // this Install or by an earlier one that got stuck.

@@ -336,9 +336,9 @@ func TestBinsBelongToTheirDocument(t *testing.T) {
 				} else {
 					require.ErrorContains(t, install(), "accepted, and not yet published")
 				}
+				next.left.Store(99)
 				e.inject.Plan(nil)
 				e.checkNewest() // as it was
-				next.left.Store(99)
 				require.NoError(t, e.install(c.Documents()))
 				e.publish(append(onePerBin(t, 4), file("a", "1"))...)
 				e.checkNewest()

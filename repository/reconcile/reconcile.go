@@ -91,7 +91,7 @@ type Difference struct {
 	Index     *roles.Target `json:"index,omitempty"`     // nil: nothing
 }
 
-// Report says what was done. Each path counts once.
+// Report says what was done. Each path counts once, or as often as Index.Targets yields it.
 type Report struct {
 	Right   int `json:"right"`   // were published as the index has them
 	Added   int `json:"added"`   // were not published

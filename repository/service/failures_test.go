@@ -530,3 +530,44 @@ func TestReloadWhileKeyHangs(t *testing.T) {
 		m.check(t, []roles.Target{file("a/a.whl", "1")})
 	})
 }
+
+// A key's service is down for good. Documents that name another key besides are accepted, and are
+// published with that one.
+func TestReloadWithoutOldKey(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory(t)
+		m.cfg.Bins, m.cfg.Snapshot, m.cfg.Timestamp = m.ceremony.Bins, &dying{Signer: m.ceremony.Online}, m.ceremony.Online
+		s := started(t, m.config())
+		publish(t, s, file("a/a.whl", "1"))
+		next := m.ceremony.NewEd25519()
+		both := []*keys.PublicKey{m.ceremony.Online.Public(), next.Public()}
+		m.ceremony.NextRoot(func(r *roles.RootSpec) { r.Snapshot.Keys = both })
+		m.ceremony.NextTargets(nil) // that only a snapshot can publish
+		m.cfg.Snapshot.(*dying).dead.Store(true)
+		m.cfg.Snapshot = next
+		if err := s.Reload(t.Context()); err != nil {
+			require.ErrorIs(t, err, repository.ErrAccepted)
+		}
+		publish(t, s, file("b/b.whl", "1"))
+		time.Sleep(time.Minute)
+		status, err := s.Status(t.Context())
+		require.NoError(t, err)
+		require.Empty(t, status.Problems)
+		require.EqualValues(t, 2, status.Roles["targets"].Version)
+		require.NoError(t, s.Close())
+		m.check(t, []roles.Target{file("a/a.whl", "1"), file("b/b.whl", "1")})
+	})
+}
+
+// dying is a key that signs until it is dead.
+type dying struct {
+	keys.Signer
+	dead atomic.Bool
+}
+
+func (d *dying) Sign(ctx context.Context, message []byte) ([]byte, error) {
+	if d.dead.Load() {
+		return nil, errors.New("the key's service is gone")
+	}
+	return d.Signer.Sign(ctx, message)
+}

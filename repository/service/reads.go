@@ -31,7 +31,7 @@ func (s *Service) status(ctx context.Context) (repository.Status, error) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			s.last = status
-			if err := s.documentsErr; err != nil {
+			if err := s.documentsErr; err != nil && !errors.Is(err, repository.ErrAccepted) { // of those the repository tells
 				status.Problems = append(status.Problems, repository.Problem{
 					Severity: repository.SeverityWarning, What: fmt.Sprintf("newer documents are not in force: %v", err), Advice: adviceForDocuments(err),
 				})

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/repository/ledger"
 )
 
 // ErrUnavailable is wrapped by calls that waited for Config.Patience while the repository was being
@@ -155,9 +156,9 @@ func start(ctx context.Context, cfg Config) (_ *Service, err error) {
 	return s, nil
 }
 
-// mayPass reports whether Install may succeed later with the same documents.
+// mayPass reports whether Install may succeed later with the same documents, or has accepted them.
 func mayPass(err error) bool {
-	return errors.Is(err, repository.ErrLocksOut) || errors.Is(err, repository.ErrClock)
+	return errors.Is(err, repository.ErrLocksOut) || errors.Is(err, repository.ErrClock) || errors.Is(err, repository.ErrAccepted)
 }
 
 // open opens the repository once, and lets others use it. If the documents are due, it creates a
@@ -228,7 +229,9 @@ func (s *Service) installFirst(ctx context.Context, wrongKey error) error {
 	if err != nil {
 		return err
 	}
-	if err = repo.Install(ctx, documents); err != nil {
+	if err = repo.Install(ctx, documents); errors.Is(err, repository.ErrAccepted) {
+		err = nil // the keys that they name may be what is needed
+	} else if err != nil {
 		err = errors.Join(wrongKey, err)
 	}
 	return errors.Join(err, repo.Close())
@@ -403,12 +406,15 @@ func (f failure) Is(target error) bool {
 // To change a key, first add the new one to root or to the document that names it. Then have Open
 // return the new key, and call Reload.
 //
-// If documents can't be read or installed, or if Config.Open fails before it comes to the journal,
-// Reload returns an error and the service goes on as it was. If the repository can't be opened with
+// If documents can't be read or installed, if the store can't be written, or if Config.Open fails
+// before it comes to the journal, Reload returns an error and the service goes on as it was. If the repository can't be opened with
 // the new keys, Reload returns an error too. The service then tries again and again, with what
 // Documents and Open return each time. Calls fail with ErrUnavailable until it succeeds. In a standby,
 // Reload makes sure that Open works as far as the lock. If ctx ends, the reload goes on without the
 // caller.
+//
+// An error that wraps repository.ErrAccepted means that documents were accepted and can't be published
+// at present. The service goes on with them, and with the new keys.
 func (s *Service) Reload(ctx context.Context) error {
 	done := make(chan error, 1)
 	select {
@@ -447,16 +453,22 @@ func (s *Service) reload(repo *repository.Repository) (next *repository.Reposito
 	if err != nil && !errors.Is(err, repository.ErrLocked) {
 		return nil, false, err
 	}
+	ctx, cancel := context.WithTimeout(s.ctx, patienceOfReload)
+	defer cancel()
+	if cfg.Store != nil {
+		if err := writable(ctx, cfg.Store); err != nil {
+			return nil, false, err
+		}
+	}
 	if s.cfg.Documents != nil {
 		documents, err := s.cfg.Documents(s.ctx)
 		if err != nil {
 			return nil, false, fmt.Errorf("documents: %w", err)
 		}
-		ctx, cancel := context.WithTimeout(s.ctx, patienceOfReload)
-		defer cancel()
 		err = repo.Install(ctx, documents)
 		switch {
-		case err == nil, errors.Is(err, repository.ErrWrongKey): // the keys to come may be right
+		case err == nil:
+		case errors.Is(err, repository.ErrWrongKey), errors.Is(err, repository.ErrAccepted): // the keys to come may be right, or work
 		case errors.Is(err, repository.ErrClosed), errors.Is(err, repository.ErrUnknown), errors.Is(err, repository.ErrFenced):
 			// It must be opened again anyway.
 		case ctx.Err() != nil: // and then installs them
@@ -475,6 +487,19 @@ func (s *Service) reload(repo *repository.Repository) (next *repository.Reposito
 		s.missed(err)
 	}
 	return next, true, err
+}
+
+// writable is the test of the store without which Open fails: while it isn't open, a repository
+// accepts nothing.
+func writable(ctx context.Context, store repository.Store) error {
+	now, err := store.Get(ctx, ledger.Timestamp)
+	if err == nil {
+		err = store.Swap(ctx, ledger.Timestamp, now, now)
+	}
+	if err != nil && !errors.Is(err, repository.ErrNotExist) && !errors.Is(err, repository.ErrConflict) { // Open tells of those
+		return fmt.Errorf("store: %w", err)
+	}
+	return nil
 }
 
 // patienceOfClose is how long Close waits for an Open that goes on although its context has ended. It

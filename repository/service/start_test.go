@@ -402,3 +402,45 @@ func TestReloadWhileAsked(t *testing.T) {
 		m.check(t, []roles.Target{file("a/a.whl", "1")})
 	})
 }
+
+// While the store takes no writes Reload fails, and items are accepted all the same. What it accepted
+// before the store failed is published once that works, and nobody needs to call Reload again.
+func TestReloadWhileStoreFails(t *testing.T) {
+	for name, known := range map[string]bool{"for long": true, "just now": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := newMemory(t)
+				s := started(t, m.config())
+				m.ceremony.NextRoot(nil)
+				m.inject.Plan(func(c faulty.Call) faulty.Fault {
+					if c.Op == "store.Create" || c.Op == "store.Swap" && known {
+						return faulty.Before
+					}
+					return faulty.None
+				})
+				require.Error(t, s.Reload(t.Context()))
+				if known {
+					_, err := s.Add(t.Context(), file("a/a.whl", "1"))
+					require.NoError(t, err)
+					m.inject.Plan(nil)
+					require.NoError(t, s.Reload(t.Context()))
+				} else {
+					status, err := s.Status(t.Context())
+					require.NoError(t, err)
+					require.NotEmpty(t, status.Problems)
+					m.inject.Plan(nil)
+					publish(t, s, file("a/a.whl", "1"))
+				}
+				require.NoError(t, s.Drain(t.Context()))
+				time.Sleep(2 * time.Minute)
+				_, err := m.store.Get(t.Context(), "2.root.json")
+				require.NoError(t, err)
+				status, err := s.Status(t.Context())
+				require.NoError(t, err)
+				require.Empty(t, status.Problems)
+				require.NoError(t, s.Close())
+				m.check(t, []roles.Target{file("a/a.whl", "1")})
+			})
+		})
+	}
+}
