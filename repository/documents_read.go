@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io/fs"
+	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
@@ -26,6 +27,10 @@ var documentName = regexp.MustCompile(`^([1-9][0-9]{0,15})\.([A-Za-z0-9_-][A-Za-
 func ReadDocuments(fsys fs.FS) (Documents, error) {
 	entries, err := fs.ReadDir(fsys, ".")
 	if err != nil {
+		// os.DirFS is a string, the folder's name, and leaves that out of its errors.
+		if dir := reflect.ValueOf(fsys); dir.Kind() == reflect.String {
+			err = fmt.Errorf("folder %q: %w", dir.String(), err)
+		}
 		return Documents{}, fmt.Errorf("read documents: %w", err)
 	}
 	type document struct {

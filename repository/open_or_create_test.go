@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -194,6 +196,10 @@ func TestReadDocuments(t *testing.T) {
 	}
 	_, err = repository.ReadDocuments(unreadable{folder})
 	require.ErrorIs(t, err, fs.ErrPermission)
+	absent := filepath.Join(t.TempDir(), "documents")
+	_, err = repository.ReadDocuments(os.DirFS(absent))
+	require.ErrorIs(t, err, fs.ErrNotExist)
+	require.ErrorContains(t, err, fmt.Sprintf("read documents: folder %q: ", absent))
 }
 
 // unreadable is a folder that can't be listed.

@@ -1,14 +1,12 @@
 // Command embed is an index of files that publishes TUF metadata: the least that an index
-// does to be one that clients can verify. Copy it.
+// does to be one that clients can verify. Copy it. Everybody may upload here: yours asks who it is.
 //
-//	PUT    /files/PATH    upload, answered once clients can see it; a path is never overwritten
+//	PUT    /files/PATH    upload, answered once clients can see it; what is there is not overwritten
 //	GET    /files/PATH    download without TUF
 //	DELETE /files/PATH    remove
 //	GET    /files/        the list of all files
 //	GET    /health        Status as JSON; 503 if something is wrong now
 //	GET    /metadata/, /targets/    what TUF clients read
-//
-// Everybody may upload here: your index asks who it is first.
 package main
 
 import (
@@ -40,7 +38,7 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, os.Args[1:], os.Stdout); err != nil {
+	if err := run(ctx, os.Args[1:], os.Stdout); err != nil && !errors.Is(err, flag.ErrHelp) {
 		log.Fatalln("embed:", err)
 	}
 }
@@ -55,6 +53,8 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	address := flags.String("addr", "127.0.0.1:8080", "address to listen at")
 	if err := flags.Parse(args); err != nil {
 		return err
+	} else if *bins == "" || *online == "" || flags.NArg() > 0 {
+		return errors.New("give -bins and -online, and nothing but flags: -h lists them")
 	}
 	metadata, err := dirstore.OpenOrCreate(filepath.Join(*dir, "metadata"))
 	files, err2 := dirstore.OpenOrCreateTargets(filepath.Join(*dir, "targets"))
@@ -64,11 +64,10 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	// open is called whenever the repository must be opened (again): keys first, the journal last.
 	open := func(ctx context.Context) (cfg repository.Config, err error) {
 		signers := keys.Resolver{"file": keys.FileOpener(passphrase.File(*secret))}
-		cfg.Store = metadata
 		if cfg.Bins, err = signers.Open(ctx, *bins, nil); err == nil {
 			cfg.Snapshot, err = signers.Open(ctx, *online, nil)
 		}
-		if cfg.Timestamp = cfg.Snapshot; err == nil {
+		if cfg.Store, cfg.Timestamp = metadata, cfg.Snapshot; err == nil {
 			cfg.Journal, err = dirjournal.OpenOrCreate(filepath.Join(*dir, "journal"))
 		}
 		return cfg, err
@@ -85,12 +84,11 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	mux.Handle("GET /files/{path...}", handler(x.get))
 	mux.Handle("DELETE /files/{path...}", handler(x.remove))
 	mux.Handle("GET /health", web.Health(publisher))
-	mux.Handle("GET /", web.Handler(web.Config{Store: metadata, Files: files}))
+	mux.Handle("GET /", web.Handler(web.Config{Store: metadata, Files: files, Logger: slog.Default()}))
 	return serve(ctx, *address, mux, publisher, out)
 }
 
-// serve serves until the context ends. Then requests under way are answered, and only then is
-// the publisher closed: uploads wait for it. On SIGHUP, documents and keys are read again.
+// serve ends with the context: first requests, which wait for the publisher. SIGHUP: read keys and documents again.
 func serve(ctx context.Context, address string, handler http.Handler, publisher *service.Service, out io.Writer) error {
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
@@ -117,8 +115,7 @@ func serve(ctx context.Context, address string, handler http.Handler, publisher 
 	}
 }
 
-// handler answers its own errors. What is no fault of the client's goes to the log, because it
-// names disks and services.
+// handler answers its own errors. Clients are told what they did wrong; the log, what we did.
 type handler func(http.ResponseWriter, *http.Request) error
 
 func (h handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -146,8 +143,8 @@ func (x *index) upload(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	absent := []repository.Condition{{Path: target.Path, Absent: true}}
-	return x.publish(w, r, repository.Item{Add: []roles.Target{target}, If: absent}, http.StatusCreated)
+	item := repository.Item{Add: []roles.Target{target}, If: []repository.Condition{{Path: target.Path, Absent: true}}}
+	return x.publish(w, r, item, http.StatusCreated)
 }
 
 // remove leaves the content there: clients that began before may still fetch it.
@@ -155,19 +152,18 @@ func (x *index) remove(w http.ResponseWriter, r *http.Request) error {
 	return x.publish(w, r, repository.Item{Remove: []string{r.PathValue("path")}}, http.StatusNoContent)
 }
 
-// publish answers once clients can see what became of an item.
+// publish answers once clients can see what became of an item, which takes as long as a disk is full.
 func (x *index) publish(w http.ResponseWriter, r *http.Request, it repository.Item, done int) error {
 	receipt, err := x.publisher.Submit(r.Context(), it)
 	if err == nil {
-		_, err = receipt.Wait(r.Context())
-	}
-	if err == nil {
-		w.WriteHeader(done)
+		if _, err = receipt.Wait(r.Context()); err == nil {
+			w.WriteHeader(done)
+		}
 	}
 	return err
 }
 
-// get answers with a file, or with the list of all files.
+// get answers with a file, or with the list of all files, which is sorted by bins and not by path.
 func (x *index) get(w http.ResponseWriter, r *http.Request) error {
 	view, err := x.publisher.View(r.Context())
 	if err != nil {

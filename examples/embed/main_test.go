@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -168,17 +169,37 @@ func TestRefused(t *testing.T) {
 	s := newSite(t)
 	for _, c := range []struct{ args, want string }{
 		{"-nonsense", "-nonsense"},
+		{"-dir DIR/none -documents DIR/documents", "give -bins and -online"},
+		{"-dir DIR/none -bins file:DIR/bins.pem -online file:DIR/online.pem more", "nothing but flags"},
 		{"-dir DIR/a -documents DIR/documents -passphrase DIR/none -bins file:DIR/bins.pem -online file:DIR/online.pem", "none"},
-		{"-dir DIR/b -documents DIR/none -passphrase DIR/passphrase -bins file:DIR/bins.pem -online file:DIR/online.pem", "documents"},
+		{"-dir DIR/b -documents DIR/none -passphrase DIR/passphrase -bins file:DIR/bins.pem -online file:DIR/online.pem", `read documents: folder "DIR/none": `},
 		{"-dir DIR/c -documents DIR/documents -passphrase DIR/passphrase -bins file:DIR/online.pem -online file:DIR/online.pem", "may not sign"},
 	} {
 		var out bytes.Buffer
 		err := run(t.Context(), strings.Fields(strings.ReplaceAll(c.args, "DIR", s.dir)), &out)
-		require.ErrorContains(t, err, c.want)
+		require.ErrorContains(t, err, strings.ReplaceAll(c.want, "DIR", s.dir))
 		require.Empty(t, out.String())
 	}
+	require.NoDirExists(t, s.path("none"))
 	_, stop := s.start()
 	stop()
+}
+
+// Clients are told what they did wrong, and nothing of this machine.
+func TestErrorsOfTheMachineAreLogged(t *testing.T) {
+	var logged bytes.Buffer
+	before := slog.Default()
+	slog.SetDefault(slog.New(slog.NewTextHandler(&logged, nil)))
+	defer slog.SetDefault(before)
+	s := newSite(t)
+	url, stop := s.start()
+	require.NotContains(t, s.do("PUT", url+"/files/a%25b", "Hello", http.StatusBadRequest), s.dir)
+	s.do("PUT", url+"/files/hello", "Hello", http.StatusCreated)
+	require.NoError(t, os.RemoveAll(s.path("index/targets")))
+	require.Equal(t, "Internal Server Error\n", s.do("GET", url+"/files/hello", "", http.StatusInternalServerError))
+	stop()
+	require.Contains(t, logged.String(), "request failed")
+	require.Contains(t, logged.String(), s.path("index/targets"))
 }
 
 // An engineer reads all of it.
