@@ -43,7 +43,7 @@ func TestOpenRefuses(t *testing.T) {
 		text   string
 	}{
 		"no module":         {func(c *pkcs11.Config) { c.Module = noModule }, keys.ErrUnusable, "module.so: no such file"},
-		"a folder":          {func(c *pkcs11.Config) { c.Module = filepath.Dir(text) }, keys.ErrUnusable, "is no file"},
+		"a folder":          {func(c *pkcs11.Config) { c.Module = filepath.Dir(text) }, keys.ErrUnusable, "is not a file"},
 		"not a module":      {func(c *pkcs11.Config) { c.Module = text }, keys.ErrUnusable, "can't be loaded as a PKCS#11 module"},
 		"no token":          {func(c *pkcs11.Config) { c.Token = "absent" }, keys.ErrUnusable, `token "absent": open with key "twice": key unusable: no such token is there`},
 		"another serial":    {func(c *pkcs11.Config) { c.Serial = "1" }, keys.ErrUnusable, `token "refuses" serial "1"`},
