@@ -63,6 +63,12 @@ func (d *Disk) Observe(f func(Op)) {
 	d.before = f
 }
 
+// mostOps is how many operations a disk takes. A program that repeats something for ever would
+// otherwise fill the memory of the machine: all that it writes is kept.
+const mostOps = 20_000
+
+var errRunaway = errors.New("over 20,000 operations: something is repeated for ever")
+
 // do performs one operation of a process. If the operation fails, partly does the part that happens
 // anyway.
 func (p *Process) do(kind, path string, work func() error, partly func(*rand.Rand)) error {
@@ -81,7 +87,9 @@ func (p *Process) do(kind, path string, work func() error, partly func(*rand.Ran
 			return ErrKilled
 		}
 	}
-	d.ops++
+	if d.ops++; d.ops > mostOps {
+		return &fs.PathError{Op: kind, Path: path, Err: errRunaway}
+	}
 	fault := Healthy
 	if d.inject != nil {
 		fault = d.inject(Op{d.ops, kind, path})
