@@ -79,7 +79,10 @@ func TestCheckpointAfterDecisions(t *testing.T) {
 		e.inject.Plan(nil)
 		for range 4 {
 			r := e.add(all...)
-			e.run(func() { e.wait(r, repository.Unchanged) })
+			e.run(func() {
+				e.wait(r, repository.Unchanged)
+				synctest.Wait() // a checkpoint follows
+			})
 		}
 		require.True(t, slices.ContainsFunc(e.inject.Calls(), func(c faulty.Call) bool { return c.Name == "checkpoint" }))
 		e.close()

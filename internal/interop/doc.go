@@ -6,9 +6,8 @@
 // moto, an emulator of AWS that others wrote, as moto/requirements.txt pins it: the
 // tests of keys/awskms use it.
 //
-// With BINDERY_INTEROP=1 in the environment the tests install all these below the
-// user's cache directory and fail if they can't. Without it they use what is
-// installed there, and are skipped where nothing is. They need python3 with its
-// venv module, and node with npm; they talk to servers on the loopback
-// interface.
+// With BINDERY_INTEROP=1 in the environment the tests install all these below the user's
+// cache directory, and fail if they can't. Without it they are skipped, because they take
+// minutes. They need python3 with its venv module, and node with npm; they talk to servers on
+// the loopback interface.
 package interop
