@@ -152,7 +152,9 @@ func TestReload(t *testing.T) {
 	defer stop()
 	s.write("2.root.json", s.ceremony.NextRoot(nil))
 	s.write("2.bins.json", s.ceremony.NextBins(nil))
-	require.NoError(t, syscall.Kill(os.Getpid(), syscall.SIGHUP))
+	self, err := os.FindProcess(os.Getpid())
+	require.NoError(t, err)
+	require.NoError(t, self.Signal(syscall.SIGHUP))
 	require.Eventually(t, func() bool {
 		resp, err := http.Get(url + "/metadata/2.bins.json")
 		if err != nil {
