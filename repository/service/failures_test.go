@@ -381,15 +381,15 @@ func TestFailureWhileStoreHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMemory(t)
 		s := started(t, m.config())
-		m.inject.Plan(hang("store.Create"))
+		m.inject.Plan(faulty.On(faulty.Hang, "store.Create"))
 		first, err := s.Add(t.Context(), file("a/a.whl", "1"))
 		require.NoError(t, err)
 		time.Sleep(time.Minute) // it is being written
+		m.inject.Plan(nil)      // only the write that hangs already goes on doing so
 		began := time.Now()
 		m.loseJournal()
 		second, err := s.Add(t.Context(), file("b/b.whl", "1"))
 		require.NoError(t, err)
-		m.inject.Plan(nil)
 		_, err = second.Wait(t.Context())
 		require.NoError(t, err)
 		o, err := first.Wait(t.Context())
@@ -406,12 +406,7 @@ func TestWaitGoesOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMemory(t)
 		s := started(t, m.config())
-		m.inject.Plan(func(c faulty.Call) faulty.Fault {
-			if c.Op == "store.Create" { // nothing is published
-				return faulty.Before
-			}
-			return faulty.None
-		})
+		m.inject.Plan(faulty.On(faulty.Before, "store.Create")) // nothing is published
 		done := make(chan error, 64)
 		for n := range cap(done) {
 			r, err := s.Add(t.Context(), file("p/"+strconv.Itoa(n), "1"))
@@ -455,12 +450,7 @@ func TestFailuresAreLogged(t *testing.T) {
 				return c, err
 			}
 			s := started(t, cfg)
-			m.inject.Plan(func(c faulty.Call) faulty.Fault {
-				if c.Op == "store.Create" {
-					return faulty.Before
-				}
-				return faulty.None
-			})
+			m.inject.Plan(faulty.On(faulty.Before, "store.Create"))
 			receipt, err := s.Add(t.Context(), file("a/a.whl", "1"))
 			require.NoError(t, err)
 			time.Sleep(time.Minute)
