@@ -189,6 +189,47 @@ func SyncAbove(fsys FS, dir string, made bool) error {
 	return err
 }
 
+// OpenRegular opens a regular file of fsys. For anything else, such as a directory or a named pipe, the
+// error wraps fs.ErrNotExist. What it opens must support seeking.
+func OpenRegular(fsys fs.FS, name string) (io.ReadSeekCloser, error) {
+	// Check before opening too: opening a named pipe waits for a writer.
+	info, err := fs.Stat(fsys, name)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, notRegular(name)
+	}
+	f, err := fsys.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	content, err := regular(f, name)
+	if err != nil {
+		f.Close()
+	}
+	return content, err
+}
+
+func regular(f fs.File, name string) (io.ReadSeekCloser, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, notRegular(name)
+	}
+	content, ok := f.(io.ReadSeekCloser)
+	if !ok {
+		return nil, fmt.Errorf("%s: %T can't seek", name, f)
+	}
+	return content, nil
+}
+
+func notRegular(name string) error {
+	return fmt.Errorf("%s: not a regular file: %w", name, fs.ErrNotExist)
+}
+
 // ReadFile returns the content of a file of at most limit bytes. The error for
 // a larger one wraps ErrTooLarge; nothing of it is read.
 func ReadFile(fsys FS, name string, limit int64) ([]byte, error) {

@@ -70,20 +70,12 @@ func OpenOrCreateTargetsFS(fsys disk.FS, dir string) (*Targets, error) {
 // are opened, and no symbolic link leads out of the directory.
 func (t *Targets) Open(_ context.Context, target, _, hash string) (io.ReadSeekCloser, error) {
 	dirs, file := path.Split(target)
-	name := dirs + hash + "." + file
 	root, err := os.OpenRoot(t.root.dir)
 	if err != nil {
 		return nil, err
 	}
 	defer root.Close()
-	// Looked at before as well: to open a named pipe is to wait for a writer.
-	switch info, err := root.Stat(name); {
-	case err != nil:
-		return nil, err
-	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("%s: not a regular file: %w", name, fs.ErrNotExist)
-	}
-	return root.Open(name)
+	return disk.OpenRegular(root.FS(), dirs+hash+"."+file)
 }
 
 // Put reads content to its end and keeps it as DIRECTORIES/HASH.NAME for the target path
@@ -96,8 +88,8 @@ func (t *Targets) Open(_ context.Context, target, _, hash string) (io.ReadSeekCl
 // error wraps the reader's, and no file is left. After an error of the disk some of the names may
 // be there; the call may be repeated. Memory is bounded whatever the size.
 //
-// The path must pass roles.CheckPath, or the error wraps repository.ErrInvalid; its text is fit for
-// whoever sent the path, and says nothing of this machine. No target can be kept below ".bindery/",
+// The path must pass roles.CheckPath, or the error wraps repository.ErrInvalid. The text of that error
+// can be sent to clients: it says nothing of this machine. No target can be kept below ".bindery/",
 // or below a directory that is named like a file of the store, HASH.NAME.
 func (t *Targets) Put(ctx context.Context, path string, content io.Reader, algorithms ...string) (roles.Target, error) {
 	if err := checkPut(path, algorithms); err != nil {

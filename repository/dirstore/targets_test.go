@@ -266,3 +266,31 @@ func TestPutRefusesDirectoriesThatLookLikeFiles(t *testing.T) {
 		require.NoError(t, err, path)
 	}
 }
+
+// Open opens what Put kept, and nothing else that is in the directory or outside of it.
+func TestTargetsOpen(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "targets")
+	s, err := dirstore.CreateTargets(dir)
+	require.NoError(t, err)
+	_, err = s.Put(t.Context(), "dir/a.whl", strings.NewReader(content))
+	require.NoError(t, err)
+
+	f, err := s.Open(t.Context(), "dir/a.whl", "sha256", sum256)
+	require.NoError(t, err)
+	defer f.Close()
+	data, err := io.ReadAll(f)
+	require.NoError(t, err)
+	require.Equal(t, content, string(data))
+
+	_, err = s.Open(t.Context(), "dir/b.whl", "sha256", sum256)
+	require.ErrorIs(t, err, os.ErrNotExist)
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "dir", sum256+".c.whl"), 0o755))
+	_, err = s.Open(t.Context(), "dir/c.whl", "sha256", sum256)
+	require.ErrorIs(t, err, os.ErrNotExist)
+	outside := filepath.Join(t.TempDir(), "secret")
+	require.NoError(t, os.WriteFile(outside, []byte("secret"), 0o644))
+	require.NoError(t, os.Symlink(outside, filepath.Join(dir, "dir", sum256+".d.whl")))
+	_, err = s.Open(t.Context(), "dir/d.whl", "sha256", sum256)
+	require.Error(t, err)
+	require.NotErrorIs(t, err, os.ErrNotExist)
+}

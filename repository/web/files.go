@@ -2,10 +2,11 @@ package web
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"io/fs"
 	"path"
+
+	"github.com/bindery-tuf/bindery/internal/disk"
 )
 
 // Files is where an index keeps its target files.
@@ -39,41 +40,5 @@ type dir struct{ fsys fs.FS }
 
 func (d dir) Open(_ context.Context, target, _, hash string) (io.ReadSeekCloser, error) {
 	dirs, file := path.Split(target)
-	name := dirs + hash + "." + file
-	// Check before opening too: opening a named pipe waits for a writer.
-	info, err := fs.Stat(d.fsys, name)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, notRegular(name)
-	}
-	f, err := d.fsys.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	content, err := regular(f, name)
-	if err != nil {
-		f.Close()
-	}
-	return content, err
-}
-
-func regular(f fs.File, name string) (io.ReadSeekCloser, error) {
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, notRegular(name)
-	}
-	content, ok := f.(io.ReadSeekCloser)
-	if !ok {
-		return nil, fmt.Errorf("%s: %T can't seek", name, f)
-	}
-	return content, nil
-}
-
-func notRegular(name string) error {
-	return fmt.Errorf("%s: not a regular file: %w", name, fs.ErrNotExist)
+	return disk.OpenRegular(d.fsys, dirs+hash+"."+file)
 }
