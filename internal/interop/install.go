@@ -20,15 +20,10 @@ import (
 //go:embed python/requirements.txt moto/requirements.txt js/package.json js/package-lock.json
 var locks embed.FS
 
-// ErrMissing is wrapped for what is not installed, or can't be because an outside
-// program is missing.
-var ErrMissing = errors.New("not installed")
-
 // Python returns the interpreter that has what requirements.txt in a directory of
-// this package lists: "python" for python-tuf. If there is none yet, it is installed
-// with download set, and else the error wraps ErrMissing. An environment belongs to
-// the python3 it was made by.
-func Python(ctx context.Context, name string, download bool) (string, error) {
+// this package lists: "python" for python-tuf. If there is none yet, it is installed.
+// An environment belongs to the python3 it was made by.
+func Python(ctx context.Context, name string) (string, error) {
 	python, err := tool("python3")
 	if err != nil {
 		return "", err
@@ -37,7 +32,7 @@ func Python(ctx context.Context, name string, download bool) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	dir, err := install(name, identity, []string{"requirements.txt"}, download, func(dir string) error {
+	dir, err := install(name, identity, []string{"requirements.txt"}, func(dir string) error {
 		if _, err := run(ctx, dir, python, "-I", "-m", "venv", "."); err != nil {
 			return err
 		}
@@ -49,7 +44,7 @@ func Python(ctx context.Context, name string, download bool) (string, error) {
 }
 
 // JS returns node, and the directory of the packages that has tuf-js, as Python does.
-func JS(ctx context.Context, download bool) (node, modules string, err error) {
+func JS(ctx context.Context) (node, modules string, err error) {
 	if node, err = tool("node"); err != nil {
 		return "", "", err
 	}
@@ -57,7 +52,7 @@ func JS(ctx context.Context, download bool) (node, modules string, err error) {
 	if err != nil {
 		return "", "", err
 	}
-	dir, err := install("js", nil, []string{"package.json", "package-lock.json"}, download, func(dir string) error {
+	dir, err := install("js", nil, []string{"package.json", "package-lock.json"}, func(dir string) error {
 		_, err := run(ctx, dir, npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund")
 		return err
 	})
@@ -66,7 +61,7 @@ func JS(ctx context.Context, download bool) (node, modules string, err error) {
 
 // install returns a directory, made once for what the lock files and identity
 // say, that has copies of the lock files and in which build did its work.
-func install(name string, identity []byte, files []string, download bool, build func(dir string) error) (string, error) {
+func install(name string, identity []byte, files []string, build func(dir string) error) (string, error) {
 	digest := sha256.New()
 	digest.Write(identity)
 	contents := map[string][]byte{}
@@ -80,17 +75,13 @@ func install(name string, identity []byte, files []string, download bool, build 
 	}
 	cache, err := os.UserCacheDir()
 	if err != nil {
-		return "", fmt.Errorf("%s: %w: %w", name, ErrMissing, err)
+		return "", fmt.Errorf("%s: %w", name, err)
 	}
 	cache = filepath.Join(cache, "bindery-interop")
 	dir := filepath.Join(cache, hex.EncodeToString(digest.Sum(nil)))
 	if _, err := os.Stat(dir); err == nil {
 		return dir, nil
 	}
-	if !download {
-		return "", fmt.Errorf("%s: %w", name, ErrMissing)
-	}
-
 	if err := os.MkdirAll(cache, 0o700); err != nil {
 		return "", err
 	}
@@ -116,7 +107,7 @@ func install(name string, identity []byte, files []string, download bool, build 
 func tool(name string) (string, error) {
 	path, err := exec.LookPath(name)
 	if err != nil {
-		return "", fmt.Errorf("%w: %w", ErrMissing, err)
+		return "", fmt.Errorf("not installed: %w", err)
 	}
 	return path, nil
 }

@@ -20,7 +20,7 @@ func NeedPython(t *testing.T, name string) string {
 	skipUnlessRequired(t)
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
-	python, err := Python(ctx, name, true)
+	python, err := Python(ctx, name)
 	require.NoError(t, err)
 	return python
 }
@@ -31,7 +31,7 @@ func needJS(t *testing.T) (node, modules string) {
 	skipUnlessRequired(t)
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
-	node, modules, err := JS(ctx, true)
+	node, modules, err := JS(ctx)
 	require.NoError(t, err)
 	return node, modules
 }

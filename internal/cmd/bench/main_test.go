@@ -63,9 +63,7 @@ func names(m map[string]any) (names []string) {
 
 // What go-tuf and python-tuf make is what Bindery makes, or their times say nothing.
 func TestPython(t *testing.T) {
-	if _, err := interop.Python(t.Context(), "python", false); err != nil && os.Getenv("BINDERY_INTEROP") != "1" {
-		t.Skip(err)
-	}
+	interop.NeedPython(t, "python")
 	var out bytes.Buffer
 	require.NoError(t, run(t.Context(), []string{"-json", "-runs", "1", "-job", "bin-610,snapshot", "-python", "-dir", t.TempDir()}, small, &out, io.Discard))
 	for d, n := json.NewDecoder(&out), 0; n < 3; n++ {

@@ -53,7 +53,7 @@ type pythonReply struct {
 
 // startPython installs python-tuf if need be.
 func startPython(ctx context.Context) (*python, error) {
-	interpreter, err := interop.Python(ctx, "python", true)
+	interpreter, err := interop.Python(ctx, "python")
 	if err != nil {
 		return nil, err
 	}
