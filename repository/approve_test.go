@@ -122,8 +122,8 @@ func TestApproveNotNow(t *testing.T) {
 	})
 }
 
-// An item that was sealed is not asked about again: not after an attempt that failed behind the
-// seal, nor by Open, nor by a restoration. One that was not decided is.
+// Approve is not asked again about an item that was sealed: not after an attempt that failed after
+// the seal, not by Open, and not by a restoration. It is asked again about one that was not decided.
 func TestApproveIsNotAskedAgain(t *testing.T) {
 	for _, restore := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {

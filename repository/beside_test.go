@@ -111,12 +111,7 @@ func TestReadStatus(t *testing.T) {
 		e.add(file("b", "1"))
 		requireSame()
 		// Sealed, and not yet committed: clients see the old generation.
-		e.inject.Plan(func(c faulty.Call) faulty.Fault {
-			if c.Op == "store.Swap" {
-				return faulty.Before
-			}
-			return faulty.None
-		})
+		e.inject.Plan(faulty.On(faulty.Before, "store.Swap"))
 		e.run(func() { time.Sleep(time.Second) })
 		requireSame()
 		e.inject.Plan(nil)

@@ -184,15 +184,7 @@ func TestPathInSeveralRoles(t *testing.T) {
 
 		// All of it is made again from the journal.
 		for _, role := range []string{"recent", "older", binOf("recent/twice"), binOf("claimed/left")} {
-			name, original := e.newest(role)
-			e.put(name, []byte("{}"))
-			e.close()
-			e.open()
-			require.NoError(t, e.repo.Rebuild(t.Context(), role))
-			_, rebuilt := e.newest(role)
-			require.Equal(t, targetsOf(t, original), targetsOf(t, rebuilt), role)
-			e.put(name, original)
-			e.store.Forget(name)
+			e.requireRebuilt(role, e.reopen)
 		}
 		e.check()
 	})
@@ -271,13 +263,7 @@ func TestRebuildAfterRoleChangedHands(t *testing.T) {
 			t.Helper()
 			e.check()
 			for _, role := range append(roles, "bins-0", "bins-1", "bins-2", "bins-3") {
-				name, original := e.newest(role)
-				e.put(name, []byte("{}"))
-				require.NoError(t, e.repo.Rebuild(t.Context(), role))
-				_, rebuilt := e.newest(role)
-				require.Equal(t, targetsOf(t, original), targetsOf(t, rebuilt), role)
-				e.put(name, original)
-				e.store.Forget(name)
+				e.requireRebuilt(role, nil)
 			}
 			e.check()
 		}

@@ -245,15 +245,8 @@ func TestErrInvalid(t *testing.T) {
 	for _, s := range repotest.Shapes() {
 		for path := range s.Owned {
 			e := newEnv(t, 4, delegation.Succinct)
-			if s.Signers != nil {
-				e.cfg.Signers = s.Signers(e.ceremony)
-			}
-			docs := repository.Documents{Roles: s.Documents(e.ceremony, 1)}
-			docs.Roots = e.ceremony.Documents().Roots
-			var err error
-			e.repo, err = repository.Create(t.Context(), e.config(), docs)
-			require.NoError(t, err)
-			_, err = e.repo.Add(t.Context(), file(path, "1"))
+			e.createShape(s)
+			_, err := e.repo.Add(t.Context(), file(path, "1"))
 			require.ErrorIs(t, err, repository.ErrSignedByPeople)
 			require.NotErrorIs(t, err, repository.ErrInvalid)
 			e.close()

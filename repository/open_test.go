@@ -113,12 +113,7 @@ func TestOpenReadOnlyStore(t *testing.T) {
 		e.create()
 		e.close()
 		for _, op := range []string{"store.Get", "store.Swap"} {
-			e.inject.Plan(func(c faulty.Call) faulty.Fault {
-				if c.Op == op {
-					return faulty.Before
-				}
-				return faulty.None
-			})
+			e.inject.Plan(faulty.On(faulty.Before, op))
 			_, err := repository.Open(t.Context(), e.config())
 			require.ErrorIs(t, err, faulty.ErrInjected)
 			require.ErrorContains(t, err, "open repository: store: ")

@@ -69,12 +69,7 @@ func TestProblems(t *testing.T) {
 		})
 
 		// Publishing fails.
-		e.inject.Plan(func(c faulty.Call) faulty.Fault {
-			if c.Op == "store.Create" {
-				return faulty.Before
-			}
-			return faulty.None
-		})
+		e.inject.Plan(faulty.On(faulty.Before, "store.Create"))
 		r := e.add(file("now", "1"))
 		e.run(func() {
 			time.Sleep(time.Minute)

@@ -190,12 +190,7 @@ func TestSecondLookIsBounded(t *testing.T) {
 // completed has not diverged.
 func TestSealedGenerationThatCannotBeRead(t *testing.T) {
 	inBubble(t, 2, delegation.Succinct, func(t *testing.T, e *env) {
-		e.inject.Plan(func(c faulty.Call) faulty.Fault {
-			if c.Op == "store.Swap" {
-				return faulty.Before
-			}
-			return faulty.None
-		})
+		e.inject.Plan(faulty.On(faulty.Before, "store.Swap"))
 		r := e.add(file("a", "1"))
 		e.run(func() { time.Sleep(time.Second) })
 		e.close()

@@ -35,6 +35,29 @@ func (e *env) newest(bin string) (name string, data []byte) {
 	return name, data
 }
 
+// requireRebuilt alters the file of a role, and requires that Rebuild makes another one with the same
+// targets. What happens in between is called before Rebuild; nil is nothing.
+func (e *env) requireRebuilt(role string, between func()) {
+	e.t.Helper()
+	name, original := e.newest(role)
+	e.put(name, []byte("{}"))
+	if between != nil {
+		between()
+	}
+	require.NoError(e.t, e.repo.Rebuild(e.t.Context(), role))
+	_, rebuilt := e.newest(role)
+	require.Equal(e.t, targetsOf(e.t, original), targetsOf(e.t, rebuilt), role)
+	e.put(name, original)
+	e.store.Forget(name)
+}
+
+// reopen empties the cache, too.
+func (e *env) reopen() {
+	e.t.Helper()
+	e.close()
+	e.open()
+}
+
 // put gives a name a content, whatever it has.
 func (e *env) put(name string, data []byte) {
 	e.t.Helper()
@@ -113,12 +136,7 @@ func TestRebuildRefuses(t *testing.T) {
 		// A store that fails is no reason.
 		name, data := e.newest("bins-1")
 		e.put(name, []byte("{}"))
-		e.inject.Plan(func(c faulty.Call) faulty.Fault {
-			if c.Op == "leader.Read" {
-				return faulty.Before
-			}
-			return faulty.None
-		})
+		e.inject.Plan(faulty.On(faulty.Before, "leader.Read"))
 		require.ErrorIs(t, e.repo.Rebuild(t.Context(), "bins-1"), faulty.ErrInjected)
 		e.inject.Plan(nil)
 		s, err = e.repo.Status(t.Context())
@@ -194,13 +212,7 @@ func TestRebuildRandomHistories(t *testing.T) {
 						time.Sleep(time.Duration(r.IntN(60)) * time.Hour)
 					case 2:
 						bin := fmt.Sprintf("bins-%d", r.IntN(4))
-						name, original := e.newest(bin)
-						e.put(name, []byte("{}"))
-						require.NoError(t, e.repo.Rebuild(t.Context(), bin))
-						_, rebuilt := e.newest(bin)
-						require.Equal(t, targetsOf(t, original), targetsOf(t, rebuilt))
-						e.put(name, original)
-						e.store.Forget(name)
+						e.requireRebuilt(bin, nil)
 					}
 				}
 				e.publish(file("in the end", "1")) // nothing has expired
@@ -225,13 +237,7 @@ func TestRebuildAfterRestoreJournal(t *testing.T) {
 
 		for _, bin := range []string{"bins-0", "bins-1"} {
 			// Its newest file: the one that RestoreJournal read is the base.
-			name, original := e.newest(bin)
-			e.put(name, []byte("{}"))
-			require.NoError(t, e.repo.Rebuild(t.Context(), bin))
-			_, rebuilt := e.newest(bin)
-			require.Equal(t, targetsOf(t, original), targetsOf(t, rebuilt))
-			e.put(name, original)
-			e.store.Forget(name)
+			e.requireRebuilt(bin, nil)
 		}
 		// Without the base nothing can be made.
 		name, original := e.newest("bins-0")

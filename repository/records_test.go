@@ -150,14 +150,7 @@ func TestRecordsSayWhatIsThere(t *testing.T) {
 		t.Run(s.Name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				e := newEnv(t, 4, delegation.Succinct)
-				if s.Signers != nil {
-					e.cfg.Signers = s.Signers(e.ceremony)
-				}
-				docs := repository.Documents{Roles: s.Documents(e.ceremony, 1)}
-				docs.Roots = e.ceremony.Documents().Roots
-				var err error
-				e.repo, err = repository.Create(t.Context(), e.config(), docs)
-				require.NoError(t, err)
+				e.createShape(s)
 				a := auditor{env: e, seals: map[int64]*ledger.Seal{}}
 				a.compare()
 
@@ -208,12 +201,7 @@ func TestRecordsSayWhatIsThere(t *testing.T) {
 				a.compare()
 
 				// A generation is sealed and not committed when the store is lost.
-				e.inject.Plan(func(c faulty.Call) faulty.Fault {
-					if c.Op == "store.Swap" {
-						return faulty.Before
-					}
-					return faulty.None
-				})
+				e.inject.Plan(faulty.On(faulty.Before, "store.Swap"))
 				e.add(file(upload[5].Path, "2"))
 				e.remove(upload[6].Path)
 				e.run(func() { time.Sleep(time.Second) })
@@ -226,6 +214,7 @@ func TestRecordsSayWhatIsThere(t *testing.T) {
 					}
 				}
 				e.store, e.cfg.Store = lost, lost
+				var err error
 				e.repo, err = repository.RestoreStore(t.Context(), e.config(), repository.Restoration{})
 				require.NoError(t, err)
 				a.compare()

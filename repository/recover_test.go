@@ -116,12 +116,7 @@ func TestSealedBinIsMissing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newEnv(t, 2, delegation.Succinct)
 		e.create()
-		e.inject.Plan(func(c faulty.Call) faulty.Fault {
-			if c.Op == "store.Swap" {
-				return faulty.Before
-			}
-			return faulty.None
-		})
+		e.inject.Plan(faulty.On(faulty.Before, "store.Swap"))
 		r, err := e.repo.Add(t.Context(), file("a", "1"))
 		require.NoError(t, err)
 		e.run(func() { time.Sleep(time.Second) })

@@ -20,12 +20,7 @@ import (
 // seal at most.
 func (e *env) withoutSwaps() {
 	e.t.Helper()
-	e.inject.Plan(func(c faulty.Call) faulty.Fault {
-		if c.Op == "store.Swap" {
-			return faulty.Before
-		}
-		return faulty.None
-	})
+	e.inject.Plan(faulty.On(faulty.Before, "store.Swap"))
 	ctx, cancel := context.WithTimeout(e.t.Context(), time.Minute)
 	defer cancel()
 	require.NoError(e.t, e.repo.Run(ctx))
@@ -118,12 +113,7 @@ func TestRestoreStoreInACompromise(t *testing.T) {
 		e.close()
 		e.cfg.Snapshot, e.cfg.Timestamp, e.cfg.UncheckedKeys = next, next, true
 		e.open()
-		e.inject.Plan(func(c faulty.Call) faulty.Fault {
-			if c.Op == "store.Create" {
-				return faulty.Before
-			}
-			return faulty.None
-		})
+		e.inject.Plan(faulty.On(faulty.Before, "store.Create"))
 		require.Error(t, e.repo.InstallAfterCompromise(t.Context(), repository.Documents{Roots: [][]byte{root}}))
 		e.inject.Plan(nil)
 		e.close()

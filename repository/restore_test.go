@@ -237,12 +237,7 @@ func TestRestoreStoreGivesASealUp(t *testing.T) {
 	inDisaster(t, delegation.Succinct, func(t *testing.T, d *disaster) {
 		d.use(d.store, d.journal)
 		d.open()
-		d.inject.Plan(func(c faulty.Call) faulty.Fault {
-			if c.Op == "store.Swap" {
-				return faulty.Before
-			}
-			return faulty.None
-		})
+		d.inject.Plan(faulty.On(faulty.Before, "store.Swap"))
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		require.NoError(t, d.repo.Run(ctx))

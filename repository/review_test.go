@@ -227,12 +227,7 @@ func TestRunEndsWithInstall(t *testing.T) {
 		done := make(chan error, 1)
 		go func() { done <- e.repo.Run(t.Context()) }()
 		synctest.Wait()
-		e.inject.Plan(func(c faulty.Call) faulty.Fault {
-			if c.Op == "leader.Append" {
-				return faulty.After
-			}
-			return faulty.None
-		})
+		e.inject.Plan(faulty.On(faulty.After, "leader.Append"))
 		d := repository.Documents{Roles: map[string][]byte{"targets": e.ceremony.NextTargets(nil)}}
 		require.ErrorIs(t, e.install(d), repository.ErrUnknown)
 		require.ErrorIs(t, <-done, repository.ErrUnknown)

@@ -125,12 +125,7 @@ func TestRestoreJournalAfterHalfACompromise(t *testing.T) {
 	inBubble(t, 4, delegation.Succinct, func(t *testing.T, e *env) {
 		e.publish(files("x", 10)...)
 		d := repository.Documents{Roots: [][]byte{e.rotate()}}
-		e.inject.Plan(func(c faulty.Call) faulty.Fault {
-			if c.Op == "store.Swap" {
-				return faulty.Before
-			}
-			return faulty.None
-		})
+		e.inject.Plan(faulty.On(faulty.Before, "store.Swap"))
 		require.ErrorIs(t, e.repo.InstallAfterCompromise(t.Context(), d), faulty.ErrInjected)
 		e.close()
 		e.inject.Plan(nil)

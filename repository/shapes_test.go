@@ -19,6 +19,19 @@ import (
 	"github.com/bindery-tuf/bindery/roles"
 )
 
+// createShape creates the repository in a shape.
+func (e *env) createShape(s repotest.Shape) {
+	e.t.Helper()
+	if s.Signers != nil {
+		e.cfg.Signers = s.Signers(e.ceremony)
+	}
+	docs := repository.Documents{Roles: s.Documents(e.ceremony, 1)} // for which it may make another root
+	docs.Roots = e.ceremony.Documents().Roots
+	var err error
+	e.repo, err = repository.Create(e.t.Context(), e.config(), docs)
+	require.NoError(e.t, err)
+}
+
 // Every shape is created, published in, renewed, changed by people, opened again, rebuilt,
 // restored and audited, and clients of every generation follow.
 func TestShapes(t *testing.T) {
@@ -27,14 +40,7 @@ func TestShapes(t *testing.T) {
 		t.Run(s.Name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				e := newEnv(t, 4, delegation.Succinct)
-				if s.Signers != nil {
-					e.cfg.Signers = s.Signers(e.ceremony)
-				}
-				docs := repository.Documents{Roles: s.Documents(e.ceremony, 1)}
-				docs.Roots = e.ceremony.Documents().Roots
-				repo, err := repository.Create(t.Context(), e.config(), docs)
-				require.NoError(t, err)
-				e.repo = repo
+				e.createShape(s)
 				e.list(s, 1)
 				e.check()
 
@@ -79,15 +85,7 @@ func TestShapes(t *testing.T) {
 				// Lost files of each online role are made again from the journal.
 				for _, upload := range upload[1:] {
 					role := e.roleOf(upload.Path)
-					name, original := e.newest(role)
-					e.put(name, []byte("{}"))
-					e.close()
-					e.open()
-					require.NoError(t, e.repo.Rebuild(t.Context(), role))
-					_, rebuilt := e.newest(role)
-					require.Equal(t, targetsOf(t, original), targetsOf(t, rebuilt))
-					e.put(name, original)
-					e.store.Forget(name)
+					e.requireRebuilt(role, e.reopen)
 				}
 				e.check()
 				e.close()

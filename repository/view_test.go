@@ -114,14 +114,7 @@ func TestViewBeforeDocumentsArePublished(t *testing.T) {
 		t.Run(s.Name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				e := newEnv(t, 4, delegation.Succinct)
-				if s.Signers != nil {
-					e.cfg.Signers = s.Signers(e.ceremony)
-				}
-				docs := repository.Documents{Roles: s.Documents(e.ceremony, 1)}
-				docs.Roots = e.ceremony.Documents().Roots
-				var err error
-				e.repo, err = repository.Create(t.Context(), e.config(), docs)
-				require.NoError(t, err)
+				e.createShape(s)
 				e.list(s, 1)
 				e.publish(files("x", 9)...)
 

@@ -69,6 +69,16 @@ func (in *Injector) Plan(plan func(Call) Fault) {
 	in.plan, in.calls = plan, nil
 }
 
+// On is a plan by which each call of one operation meets a fault, and no other call does.
+func On(fault Fault, op string) func(Call) Fault {
+	return func(c Call) Fault {
+		if c.Op == op {
+			return fault
+		}
+		return None
+	}
+}
+
 // Calls returns the calls since Plan.
 func (in *Injector) Calls() []Call {
 	in.mu.Lock()

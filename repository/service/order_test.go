@@ -167,7 +167,7 @@ func TestOrderOfStoringDurably(t *testing.T) {
 // 2: the file is listed after Wait.
 func TestOrderOfListing(t *testing.T) {
 	inIndex(t, func(t *testing.T, x *index) {
-		x.m.inject.Plan(hang("store.Create")) // a generation takes its time
+		x.m.inject.Plan(faulty.On(faulty.Hang, "store.Create")) // a generation takes its time
 		r, err := x.Add(t.Context(), x.keep("a/a.whl", "1"))
 		require.NoError(t, err)
 		time.Sleep(time.Minute)

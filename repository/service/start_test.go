@@ -60,7 +60,7 @@ func TestStart(t *testing.T) {
 	require.ErrorIs(t, s.Install(t.Context(), repository.Documents{}), repository.ErrClosed)
 }
 
-// What can't work is an error at once, and leaves the journal to whoever mends it.
+// What can't work is an error at once. The journal is closed, so that another process can open it.
 func TestStartRefuses(t *testing.T) {
 	site := newSite(t, t.TempDir())
 	broken := errors.New("no such folder")
@@ -293,9 +293,9 @@ func TestStartWithNewKeys(t *testing.T) {
 func TestCloseWhileReopening(t *testing.T) {
 	for name, c := range map[string]func(m *memory){
 		"between two attempts": func(m *memory) { m.failWith(errors.New("the disk is gone")) },
-		"in Open":              func(m *memory) { m.inject.Plan(hang("leader.Read")) },
+		"in Open":              func(m *memory) { m.inject.Plan(faulty.On(faulty.Hang, "leader.Read")) },
 		"in a read of the store": func(m *memory) {
-			m.inject.Plan(hang("store.Get"))
+			m.inject.Plan(faulty.On(faulty.Hang, "store.Get"))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -322,16 +322,6 @@ func TestCloseWhileReopening(t *testing.T) {
 				m.check(t, []roles.Target{file("a/a.whl", "1")}, "b/b.whl")
 			})
 		})
-	}
-}
-
-// hang keeps calls of one kind until their context ends.
-func hang(op string) func(faulty.Call) faulty.Fault {
-	return func(c faulty.Call) faulty.Fault {
-		if c.Op == op {
-			return faulty.Hang
-		}
-		return faulty.None
 	}
 }
 
