@@ -11,7 +11,7 @@ import (
 //
 // While a generation is made it may hold two files of a bin: the published one and the new one. Once
 // the attempt has succeeded or failed, one of them goes. So a failed attempt costs no reads later, and
-// leaves nothing behind.
+// its files take no place in the cache.
 type binCache struct {
 	mu     sync.Mutex
 	budget int64

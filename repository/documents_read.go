@@ -7,15 +7,15 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
-	"strconv"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
+	"github.com/bindery-tuf/bindery/repository/ledger"
 	"github.com/bindery-tuf/bindery/roles"
 )
 
 // documentName is VERSION.ROLE.json.
-var documentName = regexp.MustCompile(`^([1-9][0-9]{0,15})\.([A-Za-z0-9_-][A-Za-z0-9_.-]*)\.json$`)
+var documentName = regexp.MustCompile(`^[1-9][0-9]{0,15}\.[A-Za-z0-9_-][A-Za-z0-9_.-]*\.json$`)
 
 // ReadDocuments reads finished documents from the top of a folder, for example os.DirFS(dir) or
 // an embed.FS. It reads every VERSION.root.json, and of each other role the VERSION.ROLE.json with
@@ -39,15 +39,11 @@ func ReadDocuments(fsys fs.FS) (Documents, error) {
 	}
 	byRole := map[string][]document{}
 	for _, e := range entries {
-		parts := documentName.FindStringSubmatch(e.Name())
-		if e.IsDir() || parts == nil || parts[2] == metadata.SNAPSHOT || parts[2] == metadata.TIMESTAMP {
+		version, role, ok := ledger.ParseName(e.Name())
+		if !ok || e.IsDir() || !documentName.MatchString(e.Name()) || role == metadata.SNAPSHOT || role == metadata.TIMESTAMP {
 			continue
 		}
-		version, err := strconv.ParseInt(parts[1], 10, 64)
-		if err != nil {
-			return Documents{}, fmt.Errorf("read documents: %s: %w", e.Name(), err)
-		}
-		byRole[parts[2]] = append(byRole[parts[2]], document{version, e.Name()})
+		byRole[role] = append(byRole[role], document{version, e.Name()})
 	}
 	out := Documents{Roles: map[string][]byte{}}
 	for role, all := range byRole {

@@ -61,10 +61,10 @@ var ErrLocksOut = errors.New("clients would refuse what is published now")
 // find what the bins list there.
 //
 // After any other error the documents may be accepted, and are if it wraps ErrAccepted: they are
-// durable in the journal, and Run, or Open, publishes them. If that is impossible, a later Install helps: a document of a higher version
-// supersedes them, and a root is followed by the next one, signed as it demands. If documents are
-// accepted and not published, an Install that has waited for 10 seconds ends what is under way: a
-// generation, or another Install, which returns an error.
+// durable in the journal, and Run, or Open, publishes them. If that is impossible, a later Install
+// helps: a document of a higher version supersedes them, and a root is followed by the next one,
+// signed as it demands. If documents are accepted and not published, an Install that has waited for 10
+// seconds ends what is under way: a generation, or another Install, which returns an error.
 func (r *Repository) Install(ctx context.Context, d Documents) error {
 	return r.install(ctx, d, false)
 }
@@ -88,8 +88,7 @@ func (r *Repository) install(ctx context.Context, d Documents, compromise bool) 
 		return p.install(ctx, d, compromise)
 	})
 	myTurn()
-	var accepted acceptedError
-	if err == nil || errors.As(err, &accepted) {
+	if err == nil || errors.Is(err, ErrAccepted) {
 		r.noteErr(err)
 		r.wakeRun()
 	}
@@ -169,7 +168,7 @@ func (p *publisher) install(ctx context.Context, d Documents, compromise bool) e
 	}
 	if len(files) == 0 {
 		if err = p.settle(ctx); err != nil && p.documentsWait() {
-			err = acceptedError{err} // by an earlier Install
+			err = fmt.Errorf("%w: %w", ErrAccepted, err) // by an earlier Install
 		}
 		return err
 	}
@@ -197,19 +196,13 @@ func (p *publisher) install(ctx context.Context, d Documents, compromise bool) e
 		return err
 	}
 	if err := p.settle(ctx); err != nil {
-		return acceptedError{err}
+		return fmt.Errorf("%w: %w", ErrAccepted, err)
 	}
 	if compromise {
 		p.warnCaches()
 	}
 	return nil
 }
-
-// acceptedError is why documents that are in the journal aren't published yet.
-type acceptedError struct{ err error }
-
-func (e acceptedError) Error() string   { return fmt.Sprintf("%v: %v", ErrAccepted, e.err) }
-func (e acceptedError) Unwrap() []error { return []error{ErrAccepted, e.err} }
 
 // ErrAccepted is wrapped by Install for documents that are in force and durable in the journal,
 // and that can't be published at present: Run tries it again.
@@ -538,8 +531,8 @@ func delegationsOf(doc *roles.Document[metadata.TargetsType]) metadata.Delegatio
 	return *doc.Signed().Delegations
 }
 
-// sameScopes reports whether two documents delegate the same paths to the same roles, whoever
-// signs these.
+// sameScopes reports whether two documents delegate the same paths to the same roles. The roles' keys
+// don't matter.
 func sameScopes(a, b metadata.Delegations) bool {
 	set := func(s *metadata.SuccinctRoles) (string, int) {
 		if s == nil {

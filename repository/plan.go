@@ -346,13 +346,10 @@ func entrySize(path string, t *roles.Target) (int64, error) {
 	if t == nil {
 		return 0, nil
 	}
-	one, err := roles.NewBin().Edit(1, time.Unix(0, 0), []roles.TargetEdit{{Path: path, Target: t}})
+	none := roles.NewBin()
+	one, err := none.Edit(0, time.Time{}, []roles.TargetEdit{{Path: path, Target: t}})
 	if err != nil {
 		return 0, err
 	}
-	none, err := roles.NewBin().Edit(1, time.Unix(0, 0), nil)
-	if err != nil {
-		return 0, err
-	}
-	return int64(len(one.Canonical())-len(none.Canonical())) + int64(len(",")), nil
+	return int64(len(one.Canonical()) - len(none.Canonical()) + len(",")), nil
 }

@@ -708,19 +708,27 @@ func (p *publisher) loadBin(ctx context.Context, i int) (*roles.Bin, error) {
 	}
 	data := p.cache.get(i, row.Version)
 	if data == nil {
-		name := p.fileName(i)
 		var err error
-		data, err = p.cfg.Store.Get(ctx, name)
-		switch {
-		case errors.Is(err, ErrNotExist):
-			return nil, fmt.Errorf("%s: %w: %w", name, errQuarantine, err)
-		case err != nil:
-			return nil, fmt.Errorf("read %s: %w", name, err)
-		case ledger.BlobOf(data) != row.Blob():
-			return nil, fmt.Errorf("%s: %w: it was altered", name, errQuarantine)
+		if data, err = getPublished(ctx, p.cfg.Store, p.fileName(i), row.Blob()); err != nil {
+			return nil, err
 		}
 	}
 	return roles.OpenBin(data)
+}
+
+// getPublished returns the content of a published file. The error wraps errQuarantine if the store
+// doesn't have the file, or has another one.
+func getPublished(ctx context.Context, store Store, name string, blob ledger.Blob) ([]byte, error) {
+	data, err := store.Get(ctx, name)
+	switch {
+	case errors.Is(err, ErrNotExist):
+		return nil, fmt.Errorf("%s: %w: %w", name, errQuarantine, err)
+	case err != nil:
+		return nil, fmt.Errorf("read %s: %w", name, err)
+	case ledger.BlobOf(data) != blob:
+		return nil, fmt.Errorf("%s: %w: it was altered", name, errQuarantine)
+	}
+	return data, nil
 }
 
 // planner decides about a batch.

@@ -125,7 +125,7 @@ func (v *View) read(ctx context.Context, known *documents) (*documents, error) {
 	if isKnown(metadata.ROOT) {
 		o.root = known.root
 	} else {
-		data, err := v.get(ctx, ledger.Name(v.published[metadata.ROOT].Version, metadata.ROOT), v.published[metadata.ROOT].Blob)
+		data, err := getPublished(ctx, v.store, ledger.Name(v.published[metadata.ROOT].Version, metadata.ROOT), v.published[metadata.ROOT].Blob)
 		if err == nil {
 			o.root, err = roles.Parse[metadata.RootType](data)
 		}
@@ -149,7 +149,7 @@ func (v *View) read(ctx context.Context, known *documents) (*documents, error) {
 			if row, online := v.table.Roles[role]; online {
 				name, blob = ledger.Name(row.Version, role), row.Blob()
 			}
-			data, err := v.get(ctx, name, blob)
+			data, err := getPublished(ctx, v.store, name, blob)
 			if err == nil {
 				doc, err = roles.Parse[metadata.TargetsType](data)
 			}
@@ -169,27 +169,13 @@ func (v *View) read(ctx context.Context, known *documents) (*documents, error) {
 	return o, err
 }
 
-// get reads a published file.
-func (v *View) get(ctx context.Context, name string, blob ledger.Blob) ([]byte, error) {
-	data, err := v.store.Get(ctx, name)
-	switch {
-	case errors.Is(err, ErrNotExist):
-		return nil, fmt.Errorf("%s: %w: %w", name, errQuarantine, err)
-	case err != nil:
-		return nil, fmt.Errorf("read %s: %w", name, err)
-	case ledger.BlobOf(data) != blob:
-		return nil, fmt.Errorf("%s: %w: it was altered", name, errQuarantine)
-	}
-	return data, nil
-}
-
 // listed returns what a leaf lists; nil is nothing.
 func (v *View) listed(ctx context.Context, role delegation.Role) (*roles.Bin, error) {
 	row, online := v.table.Row(role.Name)
 	if !online {
 		return v.documents[role.Name], nil
 	}
-	data, err := v.get(ctx, ledger.Name(row.Version, role.Name), row.Blob())
+	data, err := getPublished(ctx, v.store, ledger.Name(row.Version, role.Name), row.Blob())
 	if err != nil {
 		return nil, err
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Nobody writes into the pipe: whoever waits for it waits for ever.
+// Nobody writes into the pipe: to open it is to wait for ever.
 func TestFileThatIsAPipe(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "pipe")
 	require.NoError(t, syscall.Mkfifo(name, 0o600))

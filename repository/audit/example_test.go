@@ -13,7 +13,7 @@ import (
 	"github.com/bindery-tuf/bindery/roles"
 )
 
-// A folder of metadata is checked, whoever published it. This one has a root that is about to
+// Any folder of metadata can be checked, also one that other software published. This one has a root that is about to
 // expire, and nothing else.
 func Example() {
 	ctx := context.Background()

@@ -125,12 +125,7 @@ func TestAuditEnds(t *testing.T) {
 		require.Zero(t, n)
 
 		// A file that can't be read is a finding, and the audit goes on.
-		e.inject.Plan(func(c faulty.Call) faulty.Fault {
-			if c.Op == "store.Get" {
-				return faulty.Before
-			}
-			return faulty.None
-		})
+		e.inject.Plan(faulty.On(faulty.Before, "store.Get"))
 		n, err = errs(e.cfg.Store)
 		require.NoError(t, err)
 		require.Equal(t, 1, n) // the one root; there is no way beyond

@@ -11,7 +11,7 @@ import (
 	"github.com/bindery-tuf/bindery/repository/dirstore"
 )
 
-// A file is stored before it is added to the repository: whoever reads the new metadata finds it.
+// A file is stored before it is added to the repository, so that clients with the new metadata find it.
 func ExampleTargets() {
 	dir, err := os.MkdirTemp("", "bindery-example-")
 	if err != nil {

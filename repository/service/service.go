@@ -507,8 +507,8 @@ func writable(ctx context.Context, store repository.Store) error {
 const patienceOfClose = 15 * time.Second
 
 // Close ends the service, gives the lock up and closes the journal. It loses nothing. What is
-// queued stays queued. A generation under way is committed if it was sealed. Otherwise whoever
-// publishes next makes it. Calls that wait end with an error that wraps repository.ErrClosed, and so
+// queued stays queued. A generation under way is committed if it was sealed. Otherwise the
+// next publisher makes it. Calls that wait end with an error that wraps repository.ErrClosed, and so
 // do all later ones.
 //
 // It waits as repository.Repository.Close does. If the repository is being opened, it waits 15 seconds

@@ -132,7 +132,7 @@ func (h *handler) metadata(w http.ResponseWriter, r *http.Request, name string) 
 		return errNotServed
 	}
 	if name == ledger.Timestamp {
-		// Not shared: whoever knows that it was swapped must get the new one.
+		// Not shared: a client that knows of the swap must get the new one.
 		data, err := h.Store.Get(r.Context(), name)
 		if err != nil {
 			return err

@@ -13,7 +13,7 @@ import (
 	"github.com/bindery-tuf/bindery/repository/web"
 )
 
-// Nobody writes into the pipe: whoever opens it waits for ever.
+// Nobody writes into the pipe: to open it is to wait for ever.
 func TestPipesAreNotOpened(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, syscall.Mkfifo(filepath.Join(dir, hash256+".pipe"), 0o600))

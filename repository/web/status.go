@@ -62,7 +62,7 @@ var statuses = []struct {
 //	any other                       500
 //
 // An index that answers 503 sends Retry-After too. From 500 on, the error's text names disks and
-// services: it is for the log, and not for whoever uploads. If Submit succeeded and Wait ended
+// services: write it to the log, and don't send it to clients. If Submit succeeded and Wait ended
 // with its context, the item is durable and will be published: that is 202, which StatusCode
 // can't know.
 func StatusCode(err error) int {
