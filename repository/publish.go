@@ -718,7 +718,7 @@ func (p *publisher) loadBin(ctx context.Context, i int) (*roles.Bin, error) {
 
 // getPublished returns the content of a published file. The error wraps errQuarantine if the store
 // doesn't have the file, or has another one.
-func getPublished(ctx context.Context, store Store, name string, blob ledger.Blob) ([]byte, error) {
+func getPublished(ctx context.Context, store Getter, name string, blob ledger.Blob) ([]byte, error) {
 	data, err := store.Get(ctx, name)
 	switch {
 	case errors.Is(err, ErrNotExist):
