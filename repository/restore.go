@@ -120,6 +120,9 @@ func (p *publisher) restoreStore(ctx context.Context, r Restoration) error {
 	if err := p.compareRoots(ctx); err != nil {
 		return err
 	}
+	if err := p.cfg.checkBudget(p.docs.online.len()); err != nil {
+		return err
+	}
 	signers, err := p.docs.signers(p.cfg)
 	if err != nil {
 		return err
@@ -572,6 +575,9 @@ func (p *publisher) restoreJournal(ctx context.Context, r Restoration) error {
 	// The journal gets them too, for a later RestoreStore.
 	next, files, err := p.withNewer(ctx, r.Documents, now)
 	if err != nil {
+		return err
+	}
+	if err := p.cfg.checkBudget(next.online.len()); err != nil {
 		return err
 	}
 	signers, err := next.signers(p.cfg)
