@@ -300,6 +300,9 @@ func (p *publisher) heldBack() []ledger.File {
 // checkPossible makes sure that new documents can be published: the online keys that they name can
 // sign, and the store has no other files under their names.
 func (p *publisher) checkPossible(ctx context.Context, next *documents, files []ledger.File) error {
+	if err := p.cfg.checkBudget(next.online.len()); err != nil {
+		return err
+	}
 	signers, err := next.signers(p.cfg)
 	if err != nil {
 		return err

@@ -64,7 +64,10 @@ type publisher struct {
 	wrote      written             // by an attempt that isn't sealed
 	taken      int                 // generations in a row whose names others had used
 	logged     int                 // bytes of records and items since the last checkpoint
-	warned     time.Time           // when offline documents that expire soon, or have, were last logged
+	budget     budget              // of renewals
+	burnt      spending            // what the last intent may have signed, if no seal follows it
+	warned     map[string]warning  // what was last said about documents of people that expire
+	collection collection          // of what is superseded
 }
 
 // fatalError is an error after which the publisher must not go on: the
@@ -140,6 +143,17 @@ func (p *publisher) step(ctx context.Context, arrived bool) error {
 	err = p.publish(ctx)
 	p.fullest.look(ctx, p)
 	return err
+}
+
+// stepAndCollect is step, and then collect, also after a failure: it makes room on a full disk. It returns
+// target files for which Config.DeleteTarget is to be called.
+func (p *publisher) stepAndCollect(ctx context.Context, arrived bool) ([]ledger.RemovedTarget, error) {
+	err := p.step(ctx, arrived)
+	if isFatal(err) || errors.Is(err, ErrClock) {
+		return nil, err
+	}
+	claimed, fatal := p.collect(ctx)
+	return claimed, cmp.Or(fatal, err)
 }
 
 // mostTries is how many attempts publish makes in a row.
@@ -228,7 +242,9 @@ func (p *publisher) attempt(ctx context.Context, e *Event) (committed bool, err 
 	if err != nil {
 		return false, fmt.Errorf("plan generation %d: %w", a.number, err)
 	}
+	again := p.signedAgain(plan)
 	plan, seal, err := p.build(ctx, a, plan)
+	p.budget.spend(p.cfg.Now(), again)
 	if err != nil {
 		p.discard(ctx)
 		return false, fmt.Errorf("publish generation %d: %w", a.number, err)
@@ -323,7 +339,10 @@ func (p *publisher) readAndPlan(ctx context.Context, a *attempt) (plan plan, out
 			p.waiting, p.held = len(plan.waiting), plan.held
 		}
 		plan.alsoSign(p.mustSign()...)
-		plan.alsoSign(p.schedule().dueRoles(p.row, a.now, p.cfg.MaxRenew, p.blocked)...)
+		plan.alsoSign(p.renewals(a.now, func(i int) bool {
+			_, signed := plan.edits[i]
+			return signed || p.blocked(i)
+		})...)
 		outage, err = p.readRenewed(ctx, a, plan)
 	}
 	if outage != nil && err == nil {
@@ -341,12 +360,23 @@ func (p *publisher) readAndPlan(ctx context.Context, a *attempt) (plan plan, out
 	return plan, outage, err
 }
 
+// signedAgain is how many roles the plan signs that count for Config.RenewalsPerMinute.
+func (p *publisher) signedAgain(plan plan) (n int) {
+	refused := p.refuses()
+	for i, edits := range plan.edits {
+		if len(edits) == 0 && !refused(i, p.row(i)) {
+			n++
+		}
+	}
+	return n
+}
+
 // atHandOnly is the plan of an attempt while the store can't be read.
 func (p *publisher) atHandOnly(a *attempt) plan {
 	out := plan{edits: map[int][]roles.TargetEdit{}}
 	skip := func(i int) bool { return p.blocked(i) || !p.atHand(i) }
 	out.alsoSign(slices.DeleteFunc(p.mustSign(), skip)...)
-	out.alsoSign(p.schedule().dueRoles(p.row, a.now, p.cfg.MaxRenew, skip)...)
+	out.alsoSign(p.renewals(a.now, skip)...)
 	return out
 }
 
@@ -520,6 +550,7 @@ func (p *publisher) interpret(e ledger.Entry) queued {
 		q.leaves = append(q.leaves, all[before:len(all):len(all)])
 	}
 	q.roles = slices.Compact(slices.Sorted(slices.Values(all)))
+	q.err = p.collection.deleting.adds(q.item)
 	return q
 }
 
@@ -654,7 +685,7 @@ func (p *publisher) blocked(i int) bool {
 	return (p.quarantine[i] != nil || p.leftOut[i] != nil) && p.document(i) == nil
 }
 func (p *publisher) schedule() schedule {
-	return schedule{roles: p.docs.online.len(), lifetime: p.cfg.BinLifetime}
+	return schedule{roles: p.docs.online.len(), period: p.cfg.BinRenewal, lifetime: p.cfg.BinLifetime}
 }
 func (p *publisher) fileName(i int) string { return ledger.Name(p.row(i).Version, p.name(i)) }
 
@@ -1136,6 +1167,7 @@ func (p *publisher) commit(ctx context.Context, s *ledger.Seal, gen int64) error
 	if err := p.append(ctx, gen, &ledger.Commit{}); err != nil {
 		return fmt.Errorf("commit generation %d: %w", gen, err)
 	}
+	p.collection.committed(gen, p.clock.look())
 	p.snapshot, p.next = p.next, nil
 	p.unwritten = stillWanted(p.state.Unwritten, p.state.Documents) // what was accepted before the seal is written
 	for _, r := range s.Rows {
@@ -1148,14 +1180,21 @@ func (p *publisher) commit(ctx context.Context, s *ledger.Seal, gen int64) error
 	return nil
 }
 
-// rowRecord is about how many bytes a checkpoint takes for each row. See Config.CheckpointBytes.
-const rowRecord = 110
+// About how many bytes a checkpoint takes for each row, and for each file and target file that is to be
+// collected. See Config.CheckpointBytes.
+const (
+	rowRecord    = 110
+	nameRecord   = 25
+	targetRecord = 250
+)
 
 // checkpoint writes a checkpoint once much was logged, so that a later Open reads little.
 func (p *publisher) checkpoint(ctx context.Context) error {
 	// A large table is written more rarely. What the journal adds to a checkpoint of its own isn't
 	// counted: it is little compared with the bins that were written meanwhile.
-	if p.logged < max(p.cfg.CheckpointBytes, 4*rowRecord*p.state.Table.Len()) || p.state.Sealed != nil || len(p.unwritten) > 0 {
+	files, targets := p.state.Uncollected()
+	size := rowRecord*p.state.Table.Len() + nameRecord*files + targetRecord*targets
+	if p.logged < max(p.cfg.CheckpointBytes, 4*size) || p.state.Sealed != nil || len(p.unwritten) > 0 {
 		return nil
 	}
 	if ctx.Err() != nil {
