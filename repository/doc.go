@@ -183,11 +183,21 @@
 // out of account, also in Config.Witness. If a key that stays in force signed a version with nothing
 // above it, RestoreStore refuses and says which.
 //
+// # Archives
+//
+// The journal keeps all of its history until [Repository.Archive] puts it away. From then on the history
+// begins at a checkpoint. Bins can be made again only from their files of that generation, the bases, which
+// the store keeps even if they are superseded. So each backup needs a copy of the bases, or the archive: put
+// back into the journal's folder, it makes the whole history readable again.
+//
 // # Growth
 //
-// Nothing is collected yet. A generation adds its bins and one snapshot to the store (about 35
-// bytes for each bin of the repository), and to the journal its items and about 250 bytes for
-// each changed bin.
+// A generation adds its bins and one snapshot to the store (about 35 bytes for each bin of the
+// repository). Run deletes what it replaced a grace period after the commit of the next generation: see
+// [Config].CollectPerMinute and [Config].DeleteTarget. [Repository.Sweep] finds what else nobody needs.
+//
+// To the journal a generation adds its items and about 250 bytes for each changed bin. That grows until
+// [Repository.Archive].
 //
 // [audit.Run]: https://pkg.go.dev/github.com/bindery-tuf/bindery/repository/audit#Run
 package repository
