@@ -137,6 +137,13 @@
 // Open notices the first two by itself, and the last one only with Config.Witness. It says which it
 // is, and changes nothing: it never goes back by itself.
 //
+// # Archives
+//
+// The journal keeps all of its history until [Repository.Archive] puts it away. From then on the history
+// begins at a checkpoint. Bins can be made again only from their files of that generation, the bases, which
+// the store keeps even if they are superseded. So each backup needs a copy of the bases, or the archive: put
+// back into the journal's folder, it makes the whole history readable again.
+//
 // # Growth
 //
 // Nothing is collected yet. A generation adds its bins and one snapshot to the store (about 35

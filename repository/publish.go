@@ -991,10 +991,11 @@ func (p *publisher) supersedes(changed []int) []string {
 	return append(names, p.neverPublished()...)
 }
 
-// neverPublished names the accepted documents that went out of use before a snapshot named them.
+// neverPublished names the accepted documents that went out of use before a snapshot named them. (Archive
+// writes published ones again.)
 func (p *publisher) neverPublished() (names []string) {
 	for _, f := range p.state.Unwritten {
-		if f.Role != metadata.ROOT && !f.Online && p.outOfUse(f.Role, f.Doc) {
+		if f.Role != metadata.ROOT && !f.Online && p.outOfUse(f.Role, f.Doc) && p.state.Published[f.Role] != f.Doc {
 			names = append(names, f.Name())
 		}
 	}

@@ -73,6 +73,9 @@ type Restoration struct {
 // to that version. No file of the store but the timestamp is overwritten. If a name holds other bytes
 // than it must, the error wraps ErrConflict and names it: move that file away.
 //
+// If older history was put away (see Repository.Archive), a bin is made again from its base in the store. The
+// error names the bases that are missing: put them, or the archived files of the journal, back.
+//
 // The cost is that of Create, one more read of each bin, and, if bins are made again, some readings of
 // the whole history. After an error repeat the call. Don't call Open instead: it doesn't know Past. It
 // completes the work only if the journal has it already. If store and journal are of one backup and
@@ -270,30 +273,17 @@ const maxGeneration int64 = 1 << 52
 
 // lostBins lists the online roles whose published files are missing or altered in the store.
 func (p *publisher) lostBins(ctx context.Context) ([]int, error) {
-	var mu sync.Mutex
-	var lost []int
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(p.cfg.Workers)
+	numbers, files := map[string]int{}, map[string]ledger.Blob{}
 	for i := range p.docs.online.len() {
-		row := p.row(i)
-		if row.Version == 0 {
-			continue
+		if row := p.row(i); row.Version > 0 {
+			numbers[p.fileName(i)], files[p.fileName(i)] = i, row.Blob()
 		}
-		g.Go(func() error {
-			name := p.fileName(i)
-			data, err := p.cfg.Store.Get(gctx, name)
-			switch {
-			case errors.Is(err, ErrNotExist), err == nil && ledger.BlobOf(data) != row.Blob():
-				mu.Lock()
-				defer mu.Unlock()
-				lost = append(lost, i)
-			case err != nil:
-				return fmt.Errorf("read %s: %w", name, err)
-			}
-			return nil
-		})
 	}
-	err := g.Wait()
+	bad, err := damagedFiles(ctx, p.cfg.Store, p.cfg.Workers, files)
+	var lost []int
+	for _, name := range bad {
+		lost = append(lost, numbers[name])
+	}
 	slices.Sort(lost)
 	return lost, err
 }
