@@ -92,7 +92,27 @@ func (s *signers) config(ctx context.Context, a *app) (cfg repository.Config, er
 		}
 	}
 	cfg.Logger, cfg.Now = slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: slog.LevelWarn})), a.clock
+	cfg.CollectPerMinute = -1 // the publisher does that: it knows what becomes of target files
 	return cfg, err
+}
+
+// lead opens the repository as its publisher. Closing it closes the journal.
+func (p folders) lead(ctx context.Context, cfg repository.Config) (*repository.Repository, error) {
+	if p.journal == "" {
+		return nil, fmt.Errorf("%s: %w", p.metadata, errNoJournal)
+	}
+	var err error
+	if cfg.Store, err = dirstore.Open(p.metadata); err != nil {
+		return nil, err
+	}
+	if cfg.Journal, err = dirjournal.Open(p.journal); err != nil {
+		return nil, err
+	}
+	repo, err := repository.Open(ctx, cfg)
+	if err != nil {
+		return nil, errors.Join(err, cfg.Journal.Close())
+	}
+	return repo, nil
 }
 
 func (s *signers) close() {
