@@ -18,6 +18,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/bindery-tuf/bindery/internal/interrupt"
+	"github.com/bindery-tuf/bindery/keys"
 )
 
 // app is the program's surroundings.
@@ -26,6 +27,8 @@ type app struct {
 	out, err io.Writer
 	clock    func() time.Time
 	json     bool
+
+	fileOpener func(ask func(context.Context, string) ([]byte, error)) keys.Opener // keys.FileOpener
 
 	terminal bool          // whether err is one
 	patience time.Duration // after which a progress bar appears

@@ -24,6 +24,8 @@ import (
 	"slices"
 	"syscall"
 	"time"
+
+	"github.com/bindery-tuf/bindery/keys"
 )
 
 // The exit statuses.
@@ -35,7 +37,7 @@ const (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	a := &app{in: os.Stdin, out: os.Stdout, err: os.Stderr, clock: time.Now, terminal: isTerminal(os.Stderr), patience: 2 * time.Second}
+	a := &app{in: os.Stdin, out: os.Stdout, err: os.Stderr, clock: time.Now, fileOpener: keys.FileOpener, terminal: isTerminal(os.Stderr), patience: 2 * time.Second}
 	status := a.run(ctx, os.Args[1:])
 	stop()
 	os.Exit(status)

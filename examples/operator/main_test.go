@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"io/fs"
 	"os"
@@ -43,13 +44,14 @@ type index struct {
 	repo    *repository.Repository
 	targets *dirstore.Targets
 	signers map[string]keys.Signer
-	in      string // what is typed
+	opened  map[string]keys.Signer // by file
+	in      string                 // what is typed
 }
 
 // newIndex makes one in which generation 2 has a file.
 func newIndex(t *testing.T) *index {
 	t.Helper()
-	x := &index{t: t, dir: t.TempDir(), signers: map[string]keys.Signer{}}
+	x := &index{t: t, dir: t.TempDir(), signers: map[string]keys.Signer{}, opened: map[string]keys.Signer{}}
 	now := time.Now().UTC().Truncate(time.Second)
 	x.clock = func() time.Time { return now.Add(5 * time.Minute) }
 	layout, err := delegation.New("bins", 4, delegation.Succinct)
@@ -91,7 +93,7 @@ func (x *index) publish(id, by, path, content string) {
 func (x *index) operator(want int, args ...string) (screen, errs string) {
 	x.t.Helper()
 	var stdout, stderr bytes.Buffer
-	a := &app{in: strings.NewReader(x.in), out: &stdout, err: &stderr, clock: x.clock}
+	a := &app{in: strings.NewReader(x.in), out: &stdout, err: &stderr, clock: x.clock, fileOpener: x.opener}
 	status := a.run(x.t.Context(), args)
 	require.Equalf(x.t, want, status, "%v\n%s%s", args, stdout.String(), stderr.String())
 	for line := range strings.Lines(stdout.String()) {
@@ -100,6 +102,20 @@ func (x *index) operator(want int, args ...string) (screen, errs string) {
 		}
 	}
 	return stdout.String(), stderr.String()
+}
+
+// opener is keys.FileOpener, which takes a second for each file, on purpose. Here it takes that once.
+func (x *index) opener(ask func(context.Context, string) ([]byte, error)) keys.Opener {
+	return func(ctx context.Context, place string, public *keys.PublicKey) (keys.Signer, error) {
+		if key, ok := x.opened[place]; ok {
+			return key, nil
+		}
+		key, err := keys.FileOpener(ask)(ctx, place, public)
+		if err == nil {
+			x.opened[place] = key
+		}
+		return key, err
+	}
 }
 
 // keys are the flags for a command that signs. Key files are made at first, which takes a while.

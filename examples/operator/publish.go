@@ -68,7 +68,7 @@ func (s *signers) config(ctx context.Context, a *app) (cfg repository.Config, er
 		}
 	}
 	resolver := keys.Resolver{
-		"file":     keys.FileOpener(ask),
+		"file":     a.fileOpener(ask),
 		"sshagent": sshagent.Opener(sshagent.Config{Socket: os.Getenv("SSH_AUTH_SOCK")}),
 	}
 	open := func(uri string) keys.Signer {
