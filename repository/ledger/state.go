@@ -46,6 +46,9 @@ type State struct {
 	// committed one last.
 	Signings []Signing
 
+	// Rotations are those that are under way, by role.
+	Rotations map[string]Rotating
+
 	sealedAs int64
 	written  int // how many of Unwritten the commit of the sealed generation comes after
 }
@@ -94,6 +97,16 @@ func (s *State) apply(r Record) error {
 				return err
 			}
 		}
+		for _, role := range b.Rotated {
+			if _, ok := s.Rotations[role]; !ok {
+				return fmt.Errorf("the rotation of %q ends, and none is under way", role)
+			}
+			s.Rotations = maps.Clone(s.Rotations) // a checkpoint may hold it
+			delete(s.Rotations, role)
+		}
+		if len(s.Rotations) == 0 {
+			s.Rotations = nil
+		}
 		s.Documents = b.InForce
 		s.Unwritten = append(s.Unwritten, b.Files...)
 	case *Intent:
@@ -128,6 +141,15 @@ func (s *State) apply(r Record) error {
 			return fmt.Errorf("through generation %d: not from %d to %d", b.Through, s.Collected, s.Generation)
 		}
 		s.Collected = b.Through
+	case *Rotation:
+		if b.Role == "" || b.To == "" {
+			return errors.New("it lacks the role or the key")
+		}
+		s.Rotations = maps.Clone(s.Rotations)
+		if s.Rotations == nil {
+			s.Rotations = map[string]Rotating{}
+		}
+		s.Rotations[b.Role] = Rotating{To: b.To, Begun: r.Time}
 	case *Checkpoint:
 		if b.Planned < max(s.Planned, r.Generation) { // a name could get a second content
 			return fmt.Errorf("it knows of no generation after %d, and there was %d", b.Planned, max(s.Planned, r.Generation))
@@ -138,7 +160,7 @@ func (s *State) apply(r Record) error {
 		*s = State{
 			Planned: b.Planned, Generation: r.Generation, Signed: time.Unix(b.Signed, 0).UTC(), Expires: b.Expires,
 			Swapped: maps.Clone(b.Swapped), Snapshot: b.Snapshot, Documents: b.Documents, Published: b.Published,
-			Table: b.Table.Clone(), Collected: b.Collected, Signings: b.Signings,
+			Table: b.Table.Clone(), Collected: b.Collected, Signings: b.Signings, Rotations: b.Rotations,
 		}
 	default:
 		return fmt.Errorf("%w: a body of type %T", ErrNewer, b)
@@ -232,6 +254,7 @@ func (s *State) Checkpoint() *Checkpoint {
 	return &Checkpoint{
 		Planned: s.Planned, Signed: s.Signed.Unix(), Expires: s.Expires, Swapped: maps.Clone(s.Swapped), Snapshot: s.Snapshot,
 		Documents: s.Documents, Published: s.Published, Collected: s.Collected, Signings: s.Signings, Table: s.Table,
+		Rotations: s.Rotations,
 	}
 }
 
