@@ -40,7 +40,7 @@ func TestDueAt(t *testing.T) {
 			},
 			quarantine: map[int]*quarantine{},
 		}
-		p.rebuild = newRebuilder(p)
+		p.rebuild = newRebuilder(p, nil)
 		for i := range rows {
 			age := rng.Int64N(60)
 			rows[i] = ledger.Row{Version: 1, Signed: now.Unix() - age, Expires: now.Unix() + 8*3600 - age, Key: 1}

@@ -199,8 +199,12 @@ func (p *publisher) install(ctx context.Context, d Documents, compromise bool) e
 	} else if err := p.checkRoots(ctx, d.Roots, now); err != nil {
 		return err
 	}
+	before := p.docs.root
 	if err := p.acceptDocuments(ctx, next, files); err != nil {
 		return err
+	}
+	if compromise {
+		p.warnHalfReplaced(before)
 	}
 	if err := p.settle(ctx); err != nil {
 		return fmt.Errorf("%w: %w", ErrAccepted, err)

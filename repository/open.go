@@ -146,7 +146,7 @@ func lead(ctx context.Context, cfg Config) (*publisher, error) {
 		cache:      newBinCache(cfg.CacheBytes),
 		quarantine: map[int]*quarantine{}, leftOut: map[int]error{}, warned: map[string]warning{},
 	}
-	p.rebuild = newRebuilder(p)
+	p.rebuild = newRebuilder(p, lead)
 	if err := p.readJournal(ctx); err != nil {
 		return nil, errors.Join(err, giveUpLead(lead))
 	}

@@ -189,7 +189,7 @@ func (p *publisher) refuses() func(i int, row ledger.Row) bool {
 	trusted := func(auth roles.Authority) []bool {
 		out := make([]bool, len(p.state.Table.Keys))
 		for n, name := range p.state.Table.Keys {
-			out[n] = names(auth, name)
+			out[n] = lists(auth, name)
 		}
 		return out
 	}

@@ -310,15 +310,15 @@ func (p *publisher) rotationsUnder(next *documents) map[string]ledger.Rotating {
 	on := map[string]ledger.Rotating{}
 	for role, x := range p.state.Rotations {
 		auth, _, _ := next.authority(role)
-		if names(auth, x.To) && len(auth.Keys) > 1 {
+		if lists(auth, x.To) && len(auth.Keys) > 1 {
 			on[role] = x
 		}
 	}
 	return on
 }
 
-// names reports whether an authority lists the key with this name.
-func names(auth roles.Authority, key string) bool {
+// lists reports whether an authority lists the key with this name.
+func lists(auth roles.Authority, key string) bool {
 	return slices.ContainsFunc(auth.Keys, func(k *keys.PublicKey) bool { return keyName(k) == key })
 }
 
@@ -338,7 +338,7 @@ func (p *publisher) rotationsOver(next *documents) (over []string) {
 func (p *publisher) checkRotations(next *documents) error {
 	for _, role := range slices.Sorted(maps.Keys(p.state.Rotations)) {
 		auth, document, _ := next.authority(role)
-		named := func(key string) bool { return names(auth, key) }
+		named := func(key string) bool { return lists(auth, key) }
 		if !named(p.state.Rotations[role].To) { // it is given up
 			continue
 		}

@@ -94,6 +94,15 @@ func checkClient(t testing.TB, p Published, dir, who string) {
 	}
 }
 
+// CheckGeneration fails the test unless a client that had fetched this timestamp still finds all that it
+// names.
+func CheckGeneration(t testing.TB, store repository.Store, timestamp []byte) {
+	t.Helper()
+	ts, err := metadata.Timestamp().FromBytes(timestamp)
+	require.NoError(t, err)
+	checkPaused(t, Published{Store: store, Then: store}, timestamp, t.TempDir(), fmt.Sprintf("client of generation %d", ts.Signed.Version))
+}
+
 // checkPaused lets a client refresh while timestamp was the current one, and then
 // fetch what it names from the store as it is now (or as Then is). Its metadata stays in dir.
 func checkPaused(t testing.TB, p Published, timestamp []byte, dir, who string) {
@@ -292,4 +301,31 @@ func (f fetcher) DownloadFile(rawURL string, maxLength int64, _ time.Duration) (
 		return nil, &metadata.ErrDownloadLengthMismatch{Msg: fmt.Sprintf("%s: %d bytes, at most %d", name, len(data), maxLength)}
 	}
 	return data, nil
+}
+
+// Visit is one run of a go-tuf client that keeps its metadata in dir between visits and trusts root 1. It
+// refreshes and then looks every path up. It returns the targets found, or why the client failed.
+func Visit(t testing.TB, store repository.Store, dir string, now time.Time, paths ...string) (map[string]roles.Target, error) {
+	t.Helper()
+	client := newClient(t, fetcher{store: store}, dir)
+	client.UnsafeSetRefTime(now)
+	if err := client.Refresh(); err != nil {
+		return nil, err
+	}
+	found := map[string]roles.Target{}
+	for _, path := range paths {
+		info, err := client.GetTargetInfo(path)
+		if err != nil {
+			if strings.Contains(err.Error(), "not found") {
+				continue
+			}
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		target := roles.Target{Path: path, Length: info.Length, Hashes: map[string]string{}}
+		for name, h := range info.Hashes {
+			target.Hashes[name] = hex.EncodeToString(h)
+		}
+		found[path] = target
+	}
+	return found, nil
 }
