@@ -127,7 +127,7 @@ func (p *publisher) restoreStore(ctx context.Context, r Restoration) error {
 	if err := p.cfg.checkBudget(p.docs.online.len()); err != nil {
 		return err
 	}
-	signers, err := p.docs.signers(p.cfg)
+	signers, err := p.docs.signers(p.cfg, p.state.Rotations)
 	if err != nil {
 		return err
 	}
@@ -589,7 +589,7 @@ func (p *publisher) restoreJournal(ctx context.Context, r Restoration) error {
 	if err := p.cfg.checkBudget(next.online.len()); err != nil {
 		return err
 	}
-	signers, err := next.signers(p.cfg)
+	signers, err := next.signers(p.cfg, p.state.Rotations)
 	if err != nil {
 		return err
 	}
@@ -741,7 +741,7 @@ func (p *publisher) agree(pub *published, files []ledger.File, now time.Time, co
 		Expires:  ledger.Expires{Snapshot: pub.expires.Unix(), Timestamp: pub.timestamp.Expires().Unix()},
 		Swapped:  map[string][]byte{ledger.Timestamp: pub.timestamp.Bytes()},
 		Snapshot: pub.snapshot, Documents: p.docs.installed, Published: pub.docs.installed,
-		Table: pub.table, Signings: pub.signings(now),
+		Table: pub.table, Signings: pub.signings(now), Rotations: p.rotationsUnder(p.docs),
 		Attempts: s.Attempts, Garbage: s.Garbage, Collected: s.Collected, Targets: s.Targets, Bases: basesOf(s, &pub.table),
 	}
 	return recs.records, nil
