@@ -173,7 +173,9 @@
 //     copy instead of the journal: make that copy the store, give an empty journal, and call
 //     [RestoreJournal].
 //  5. Compare a new ClientView with the LedgerView: nothing differs. Run [audit.Run] with the target
-//     files: they may have been replaced too. Look at what waits in the queue before you call Run.
+//     files: they may have been replaced too. Look at what waits in the queue before you call Run. The
+//     attacker's files do no harm. [Repository.Sweep] deletes those of lower versions than the published
+//     ones; move the others away.
 //
 // If RestoreStore finds a name with other bytes than it must have, it names the file: move it away, and
 // call it again. A new, empty store is good as well: then all is made from the journal. If the
