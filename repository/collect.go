@@ -334,7 +334,9 @@ func (p *publisher) collectionStatus() CollectionStatus {
 		s.GivenError = c.givenErr.Error()
 	}
 	if len(p.state.Garbage) > 0 && p.cfg.CollectPerMinute >= 0 && !c.opened.mono.IsZero() {
-		s.Late = max(-p.graceLeft(p.state.Garbage[0].Generation), 0)
+		if left := p.graceLeft(p.state.Garbage[0].Generation); left < 0 {
+			s.Overdue = p.cfg.Now().Add(left).UTC()
+		}
 	}
 	return s
 }

@@ -101,7 +101,9 @@ type Config struct {
 	// grace period. Clients may need a superseded generation for that long. Until it ends,
 	// Install refuses a root that drops that generation's key. CacheAge must not be less than
 	// Caching allows. Zero: 1 hour each, and for CacheAge the time that Caching allows if that is
-	// longer. Negative: none. Set CacheAge to none if Caching is zero and every cache honors that.
+	// longer. Negative: none. Set CacheAge to none if Caching is zero and every cache honors that. If
+	// ClientRun is none too, superseded files are deleted at once, and a client that is running then
+	// may fail: see CollectPerMinute.
 	CacheAge, ClientRun time.Duration
 
 	// CollectPerMinute is how many superseded files of the store Run deletes in a minute, at most. A file

@@ -156,8 +156,8 @@ func (s Status) collectionProblems(h health, add func(Severity, time.Time, strin
 	switch {
 	case c.Error != "":
 		add(SeverityWarning, time.Time{}, "see whether the store deletes files, and allows it; it is tried again", "superseded files can't be deleted: %s", c.Error)
-	case c.Late > lateCollection && h.running:
-		add(SeverityWarning, h.now.Add(-c.Late), "raise Config.CollectPerMinute, or have fewer generations: raise Config.MaxDelay",
+	case !c.Overdue.IsZero() && h.now.Sub(c.Overdue) > lateCollection && h.running:
+		add(SeverityWarning, c.Overdue, "raise Config.CollectPerMinute, or have fewer generations: raise Config.MaxDelay",
 			"superseded files are not deleted fast enough: %d wait", c.Files)
 	}
 	if c.GivenBack > 0 {

@@ -82,7 +82,7 @@ type QuarantinedBin struct {
 }
 
 // CollectionStatus is what is superseded and not deleted yet: because the grace period isn't over, or
-// because deleting is slow or fails. ReadStatus doesn't know the last three.
+// because deleting is slow or fails. ReadStatus doesn't know the last four.
 type CollectionStatus struct {
 	Files   int       `json:"files"`           // files in the store; some may not be there
 	Targets int       `json:"targets"`         // target files: see Config.DeleteTarget
@@ -92,10 +92,10 @@ type CollectionStatus struct {
 	// files, and knows none of those that a restoration found.
 	Unlisted int64 `json:"unlisted,omitempty"`
 
-	Late       time.Duration `json:"late,omitempty"`        // for how long the oldest could have been deleted, in nanoseconds
-	Error      string        `json:"error,omitempty"`       // why the last deletion failed; it is tried again
-	GivenBack  int           `json:"given_back,omitempty"`  // target files that Config.DeleteTarget did not delete
-	GivenError string        `json:"given_error,omitempty"` // why it did not, for the last of them
+	Overdue    time.Time `json:"overdue,omitzero"`      // since when the oldest could have been deleted; zero: it can't yet
+	Error      string    `json:"error,omitempty"`       // why the last deletion failed; it is tried again
+	GivenBack  int       `json:"given_back,omitempty"`  // target files that Config.DeleteTarget did not delete
+	GivenError string    `json:"given_error,omitempty"` // why it did not, for the last of them
 }
 
 // Status returns the state of the repository. It does not wait for a generation under way. It reads

@@ -34,5 +34,7 @@
 //   - What a receipt said stays true, and so does what Rotate said.
 //   - No more bins are renewed in a minute than the budget allows. No key is dropped while a cache may
 //     serve what it signed.
+//   - No file is deleted before a durable commit record superseded it. In histories that collect, every
+//     such file is gone in the end.
 //   - A go-tuf client verifies the result.
 package crashpoints
