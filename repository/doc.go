@@ -146,7 +146,20 @@
 //
 // # Growth
 //
-// Nothing is collected yet. A generation adds its bins and one snapshot to the store (about 35
-// bytes for each bin of the repository), and to the journal its items and about 250 bytes for
-// each changed bin.
+// A generation adds its bins and one snapshot to the store (about 35 bytes for each bin of the
+// repository), and to the journal its items and about 250 bytes for each changed bin.
+//
+// Clients may need what it supersedes for a grace period: see [Config.CacheAge]. Then Run deletes it, at the
+// rate of [Config.CollectPerMinute]. The journal lists what is to be deleted, so this costs what is
+// deleted, and no listing. The grace begins at the commit record, and for whatever is older than this
+// process at Open. It is measured by a clock that nobody sets. Roots stay for ever. So do the files from
+// which a journal that RestoreJournal made can make bins again.
+//
+// [Config.DeleteTarget] is called for target files that were removed or replaced, once no client can need
+// them. [github.com/bindery-tuf/bindery/repository/dirstore.Targets] has a method for it.
+//
+// [Repository.Sweep] lists the whole store, says of each file why it stays or goes, and deletes what no
+// list has. It is a repair: Status says when it is needed. [ReadSweep] is a dry run in another process.
+//
+// The journal is never collected.
 package repository

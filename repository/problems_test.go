@@ -160,6 +160,7 @@ func TestStatusJSON(t *testing.T) {
 		Roles: map[string]repository.RoleStatus{"root": {Version: 1, Expires: day}}, BinCount: 4, FirstBinExpires: day,
 		Fullest:     []repository.FullBin{{Bin: "bins-0", Bytes: 100, Targets: 1, Largest: "a", LargestBytes: 90}, {Bin: "bins-2", Bytes: 50}},
 		Quarantined: []repository.QuarantinedBin{{Bin: "bins-1", Reason: "altered"}},
+		Collection:  repository.CollectionStatus{Files: 8, Targets: 9, Oldest: day, Unlisted: 3, Overdue: day, Error: "denied", GivenBack: 1, GivenError: "in use"},
 		Err:         errors.New("disk full"),
 		Problems:    []repository.Problem{{Severity: repository.SeverityWarning, What: "w", Advice: "a", From: day}},
 	}
@@ -172,8 +173,9 @@ func TestStatusJSON(t *testing.T) {
 		"roles":{"root":{"version":1,"expires":"2026-05-17T12:00:00Z"}},"bin_count":4,"first_bin_expires":"2026-05-17T12:00:00Z",
 		"fullest":[{"bin":"bins-0","bytes":100,"targets":1,"largest":"a","largest_bytes":90},{"bin":"bins-2","bytes":50}],
 		"quarantined":[{"bin":"bins-1","reason":"altered"}],"error":"disk full",
+		"collection":{"files":8,"targets":9,"oldest":"2026-05-17T12:00:00Z","unlisted":3,"overdue":"2026-05-17T12:00:00Z","error":"denied","given_back":1,"given_error":"in use"},
 		"problems":[{"severity":"warning","what":"w","advice":"a","from":"2026-05-17T12:00:00Z"}]}`, string(got))
 	got, err = json.Marshal(&repository.Status{})
 	require.NoError(t, err)
-	require.JSONEq(t, `{"generation":0,"queue":{"pending":0,"bytes":0},"roles":{},"bin_count":0,"fullest":[],"quarantined":[],"problems":[]}`, string(got))
+	require.JSONEq(t, `{"generation":0,"queue":{"pending":0,"bytes":0},"roles":{},"bin_count":0,"fullest":[],"quarantined":[],"collection":{"files":0,"targets":0},"problems":[]}`, string(got))
 }

@@ -34,7 +34,7 @@ type Store interface {
 
 	// List yields every name in no particular order. A name created or deleted
 	// meanwhile may be missing. RestoreStore and RestoreJournal list, to find a
-	// number that was never used; publishing never does.
+	// number that was never used, and Sweep does. Publishing and collection never do.
 	List(ctx context.Context) iter.Seq2[Info, error]
 
 	// Delete durably removes name. A name that doesn't exist is no error. Nothing

@@ -19,7 +19,8 @@ var ErrNotPublished = errors.New("not published")
 
 // View is what one generation publishes, as clients find it. It never changes, and is safe for
 // concurrent use. Each lookup reads the store, so a View works as long as the store keeps the
-// generation's files. It works after Close too. Whatever it reads from the store is checked against
+// generation's files: for a grace period (see Config.CacheAge) after another generation is committed. It
+// works after Close too. Whatever it reads from the store is checked against
 // the digest in the journal.
 type View struct {
 	generation int64

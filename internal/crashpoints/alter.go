@@ -81,7 +81,7 @@ func (s *session) heal(how healing) error {
 	}
 	// Clients of old generations need it, too.
 	s.disk.Put(storeDir+"/"+a.name, a.right)
-	s.ledger.set(func() { s.ledger.altered = nil })
+	s.ledger.set(func() { s.ledger.altered, s.ledger.healed = nil, append(s.ledger.healed, a.name) })
 	return nil
 }
 

@@ -39,6 +39,16 @@ func check(h *History, d *crashfs.Disk, l *ledger, full bool) error {
 	if err := client(store, l); err != nil {
 		return fmt.Errorf("a client from root 1: %w", err)
 	}
+	if h.collects {
+		if err := l.onlyNeeded(store); err != nil {
+			return err
+		}
+		for name, data := range l.seen { // clients of older generations had it
+			if store[name] == nil {
+				store[name] = data
+			}
+		}
+	}
 	for name, data := range l.lost { // clients of older generations have it
 		if store[name] == nil {
 			store[name] = data

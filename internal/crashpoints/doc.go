@@ -31,5 +31,7 @@
 //     published, refused or found unchanged, as it must be. Nothing else is published.
 //   - A seal names exactly the files and targets that its clients no longer find.
 //   - What a receipt said stays true.
+//   - No file is deleted before a durable commit record superseded it. In histories that collect, every
+//     such file is gone in the end.
 //   - A go-tuf client verifies the result.
 package crashpoints

@@ -28,6 +28,7 @@ type History struct {
 	cache        int64  // bytes; negative: none
 	batch        int64  // bytes; zero: the default
 	thorough     bool   // every sync fails at every moment
+	collects     bool   // superseded files are deleted at once
 }
 
 // Step is what happens next, in the order of its fields: time passes; a bin's file is altered or
@@ -113,6 +114,7 @@ func Scripted(t require.TestingT) []*History {
 	all[0].thorough = true // it needs every segment to the end
 	all = append(all, troubled(t, "troubled-replaced", 1<<20, -1, 1, replaced), troubled(t, "troubled-rebuilt", 1, 1, 0, rebuilt))
 	all = append(all, conditional(t, "conditions", 1<<20), claimed(t, "claimed"), online(t, "online", delegation.Succinct))
+	all = append(all, collected(t, "collected", 1<<20), collected(t, "collected-checkpoints", 1), rebuiltFromBase(t, "collected-base", 1))
 	return append(all, lossy(t, "lost", 1<<20, wholeStore), lossy(t, "older", 1, newest), lossy(t, "journal", 1<<20, wholeJournal))
 }
 

@@ -19,6 +19,7 @@ func (j noted) Lead(ctx context.Context) (repository.Lead, int64, error) {
 	if err != nil {
 		return nil, 0, err
 	}
+	j.ledger.set(func() { j.ledger.epoch = epoch })
 	return notedLead{l, j.ledger}, epoch, nil
 }
 

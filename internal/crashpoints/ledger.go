@@ -31,7 +31,13 @@ type ledger struct {
 	timestamps [][]byte          // that could ever be read, by version
 	announced  map[string]bool   // the names that the journal says may appear
 	seals      map[int64]*records.Seal
+	epoch      int64             // of the process that runs
+	attempts   map[int64]attempt // by generation
+	committed  map[int64]bool    // generations with a commit record
+	garbage    map[string]bool   // names that a commit superseded, and that may be deleted
+	removed    map[string]bool   // names that a process began to delete
 	altered    *alteration       // the file that somebody altered, or nil
+	healed     []string          // files that somebody altered before
 	loss       loss              // what was lost
 	lostAt     int64             // the newest generation then
 	lost       map[string][]byte // the files that the store lost, or nil
@@ -51,7 +57,10 @@ type entry struct {
 func (e *entry) poisonous() bool { return strings.HasSuffix(e.item.ID, poisonSuffix) }
 
 func newLedger(now time.Time) *ledger {
-	return &ledger{now: now, seen: map[string][]byte{}, announced: map[string]bool{}, seals: map[int64]*records.Seal{}}
+	return &ledger{
+		now: now, seen: map[string][]byte{}, announced: map[string]bool{}, seals: map[int64]*records.Seal{},
+		attempts: map[int64]attempt{}, committed: map[int64]bool{}, garbage: map[string]bool{}, removed: map[string]bool{},
+	}
 }
 
 func (l *ledger) clone() *ledger {
@@ -60,6 +69,7 @@ func (l *ledger) clone() *ledger {
 	c := &ledger{
 		now: l.now, created: l.created, seen: maps.Clone(l.seen), timestamps: slices.Clone(l.timestamps),
 		announced: maps.Clone(l.announced), seals: maps.Clone(l.seals),
+		epoch: l.epoch, attempts: maps.Clone(l.attempts), committed: maps.Clone(l.committed), garbage: maps.Clone(l.garbage), removed: maps.Clone(l.removed), healed: slices.Clone(l.healed),
 		altered: l.altered, loss: l.loss, lostAt: l.lostAt, lost: l.lost, broken: l.broken,
 	}
 	for _, e := range l.items {
@@ -160,8 +170,11 @@ func (l *ledger) note(r records.Record) {
 		for role := range b.Names {
 			l.announced[records.Name(r.Generation, role)] = true
 		}
+		l.attempts[r.Generation] = attempt{r.Epoch, b}
 	case *records.Seal:
 		l.seals[r.Generation] = b
+	case *records.Commit:
+		l.commit(r.Generation)
 	}
 }
 

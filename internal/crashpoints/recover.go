@@ -107,6 +107,9 @@ func (s *session) finish() error {
 			return broken("item %s was told %+v, and is %+v", e.item.ID, e.told, o)
 		}
 	}
+	if s.history.collects {
+		return s.collect()
+	}
 	return nil
 }
 

@@ -64,6 +64,9 @@ func (s *session) open() error {
 		MaxCustomBytes: 64 << 10,
 		Now:            s.ledger.clock,
 	}
+	if s.history.collects {
+		cfg.CacheAge, cfg.ClientRun = -1, -1
+	}
 	if s.ledger.created {
 		s.repo, err = repository.Open(s.ctx, cfg)
 	} else {

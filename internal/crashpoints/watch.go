@@ -58,7 +58,13 @@ func (w watch) Create(name string, perm fs.FileMode) (disk.File, error) {
 	return watchedFile{f, w}, nil
 }
 
-func (w watch) Remove(name string) error                  { return w.met(w.Process.Remove(name)) }
+func (w watch) Remove(name string) error {
+	if short, ok := published(name); ok && short[0] != '.' {
+		w.ledger.remove(short)
+	}
+	return w.met(w.Process.Remove(name))
+}
+
 func (w watch) Mkdir(name string, perm fs.FileMode) error { return w.met(w.Process.Mkdir(name, perm)) }
 func (w watch) SyncDir(name string) error                 { return w.met(w.Process.SyncDir(name)) }
 

@@ -25,6 +25,7 @@ var statuses = []struct {
 	{repository.ErrUnknownItem, http.StatusNotFound},
 	{repository.ErrLocksOut, http.StatusConflict},
 	{repository.ErrWrongKey, http.StatusConflict},
+	{repository.ErrBeingDeleted, http.StatusConflict},
 
 	{repository.ErrUnknown, http.StatusBadGateway},
 
@@ -50,6 +51,7 @@ var statuses = []struct {
 //	ErrIDReused                     409  the ID is another item's
 //	ErrRefused                      409  a condition didn't hold: the path is published already
 //	ErrLocksOut, ErrWrongKey        409  Install: the documents don't fit the repository
+//	ErrBeingDeleted                 409  the target's file is being deleted: store it again, and repeat it later
 //	ErrSetAside                     422  it can't be published; the error has the reason
 //	ErrUnknown                      502  it may have been accepted: repeat it under the same ID
 //	ErrBusy                         503  the queue is full: repeat it later

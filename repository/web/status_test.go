@@ -30,6 +30,7 @@ func TestStatusCode(t *testing.T) {
 		{repository.ErrRefused, 409},
 		{repository.ErrLocksOut, 409},
 		{repository.ErrWrongKey, 409},
+		{repository.ErrBeingDeleted, 409},
 		{repository.ErrSetAside, 422},
 		{repository.ErrUnknown, 502},
 		{repository.ErrBusy, 503},

@@ -78,7 +78,7 @@ var mutations = map[string][]mutation.Edit{
 	},
 	"engine: the commit is recorded before the swap": {
 		{"repository/publish.go", "\tfor _, swap := range s.Swaps {\n", "\tif err := p.append(ctx, gen, &ledger.Commit{}); err != nil {\n\t\treturn err\n\t}\n\tfor _, swap := range s.Swaps {\n"},
-		{"repository/publish.go", "\tif err := p.append(ctx, gen, &ledger.Commit{}); err != nil {\n\t\treturn fmt.Errorf(\"commit generation %d: %w\", gen, err)\n\t}\n\tp.snapshot", "\tp.snapshot"},
+		{"repository/publish.go", "\tif err := p.append(ctx, gen, &ledger.Commit{}); err != nil {\n\t\treturn fmt.Errorf(\"commit generation %d: %w\", gen, err)\n\t}\n\tp.collection.committed", "\tp.collection.committed"},
 	},
 	"engine: a sealed generation isn't finished": {
 		{"repository/open.go", "\t\tif err := p.finish(ctx); err != nil {\n\t\t\treturn err\n\t\t}\n", "\t\tp.state.Sealed = nil\n"},
@@ -140,6 +140,60 @@ var shapes = map[string][]mutation.Edit{
 	},
 }
 
+// collection are mistakes that show in a repository that is collected.
+var collection = map[string][]mutation.Edit{
+	"collection: nothing is deleted": {
+		{"repository/collect.go", "if p.collectIn() > 0 || ctx.Err() != nil {", "if true {"},
+	},
+	"collection: superseded documents aren't named": {
+		{"repository/publish.go", "role != metadata.ROOT && !row && p.outOfUse(role, p.state.Published[role]) {", "false && !row {"},
+	},
+	"collection: burnt files are deleted before the next commit": {
+		{"repository/publish.go", "\tp.discard(ctx) // what an earlier", "\tfor n := range p.state.Attempts {\n\t\tfor name := range p.state.Attempts[n].Files {\n\t\t\t_ = p.cfg.Store.Delete(ctx, name)\n\t\t}\n\t}\n\tp.discard(ctx) // what an earlier"},
+	},
+	"collection: burnt files are forgotten": {
+		{"repository/ledger/garbage.go", "g.Burnt = append(g.Burnt, a)", "_ = a"},
+	},
+	"collection: what is listed as published is deleted": {
+		{"repository/ledger/garbage.go", "Files: b.Superseded, Targets", "Files: append(b.Superseded, Name(s.sealedAs, \"snapshot\")), Targets"},
+		{"repository/collect.go", "\t\tdefault: // no record should list it", "\t\tcase keptPublished:\n\t\tdefault: // no record should list it"},
+	},
+}
+
+// bases are mistakes that show if a bin is rebuilt long after the journal was lost.
+var bases = map[string][]mutation.Edit{
+	"collection: a base is deleted": {
+		{"repository/restore.go", "Bases: basesOf(s, &pub.table)", "Bases: nil"},
+		{"repository/restore.go", "func basesOf(", "var _ = basesOf\n\nfunc basesOf("},
+	},
+}
+
+// graces are mistakes about the grace period. They show only to clients that are late.
+var graces = map[string][]mutation.Edit{
+	"collection: a generation too early": {
+		{"repository/collect.go", "learned, ok := p.collection.known[generation]", "learned, ok := p.collection.known[generation-1]"},
+	},
+	"collection: the grace begins at the seal": {
+		{"repository/publish.go", "\tp.wrote.forget()\n\tif err != nil {\n\t\treturn false,", "\tp.collection.committed(a.number, p.clock.look())\n\tp.wrote.forget()\n\tif err != nil {\n\t\treturn false,"},
+		{"repository/publish.go", "\tp.collection.committed(gen, p.clock.look())\n", ""},
+	},
+	"collection: no grace after Open": {
+		{"repository/collect.go", "\t\tlearned = p.collection.opened\n", "\t\treturn 0\n"},
+	},
+	"collection: the grace goes by the wall clock": {
+		{"repository/collect.go", "return p.cfg.grace() - passed(learned, p.clock.look())", "return p.cfg.grace() - p.cfg.Now().Sub(learned.wall)"},
+	},
+	"collection: a target that is published again is deleted": {
+		{"repository/collect.go", "if ok && sharesFile(t, found) {", "if false && ok && sharesFile(t, found) {"},
+	},
+	"collection: a target that is pending is deleted": {
+		{"repository/collect.go", "case pending != nil && !names(pending, t):", "case pending != nil:"},
+	},
+	"collection: a target that was removed once more is deleted": {
+		{"repository/collect.go", "if names(later, t) {", "if false && names(later, t) {"},
+	},
+}
+
 // TestMutations shows that the checks can fail: each mutation is noticed. It
 // compiles and runs the command for each, and so runs only where it is asked for.
 func TestMutations(t *testing.T) {
@@ -147,5 +201,8 @@ func TestMutations(t *testing.T) {
 	mutation.RequireNoticed(t, conditions, "-history", "conditions", "-first")
 	mutation.RequireNoticed(t, troubles, "-history", "troubled-rebuilt", "-first")
 	mutation.RequireNoticed(t, shapes, "-history", "online", "-first")
+	mutation.RequireNoticed(t, collection, "-history", "collected", "-first")
+	mutation.RequireNoticed(t, bases, "-history", "collected-base", "-first")
+	mutation.RequireTestsFail(t, graces, "./repository", "^TestCollection|^TestTargets")
 	mutation.RequireNoticed(t, restorations, "-history", "lost", "-first")
 }
