@@ -263,8 +263,7 @@ func (p *publisher) beginHistory(ctx context.Context, roots []ledger.File) (hash
 		}
 	}
 	for role, version := range before {
-		row, _ := p.state.Table.Row(role)
-		if name := ledger.Name(version, role); p.state.Bases[role] != version && row.Version != version && !listed[name] {
+		if name := ledger.Name(version, role); keeps(p.state, name) == "" && !listed[name] {
 			dropped = append(dropped, name)
 		}
 	}
@@ -307,6 +306,9 @@ func (p *publisher) allDocuments(ctx context.Context, roots []ledger.File) ([]le
 
 // deleteAll deletes files of the store with which an earlier history began. One that stays does no harm.
 func (r *Repository) deleteAll(ctx context.Context, names []string) {
+	if r.cfg.CollectPerMinute < 0 { // nothing is deleted here
+		return
+	}
 	var g errgroup.Group
 	g.SetLimit(r.cfg.Workers)
 	for _, name := range names {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -403,4 +404,44 @@ func TestArchiveRefuses(t *testing.T) {
 		require.ErrorIs(t, err, errors.ErrUnsupported)
 		require.ErrorContains(t, err, "keeps all of its history")
 	})
+}
+
+// Collection leaves bases alone as long as the history begins with them, and they go with the next Archive.
+func TestArchiveAndCollection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlace(t)
+		p.publish(files("a", 8)...)
+		p.archive()
+		bases := p.bases()
+		p.publish(files("b", 8)...)
+		superseded := ledger.Name(p.gens-1, "snapshot")
+		require.FileExists(t, p.stored(superseded))
+		p.runFor(48 * time.Hour)
+		require.NoFileExists(t, p.stored(superseded))
+		for _, name := range bases {
+			require.FileExists(t, p.stored(name))
+		}
+		p.rebuild()
+		p.archive()
+		for _, name := range bases {
+			require.NoFileExists(t, p.stored(name))
+		}
+		p.publish(files("c", 8)...)
+		p.runFor(48 * time.Hour)
+		p.rebuild()
+		p.putBack()
+		p.rebuild()
+		p.close()
+	})
+}
+
+// runFor publishes for some time.
+func (p *place) runFor(d time.Duration) {
+	p.t.Helper()
+	ctx, cancel := context.WithCancel(p.t.Context())
+	done := make(chan error)
+	go func() { done <- p.repo.Run(ctx) }()
+	time.Sleep(d)
+	cancel()
+	require.NoError(p.t, <-done)
 }

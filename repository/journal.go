@@ -29,6 +29,9 @@ type Journal interface {
 
 // Queue is what an index needs of a Journal: to submit, to ask, and to wait. Any process
 // that can reach the journal may use it; it takes no lead.
+//
+// A journal remembers every entry that is not decided yet, at least the newest 100,000 outcomes, and
+// all outcomes of the last 7 days, by the times of the publisher's records.
 type Queue interface {
 	// Enqueue makes entries durable and pending, in this order, all or none. An entry whose
 	// ID the journal remembers is not queued again. If it means the same as the remembered

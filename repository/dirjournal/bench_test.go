@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -175,4 +176,77 @@ func fullJournal(b *testing.B) (string, *dirjournal.Journal, repository.Lead) {
 	require.NoError(b, leader.Append(b.Context(), newRecord(b, &ledger.Seal{Outcomes: outcomes}), newRecord(b, &ledger.Commit{})))
 	require.NoError(b, leader.Append(b.Context(), newRecord(b, &ledger.Checkpoint{})))
 	return dir, j, leader
+}
+
+// BenchmarkMany has a journal that remembers 1,000,000 outcomes of the last 7 days: how long Open takes, how much
+// memory they take, and what an Outcome of one that is on disk costs. Its peer is the reading of all of its files.
+func BenchmarkMany(b *testing.B) {
+	dir := filepath.Join(b.TempDir(), "journal")
+	j, err := dirjournal.Create(dir)
+	require.NoError(b, err)
+	leader, _, err := j.Lead(b.Context())
+	require.NoError(b, err)
+	for _, err := range leader.Read(b.Context(), ledger.FromCheckpoint) {
+		require.NoError(b, err)
+	}
+	const all, part = 1_000_000, 10_000
+	for n := 0; n < all; n += part {
+		entries, outcomes := make([]ledger.Entry, part), make([]ledger.ItemOutcome, part)
+		for i := range entries {
+			entries[i] = ledger.Entry{ID: fmt.Sprintf("%026d", n+i), Accepted: time.Unix(1_800_000_000, 0).UTC(), Body: []byte("{}")}
+			outcomes[i] = ledger.OutcomeOf(entries[i], ledger.Outcome{State: ledger.Published, Generation: 1})
+		}
+		_, err := j.Enqueue(b.Context(), entries...)
+		require.NoError(b, err)
+		require.NoError(b, leader.Append(b.Context(), newRecord(b, &ledger.Decided{Outcomes: outcomes})))
+	}
+	require.NoError(b, leader.Append(b.Context(), newRecord(b, &ledger.Checkpoint{})))
+	require.NoError(b, j.Close())
+	b.Run("Open", func(b *testing.B) {
+		for b.Loop() {
+			j, err := dirjournal.Open(dir)
+			require.NoError(b, err)
+			require.NoError(b, j.Close())
+		}
+		ours := b.Elapsed()
+		start := time.Now()
+		for range b.N {
+			data, err := os.ReadFile(largestFile(b, dir))
+			require.NoError(b, err)
+			sha256.Sum256(data)
+		}
+		b.ReportMetric(float64(ours)/float64(time.Since(start)), "×reading")
+	})
+	heap := func() uint64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before := heap()
+	j, err = dirjournal.Open(dir)
+	require.NoError(b, err)
+	defer j.Close()
+	b.Run("Outcomes", func(b *testing.B) {
+		used := heap() - before
+		for n := 0; b.Loop(); n++ {
+			o, err := j.Outcomes(b.Context(), fmt.Sprintf("%026d", n*7919%(all-2*dirjournal.Remembered)))
+			require.NoError(b, err)
+			require.Equal(b, ledger.Published, o[0].State)
+		}
+		b.ReportMetric(float64(used), "heap-bytes")
+	})
+	b.Run("Enqueue", func(b *testing.B) { // of new IDs
+		n := all
+		for b.Loop() {
+			entries := make([]ledger.Entry, 1000)
+			for i := range entries {
+				n++
+				entries[i] = ledger.Entry{ID: fmt.Sprintf("%026d", n), Accepted: time.Unix(1_800_000_000, 0).UTC(), Body: []byte("{}")}
+			}
+			_, err := j.Enqueue(b.Context(), entries...)
+			require.NoError(b, err)
+		}
+		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1000, "ns/item")
+	})
 }

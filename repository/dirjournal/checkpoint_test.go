@@ -19,78 +19,6 @@ func publish(t *testing.T, leader repository.Lead, generation int64, ids ...stri
 	require.NoError(t, leader.Append(t.Context(), rec(commit, generation)))
 }
 
-// TestForgets: the newest outcomes are remembered, and no more, before and after
-// the journal is opened again; what is not published is never forgotten.
-func TestForgets(t *testing.T) {
-	lim := limits{remember: 3, segment: 1 << 20}
-	for _, checkpoints := range []bool{false, true} {
-		j, d := newJournal(t, lim)
-		leader := leaderOf(t, j)
-		require.NoError(t, queueUp(t.Context(), j, "pending", "sealed"))
-		if !checkpoints { // which would give it up
-			require.NoError(t, leader.Append(t.Context(), rec(seal, 1, "sealed")))
-		}
-		for i := range int64(10) {
-			id := fmt.Sprint(i)
-			require.NoError(t, queueUp(t.Context(), j, id))
-			publish(t, leader, 2+i, id)
-			if checkpoints {
-				require.NoError(t, leader.Append(t.Context(), rec(checkpoint, 2+i)))
-			}
-		}
-		for range 2 {
-			require.Len(t, j.queue.known, 5)
-			require.Len(t, j.queue.final, 3)
-			for i := range int64(10) {
-				want := ledger.Outcome{}
-				if i >= 7 {
-					want = ledger.Outcome{State: ledger.Published, Generation: 2 + i}
-				}
-				require.Equal(t, want, outcomeOf(t, j, fmt.Sprint(i)))
-			}
-			for _, id := range []string{"pending", "sealed"} {
-				require.Equal(t, ledger.Outcome{State: ledger.Accepted}, outcomeOf(t, j, id))
-			}
-			require.NoError(t, j.Close())
-			var err error
-			j, err = open(d, "/journal", lim)
-			require.NoError(t, err)
-			defer j.Close()
-		}
-		// A forgotten one can be queued, and read again by one that remembers more.
-		require.NoError(t, queueUp(t.Context(), j, "8", "0"))
-		require.NoError(t, j.Close())
-		got, err := pending(t, d)
-		require.NoError(t, err)
-		want := []string{"pending", "0"}
-		if checkpoints {
-			want = []string{"pending", "sealed", "0"}
-		}
-		require.Equal(t, want, got)
-	}
-}
-
-// TestRemembersMore: an item that a writer had forgotten and queued again is not
-// mistaken for the earlier one by a reader that remembers more.
-func TestRemembersMore(t *testing.T) {
-	j, d := newJournal(t, limits{remember: 3, segment: 1 << 20})
-	leader := leaderOf(t, j)
-	for i := range int64(4) {
-		require.NoError(t, queueUp(t.Context(), j, fmt.Sprint(i)))
-		publish(t, leader, 1+i, fmt.Sprint(i))
-	}
-	require.NoError(t, queueUp(t.Context(), j, "0"))
-	require.NoError(t, queueUp(t.Context(), j, "4", "5"))
-	publish(t, leader, 5, "4", "5")
-	require.NoError(t, j.Close())
-
-	j, err := open(d, "/journal", limits{remember: 5, segment: 1 << 20})
-	require.NoError(t, err)
-	defer j.Close()
-	require.Equal(t, ledger.Outcome{State: ledger.Accepted}, outcomeOf(t, j, "0"))
-	require.Len(t, j.queue.known, 6)
-}
-
 func outcomeOf(t *testing.T, j *Journal, id string) ledger.Outcome {
 	t.Helper()
 	o, err := j.Outcomes(t.Context(), id)
@@ -101,7 +29,7 @@ func outcomeOf(t *testing.T, j *Journal, id string) ledger.Outcome {
 // TestDecidedOnce: what was decided stays so when a record that was not refused says
 // otherwise, as one of a journal that another version wrote.
 func TestDecidedOnce(t *testing.T) {
-	q := newQueue(10)
+	q := newQueue()
 	e := item("a")
 	encoded, err := encodeEntry(e)
 	require.NoError(t, err)
@@ -140,7 +68,7 @@ func TestOpenReadsLittle(t *testing.T) {
 		noted := &opens{FS: d}
 		all, err := beginning(noted, "/journal", segments(t, d), ledger.FromCheckpoint)
 		require.NoError(t, err)
-		_, err = replay(noted, "/journal", all, whole, into(newQueue(lim.remember)))
+		_, err = replay(noted, "/journal", all, whole, into(newQueue()))
 		require.NoError(t, err)
 		opened = append(opened, noted.names)
 	}

@@ -173,7 +173,7 @@ var workload = []step{
 	reopen, reopen, takeOver, reopen, takeOver, enqueue("l"), reopen, reopen, takeOver,
 }
 
-var tiny = limits{remember: 1000, segment: 400}
+var tiny = limits{remember: 2, segment: 400}
 
 // observe tells all that a journal knows. It leads.
 func observe(p *process) (string, error) {

@@ -22,7 +22,7 @@
 //
 // The directory holds segments, named by their number: 000000000001.seg, 000000000002.seg,
 // and so on. It also holds lock, a file (see Locks), and perhaps next.tmp, a segment
-// that has no name yet, and begin (see Reading). No frame is ever changed, and none removed
+// that has no name yet, begin (see Reading), and files of outcomes (see Outcomes). No frame is ever changed, and none removed
 // but by Archive, so the whole repository can be made again from the journal. A directory
 // lost+found, which a new file system has, is left alone.
 //
@@ -55,11 +55,12 @@
 //	c 1031
 //	BYTES               a checkpoint record, with which reading may begin
 //	p as e              an entry that is pending at this checkpoint
+//	f {"name":"…",…}    a file of earlier outcomes
 //	o {"id":"z",…}      the outcome of an entry that was decided: a ledger.ItemOutcome
 //	z closed            the journal was closed; such a frame has no other part
 //
-// "c", "p" and "o" appear only in a frame with a checkpoint. "o" and "p" stand before their
-// "c". If one call appends several checkpoints, only the last is a "c".
+// "c", "p", "f" and "o" appear only in a frame with a checkpoint. "f", "o" and "p" stand before
+// their "c". If one call appends several checkpoints, only the last is a "c".
 //
 // This is segment 2, of epoch 1, with the entries "a" and "b" and a record in frame 1:
 //
@@ -105,8 +106,9 @@
 //     next frame follows it. The segment is then begun by the first write;
 //   - by each leader, with the new epoch;
 //   - when the last segment is full, or holds a part of a frame;
-//   - for each frame with a checkpoint. Before the checkpoint, that frame has all remembered
-//     outcomes ("o") and all pending entries ("p"), and from then on reading begins with it.
+//   - for each frame with a checkpoint. Before the checkpoint, that frame has the files of
+//     outcomes that are kept ("f"), all outcomes that are in memory ("o") and all pending entries
+//     ("p"), and from then on reading begins with it.
 //     So the cost of Open doesn't grow with the history. A seal without a commit ends with
 //     the checkpoint: its entries are pending again, before the others.
 //
@@ -120,8 +122,8 @@
 //
 // The last segment's header says where reading begins: at segment 1, which never has a frame,
 // or at a segment whose first frame has a checkpoint. In that first frame, records before the
-// checkpoint are skipped. In every later frame, "o" and "p" are skipped: they repeat what was
-// read already.
+// checkpoint are skipped. In every later frame, "f", "o" and "p" are skipped: they repeat what
+// was read already.
 //
 // A seal takes its entries out of the queue. They keep their bodies, and their outcomes stay
 // hidden, until the commit of that generation. A decided record takes effect at once. Two
@@ -139,6 +141,28 @@
 // A segment's first frame has the sequence number after the newest frame before it, or is a
 // copy of that frame, byte for byte. Numbers of segments may be missing; numbers of frames may
 // not.
+//
+// # Outcomes
+//
+// The newest 100,000 outcomes are in memory, and at most a quarter more. Then those beyond 100,000
+// are written to a file, durably, and their place in memory is taken by 12 bytes each. The file's name
+// is the number of a frame, 000000000123.out. Every later checkpoint lists it, until its newest outcome is 8
+// days old. A file that no checkpoint lists doesn't count: the outcomes are in the records since.
+//
+//	f {"name":"000000000123.out","outcomes":25000,"newest":"2026-05-17T12:00:00Z","crc":3735928559}
+//
+// The outcomes are in the order of the SHA-256 of their IDs.
+//
+//	 0   8  "bndryout"
+//	 8   4  version of the format: 1
+//	12   8  number of outcomes n
+//	20   4  CRC-32C of the 20 bytes before and of the 8n bytes after, as in the "f"
+//	24  8n  the first 8 bytes of the SHA-256 of each ID
+//	 …  4n  where each outcome ends, counted from the end of this list
+//	 …   …  each outcome, as in an "o", and the CRC-32C of it
+//
+// A file that is listed and missing or damaged is an error of Open. An empty file means that its outcomes
+// may be forgotten. If an outcome in it is damaged, the calls that ask for it fail.
 //
 // # Damage
 //

@@ -48,7 +48,7 @@ func TestFormat(t *testing.T) {
 	require.Equal(t, header{number: 2, epoch: 1, first: 1, base: 1, synced: 64, id: [8]byte{1, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef}}, c.header)
 	require.Len(t, c.frames, 1)
 	require.False(t, c.torn)
-	q := newQueue(10)
+	q := newQueue()
 	require.NoError(t, since(c.frames[0].payload, false, into(q)))
 	require.Len(t, q.pending, 2)
 	require.Equal(t, "b", q.pending[1].id)

@@ -10,9 +10,10 @@ import (
 	"github.com/bindery-tuf/bindery/repository/ledger"
 )
 
-// Remembered is how many outcomes a journal remembers besides the entries that
-// have none yet: the newest. An entry whose ID is forgotten is unknown, and a
-// retry of it would be queued again. Memory and checkpoints grow with it.
+// Remembered is how many outcomes a journal remembers at least besides the entries that have none yet: the newest.
+// These are in memory, about 200 bytes each, and in every checkpoint. A quarter more may be. Others are
+// remembered for RememberFor: they are in files, and take 12 bytes each in memory. An entry whose ID is forgotten is
+// unknown, and a retry of it would be queued again.
 const Remembered = 100_000
 
 // Journal is a repository.Journal in a directory, open in one process at a time.
@@ -54,6 +55,7 @@ type Journal struct {
 	coming  coming       // the segment to be begun then
 	marked  bool         // whether the newest frame in the segment marks a close
 	payload []byte       // reused
+	spillAt int          // how many outcomes beyond those to be in memory make the next file of them
 	opened  *history     // what Open read, until a leader takes it
 }
 
@@ -113,15 +115,28 @@ func (j *Journal) enter(ctx context.Context) error {
 	return nil
 }
 
-// Outcomes implements repository.Queue. It does no I/O.
+// Outcomes implements repository.Queue. It does no I/O for the newest Remembered outcomes. Of each older one it
+// reads two places of one file.
 func (j *Journal) Outcomes(ctx context.Context, ids ...string) ([]ledger.Outcome, error) {
 	if err := j.enter(ctx); err != nil {
 		return nil, fmt.Errorf("outcomes: %w", err)
 	}
-	defer j.mu.Unlock()
 	outcomes := make([]ledger.Outcome, len(ids))
+	places := map[int][]olderPlace{} // by index
 	for i, id := range ids {
-		outcomes[i] = j.queue.outcome(id)
+		if j.queue.known[id] != nil {
+			outcomes[i] = j.queue.outcome(id)
+		} else if p := j.queue.older.places(id); p != nil {
+			places[i] = p
+		}
+	}
+	j.mu.Unlock()
+	for i, p := range places {
+		r, err := j.later(ids[i], p)
+		if err != nil {
+			return nil, fmt.Errorf("outcomes: item %q: %w", ids[i], err)
+		}
+		outcomes[i] = r.outcome()
 	}
 	return outcomes, nil
 }

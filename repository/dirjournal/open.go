@@ -20,11 +20,12 @@ const (
 
 // limits are constants that tests make small.
 type limits struct {
-	remember int // outcomes
+	remember int // outcomes in memory
+	spill    int // by how many more there may be before they go into a file
 	segment  int // bytes appended to a segment before the next is begun
 }
 
-var defaults = limits{remember: Remembered, segment: segmentSize}
+var defaults = limits{remember: Remembered, spill: Remembered / 4, segment: segmentSize}
 
 var errNoJournal = fmt.Errorf("not a journal: it has no segments: %w", fs.ErrNotExist)
 
@@ -152,7 +153,7 @@ func creatable(fsys disk.FS, dir string) error {
 	if l.other != "" {
 		return fmt.Errorf("the directory holds %s: %w", l.other, fs.ErrExist)
 	}
-	if len(l.segments) == 0 {
+	if len(l.segments) == 0 && len(l.older) == 0 {
 		return nil
 	}
 	// A Create that wasn't killed begins the second segment.
@@ -193,7 +194,7 @@ func openLocked(d dir, lim limits, created bool) (*Journal, error) {
 	if len(l.segments) == 0 {
 		return nil, errNoJournal
 	}
-	q, opened := newQueue(lim.remember), &history{}
+	q, opened := newQueue(), &history{}
 	segments, err := beginning(d.fsys, d.name, l.segments, ledger.FromCheckpoint)
 	if err != nil {
 		return nil, err
@@ -206,6 +207,9 @@ func openLocked(d dir, lim limits, created bool) (*Journal, error) {
 		return err
 	})
 	if err != nil {
+		return nil, err
+	}
+	if err := q.loadOlder(d); err != nil {
 		return nil, err
 	}
 	opened.pending = len(q.pending)
@@ -227,13 +231,15 @@ func openLocked(d dir, lim limits, created bool) (*Journal, error) {
 	}
 	j := &Journal{
 		dir: d, limits: lim, queue: q, epoch: e.epoch, next: e.next, coming: c, opened: opened, cut: e.cut,
-		moment: 1, decided: make(chan struct{}), wake: make(chan struct{}, 1), stopped: make(chan struct{}),
+		spillAt: lim.spill,
+		moment:  1, decided: make(chan struct{}), wake: make(chan struct{}, 1), stopped: make(chan struct{}),
 	}
 	if created || !e.durable {
 		if err := j.start(); err != nil {
 			return nil, err
 		}
 	}
+	j.removeUnlisted(l.older)
 	j.release = sync.OnceValue(func() error {
 		err := d.release()
 		if j.segment != nil {
@@ -248,8 +254,9 @@ func openLocked(d dir, lim limits, created bool) (*Journal, error) {
 // listing is what a journal's directory holds.
 type listing struct {
 	segments []uint64 // in order
+	older    []string // files of outcomes
 	tmp      bool
-	other    string // a name that doesn't belong to a journal, or ""
+	other    string // a name that a new journal doesn't have, or ""
 }
 
 func list(fsys disk.FS, dir string) (listing, error) {
@@ -264,7 +271,8 @@ func list(fsys disk.FS, dir string) (listing, error) {
 			l.segments = append(l.segments, number)
 		case e.Name == tmpName:
 			l.tmp = true
-		case e.Name == beginName || e.Name == beginTmp:
+		case isOlderName(e.Name):
+			l.older = append(l.older, e.Name)
 		case e.Name != lockName && (e.Name != disk.LostAndFound || !e.Dir):
 			l.other = e.Name
 		}

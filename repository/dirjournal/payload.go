@@ -16,7 +16,8 @@ import (
 const (
 	entryPart      = 'e'
 	recordPart     = 'r'
-	outcomePart    = 'o' // the three that only a frame with a checkpoint has
+	filePart       = 'f' // the four that only a frame with a checkpoint has
+	outcomePart    = 'o'
 	pendingPart    = 'p'
 	checkpointPart = 'c'
 	closedPart     = 'z' // alone in its frame
@@ -82,6 +83,11 @@ func appendOutcome(b []byte, r *remembered) []byte {
 	return append(r.append(append(b, outcomePart, ' ')), '\n')
 }
 
+func appendFile(b []byte, f olderFile) []byte {
+	text, _ := json.Marshal(f) // it has nothing that could fail
+	return append(append(append(b, filePart, ' '), text...), '\n')
+}
+
 // parts calls visit for each part of a payload, whose memory it shares.
 func parts(payload []byte, visit func(part) error) error {
 	for n := 1; len(payload) > 0; n++ {
@@ -135,7 +141,7 @@ func cutPart(payload []byte) (p part, size int, err error) {
 			return part{}, 0, fmt.Errorf("record: %w", err)
 		}
 		return part{kind: kind, data: data}, len(line) + len(data) + len("\n\n"), nil
-	case outcomePart:
+	case filePart, outcomePart:
 		return part{kind: kind, data: text}, len(line) + len("\n"), nil
 	case closedPart:
 		if string(payload) != closedPayload {
@@ -167,7 +173,7 @@ func since(payload []byte, begins bool, visit func(part) error) error {
 			}
 		case checkpointPart:
 			begun = true
-		case outcomePart, pendingPart:
+		case filePart, outcomePart, pendingPart:
 			if begun {
 				return nil // a copy
 			}

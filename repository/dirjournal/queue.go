@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/repository/ledger"
@@ -14,12 +15,13 @@ import (
 // queue is the journal's memory: the pending entries, and the outcomes of the others. It does
 // no I/O.
 type queue struct {
-	known    map[string]*known
-	pending  []*known // oldest first
-	bytes    int64    // of their bodies
-	sealed   []*known // decided by a seal and not committed, in the seal's order
-	final    []*known // oldest first, at most remember
-	remember int
+	known   map[string]*known
+	pending []*known  // oldest first
+	bytes   int64     // of their bodies
+	sealed  []*known  // decided by a seal and not committed, in the seal's order
+	final   []*known  // in memory, oldest first
+	older   older     // those before final
+	now     time.Time // of the newest record
 }
 
 // known is everything that the journal remembers of one ID.
@@ -37,7 +39,7 @@ type queued struct {
 	in      int64 // the generation of the seal, if it is sealed
 }
 
-func newQueue(remember int) *queue { return &queue{known: map[string]*known{}, remember: remember} }
+func newQueue() *queue { return &queue{known: map[string]*known{}} }
 
 // newKnown returns an entry on its way into the queue. The body is encoded's.
 func newKnown(e ledger.Entry, encoded []byte) *known {
@@ -57,21 +59,34 @@ func (k *known) is(e ledger.Entry) bool {
 }
 
 // admit makes the new ones of the entries known, and returns them appended to fresh; push makes
-// them pending. It sets repeated for each of the others. If an ID is reused, nothing changes.
-func (q *queue) admit(fresh, entries []*known, repeated []bool) ([]*known, error) {
+// them pending. It sets repeated for each of the others. If an ID is reused, or an older outcome can't be read,
+// nothing changes.
+func (q *queue) admit(d dir, fresh, entries []*known, repeated []bool) ([]*known, error) {
 	before := len(fresh)
+	undo := func(err error) ([]*known, error) {
+		for _, f := range fresh[before:] {
+			delete(q.known, f.id)
+		}
+		return fresh[:before], err
+	}
 	for i, k := range entries {
 		old := q.known[k.id]
+		if old == nil {
+			r, found, err := q.older.find(d, k.id)
+			if err != nil {
+				return undo(fmt.Errorf("item %q: whether it was decided: %w", k.id, err))
+			}
+			if found {
+				old = &known{remembered: r}
+			}
+		}
 		if old == nil {
 			q.known[k.id] = k
 			fresh = append(fresh, k)
 			continue
 		}
 		if !old.is(k.queued.entry) {
-			for _, f := range fresh[before:] {
-				delete(q.known, f.id)
-			}
-			return fresh[:before], fmt.Errorf("item %q: %w", k.id, repository.ErrIDReused)
+			return undo(fmt.Errorf("item %q: %w", k.id, repository.ErrIDReused))
 		}
 		repeated[i] = true
 	}
@@ -102,7 +117,7 @@ func (q *queue) backlog() ledger.Backlog {
 	return b
 }
 
-// outcome returns the zero Outcome for an ID that is unknown or not durable.
+// outcome returns the zero Outcome for an ID that is unknown or not durable. It doesn't look at older ones.
 func (q *queue) outcome(id string) ledger.Outcome {
 	switch k := q.known[id]; {
 	case k == nil || k.queued != nil && !k.queued.durable:
@@ -171,6 +186,9 @@ func (q *queue) decidable(records []ledger.Record) error {
 
 // apply gives a durable record its effect on the entries.
 func (q *queue) apply(r ledger.Record) {
+	if r.Time.After(q.now) {
+		q.now = r.Time
+	}
 	for _, o := range r.Outcomes() {
 		k := q.known[o.ID]
 		if k == nil || k.queued == nil || k.queued.sealed {
@@ -213,15 +231,18 @@ func (q *queue) giveUp() {
 	q.sealed = nil
 }
 
-// settle makes an outcome final, and forgets the oldest one beyond the limit.
+// settle makes an outcome final.
 func (q *queue) settle(k *known) {
 	k.queued = nil
 	q.final = append(q.final, k)
-	if len(q.final) > q.remember {
-		delete(q.known, q.final[0].id)
-		q.final[0] = nil
-		q.final = q.final[1:]
+}
+
+// forget takes the n oldest final outcomes out of memory.
+func (q *queue) forget(n int) {
+	for _, k := range q.final[:n] {
+		delete(q.known, k.id)
 	}
+	q.final = slices.Clone(q.final[n:])
 }
 
 // read applies one part of a payload, of those that since selects. It returns the part's step,
@@ -254,6 +275,14 @@ func (q *queue) read(p part) (ledger.Step, error) {
 		q.settle(k)
 		return ledger.Step{}, nil
 	}
+	if p.kind == filePart {
+		f, err := decode[olderFile](p.data)
+		if err == nil && !isOlderName(f.Name) {
+			err = fmt.Errorf("file of outcomes %q: impossible name", f.Name)
+		}
+		q.older.files = append(q.older.files, f)
+		return ledger.Step{}, err
+	}
 	s, err := p.step()
 	if err != nil {
 		return ledger.Step{}, err
@@ -272,7 +301,10 @@ func (k *known) step() ledger.Step {
 // changes.
 func (q *queue) after(records []ledger.Record) *queue {
 	// Final entries appear in no record that can be applied, so they need not be known.
-	n := &queue{known: make(map[string]*known, len(q.pending)+len(q.sealed)), bytes: q.bytes, final: slices.Clone(q.final), remember: q.remember}
+	n := &queue{
+		known: make(map[string]*known, len(q.pending)+len(q.sealed)), bytes: q.bytes,
+		final: slices.Clone(q.final), older: q.older, now: q.now,
+	}
 	copied := func(all []*known) []*known {
 		copies, ofKnown, ofQueued := make([]*known, len(all)), make([]known, len(all)), make([]queued, len(all))
 		for i, k := range all {
@@ -300,6 +332,9 @@ func (q *queue) dump(b []byte) []byte {
 		size += 1 + len(k.queued.encoded)
 	}
 	b = slices.Grow(b, size)
+	for _, f := range q.older.lasting(q.now) {
+		b = appendFile(b, f)
+	}
 	for _, k := range q.final {
 		b = appendOutcome(b, &k.remembered)
 	}

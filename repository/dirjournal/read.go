@@ -21,7 +21,7 @@ func steps(ctx context.Context, yield func(ledger.Step, error) bool) func(part) 
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if p.kind == outcomePart {
+		if p.kind == outcomePart || p.kind == filePart {
 			return nil
 		}
 		s, err := p.step()

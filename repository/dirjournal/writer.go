@@ -57,6 +57,7 @@ func (j *Journal) write() {
 		for _, r := range g.requests {
 			r.done <- err
 		}
+		j.spill()
 		served = len(g.requests)
 	}
 }
@@ -133,7 +134,7 @@ func (j *Journal) admit(r *request, g *group) (err error) {
 		}
 		g.last = r
 	}
-	g.fresh, err = j.queue.admit(g.fresh, r.entries, r.repeated)
+	g.fresh, err = j.queue.admit(j.dir, g.fresh, r.entries, r.repeated)
 	return err
 }
 
@@ -188,6 +189,11 @@ func (j *Journal) serve(g group) error {
 	j.wakeAwaiting(false)
 	if j.moment > before {
 		j.wakeDecided()
+	}
+	if checkpoint >= 0 { // it lists the others
+		for _, name := range j.queue.older.expire(j.queue.now) {
+			j.dir.fsys.Remove(j.dir.path(name)) // if this fails, the next Open removes it
+		}
 	}
 	return nil
 }

@@ -55,6 +55,7 @@ func TestJournal(t *testing.T, place func(t *testing.T) Place) {
 		{"Checkpoint", testCheckpoint},
 		{"CheckpointAmongOthers", testCheckpointAmongOthers},
 		{"RecordsAsWritten", testRecordsAsWritten},
+		{"Remembers", testRemembers},
 		{"AppendAllOrNone", testAppendAllOrNone},
 		{"PendingBounds", testPendingBounds},
 		{"Await", testAwait},

@@ -15,8 +15,8 @@ import (
 // MemJournal is one process's handle on a repository.Journal in memory, which
 // any number of handles share as processes share a database: one of them leads,
 // by a lease that ends when it is released, when its handle is closed, or when a
-// test lets it expire. It remembers every entry and record for ever. It is safe
-// for concurrent use.
+// test lets it expire. It remembers every entry and record for ever, and so every outcome. It
+// is safe for concurrent use.
 type MemJournal struct {
 	*shared
 	closed bool // guarded by shared.mu, as is all that follows

@@ -258,3 +258,45 @@ func testRecordsAsWritten(b *bench) {
 	b.close()
 	b.lead()
 }
+
+// testRemembers: outcomes of the last 7 days are remembered, however many there are.
+func testRemembers(b *bench) {
+	if testing.Short() {
+		b.Skip("130,000 items")
+	}
+	b.blind = true
+	b.lead()
+	const batches, batch = 130, 1000
+	simple := func(n int) ledger.Entry {
+		return ledger.Entry{ID: fmt.Sprint("many-", n), Accepted: noon, Body: fmt.Append(nil, n)}
+	}
+	for n := range batches {
+		entries, outcomes := make([]ledger.Entry, batch), make([]ledger.ItemOutcome, batch)
+		for i := range entries {
+			entries[i] = simple(n*batch + i)
+			outcomes[i] = ledger.OutcomeOf(entries[i], ledger.Outcome{State: ledger.Unchanged})
+		}
+		_, err := b.journal().Enqueue(b.Context(), entries...)
+		require.NoError(b, err)
+		require.NoError(b, b.leader.Append(b.Context(), b.decide(outcomes...)))
+	}
+	requireKnown := func() {
+		b.Helper()
+		for n := 0; n < batches*batch; n += 997 {
+			e := simple(n)
+			b.requireOutcome(e.ID, ledger.Outcome{State: ledger.Unchanged})
+			known, err := b.journal().Enqueue(b.Context(), e)
+			require.NoError(b, err)
+			require.Equal(b, []bool{true}, known)
+			e.Body = []byte("other")
+			_, err = b.journal().Enqueue(b.Context(), e)
+			require.ErrorIs(b, err, repository.ErrIDReused)
+		}
+		b.requireUnknown("many")
+	}
+	requireKnown()
+	require.NoError(b, b.leader.Append(b.Context(), b.checkpoint()))
+	requireKnown()
+	b.close()
+	requireKnown()
+}
