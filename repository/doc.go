@@ -101,6 +101,23 @@
 // in, and what became of one path. They read the journal alone.
 // [Repository.Drain] returns once all that was accepted before it is decided.
 //
+// # Renewal
+//
+// Run signs every online role again before it expires, at half of its lifetime or at the age that
+// Config says ([Config.BinRenewal] and others). The renewals of the bins are spread evenly.
+// [Config.RenewalsPerMinute] limits how many bins that signs in a minute, for instance because a key
+// service has a quota. Uploads don't wait for renewals, and a bin that would expire doesn't wait for the
+// limit. Documents that people sign can't renew themselves: the log, Status and [Config.WarnExpiry] say
+// in good time that they expire.
+//
+// # New online keys
+//
+// An online key is replaced without an outage in three steps. First people install documents that name
+// both keys. Then [Repository.Rotate] has everything signed again by the new one, which Status.Rotations
+// shows. In the end people install documents without the old key. Install refuses them as long as a
+// client may need that key. If the old key may be in other hands, don't wait: see
+// [Repository.InstallAfterCompromise].
+//
 // # What to watch
 //
 // [Repository.Status] has a list of Problems: what fails now, or soon, since when or from when on,

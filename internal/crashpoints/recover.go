@@ -7,10 +7,9 @@ import (
 	"math/rand/v2"
 
 	"github.com/bindery-tuf/bindery/internal/crashfs"
+	"github.com/bindery-tuf/bindery/internal/ondisk"
 	"github.com/bindery-tuf/bindery/internal/repotest"
 	"github.com/bindery-tuf/bindery/repository"
-	"github.com/bindery-tuf/bindery/repository/dirjournal"
-	"github.com/bindery-tuf/bindery/repository/dirstore"
 )
 
 // recover does what the index does after a restart: it asks for the outcomes of its items, submits
@@ -46,6 +45,18 @@ func (s *session) recover(step int, r *rand.Rand) error {
 				return broken("item %s was told %+v, and later %+v", e.item.ID, *e.told, o)
 			}
 			s.ledger.set(func() { e.accepted = true }) // it is there, so it counts
+		}
+	}
+	status, err := s.repo.Status(s.ctx)
+	if err == nil {
+		err = s.underWay(status)
+	}
+	if err != nil {
+		return err
+	}
+	if step >= 0 {
+		if err := s.tooEarly(s.history.Steps[step].TooEarly); err != nil {
+			return err
 		}
 	}
 	if step >= 0 && r.IntN(2) == 0 {
@@ -114,10 +125,10 @@ func (s *session) finish() error {
 // says what it said before.
 func (l *ledger) lasts(d *crashfs.Disk) error {
 	fsys := d.Start()
-	if _, err := dirstore.OpenFS(fsys, storeDir); err != nil {
+	if _, err := ondisk.Store.Open(fsys, storeDir); err != nil {
 		return err
 	}
-	journal, err := dirjournal.OpenFS(fsys, journalDir)
+	journal, err := ondisk.Journal.Open(fsys, journalDir)
 	if err != nil {
 		return err
 	}
