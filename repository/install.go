@@ -77,6 +77,10 @@ func (r *Repository) Install(ctx context.Context, d Documents) error {
 // they try again. Clients behind a cache fail until it serves a timestamp that verifies under the new
 // root: for Config.CacheAge and ClientRun at most. The log says until when, and so does the error with
 // which Install refuses the same documents.
+//
+// If an attacker may have raised versions, the new root must replace the keys of both timestamp and
+// snapshot, with none of the old ones: see "After a compromise" in the package comment. A root that
+// replaces one of the two is installed, and warned of in the log.
 func (r *Repository) InstallAfterCompromise(ctx context.Context, d Documents) error {
 	return r.install(ctx, d, true)
 }

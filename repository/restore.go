@@ -47,7 +47,8 @@ type Restoration struct {
 	Past int64
 
 	// Documents are the offline documents that were in force, if the backup has older ones:
-	// clients refuse earlier versions. Before anything is accepted, the online keys that they name
+	// clients refuse earlier versions. Or they are new ones that name other online keys, after a
+	// compromise: see the package comment. Before anything is accepted, the online keys that they name
 	// are checked as Install checks new keys.
 	Documents Documents
 
@@ -70,9 +71,9 @@ type Restoration struct {
 // Use it too if store and journal were restored from one backup. Then Past or Config.Witness is
 // needed. What was published since the backup is lost, and no version is used twice.
 //
-// If the store's timestamp is newer than the journal, and properly signed, it is refused:
+// If the store's timestamp is newer than the journal, and signed by a key in force, it is refused:
 // RestoreJournal keeps what such a store publishes. To publish what the journal says instead, set Past
-// to that version. No file of the store but the timestamp is overwritten. If a name holds other bytes
+// to that version, or give new keys in Documents if the old ones were stolen. No file of the store but the timestamp is overwritten. If a name holds other bytes
 // than it must, the error wraps ErrConflict and names it: move that file away.
 //
 // If older history was put away (see Repository.Archive), a bin is made again from its base in the store. The
@@ -249,7 +250,7 @@ func (p *publisher) publicVersion(ctx context.Context, r Restoration) (found fou
 		if err != nil {
 			return found, 0, err
 		}
-		if t.Version() <= p.leap(public) || p.docs.timestampKeys.Verify(t) == nil {
+		if !p.isForgotten(t) {
 			public = max(public, t.Version())
 		}
 	}
@@ -271,6 +272,15 @@ const maxLeap int64 = 1 << 32
 // version, and a name must not get a second content.
 func (p *publisher) leap(public int64) int64 {
 	return max(public, p.state.Planned, p.state.Generation) + maxLeap
+}
+
+// isForgotten reports whether clients forget a timestamp that an attacker raised, and logs it.
+func (p *publisher) isForgotten(t *roles.Document[metadata.TimestampType]) bool {
+	if t.Version() <= p.leap(0) || p.docs.timestampKeys.Verify(t) == nil {
+		return false
+	}
+	p.log.Warn("left out of account: a timestamp of a version that no publisher reaches, which no key in force signed", "version", t.Version())
+	return true
 }
 
 // warnHalfReplaced logs if a root has replaced the keys of one of timestamp and snapshot, and not of the
@@ -498,6 +508,9 @@ func (p *publisher) compareWitness(ctx context.Context) error {
 	t, err := p.witness(ctx)
 	if err != nil {
 		return err
+	}
+	if p.isForgotten(t) {
+		return nil
 	}
 	last, data := p.state.Last(), p.state.Timestamp()
 	if p.state.Sealed != nil {

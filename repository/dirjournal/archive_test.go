@@ -60,7 +60,7 @@ func archivable(t *testing.T) (d *simDisk, hash string, steps int, h ledger.Hist
 // requireHistory requires that a reader finds the state and the queue, and returns how many steps it has.
 func requireHistory(t *testing.T, d *simDisk, want ledger.History, where string) int {
 	t.Helper()
-	r, err := OpenReaderFS(d, "/journal")
+	r, err := openReaderOn(d, "/journal")
 	require.NoError(t, err, where)
 	steps, h, err := fold(t.Context(), r)
 	require.NoError(t, err, where)
@@ -147,7 +147,7 @@ func TestArchive(t *testing.T) {
 // checkpointIn is the hash of the newest checkpoint.
 func checkpointIn(t *testing.T, d *simDisk) (hash string) {
 	t.Helper()
-	r, err := OpenReaderFS(d, "/journal")
+	r, err := openReaderOn(d, "/journal")
 	require.NoError(t, err)
 	for s, err := range r.Read(t.Context(), ledger.FromCheckpoint) {
 		require.NoError(t, err)
