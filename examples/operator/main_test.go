@@ -38,14 +38,16 @@ func TestMain(m *testing.M) {
 
 // index is a folder with metadata, target files and journal, and its publisher, which runs.
 type index struct {
-	t       *testing.T
-	dir     string
-	clock   func() time.Time
-	repo    *repository.Repository
-	targets *dirstore.Targets
-	signers map[string]keys.Signer
-	opened  map[string]keys.Signer // by file
-	in      string                 // what is typed
+	t        *testing.T
+	ceremony *repotest.Ceremony
+	dir      string
+	clock    func() time.Time
+	repo     *repository.Repository
+	targets  *dirstore.Targets
+	signers  map[string]keys.Signer
+	cfg      repository.Config
+	opened   map[string]keys.Signer // by file
+	in       string                 // what is typed
 }
 
 // newIndex makes one in which generation 2 has a file.
@@ -64,14 +66,33 @@ func newIndex(t *testing.T) *index {
 	require.NoError(t, err)
 	journal, err := dirjournal.Create(filepath.Join(x.dir, "journal"))
 	require.NoError(t, err)
-	x.repo, err = repository.Create(t.Context(), repository.Config{
+	x.ceremony = c
+	x.cfg = repository.Config{
 		Store: store, Journal: journal, Bins: c.Bins, Snapshot: c.Online, Timestamp: c.Online, MaxDelay: -1, Now: func() time.Time { return now },
-	}, c.Documents())
+	}
+	x.repo, err = repository.Create(t.Context(), x.cfg, c.Documents())
 	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, x.repo.Close()) })
-	go x.repo.Run(t.Context())
+	x.run()
 	x.publish("upload-1", "ada", "pkg/demo-1.0.whl", "demo")
 	return x
+}
+
+// run runs the publisher until the test ends.
+func (x *index) run() {
+	repo := x.repo
+	x.t.Cleanup(func() { require.NoError(x.t, repo.Close()) })
+	go repo.Run(x.t.Context())
+}
+
+// open opens the repository again.
+func (x *index) open() {
+	x.t.Helper()
+	var err error
+	x.cfg.Journal, err = dirjournal.Open(filepath.Join(x.dir, "journal"))
+	require.NoError(x.t, err)
+	x.repo, err = repository.Open(x.t.Context(), x.cfg)
+	require.NoError(x.t, err)
+	x.run()
 }
 
 // publish adds a file, or removes it if there is no content.
@@ -342,6 +363,39 @@ func without(files map[string]string, names ...string) map[string]string {
 		}
 	}
 	return files
+}
+
+// The bins go over to another key.
+func TestRotate(t *testing.T) {
+	x := newIndex(t)
+	_, errs := x.operator(refused, x.keys("rotate", x.dir, "bins-*")...)
+	require.Contains(t, errs, "name the new key with -to")
+	next, err := keys.GenerateEd25519()
+	require.NoError(t, err)
+	place := filepath.Join(x.dir, "next.pem")
+	x.opened["//"+place], x.opened[place] = next, next
+	args := []string{"rotate", "-to", "file:" + place, x.dir, "bins-*"}
+	require.NoError(t, x.repo.Close())
+	_, errs = x.operator(refused, x.keys(slices.Insert(slices.Clone(args), 1, "-yes")...)...)
+	require.Contains(t, errs, "install documents that name both keys first")
+
+	x.ceremony.NextBins(func(a *roles.Authority) { a.Keys = append(a.Keys, next.Public()) })
+	x.open()
+	require.NoError(t, x.repo.Install(t.Context(), x.ceremony.Documents()))
+	require.NoError(t, x.repo.Close())
+	x.in = "no\n"
+	_, errs = x.operator(refused, x.keys(args...)...)
+	require.Contains(t, errs, "not confirmed")
+	x.in = "yes\n"
+	out, _ := x.operator(done, x.keys(args...)...)
+	require.Contains(t, out, "bins-*: signing, from key ")
+	require.Contains(t, out, "4 roles left to sign")
+	out, _ = x.operator(done, "status", x.dir)
+	require.Contains(t, out, "bins-*: signing, from key ")
+	out, _ = x.operator(done, x.keys("rotate", "-yes", "-run", "-to", "file:"+place, x.dir, "bins-*")...)
+	require.Contains(t, out, "bins-*: ready")
+	require.NotContains(t, out, "left to sign")
+	x.operator(done, "audit", x.dir)
 }
 
 func TestRestore(t *testing.T) {

@@ -75,6 +75,7 @@ func (a *app) showStatus(s repository.Status) {
 		a.say("")
 		a.hanging(fmt.Sprintf("%s and %s wait to be deleted, superseded since %s (%s)", count(c.Files, "superseded file"), count(c.Targets, "target file"), at(c.Oldest), a.from(c.Oldest)))
 	}
+	a.showRotations(s.Rotations)
 	if len(s.Problems) == 0 {
 		a.say("\nall is well, as far as store and journal show")
 		return
