@@ -16,7 +16,8 @@
 //	document, err := bins.NewRole(1, expires, online)
 //
 // NewRole makes the document of any other role that delegates. NewTree refuses what
-// clients would read differently from one another.
+// clients would read differently from one another. NewPlan computes how many bins to have, and
+// what they cost clients and publisher.
 //
 // # Hashed bins
 //

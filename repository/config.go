@@ -69,16 +69,38 @@ type Config struct {
 	MaxRenew int
 
 	// How long a signature of each online role is valid, in whole seconds, at
-	// least 2. Each is renewed at about half of it. Zero: 7 days for a bin, 1
-	// day for the snapshot and the timestamp.
+	// least 2. Zero: 7 days for a bin, 1 day for the snapshot and the timestamp. Roles of targets
+	// metadata that are no bins have the lifetime of a bin.
 	BinLifetime, SnapshotLifetime, TimestampLifetime time.Duration
+
+	// The age at which Run signs each online role again, in whole seconds. It must be less than the
+	// role's lifetime. The rest of the lifetime is for outages: a store or a key that fails for longer
+	// lets the role expire. Bins are renewed at this age at the latest, and once early, so that their
+	// renewals are spread evenly. Snapshot and timestamp are always signed together, at the lesser of
+	// their two ages. Zero: half of the lifetime.
+	BinRenewal, SnapshotRenewal, TimestampRenewal time.Duration
+
+	// RenewalsPerMinute is how many bins are signed again in any minute, because of their age or
+	// because of Rotate. Other roles of targets metadata count as bins. Snapshot and timestamp, which
+	// each generation signs, don't count. If many bins are due, those that expire first come first.
+	// Bins that have expired, or would expire if they waited for their turn, are signed regardless.
+	// So are bins that uploads change, and all that Create, RestoreStore, RestoreJournal,
+	// InstallAfterCompromise and Rebuild sign. After a restart, the publisher counts what was signed
+	// in the minute before. A number with which the bins can't be kept fresh is refused, with the
+	// number that is needed: one for each bin in each BinRenewal. Zero: no limit.
+	RenewalsPerMinute int
+
+	// Caching says for how long caches may serve a timestamp.json. web.Config takes the same value, and
+	// tells them so. The age at which a role is renewed, plus this time, must be less than the role's
+	// lifetime. Otherwise a cache would serve metadata that has expired. Zero: caches ask each time.
+	Caching Caching
 
 	// CacheAge is the greatest age at which a cache still serves a timestamp.json. ClientRun is
 	// the longest run of one client, from its timestamp to its last target. Their sum is the
 	// grace period. Clients may need a superseded generation for that long. Until it ends,
-	// Install refuses a root that drops that generation's key. Zero: 1 hour each. Negative:
-	// none. Set CacheAge to none if every cache asks for timestamp.json each time. web.Handler
-	// tells caches to do so.
+	// Install refuses a root that drops that generation's key. CacheAge must not be less than
+	// Caching allows. Zero: 1 hour each, and for CacheAge the time that Caching allows if that is
+	// longer. Negative: none. Set CacheAge to none if Caching is zero and every cache honors that.
 	CacheAge, ClientRun time.Duration
 
 	// CheckpointBytes is about how many bytes go into the journal between two checkpoints,
@@ -126,6 +148,14 @@ type Config struct {
 	// publisher. Nil: not called.
 	Observe func(Event)
 
+	// WarnExpiry is called when a document that people sign (root, targets, a delegated role)
+	// comes near its expiry: when 60, 30, 14, 7, 3 and 1 days are left, and when it has expired. It is
+	// called once for each version of a role and each of these thresholds. After a restart it is
+	// called again, for the last threshold that was passed. Run calls it, within a minute. The rules
+	// are those of Observe: it must return soon, and not call what waits for the publisher. The log
+	// says the same. Nil: not called.
+	WarnExpiry func(Expiry)
+
 	// Now tells the time. Nil: time.Now.
 	Now func() time.Time
 	// Logger receives what an operator should see. Nil: nothing is logged.
@@ -166,6 +196,7 @@ func (c Config) withDefaults() (Config, error) {
 		{"MaxRenew", &c.MaxRenew, 1024},
 		{"CheckpointBytes", &c.CheckpointBytes, 16 << 20},
 		{"Workers", &c.Workers, max(32, 4*runtime.GOMAXPROCS(0))},
+		{"RenewalsPerMinute", &c.RenewalsPerMinute, 0},
 	} {
 		if *f.v < 0 {
 			return c, fmt.Errorf("config: %s is %d", f.name, *f.v)
@@ -193,11 +224,20 @@ func (c Config) withDefaults() (Config, error) {
 			return c, fmt.Errorf("config: %s is %v: want whole seconds, at least 2", f.name, *f.v)
 		}
 	}
-	for _, d := range []*time.Duration{&c.CacheAge, &c.ClientRun} {
-		if *d == 0 {
-			*d = time.Hour
-		}
-		*d = max(*d, 0)
+	if err := c.setRenewals(); err != nil {
+		return c, err
+	}
+	if c.CacheAge == 0 {
+		c.CacheAge = max(time.Hour, c.Caching.age())
+	}
+	if c.ClientRun == 0 {
+		c.ClientRun = time.Hour
+	}
+	c.CacheAge, c.ClientRun = max(c.CacheAge, 0), max(c.ClientRun, 0)
+	if age := c.Caching.age(); c.CacheAge < age {
+		return c, fmt.Errorf("config: CacheAge is %v, and caches may serve a timestamp for %v (Caching: MaxAge %v plus StaleIfError %v): "+
+			"the grace period would be shorter than caches allow: make CacheAge at least that, or leave it zero",
+			c.CacheAge, age, c.Caching.MaxAge, c.Caching.StaleIfError)
 	}
 	if c.MaxDelay == 0 {
 		c.MaxDelay = time.Second
@@ -225,6 +265,66 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	return c, nil
 }
+
+// setRenewals sets the ages at which roles are renewed, and compares them with lifetimes and caches.
+func (c *Config) setRenewals() error {
+	for _, d := range []struct {
+		name string
+		v    time.Duration
+	}{{"MaxAge", c.Caching.MaxAge}, {"StaleIfError", c.Caching.StaleIfError}} {
+		if d.v < 0 || d.v%time.Second != 0 {
+			return fmt.Errorf("config: Caching.%s is %v: want whole seconds", d.name, d.v)
+		}
+	}
+	for _, r := range []struct {
+		role     string
+		age      *time.Duration
+		lifetime time.Duration
+	}{
+		{"Bin", &c.BinRenewal, c.BinLifetime},
+		{"Snapshot", &c.SnapshotRenewal, c.SnapshotLifetime},
+		{"Timestamp", &c.TimestampRenewal, c.TimestampLifetime},
+	} {
+		if *r.age == 0 {
+			*r.age = (r.lifetime / 2).Truncate(time.Second)
+		}
+		if *r.age < time.Second || *r.age%time.Second != 0 {
+			return fmt.Errorf("config: %sRenewal is %v: want whole seconds, at least 1", r.role, *r.age)
+		}
+		if *r.age >= r.lifetime {
+			return fmt.Errorf("config: %sRenewal is %v, and must be less than %[1]sLifetime, which is %[3]v", r.role, *r.age, r.lifetime)
+		}
+		if age := c.Caching.age(); age > 0 && *r.age+age >= r.lifetime {
+			return fmt.Errorf("config: caches would serve metadata that has expired: %sRenewal %v plus Caching %v is %v, and must be less than %[1]sLifetime, which is %[5]v",
+				r.role, *r.age, age, *r.age+age, r.lifetime)
+		}
+	}
+	return nil
+}
+
+// checkBudget makes sure that RenewalsPerMinute suffices to renew so many roles in time.
+func (c Config) checkBudget(roles int) error {
+	period := int64(c.BinRenewal / time.Second)
+	need := (int64(roles)*60 + period - 1) / period
+	if n := int64(c.RenewalsPerMinute); n > 0 && n < need {
+		return fmt.Errorf("config: RenewalsPerMinute is %d, and at least %d are needed: %d bins and other roles are each signed again every %v (BinRenewal)",
+			n, need, roles, c.BinRenewal)
+	}
+	return nil
+}
+
+// Caching is for how long caches between clients and the index may serve a timestamp.json, in whole
+// seconds. All other files never change, and may be kept for ever.
+type Caching struct {
+	// MaxAge is how old it may be. Until then a cache doesn't ask whether there is a newer one.
+	MaxAge time.Duration
+	// StaleIfError is for how much longer a cache may serve it if the index can't be reached
+	// (RFC 5861).
+	StaleIfError time.Duration
+}
+
+// age is the greatest age at which a cache still serves a timestamp.json.
+func (c Caching) age() time.Duration { return c.MaxAge + c.StaleIfError }
 
 // grace is how long clients may need a generation after it was superseded.
 func (c Config) grace() time.Duration { return c.CacheAge + c.ClientRun }

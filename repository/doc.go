@@ -97,6 +97,8 @@
 // [Repository.View] is what one generation publishes, as clients find it: look a path up, or
 // iterate over all targets. It doesn't change when later generations are committed. Each lookup reads
 // the store. [ReadView] makes one in a process that isn't the publisher.
+// [ReadGenerations], [ReadDiff] and [ReadLife] tell what happened: each generation, what two of them differ
+// in, and what became of one path. They read the journal alone.
 // [Repository.Drain] returns once all that was accepted before it is decided.
 //
 // # What to watch

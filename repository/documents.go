@@ -163,12 +163,7 @@ func (o *documents) derive(isOnline func(role string) bool) error {
 	case o.roles[metadata.TARGETS] == nil:
 		return errors.New("targets is missing: there is no VERSION.targets.json among the documents")
 	}
-	// A document whose delegation is gone stays installed and has no place in the tree.
-	for role := range o.roles {
-		if !o.reaches(role) {
-			delete(o.roles, role)
-		}
-	}
+	o.dropUnreached()
 	tree, err := delegation.NewTree(o.root, o.roles)
 	if err != nil {
 		return err
@@ -194,6 +189,16 @@ func (o *documents) derive(isOnline func(role string) bool) error {
 		}
 	}
 	return o.judge()
+}
+
+// dropUnreached leaves out documents whose delegation is gone: they stay installed and have no place in
+// the tree.
+func (o *documents) dropUnreached() {
+	for role := range o.roles {
+		if !o.reaches(role) {
+			delete(o.roles, role)
+		}
+	}
 }
 
 // reaches reports whether a document in force delegates to role, which may be targets.

@@ -27,17 +27,20 @@ func TestDueAt(t *testing.T) {
 	for range 1000 {
 		rows := make([]ledger.Row, layout.Len())
 		p := &publisher{
-			cfg: Config{BinLifetime: 8 * time.Hour, SnapshotLifetime: 48 * time.Hour, TimestampLifetime: 49 * time.Hour},
+			cfg: Config{
+				BinLifetime: 8 * time.Hour, SnapshotLifetime: 48 * time.Hour, TimestampLifetime: 49 * time.Hour,
+				BinRenewal: 4 * time.Hour, SnapshotRenewal: 24 * time.Hour, TimestampRenewal: 25 * time.Hour,
+			},
 			docs: &documents{online: online{starts: []int{0, layout.Len()}, sets: []delegation.Set{
 				{Bins: layout, Keys: roles.Authority{Keys: []*keys.PublicKey{signer.Public()}, Threshold: 1}},
 			}}},
 			state: &ledger.State{
-				Generation: 7, Signed: now, Expires: ledger.Expires{Snapshot: now.Unix() + 60, Timestamp: now.Unix() + 60},
+				Generation: 7, Signed: now, Expires: ledger.Expires{Snapshot: now.Unix() + 48*3600, Timestamp: now.Unix() + 49*3600},
 				Table: ledger.Table{Keys: []string{"dropped", keyName(signer.Public())}, Sets: []ledger.Set{{Prefix: "bins", Rows: rows}}},
 			},
 			quarantine: map[int]*quarantine{},
 		}
-		p.rebuild = newRebuilder(p)
+		p.rebuild = newRebuilder(p, nil)
 		for i := range rows {
 			age := rng.Int64N(60)
 			rows[i] = ledger.Row{Version: 1, Signed: now.Unix() - age, Expires: now.Unix() + 8*3600 - age, Key: 1}
@@ -59,11 +62,11 @@ func TestDueAt(t *testing.T) {
 		}
 		schedule := p.schedule()
 		want := now.Add(24 * time.Hour)
-		if len(p.mustSign()) > 0 || len(schedule.dueRoles(p.row, now, 1, p.blocked)) > 0 {
+		if len(p.mustSign()) > 0 || len(schedule.dueRoles(p.row, now, p.blocked)) > 0 {
 			want = time.Time{}
 		} else {
 			for i, b := range rows {
-				if at := time.Unix(schedule.next(i, b.Signed), 0); !p.blocked(i) && at.Before(want) {
+				if at := time.Unix(schedule.next(i, b), 0); !p.blocked(i) && at.Before(want) {
 					want = at
 				}
 			}

@@ -81,35 +81,60 @@ func (r *Repository) expiredFor(paths []string) error {
 	return errors.Join(all...)
 }
 
-// How often the log says that offline documents expire soon, or have expired.
+// Expiry says that a document that people sign expires soon, or has expired: see Config.WarnExpiry.
+type Expiry struct {
+	Role    string
+	Version int64
+	Expires time.Time
+	// Left is the threshold that was passed: no more than this time is left. Zero: it has expired.
+	Left time.Duration
+}
+
+// expiryThresholds are how much of a document's time is left when that is said.
+var expiryThresholds = []time.Duration{0, 1 * day, 3 * day, 7 * day, 14 * day, 30 * day, soonOffline}
+
+const day = 24 * time.Hour
+
+// How often the log says so again.
 const (
-	soonEvery    = 24 * time.Hour
-	expiredEvery = time.Hour
+	lastWeekEvery = day
+	expiredEvery  = time.Hour
 )
 
-// warnOffline logs which offline documents expire within 30 days, once a day, and which have
-// expired, once an hour.
+// warning is what was last said about a document of people.
+type warning struct {
+	version int64
+	left    time.Duration // the threshold
+	logged  time.Time
+}
+
+// warnOffline says which documents of people expire soon, or have expired: once for each threshold,
+// once a day in the last week, and once an hour after that.
 func (p *publisher) warnOffline(now time.Time) {
 	expiries := p.docs.expiries()
-	every := soonEvery
-	for _, expires := range expiries {
-		if !expires.After(now) {
-			every = expiredEvery
-		}
-	}
-	if since := now.Sub(p.warned); since >= 0 && since < every {
-		return
-	}
 	for _, role := range slices.SortedFunc(maps.Keys(expiries), topLevelFirst) {
 		s := RoleStatus{p.docs.installed[role].Version, expiries[role]}
-		left := s.Expires.Sub(now)
+		at := slices.IndexFunc(expiryThresholds, func(d time.Duration) bool { return s.Expires.Sub(now) <= d })
+		if at < 0 {
+			continue
+		}
+		left := expiryThresholds[at]
+		before, known := p.warned[role]
+		passed := !known || before.version != s.Version || left < before.left
+		since := now.Sub(before.logged)
+		again := since < 0 || left == 0 && since >= expiredEvery || left <= 7*day && since >= lastWeekEvery
+		if !passed && !again {
+			continue
+		}
+		p.warned[role] = warning{s.Version, left, now}
 		if err := s.expired(role, now); err != nil {
-			p.warned = now
 			p.log.Error(err.Error(), "role", role, "expires", s.Expires)
-		} else if left < 30*24*time.Hour {
-			p.warned = now
+		} else {
 			p.log.Warn("an offline document expires soon: hold a ceremony",
-				"role", role, "expires", s.Expires, "days", int(left.Hours()/24))
+				"role", role, "expires", s.Expires, "days", int(s.Expires.Sub(now)/day))
+		}
+		if passed && p.cfg.WarnExpiry != nil {
+			p.cfg.WarnExpiry(Expiry{role, s.Version, s.Expires, left})
 		}
 	}
 }

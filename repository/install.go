@@ -192,8 +192,12 @@ func (p *publisher) install(ctx context.Context, d Documents, compromise bool) e
 	} else if err := p.checkRoots(ctx, d.Roots, now); err != nil {
 		return err
 	}
+	before := p.docs.root
 	if err := p.acceptDocuments(ctx, next, files); err != nil {
 		return err
+	}
+	if compromise {
+		p.warnHalfReplaced(before)
 	}
 	if err := p.settle(ctx); err != nil {
 		return fmt.Errorf("%w: %w", ErrAccepted, err)
@@ -292,6 +296,9 @@ func (p *publisher) heldBack() []ledger.File {
 // checkPossible makes sure that new documents can be published: the online keys that they name can
 // sign, and the store has no other files under their names.
 func (p *publisher) checkPossible(ctx context.Context, next *documents, files []ledger.File) error {
+	if err := p.cfg.checkBudget(next.online.len()); err != nil {
+		return err
+	}
 	signers, err := next.signers(p.cfg)
 	if err != nil {
 		return err

@@ -144,9 +144,9 @@ func lead(ctx context.Context, cfg Config) (*publisher, error) {
 		clock:      newClock(cfg.Now, max(cfg.BinLifetime, cfg.SnapshotLifetime, cfg.TimestampLifetime)),
 		state:      &ledger.State{},
 		cache:      newBinCache(cfg.CacheBytes),
-		quarantine: map[int]*quarantine{}, leftOut: map[int]error{},
+		quarantine: map[int]*quarantine{}, leftOut: map[int]error{}, warned: map[string]warning{},
 	}
-	p.rebuild = newRebuilder(p)
+	p.rebuild = newRebuilder(p, lead)
 	if err := p.readJournal(ctx); err != nil {
 		return nil, errors.Join(err, giveUpLead(lead))
 	}
@@ -167,6 +167,15 @@ func (p *publisher) readJournal(ctx context.Context) error {
 			p.logged = 0
 		}
 		p.logged += len(step.Record.Bytes())
+		switch b := step.Record.Body.(type) {
+		case *ledger.Intent:
+			p.burnt = spending{at: step.Record.Time}
+			for range b.Names {
+				p.burnt.roles++
+			}
+		case *ledger.Seal:
+			p.burnt = spending{}
+		}
 		if err := p.state.Apply(*step.Record); err != nil {
 			return err
 		}
@@ -188,6 +197,9 @@ func (p *publisher) recover(ctx context.Context) error {
 		return fmt.Errorf("%w: the journal is empty: if it was lost, RestoreJournal makes a new one agree with what the store publishes", ErrNotRepository)
 	}
 	if err := p.loadDocuments(ctx, p.cfg.isOnline); err != nil {
+		return err
+	}
+	if err := p.cfg.checkBudget(p.docs.online.len()); err != nil {
 		return err
 	}
 	if err := p.compare(ctx); err != nil {

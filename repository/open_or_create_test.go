@@ -16,10 +16,9 @@ import (
 	"github.com/bindery-tuf/bindery/delegation"
 	"github.com/bindery-tuf/bindery/internal/crashfs"
 	"github.com/bindery-tuf/bindery/internal/disk"
+	"github.com/bindery-tuf/bindery/internal/ondisk"
 	"github.com/bindery-tuf/bindery/internal/repotest"
 	"github.com/bindery-tuf/bindery/repository"
-	"github.com/bindery-tuf/bindery/repository/dirjournal"
-	"github.com/bindery-tuf/bindery/repository/dirstore"
 	"github.com/bindery-tuf/bindery/repository/ledger"
 	"github.com/bindery-tuf/bindery/repository/storetest"
 	"github.com/bindery-tuf/bindery/roles"
@@ -27,11 +26,11 @@ import (
 
 // openOrCreate is what a new process does, on an empty disk and on any that a crash left.
 func openOrCreate(t *testing.T, fsys disk.FS, cfg repository.Config, d repository.Documents) (*repository.Repository, error) {
-	store, err := dirstore.OpenOrCreateFS(fsys, "/srv/index/store")
+	store, err := ondisk.Store.OpenOrCreate(fsys, "/srv/index/store")
 	if err != nil {
 		return nil, err
 	}
-	journal, err := dirjournal.OpenOrCreateFS(fsys, "/srv/index/journal")
+	journal, err := ondisk.Journal.OpenOrCreate(fsys, "/srv/index/journal")
 	if err != nil {
 		return nil, err
 	}

@@ -36,8 +36,8 @@ type Problem struct {
 
 // What is worth a problem.
 const (
-	soonOffline = 30 * 24 * time.Hour // documents that people sign expire
-	longInQueue = 5 * time.Minute     // an item waits
+	soonOffline = 60 * day        // documents that people sign expire
+	longInQueue = 5 * time.Minute // an item waits
 )
 
 // health is what the problems depend on in addition to the Status itself.
@@ -63,7 +63,7 @@ func (s Status) problems(h health) []Problem {
 		switch left := at.Sub(h.now); {
 		case left <= 0:
 			add(SeverityError, at, whyNotRenewed, "a bin %v %s: clients refuse every target in it", ErrExpired, clients.Ago(at, h.now))
-		case h.publisher && left < h.cfg.BinLifetime/4:
+		case h.publisher && left < (h.cfg.BinLifetime-h.cfg.BinRenewal)/2:
 			add(SeverityWarning, at, whyNotRenewed, "a bin is not renewed: it expires at %s", at.Format(time.RFC3339))
 		}
 	}
@@ -97,9 +97,14 @@ func (s Status) roleProblem(role string, h health, add func(Severity, time.Time,
 	soon := soonOffline
 	switch {
 	case role == metadata.SNAPSHOT || role == metadata.TIMESTAMP:
-		soon = r.Expires.Sub(s.Signed) / 4 // it is renewed after half of it
+		soon = r.Expires.Sub(s.Signed) / 4 // it is renewed after half of it, unless configured otherwise
+		if h.publisher && role == metadata.SNAPSHOT {
+			soon = (h.cfg.SnapshotLifetime - h.cfg.SnapshotRenewal) / 2
+		} else if h.publisher {
+			soon = (h.cfg.TimestampLifetime - h.cfg.TimestampRenewal) / 2
+		}
 	case s.online[role]:
-		soon = h.cfg.BinLifetime / 4
+		soon = (h.cfg.BinLifetime - h.cfg.BinRenewal) / 2
 	default:
 		advice = "hold a ceremony, and install the next version"
 	}

@@ -104,7 +104,7 @@ func TestProblemsOfExpiry(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		e := newEnv(t, 2, delegation.Succinct)
-		e.ceremony.Now = time.Now().AddDate(0, 0, -300) // the offline documents expire 65 days from now
+		e.ceremony.Now = time.Now().AddDate(0, 0, -270) // the offline documents expire 95 days from now
 		e.ceremony.NextRoot(nil)
 		e.ceremony.NextTargets(nil)
 		e.ceremony.NextBins(nil)

@@ -64,7 +64,9 @@ type publisher struct {
 	wrote      written             // by an attempt that isn't sealed
 	taken      int                 // generations in a row whose names others had used
 	logged     int                 // bytes of records and items since the last checkpoint
-	warned     time.Time           // when offline documents that expire soon, or have, were last logged
+	budget     budget              // of renewals
+	burnt      spending            // what the last intent may have signed, if no seal follows it
+	warned     map[string]warning  // what was last said about documents of people that expire
 }
 
 // fatalError is an error after which the publisher must not go on: the
@@ -228,7 +230,9 @@ func (p *publisher) attempt(ctx context.Context, e *Event) (committed bool, err 
 	if err != nil {
 		return false, fmt.Errorf("plan generation %d: %w", a.number, err)
 	}
+	again := p.signedAgain(plan)
 	plan, seal, err := p.build(ctx, a, plan)
+	p.budget.spend(p.cfg.Now(), again)
 	if err != nil {
 		p.discard(ctx)
 		return false, fmt.Errorf("publish generation %d: %w", a.number, err)
@@ -323,7 +327,10 @@ func (p *publisher) readAndPlan(ctx context.Context, a *attempt) (plan plan, out
 			p.waiting, p.held = len(plan.waiting), plan.held
 		}
 		plan.alsoSign(p.mustSign()...)
-		plan.alsoSign(p.schedule().dueRoles(p.row, a.now, p.cfg.MaxRenew, p.blocked)...)
+		plan.alsoSign(p.renewals(a.now, func(i int) bool {
+			_, signed := plan.edits[i]
+			return signed || p.blocked(i)
+		})...)
 		outage, err = p.readRenewed(ctx, a, plan)
 	}
 	if outage != nil && err == nil {
@@ -341,12 +348,23 @@ func (p *publisher) readAndPlan(ctx context.Context, a *attempt) (plan plan, out
 	return plan, outage, err
 }
 
+// signedAgain is how many roles the plan signs that count for Config.RenewalsPerMinute.
+func (p *publisher) signedAgain(plan plan) (n int) {
+	refused := p.refuses()
+	for i, edits := range plan.edits {
+		if len(edits) == 0 && !refused(i, p.row(i)) {
+			n++
+		}
+	}
+	return n
+}
+
 // atHandOnly is the plan of an attempt while the store can't be read.
 func (p *publisher) atHandOnly(a *attempt) plan {
 	out := plan{edits: map[int][]roles.TargetEdit{}}
 	skip := func(i int) bool { return p.blocked(i) || !p.atHand(i) }
 	out.alsoSign(slices.DeleteFunc(p.mustSign(), skip)...)
-	out.alsoSign(p.schedule().dueRoles(p.row, a.now, p.cfg.MaxRenew, skip)...)
+	out.alsoSign(p.renewals(a.now, skip)...)
 	return out
 }
 
@@ -654,7 +672,7 @@ func (p *publisher) blocked(i int) bool {
 	return (p.quarantine[i] != nil || p.leftOut[i] != nil) && p.document(i) == nil
 }
 func (p *publisher) schedule() schedule {
-	return schedule{roles: p.docs.online.len(), lifetime: p.cfg.BinLifetime}
+	return schedule{roles: p.docs.online.len(), period: p.cfg.BinRenewal, lifetime: p.cfg.BinLifetime}
 }
 func (p *publisher) fileName(i int) string { return ledger.Name(p.row(i).Version, p.name(i)) }
 
@@ -718,7 +736,7 @@ func (p *publisher) loadBin(ctx context.Context, i int) (*roles.Bin, error) {
 
 // getPublished returns the content of a published file. The error wraps errQuarantine if the store
 // doesn't have the file, or has another one.
-func getPublished(ctx context.Context, store Store, name string, blob ledger.Blob) ([]byte, error) {
+func getPublished(ctx context.Context, store Getter, name string, blob ledger.Blob) ([]byte, error) {
 	data, err := store.Get(ctx, name)
 	switch {
 	case errors.Is(err, ErrNotExist):

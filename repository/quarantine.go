@@ -167,16 +167,17 @@ func (p *publisher) rebuildBin(ctx context.Context, name string) error {
 // rebuilder makes bins again whose files in the store are of no use. The goroutines that make a
 // generation ask for them one by one. It makes them in groups.
 type rebuilder struct {
-	p      *publisher
-	chain  string       // hash of the last record of history that counts
-	wanted map[int]bool // bins to be made again, until a generation has them; not changed while one is made
+	p       *publisher
+	journal Reader
+	chain   string       // hash of the last record of history that counts
+	wanted  map[int]bool // bins to be made again, until a generation has them; not changed while one is made
 
 	mu   sync.Mutex
 	made map[int]*roles.Bin // those that are at hand
 }
 
-func newRebuilder(p *publisher) *rebuilder {
-	return &rebuilder{p: p, wanted: map[int]bool{}, made: map[int]*roles.Bin{}}
+func newRebuilder(p *publisher, journal Reader) *rebuilder {
+	return &rebuilder{p: p, journal: journal, wanted: map[int]bool{}, made: map[int]*roles.Bin{}}
 }
 
 func (r *rebuilder) want(chain string, bins ...int) {
@@ -228,7 +229,7 @@ func (r *rebuilder) bin(ctx context.Context, i int) (*roles.Bin, error) {
 			group, size = append(group, k), size+int64(r.p.row(k).Length)
 		}
 	}
-	history, err := r.p.replay(r.p.names(group)...).run(ctx, r.p.lead, r.chain)
+	history, err := r.p.replay(r.p.names(group)...).run(ctx, r.journal, r.chain)
 	if err != nil {
 		return nil, err
 	}
@@ -242,6 +243,17 @@ func (r *rebuilder) bin(ctx context.Context, i int) (*roles.Bin, error) {
 	return r.made[i], nil
 }
 
+// only is bin for a reader who asks for one bin after the other: what was made before is forgotten when
+// more is made.
+func (r *rebuilder) only(ctx context.Context, i int) (*roles.Bin, error) {
+	r.mu.Lock()
+	if r.made[i] == nil {
+		clear(r.made)
+	}
+	r.mu.Unlock()
+	return r.bin(ctx, i)
+}
+
 // checkBases makes sure that the store has every file from which the bins are made. The error names
 // all that are missing.
 func (r *rebuilder) checkBases(ctx context.Context, bins []int) error {
@@ -250,7 +262,7 @@ func (r *rebuilder) checkBases(ctx context.Context, bins []int) error {
 	}
 	h := r.p.replay(r.p.names(bins)...)
 	h.bases = true
-	if _, err := h.run(ctx, r.p.lead, r.chain); err != nil {
+	if _, err := h.run(ctx, r.journal, r.chain); err != nil {
 		return err
 	}
 	var missing []error

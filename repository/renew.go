@@ -2,6 +2,7 @@ package repository
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"time"
 
@@ -12,7 +13,7 @@ import (
 	"github.com/bindery-tuf/bindery/roles"
 )
 
-// Renewal. Each bin has moments of its own, once in half its lifetime. If it wasn't signed since the
+// Renewal. Each bin has moments of its own, once in Config.BinRenewal. If it wasn't signed since the
 // last one, it is signed again. The moments of the bins are spread evenly over that period, in at most
 // renewGroups groups, because each renewal costs a new snapshot. So 16,384 bins of 7 days make 64
 // renewals about every 20 minutes, and not one storm every 84 hours.
@@ -20,30 +21,37 @@ const renewGroups = 256
 
 // schedule says when bins are due.
 type schedule struct {
-	roles    int // how many are renewed
-	lifetime time.Duration
+	roles            int           // how many are renewed
+	period, lifetime time.Duration // Config.BinRenewal and BinLifetime
 }
 
-// next returns when bin i, signed at the time given, is due; both are Unix seconds.
-func (s schedule) next(i int, signed int64) int64 {
-	period := max(int64(s.lifetime/time.Second)/2, 1)
+// next returns when bin i, which has this row, is due, in Unix seconds.
+func (s schedule) next(i int, row ledger.Row) int64 {
+	period := int64(s.period / time.Second)
 	groups := int64(min(s.roles, renewGroups))
 	offset := int64(i) % groups * period / groups
-	// The first moment offset + k*period that is later than signed. Unix times
+	// The first moment offset + k*period that is later than the signature. Unix times
 	// are positive here: no clock of ours is set before 1970.
-	k := (signed-offset)/period + 1
-	return offset + k*period
+	k := (row.Signed-offset)/period + 1
+	return min(offset+k*period, renewAt(row.Signed, row.Expires, s.period, s.lifetime))
+}
+
+// renewAt returns when a signature has the age at which it is renewed, in Unix seconds. If its
+// lifetime is shorter than what is configured now, it is renewed at the same part of it.
+func renewAt(signed, expires int64, period, lifetime time.Duration) int64 {
+	lasts := min(time.Duration(expires-signed)*time.Second, lifetime)
+	return signed + int64(lasts.Seconds()*(period.Seconds()/lifetime.Seconds()))
 }
 
 // due reports whether role i must be signed again. If its expiry is further away than one lifetime,
 // the clock was wrong, or the lifetime was longer then.
-func (s schedule) due(i int, b ledger.Row, now time.Time) bool {
-	return s.next(i, b.Signed) <= now.Unix() ||
-		time.Unix(b.Expires, 0).Sub(now) > s.lifetime
+func (s schedule) due(i int, row ledger.Row, now time.Time) bool {
+	return s.next(i, row) <= now.Unix() ||
+		time.Unix(row.Expires, 0).Sub(now) > s.lifetime
 }
 
-// dueRoles returns at most limit roles to renew, the soonest to expire first.
-func (s schedule) dueRoles(row func(i int) ledger.Row, now time.Time, limit int, skip func(i int) bool) []int {
+// dueRoles returns the roles to renew, the soonest to expire first.
+func (s schedule) dueRoles(row func(i int) ledger.Row, now time.Time, skip func(i int) bool) []int {
 	var due []int
 	for i := range s.roles {
 		if s.due(i, row(i), now) && !skip(i) {
@@ -51,7 +59,94 @@ func (s schedule) dueRoles(row func(i int) ledger.Row, now time.Time, limit int,
 		}
 	}
 	slices.SortStableFunc(due, func(a, b int) int { return cmp.Compare(row(a).Expires, row(b).Expires) })
-	return due[:min(len(due), limit)]
+	return due
+}
+
+// pressing returns how many of the roles that are due must be signed now, whatever the budget is. The
+// others can wait for their turn without expiring. due are the roles' expiries, the soonest first.
+func (s schedule) pressing(due []int64, now time.Time, perMinute int) int {
+	reserve := int64(min((s.lifetime-s.period)/8, time.Hour) / time.Second) // for an attempt that fails
+	n := int64(0)
+	for k, expires := range due {
+		minutes := max(expires-reserve-now.Unix(), 0) / 60
+		n = max(n, int64(k+1)-minutes*int64(perMinute))
+	}
+	return int(n)
+}
+
+// budget limits how many roles are signed again in a minute: see Config.RenewalsPerMinute.
+type budget struct {
+	perMinute int // 0: no limit
+	spent     []spending
+}
+
+// spending is how many roles were signed. The time is a whole second, not before the last signature.
+type spending struct {
+	at    time.Time
+	roles int
+}
+
+// left returns how many more roles may be signed again at this time.
+func (b *budget) left(now time.Time) int {
+	if b.perMinute == 0 {
+		return math.MaxInt
+	}
+	left := b.perMinute
+	b.spent = slices.DeleteFunc(b.spent, func(s spending) bool { return !now.Before(s.at.Add(time.Minute)) })
+	for _, s := range b.spent {
+		left -= s.roles
+	}
+	return max(left, 0)
+}
+
+// frees returns when some of what is spent counts no more.
+func (b *budget) frees(now time.Time) time.Time {
+	at := now.Add(time.Minute)
+	for _, s := range b.spent {
+		if t := s.at.Add(time.Minute); t.Before(at) {
+			at = t
+		}
+	}
+	return at
+}
+
+// spend counts roles that were signed until now.
+func (b *budget) spend(now time.Time, roles int) {
+	if b.perMinute > 0 && roles > 0 {
+		b.spent = append(b.spent, spending{now.Truncate(time.Second).Add(time.Second), roles})
+	}
+}
+
+// openBudget counts what was signed in the minute before the repository was opened, whatever for.
+func (p *publisher) openBudget() {
+	p.budget = budget{perMinute: p.cfg.RenewalsPerMinute}
+	now := p.cfg.Now()
+	if s := p.burnt; s.roles > 0 && now.Sub(s.at) < time.Minute {
+		p.budget.spend(now, s.roles)
+	}
+	recent := 0
+	for i := range p.docs.online.len() {
+		if signed := time.Unix(p.row(i).Signed, 0); now.Sub(signed) < time.Minute {
+			recent++
+		}
+	}
+	p.budget.spend(now, recent)
+}
+
+// renewals returns the roles to sign again now, the most urgent first: at most Config.MaxRenew, and no
+// more than the budget allows unless they would expire.
+func (p *publisher) renewals(now time.Time, skip func(i int) bool) []int {
+	s := p.schedule()
+	due := s.dueRoles(p.row, now, skip)
+	n := p.budget.left(now)
+	if n < len(due) {
+		expiries := make([]int64, len(due))
+		for k, i := range due {
+			expiries[k] = p.row(i).Expires
+		}
+		n = max(n, s.pressing(expiries, now, p.budget.perMinute))
+	}
+	return due[:min(len(due), n, p.cfg.MaxRenew)]
 }
 
 // mustSign lists the roles that the next generation must sign, whatever their age: those never
@@ -104,7 +199,11 @@ func (p *publisher) topDueAt(now time.Time) time.Time {
 		time.Unix(s.Expires.Timestamp, 0).Sub(now) > p.cfg.TimestampLifetime {
 		return time.Time{}
 	}
-	return s.Signed.Add(min(p.cfg.SnapshotLifetime, p.cfg.TimestampLifetime) / 2)
+	signed := s.Signed.Unix()
+	return time.Unix(min(
+		renewAt(signed, s.Expires.Snapshot, p.cfg.SnapshotRenewal, p.cfg.SnapshotLifetime),
+		renewAt(signed, s.Expires.Timestamp, p.cfg.TimestampRenewal, p.cfg.TimestampLifetime),
+	), 0)
 }
 
 // dueAt returns when the next generation is due even if nobody adds anything. It is the zero time if
@@ -116,15 +215,29 @@ func (p *publisher) dueAt(now time.Time) time.Time {
 	}
 	// One walk over the table: this is asked for at every wake-up.
 	schedule, refused := p.schedule(), p.refuses()
+	left := p.budget.left(now)
+	var due []int64 // expiries of roles for which there is no budget left
 	for i := range p.docs.online.len() {
 		if p.blocked(i) {
 			continue
 		}
 		row := p.row(i)
-		if refused(i, row) || schedule.due(i, row, now) {
+		isDue := schedule.due(i, row, now)
+		if refused(i, row) || isDue && left > 0 {
 			return time.Time{}
 		}
-		if t := time.Unix(schedule.next(i, row.Signed), 0); t.Before(at) {
+		if isDue {
+			due = append(due, row.Expires)
+		} else if t := time.Unix(schedule.next(i, row), 0); t.Before(at) {
+			at = t
+		}
+	}
+	if len(due) > 0 {
+		slices.Sort(due)
+		if schedule.pressing(due, now, p.budget.perMinute) > 0 {
+			return time.Time{}
+		}
+		if t := p.budget.frees(now); t.Before(at) {
 			at = t
 		}
 	}

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/bindery-tuf/bindery/delegation"
+	"github.com/bindery-tuf/bindery/keys"
 	"github.com/bindery-tuf/bindery/repository/ledger"
 	"github.com/bindery-tuf/bindery/roles"
 )
@@ -41,7 +42,8 @@ import (
 type Restoration struct {
 	// Past is the highest version of timestamp.json that clients may ever have seen, as a mirror
 	// or a log shows it. What is published will be above it. Config.Witness says the same with a
-	// signature. Zero: clients have seen nothing above what the store and the journal know.
+	// signature. Zero: clients have seen nothing above what the store and the journal know. Leave out a
+	// version that an attacker raised, and that only replaced keys signed: clients forget it.
 	Past int64
 
 	// Documents are the offline documents that were in force, if the backup has older ones:
@@ -109,11 +111,16 @@ func (p *publisher) restoreStore(ctx context.Context, r Restoration) error {
 	if err != nil {
 		return fmt.Errorf("%w: if this is right, set Restoration.AcceptClock", err)
 	}
+	before := p.docs.root
 	if err := p.restoreDocuments(ctx, r.Documents, now); err != nil {
 		return err
 	}
+	p.warnHalfReplaced(before)
 	// By an older root the store's timestamp may look like somebody else's.
 	if err := p.compareRoots(ctx); err != nil {
+		return err
+	}
+	if err := p.cfg.checkBudget(p.docs.online.len()); err != nil {
 		return err
 	}
 	signers, err := p.docs.signers(p.cfg)
@@ -169,7 +176,11 @@ func (p *publisher) restoreStore(ctx context.Context, r Restoration) error {
 		a.givenUp = filesOf(s)
 	}
 	a.givenUp = append(a.givenUp, p.neverPublished()...)
-	return p.restart(ctx, nil, found.data, a, plan)
+	if err := p.restart(ctx, nil, found.data, a, plan); err != nil {
+		return err
+	}
+	p.warnCaches()
+	return nil
 }
 
 // filesOf names the files of the sealed generation.
@@ -235,26 +246,72 @@ func (p *publisher) publicVersion(ctx context.Context, r Restoration) (found fou
 		if err != nil {
 			return found, 0, err
 		}
-		public = max(public, t.Version())
+		if t.Version() <= p.leap(public) || p.docs.timestampKeys.Verify(t) == nil {
+			public = max(public, t.Version())
+		}
+	}
+	if public > maxGeneration {
+		return found, 0, fmt.Errorf("version %d of the timestamp, at most %d leaves room for more: %s", public, maxGeneration, nothingAbove)
 	}
 	return found, public, nil
 }
 
+// nothingAbove says what helps if clients accepted a version near the largest one that they read.
+const nothingAbove = "nothing could be published above it. Install a root that replaces the keys of timestamp and of snapshot, " +
+	"with none of the old ones (see Restoration.Documents), and leave that version out of Past: clients then forget it"
+
+// maxLeap is more generations than a publisher makes in a century. A higher version was raised by an
+// attacker. If replaced keys signed it, clients forget it. To follow it would waste the versions.
+const maxLeap int64 = 1 << 32
+
+// leap is the highest version that is gone past whoever signed it. A cache may keep a file of that
+// version, and a name must not get a second content.
+func (p *publisher) leap(public int64) int64 {
+	return max(public, p.state.Planned, p.state.Generation) + maxLeap
+}
+
+// warnHalfReplaced logs if a root has replaced the keys of one of timestamp and snapshot, and not of the
+// other. It is what clients need after a fast-forward: they drop what they have of a role once it
+// doesn't verify any more, and compare versions with what they keep.
+func (p *publisher) warnHalfReplaced(before *roles.Document[metadata.RootType]) {
+	replaced := map[string]bool{}
+	for _, role := range []string{metadata.TIMESTAMP, metadata.SNAPSHOT} {
+		old, err := roles.RootAuthority(before, role)
+		now, nowErr := roles.RootAuthority(p.docs.root, role)
+		replaced[role] = err == nil && nowErr == nil && !slices.ContainsFunc(old.Keys, func(k *keys.PublicKey) bool { return slices.ContainsFunc(now.Keys, k.Same) })
+	}
+	if replaced[metadata.TIMESTAMP] != replaced[metadata.SNAPSHOT] {
+		p.log.Warn("the new root replaces the keys of timestamp or of snapshot, and not of both: "+
+			"if an attacker raised the versions of the other, clients that saw them fail until both are replaced",
+			"root", p.docs.root.Version(), "timestamp replaced", replaced[metadata.TIMESTAMP], "snapshot replaced", replaced[metadata.SNAPSHOT])
+	}
+}
+
 // unused returns a generation whose file names are all free. It is above public, above every
 // generation that the journal knows, and above every version of an online role or a snapshot that the
-// store has a file of.
+// store has a file of. A version raised beyond leap counts only if the keys in force signed the file.
 func (p *publisher) unused(ctx context.Context, public int64) (int64, error) {
 	gen := max(public, p.state.Planned, p.state.Generation)
+	leap := p.leap(public)
 	for info, err := range p.cfg.Store.List(ctx) {
 		if err != nil {
 			return 0, fmt.Errorf("store: %w", err)
 		}
 		n, role, ok := ledger.ParseName(info.Name)
-		if _, isOnline := p.docs.online.index(role); !ok || !isOnline && role != metadata.SNAPSHOT {
+		if i, isOnline := p.docs.online.index(role); !ok || !isOnline && role != metadata.SNAPSHOT {
 			continue
+		} else if n > leap {
+			signed, err := p.isSigned(ctx, info.Name, i, isOnline)
+			if err != nil {
+				return 0, err
+			}
+			if !signed {
+				p.log.Warn("left out of account: a file of a version that no publisher reaches, which no key in force signed", "name", info.Name)
+				continue
+			}
 		}
 		if n > maxGeneration {
-			return 0, fmt.Errorf("store: %s: nothing could be published after such a version: move it away", info.Name)
+			return 0, fmt.Errorf("store: %s is signed by a key in force, and nothing could be published after such a version: replace that key (see Restoration.Documents), or move the file away", info.Name)
 		}
 		gen = max(gen, n)
 	}
@@ -262,6 +319,26 @@ func (p *publisher) unused(ctx context.Context, public int64) (int64, error) {
 		return 0, fmt.Errorf("version %d: at most %d leaves room for more", gen, maxGeneration)
 	}
 	return gen + 1, nil
+}
+
+// isSigned reports whether a file of the store is the snapshot, or online role i, as clients accept it.
+func (p *publisher) isSigned(ctx context.Context, name string, i int, isOnline bool) (bool, error) {
+	data, err := p.cfg.Store.Get(ctx, name)
+	if errors.Is(err, ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("store: %w", err)
+	}
+	var signed roles.Signed
+	auth := p.docs.snapshotKeys
+	if isOnline {
+		auth = p.docs.online.keys(i)
+		signed, err = roles.ParseBin(data)
+	} else {
+		signed, err = roles.ParseSnapshot(data)
+	}
+	return err == nil && auth.Verify(signed) == nil, nil
 }
 
 // maxGeneration leaves room for generations up to 2^53-1, the largest version that
@@ -500,6 +577,9 @@ func (p *publisher) restoreJournal(ctx context.Context, r Restoration) error {
 	if err != nil {
 		return err
 	}
+	if err := p.cfg.checkBudget(next.online.len()); err != nil {
+		return err
+	}
 	signers, err := next.signers(p.cfg)
 	if err != nil {
 		return err
@@ -731,16 +811,8 @@ func readPublished(ctx context.Context, cfg Config, root []byte) (*published, er
 	if err := p.readRoots(ctx, cfg.Store, root); err != nil {
 		return nil, err
 	}
-	data, err := cfg.Store.Get(ctx, ledger.Timestamp)
-	if err != nil {
-		return nil, fmt.Errorf("store: %s: %w", ledger.Timestamp, err)
-	}
-	if p.timestamp, err = roles.Parse[metadata.TimestampType](data); err == nil {
-		err = verifyRole(p.docs.root, p.timestamp, metadata.TIMESTAMP)
-	}
-	if err != nil {
-		err = fmt.Errorf("%s: %w", ledger.Timestamp, err)
-		if version := p.docs.root.Version(); version > 1 {
+	if err := p.readTimestamp(ctx, cfg.Store); err != nil {
+		if version := p.docs.root.Version(); version > 1 && !errors.Is(err, ErrNotExist) {
 			// See Repository.InstallAfterCompromise.
 			err = fmt.Errorf("%w; if the publisher died between that root and its first timestamp, "+
 				"move %s away and give it in Restoration.Documents", err, ledger.Name(version, metadata.ROOT))
@@ -751,10 +823,31 @@ func readPublished(ctx context.Context, cfg Config, root []byte) (*published, er
 	if err != nil {
 		return nil, err
 	}
-	if err := p.readDocuments(ctx, cfg, versions); err != nil {
+	if snapshot := p.timestamp.Signed().Meta[metadata.SNAPSHOT+".json"].Version; snapshot != p.timestamp.Version() {
+		return nil, fmt.Errorf("%s: the timestamp is %d: a generation has one number for both", ledger.Name(snapshot, metadata.SNAPSHOT), p.timestamp.Version())
+	}
+	if err := p.readDocuments(ctx, cfg.Store, cfg.isOnline, versions); err != nil {
+		return nil, err
+	}
+	if err := p.docs.derive(cfg.isOnline); err != nil {
 		return nil, err
 	}
 	return p, p.readBins(ctx, cfg, versions)
+}
+
+// readTimestamp reads the timestamp and verifies it under the newest root.
+func (p *published) readTimestamp(ctx context.Context, store Getter) error {
+	data, err := store.Get(ctx, ledger.Timestamp)
+	if err != nil {
+		return fmt.Errorf("store: %s: %w", ledger.Timestamp, err)
+	}
+	if p.timestamp, err = roles.Parse[metadata.TimestampType](data); err == nil {
+		err = verifyRole(p.docs.root, p.timestamp, metadata.TIMESTAMP)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", ledger.Timestamp, err)
+	}
+	return nil
 }
 
 // signings are those of the generations that a cache may still serve. Which of the online keys of the
@@ -771,14 +864,14 @@ func (p *published) signings(now time.Time) []ledger.Signing {
 	return out
 }
 
-// readDocuments reads targets, and then every role to which others delegate. It leaves out hashed bins,
-// and online roles that delegate nothing.
-func (p *published) readDocuments(ctx context.Context, cfg Config, versions map[string]int64) error {
+// readDocuments reads targets, and then every role to which others delegate, and sets p.docs.online.tree.
+// It leaves out hashed bins, and online roles that delegate nothing.
+func (p *published) readDocuments(ctx context.Context, store Getter, isOnline func(role string) bool, versions map[string]int64) error {
 	rows := map[string]bool{} // roles of which a row says all
 	for next := []string{metadata.TARGETS}; len(next) > 0; {
 		for _, role := range next {
 			name := ledger.Name(versions[role], role)
-			data, err := cfg.Store.Get(ctx, name)
+			data, err := store.Get(ctx, name)
 			var doc *roles.Document[metadata.TargetsType]
 			if err == nil {
 				doc, err = roles.Parse[metadata.TargetsType](data)
@@ -789,7 +882,7 @@ func (p *published) readDocuments(ctx context.Context, cfg Config, versions map[
 			if err != nil {
 				return fmt.Errorf("%s: %w", name, err)
 			}
-			online := cfg.isOnline(role)
+			online := isOnline(role)
 			if rows[role] = online && doc.Signed().Delegations == nil; rows[role] {
 				continue
 			}
@@ -800,25 +893,22 @@ func (p *published) readDocuments(ctx context.Context, cfg Config, versions map[
 		if err != nil {
 			return err
 		}
-		next = nil
+		p.docs.online.tree, next = tree, nil
 		for _, r := range tree.Roles() {
-			if p.docs.roles[r.Name] == nil && !rows[r.Name] && (versions[r.Name] > 0 || !cfg.isOnline(r.Name)) {
+			if p.docs.roles[r.Name] == nil && !rows[r.Name] && (versions[r.Name] > 0 || !isOnline(r.Name)) {
 				next = append(next, r.Name)
 			}
 		}
 	}
-	return p.docs.derive(cfg.isOnline)
+	return nil
 }
 
 // readRoots follows the chain of roots from the trusted one. It also reads the roots before that, from
 // which clients may start.
 func (p *published) readRoots(ctx context.Context, store Store, trusted []byte) error {
-	root, err := roles.Parse[metadata.RootType](trusted)
-	if err == nil {
-		err = verifyRole(root, root, metadata.ROOT)
-	}
+	root, err := parseTrusted(trusted)
 	if err != nil {
-		return fmt.Errorf("the trusted root: %w", err)
+		return err
 	}
 	for version := root.Version(); version >= 1; version-- {
 		name := ledger.Name(version, metadata.ROOT)
@@ -838,6 +928,11 @@ func (p *published) readRoots(ctx context.Context, store Store, trusted []byte) 
 		}
 		p.files = slices.Insert(p.files, 0, f)
 	}
+	return p.followRoots(ctx, store, root)
+}
+
+// followRoots follows the chain of roots from a trusted one to the newest.
+func (p *published) followRoots(ctx context.Context, store Getter, root *roles.Document[metadata.RootType]) error {
 	for {
 		name := ledger.Name(root.Version()+1, metadata.ROOT)
 		data, err := store.Get(ctx, name)
@@ -859,6 +954,18 @@ func (p *published) readRoots(ctx context.Context, store Store, trusted []byte) 
 	}
 }
 
+// parseTrusted parses a root that can only vouch for itself.
+func parseTrusted(data []byte) (*roles.Document[metadata.RootType], error) {
+	root, err := roles.Parse[metadata.RootType](data)
+	if err == nil {
+		err = verifyRole(root, root, metadata.ROOT)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the trusted root: %w", err)
+	}
+	return root, nil
+}
+
 func rootFile(data []byte) (ledger.File, error) {
 	root, err := roles.Parse[metadata.RootType](data)
 	if err != nil {
@@ -868,7 +975,7 @@ func rootFile(data []byte) (ledger.File, error) {
 }
 
 // readSnapshot returns the versions that the snapshot of the timestamp names.
-func (p *published) readSnapshot(ctx context.Context, store Store) (map[string]int64, error) {
+func (p *published) readSnapshot(ctx context.Context, store Getter) (map[string]int64, error) {
 	meta := p.timestamp.Signed().Meta[metadata.SNAPSHOT+".json"]
 	name := ledger.Name(meta.Version, metadata.SNAPSHOT)
 	data, err := store.Get(ctx, name)
@@ -885,8 +992,8 @@ func (p *published) readSnapshot(ctx context.Context, store Store) (map[string]i
 			err = auth.Verify(snapshot)
 		}
 	}
-	if err == nil && (snapshot.Version() != meta.Version || meta.Version != p.timestamp.Version()) {
-		err = fmt.Errorf("it is version %d, and the timestamp is %d: a generation has one number for both", snapshot.Version(), p.timestamp.Version())
+	if err == nil && snapshot.Version() != meta.Version {
+		err = fmt.Errorf("it is version %d", snapshot.Version())
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)

@@ -42,6 +42,13 @@ type Store interface {
 	Delete(ctx context.Context, name string) error
 }
 
+// Getter is the part of a Store that reads one file. audit.FS makes one of any folder, for instance of
+// a mirror's copy.
+type Getter interface {
+	// Get returns the content of name, or an error that wraps ErrNotExist.
+	Get(ctx context.Context, name string) ([]byte, error)
+}
+
 // Info is one entry of a listing.
 type Info struct {
 	Name string

@@ -23,11 +23,14 @@ var ErrNotPublished = errors.New("not published")
 // the digest in the journal.
 type View struct {
 	generation int64
-	store      Store
+	store      Getter
 	table      ledger.Table
 	published  map[string]ledger.Doc // what tree is made of
 	tree       *delegation.Tree      // nil before the first generation
 	documents  map[string]*roles.Bin // of the leaves that people sign
+
+	// read returns what a leaf lists, if that isn't in store as table says it. Nil: it is.
+	read func(ctx context.Context, role delegation.Role) (*roles.Bin, error)
 }
 
 // View returns what clients see now. It doesn't wait for a generation under way. The first call
@@ -89,7 +92,7 @@ func (v *View) complete(ctx context.Context, before *View, docs *documents) erro
 		return nil
 	case docs == nil || !maps.Equal(docs.installed, v.published):
 		var err error
-		if docs, err = v.read(ctx, docs); err != nil {
+		if docs, err = v.readDocuments(ctx, docs); err != nil {
 			return err
 		}
 	}
@@ -117,9 +120,9 @@ func sameRoles(a, b map[string]ledger.Row) bool {
 	return len(a) == len(b)
 }
 
-// read returns the published documents that clients come to. It takes from known, which may be nil,
+// readDocuments returns the published documents that clients come to. It takes from known, which may be nil,
 // those that are the same there, and reads the others.
-func (v *View) read(ctx context.Context, known *documents) (*documents, error) {
+func (v *View) readDocuments(ctx context.Context, known *documents) (*documents, error) {
 	isKnown := func(role string) bool { return known != nil && known.installed[role] == v.published[role] }
 	o := &documents{roles: map[string]*roles.Document[metadata.TargetsType]{}}
 	if isKnown(metadata.ROOT) {
@@ -171,6 +174,9 @@ func (v *View) read(ctx context.Context, known *documents) (*documents, error) {
 
 // listed returns what a leaf lists; nil is nothing.
 func (v *View) listed(ctx context.Context, role delegation.Role) (*roles.Bin, error) {
+	if v.read != nil {
+		return v.read(ctx, role)
+	}
 	row, online := v.table.Row(role.Name)
 	if !online {
 		return v.documents[role.Name], nil

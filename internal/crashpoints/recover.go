@@ -7,10 +7,9 @@ import (
 	"math/rand/v2"
 
 	"github.com/bindery-tuf/bindery/internal/crashfs"
+	"github.com/bindery-tuf/bindery/internal/ondisk"
 	"github.com/bindery-tuf/bindery/internal/repotest"
 	"github.com/bindery-tuf/bindery/repository"
-	"github.com/bindery-tuf/bindery/repository/dirjournal"
-	"github.com/bindery-tuf/bindery/repository/dirstore"
 )
 
 // recover does what the index does after a restart: it asks for the outcomes of its items, submits
@@ -114,10 +113,10 @@ func (s *session) finish() error {
 // says what it said before.
 func (l *ledger) lasts(d *crashfs.Disk) error {
 	fsys := d.Start()
-	if _, err := dirstore.OpenFS(fsys, storeDir); err != nil {
+	if _, err := ondisk.Store.Open(fsys, storeDir); err != nil {
 		return err
 	}
-	journal, err := dirjournal.OpenFS(fsys, journalDir)
+	journal, err := ondisk.Journal.Open(fsys, journalDir)
 	if err != nil {
 		return err
 	}

@@ -9,10 +9,11 @@ import (
 	"time"
 
 	"github.com/bindery-tuf/bindery/internal/crashfs"
+	"github.com/bindery-tuf/bindery/internal/ondisk"
 	"github.com/bindery-tuf/bindery/internal/repotest"
 	"github.com/bindery-tuf/bindery/repository"
-	"github.com/bindery-tuf/bindery/repository/dirjournal"
-	"github.com/bindery-tuf/bindery/repository/dirstore"
+	_ "github.com/bindery-tuf/bindery/repository/dirjournal" // for ondisk.Journal
+	_ "github.com/bindery-tuf/bindery/repository/dirstore"   // for ondisk.Store
 )
 
 // session is one process, with the repository open on the disk.
@@ -25,7 +26,7 @@ type session struct {
 	faults  atomic.Bool  // one was met
 	opened  func() error // called by recover once the repository is open, unless nil
 
-	journal *dirjournal.Journal
+	journal repository.Journal
 	repo    *repository.Repository
 }
 
@@ -43,16 +44,16 @@ func (s *session) open() error {
 		s.faults.Store(true)
 		s.cancel()
 	}}
-	store, err := dirstore.OpenFS(fsys, storeDir)
+	store, err := ondisk.Store.Open(fsys, storeDir)
 	if err != nil && !s.ledger.created {
-		store, err = dirstore.CreateFS(fsys, storeDir)
+		store, err = ondisk.Store.Create(fsys, storeDir)
 	}
 	if err != nil {
 		return err
 	}
-	s.journal, err = dirjournal.OpenFS(fsys, journalDir)
+	s.journal, err = ondisk.Journal.Open(fsys, journalDir)
 	if errors.Is(err, fs.ErrNotExist) && (!s.ledger.created || s.ledger.loss == wholeJournal) {
-		s.journal, err = dirjournal.CreateFS(fsys, journalDir)
+		s.journal, err = ondisk.Journal.Create(fsys, journalDir)
 	}
 	if err != nil {
 		return err

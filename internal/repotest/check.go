@@ -293,3 +293,30 @@ func (f fetcher) DownloadFile(rawURL string, maxLength int64, _ time.Duration) (
 	}
 	return data, nil
 }
+
+// Visit is one run of a go-tuf client that keeps its metadata in dir between visits and trusts root 1. It
+// refreshes and then looks every path up. It returns the targets found, or why the client failed.
+func Visit(t testing.TB, store repository.Store, dir string, now time.Time, paths ...string) (map[string]roles.Target, error) {
+	t.Helper()
+	client := newClient(t, fetcher{store: store}, dir)
+	client.UnsafeSetRefTime(now)
+	if err := client.Refresh(); err != nil {
+		return nil, err
+	}
+	found := map[string]roles.Target{}
+	for _, path := range paths {
+		info, err := client.GetTargetInfo(path)
+		if err != nil {
+			if strings.Contains(err.Error(), "not found") {
+				continue
+			}
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		target := roles.Target{Path: path, Length: info.Length, Hashes: map[string]string{}}
+		for name, h := range info.Hashes {
+			target.Hashes[name] = hex.EncodeToString(h)
+		}
+		found[path] = target
+	}
+	return found, nil
+}

@@ -36,7 +36,7 @@ func TestOpenOrCreateUnderFaults(t *testing.T) {
 					d := startOn(crashfs.New(seed))
 					dir := prepare(d)
 					d.InjectNext(at, fault)
-					j, err := OpenOrCreateFS(d, dir)
+					j, err := openOrCreateOn(d, dir)
 					if err == nil {
 						err = queueUp(t.Context(), j, "a")
 						j.Close()
@@ -49,13 +49,13 @@ func TestOpenOrCreateUnderFaults(t *testing.T) {
 						d.powerLoss(d.AnyCut())
 					}
 					for _, id := range []string{"b", "c"} {
-						j, err = OpenOrCreateFS(d, dir)
+						j, err = openOrCreateOn(d, dir)
 						require.NoError(t, err, where)
 						require.NoError(t, queueUp(t.Context(), j, id), where)
 						d.powerLoss(loseAll)
 						j.Close()
 					}
-					j, err = OpenFS(d, dir)
+					j, err = openOn(d, dir)
 					require.NoError(t, err, where)
 					outcomes, err := j.Outcomes(t.Context(), "a", "b", "c")
 					require.NoError(t, err)
@@ -81,7 +81,7 @@ func TestOpenOrCreateSyncFailsAfterKill(t *testing.T) {
 	for at := 1; ; at++ {
 		killed := newSimDisk()
 		killed.InjectNext(at, crashfs.KillBefore)
-		if j, err := OpenOrCreateFS(killed, dir); err == nil {
+		if j, err := openOrCreateOn(killed, dir); err == nil {
 			j.Close()
 			if killed.Ops() < at {
 				break
@@ -93,7 +93,7 @@ func TestOpenOrCreateSyncFailsAfterKill(t *testing.T) {
 			d := startOn(killed.Clone(uint64(failing)))
 			before := d.Ops()
 			d.InjectNext(failing, crashfs.Fail)
-			j, err := OpenOrCreateFS(d, dir)
+			j, err := openOrCreateOn(d, dir)
 			if err == nil {
 				j.Close()
 				if d.Ops()-before < failing {
@@ -101,12 +101,12 @@ func TestOpenOrCreateSyncFailsAfterKill(t *testing.T) {
 				}
 			}
 			d.restart()
-			j, err = OpenOrCreateFS(d, dir)
+			j, err = openOrCreateOn(d, dir)
 			require.NoError(t, err, where)
 			require.NoError(t, queueUp(t.Context(), j, "a"), where)
 			d.powerLoss(loseAll)
 			j.Close()
-			j, err = OpenFS(d, dir)
+			j, err = openOn(d, dir)
 			require.NoError(t, err, where)
 			b, err := j.Backlog(t.Context())
 			require.NoError(t, err)
@@ -134,7 +134,7 @@ func TestOpenOrCreateRefuses(t *testing.T) {
 		d := restore(all)
 		d.Drop("/journal/" + lost)
 		before := d.files()
-		_, err = OpenOrCreateFS(d, "/journal")
+		_, err = openOrCreateOn(d, "/journal")
 		require.Error(t, err, name)
 		require.ErrorContains(t, err, "open journal /journal: ", name)
 		require.Equal(t, before, d.files(), name)
@@ -144,7 +144,7 @@ func TestOpenOrCreateRefuses(t *testing.T) {
 	d := newSimDisk()
 	d.Put("/journal", nil)
 	d.Put("/journal/lost+found", []byte{})
-	_, err = OpenOrCreateFS(d, "/journal")
+	_, err = openOrCreateOn(d, "/journal")
 	require.ErrorContains(t, err, "the directory holds lost+found")
 }
 

@@ -54,9 +54,9 @@ func killed(t *testing.T, steps ...step) map[string]string {
 func journalAfter(t *testing.T, steps ...step) (*simDisk, *process) {
 	t.Helper()
 	d := newSimDisk()
-	j, err := CreateFS(d, "/journal")
+	j, err := createOn(d, "/journal")
 	require.NoError(t, err)
-	p := &process{j: j, open: func() (repository.Journal, error) { return OpenFS(d, "/journal") }}
+	p := &process{j: j, open: func() (repository.Journal, error) { return openOn(d, "/journal") }}
 	for _, s := range steps {
 		require.NoError(t, s(p))
 	}
@@ -66,7 +66,7 @@ func journalAfter(t *testing.T, steps ...step) (*simDisk, *process) {
 // pending opens a journal and returns the IDs of the pending items.
 func pending(t *testing.T, d *simDisk) ([]string, error) {
 	t.Helper()
-	return pendingOf(t, func() (*Journal, error) { return OpenFS(d, "/journal") })
+	return pendingOf(t, func() (*Journal, error) { return openOn(d, "/journal") })
 }
 
 func pendingIn(t *testing.T, dir string) ([]string, error) {
@@ -163,7 +163,7 @@ func testFlippedBit(t *testing.T, all map[string]string, without ...string) {
 				require.NoError(t, err)
 				require.Equal(t, without, got)
 				d = restore(altered)
-				j, err := OpenFS(d, "/journal")
+				j, err := openOn(d, "/journal")
 				require.NoError(t, err)
 				require.Equal(t, fmt.Sprintf("segment 000000000003.seg: the last %d bytes, from offset %d on, are not a whole frame %d",
 					len(data)-c.offsets[n-1], c.offsets[n-1], c.frames[n-1].seq), j.Cut())
@@ -198,7 +198,7 @@ func TestMissingSegments(t *testing.T) {
 		left := maps.Clone(all)
 		delete(left, test.name)
 		d := restore(left)
-		_, err := OpenFS(d, "/journal")
+		_, err := openOn(d, "/journal")
 		require.ErrorContains(t, err, test.want)
 		require.Equal(t, left, d.files())
 	}
@@ -211,7 +211,7 @@ func TestOlderCopy(t *testing.T) {
 		all := killed(t, enqueue(a), enqueue(b))
 		for _, steps := range [][]step{{enqueue(c)}, {takeOver}} {
 			d := restore(all)
-			p := &process{open: func() (repository.Journal, error) { return OpenFS(d, "/journal") }}
+			p := &process{open: func() (repository.Journal, error) { return openOn(d, "/journal") }}
 			require.NoError(t, reopen(p))
 			for _, s := range steps {
 				require.NoError(t, s(p))
@@ -237,7 +237,7 @@ func TestOlderCopy(t *testing.T) {
 		altered := maps.Clone(all)
 		altered[test.name] = test.data
 		d := restore(altered)
-		_, err := OpenFS(d, "/journal")
+		_, err := openOn(d, "/journal")
 		require.ErrorContains(t, err, test.want)
 		require.Equal(t, altered, d.files())
 	}
@@ -290,7 +290,7 @@ func TestStrangeParts(t *testing.T) {
 		h := header{number: 3, first: 1, base: base, synced: headerSize}
 		d.Put("/journal/"+segmentName(3), h.appendFrame(h.encode(), frame{1, []byte(payload)}))
 		before := d.files()
-		_, err := OpenFS(d, "/journal")
+		_, err := openOn(d, "/journal")
 		require.ErrorContains(t, err, "segment 000000000003.seg: offset 64, sequence 1: "+want, "%q", payload)
 		require.NotErrorIs(t, err, fs.ErrNotExist)
 		require.Equal(t, before, d.files())

@@ -114,15 +114,15 @@ func (f fileLocks) Lock(name string) (disk.Lock, error) {
 func TestLockFileOnly(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "journal")
 	fsys := fileLocks{disk.OS()}
-	j, err := CreateFS(fsys, dir)
+	j, err := createOn(fsys, dir)
 	require.NoError(t, err)
 	require.NoError(t, queueUp(t.Context(), j, "a"))
-	_, err = OpenFS(fsys, dir)
+	_, err = openOn(fsys, dir)
 	require.ErrorIs(t, err, repository.ErrLocked)
 	require.NoError(t, os.Remove(filepath.Join(dir, lockName)))
 
 	// The second process opens the journal before the first one notices.
-	other, err := OpenFS(fsys, dir)
+	other, err := openOn(fsys, dir)
 	require.NoError(t, err)
 	require.ErrorIs(t, queueUp(t.Context(), j, "b"), repository.ErrFenced)
 	require.ErrorIs(t, queueUp(t.Context(), j, "c"), repository.ErrClosed)

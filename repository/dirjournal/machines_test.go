@@ -15,7 +15,7 @@ import (
 func TestRefusedOnWindows(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "journal")
 	windows := disk.On("windows")
-	_, err := CreateFS(windows, dir)
+	_, err := createOn(windows, dir)
 	require.ErrorIs(t, err, errors.ErrUnsupported)
 	require.ErrorContains(t, err, "create journal "+dir+": mkdir "+dir+": windows is not supported: it can't sync a directory")
 	require.NoDirExists(t, dir)
@@ -23,11 +23,11 @@ func TestRefusedOnWindows(t *testing.T) {
 	j, err := Create(dir)
 	require.NoError(t, err)
 	require.NoError(t, j.Close())
-	_, err = OpenFS(windows, dir)
+	_, err = openOn(windows, dir)
 	require.ErrorIs(t, err, errors.ErrUnsupported)
 	require.ErrorContains(t, err, "open journal "+dir+": lock "+dir+": windows is not supported")
 
-	r, err := OpenReaderFS(windows, dir)
+	r, err := openReaderOn(windows, dir)
 	require.NoError(t, err)
 	for _, err := range r.Read(t.Context(), ledger.FromBeginning) {
 		require.NoError(t, err)

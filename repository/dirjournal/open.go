@@ -32,10 +32,9 @@ var errNoJournal = fmt.Errorf("not a journal: it has no segments: %w", fs.ErrNot
 // parent. An existing dir must be empty, or hold only what a
 // killed Create left, and perhaps the lost+found of a new file system. Otherwise the
 // error wraps fs.ErrExist, and nothing was changed.
-func Create(dir string) (*Journal, error) { return CreateFS(disk.OS(), dir) }
+func Create(dir string) (*Journal, error) { return createOn(disk.OS(), dir) }
 
-// CreateFS is Create on a disk of the caller's.
-func CreateFS(fsys disk.FS, dir string) (*Journal, error) {
+func createOn(fsys disk.FS, dir string) (*Journal, error) {
 	j, err := create(fsys, absolute(dir), defaults)
 	if err != nil {
 		return nil, fmt.Errorf("create journal %s: %w", dir, err)
@@ -53,10 +52,9 @@ func CreateFS(fsys disk.FS, dir string) (*Journal, error) {
 // open, as far as these are known. A newer format is named. Damage is named by segment, offset
 // and sequence number. After an error nothing was changed. A part of a killed process's last
 // write is no error: see Journal.Cut, which also says what that may hide.
-func Open(dir string) (*Journal, error) { return OpenFS(disk.OS(), dir) }
+func Open(dir string) (*Journal, error) { return openOn(disk.OS(), dir) }
 
-// OpenFS is Open on a disk of the caller's.
-func OpenFS(fsys disk.FS, dir string) (*Journal, error) {
+func openOn(fsys disk.FS, dir string) (*Journal, error) {
 	j, err := open(fsys, absolute(dir), defaults)
 	if err != nil {
 		return nil, fmt.Errorf("open journal %s: %w", dir, err)
@@ -69,21 +67,20 @@ func OpenFS(fsys disk.FS, dir string) (*Journal, error) {
 // left. If the power was lost in the middle, the same call goes on. The error wraps
 // fs.ErrExist if dir holds anything else, and is that of Open for a journal that can't be
 // opened. A journal that is there costs what Open costs.
-func OpenOrCreate(dir string) (*Journal, error) { return OpenOrCreateFS(disk.OS(), dir) }
+func OpenOrCreate(dir string) (*Journal, error) { return openOrCreateOn(disk.OS(), dir) }
 
-// OpenOrCreateFS is OpenOrCreate on a disk of the caller's.
-func OpenOrCreateFS(fsys disk.FS, dir string) (*Journal, error) {
-	j, err := OpenFS(fsys, dir)
+func openOrCreateOn(fsys disk.FS, dir string) (*Journal, error) {
+	j, err := openOn(fsys, dir)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return j, err
 	}
 	if err := disk.MakeParents(fsys, absolute(dir)); err != nil {
 		return nil, fmt.Errorf("create journal %s: %w", dir, err)
 	}
-	created, err := CreateFS(fsys, dir)
+	created, err := createOn(fsys, dir)
 	if errors.Is(err, fs.ErrExist) {
 		// Somebody else was quicker, or a segment is missing, or it is something else.
-		if j, openErr := OpenFS(fsys, dir); !errors.Is(openErr, errNoJournal) {
+		if j, openErr := openOn(fsys, dir); !errors.Is(openErr, errNoJournal) {
 			return j, openErr
 		}
 	}

@@ -47,7 +47,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"older", with(second, string(older)), nil, "segment 000000000002.seg: format 1, and this program reads format 2 only"},
 	} {
 		d := restore(test.files)
-		_, err := OpenFS(d, "/journal")
+		_, err := openOn(d, "/journal")
 		require.ErrorContains(t, err, "open journal /journal: "+test.want, test.name)
 		if test.is != nil {
 			require.ErrorIs(t, err, test.is, test.name)
@@ -57,7 +57,7 @@ func TestOpenRefuses(t *testing.T) {
 	}
 
 	d := newSimDisk()
-	_, err := OpenFS(d, "/journal")
+	_, err := openOn(d, "/journal")
 	require.ErrorIs(t, err, fs.ErrNotExist)
 	require.Zero(t, d.Ops())
 }
@@ -65,10 +65,10 @@ func TestOpenRefuses(t *testing.T) {
 func TestOpenLocked(t *testing.T) {
 	j, d := newJournal(t, defaults)
 	before := d.files()
-	_, err := OpenFS(d, "/journal")
+	_, err := openOn(d, "/journal")
 	require.ErrorIs(t, err, repository.ErrLocked)
 	require.ErrorContains(t, err, "lock /journal: locked")
-	_, err = CreateFS(d, "/journal")
+	_, err = createOn(d, "/journal")
 	require.ErrorIs(t, err, fs.ErrExist)
 	require.Equal(t, before, d.files())
 	require.NoError(t, queueUp(t.Context(), j, "a"))
@@ -109,7 +109,7 @@ func TestCreateRefuses(t *testing.T) {
 		"create journal /journal: the directory holds notes.txt": {"notes.txt": "x"},
 	} {
 		d := restore(all)
-		_, err := CreateFS(d, "/journal")
+		_, err := createOn(d, "/journal")
 		require.ErrorIs(t, err, fs.ErrExist)
 		require.ErrorContains(t, err, want)
 		require.Equal(t, all, d.files())
@@ -117,7 +117,7 @@ func TestCreateRefuses(t *testing.T) {
 
 	// A used first segment, whatever became of the others.
 	d := restore(map[string]string{"000000000001.seg": string(example())})
-	_, err := CreateFS(d, "/journal")
+	_, err := createOn(d, "/journal")
 	require.ErrorIs(t, err, fs.ErrExist)
 
 	dir := filepath.Join(t.TempDir(), "missing", "journal")
@@ -132,7 +132,7 @@ func TestCreateAgain(t *testing.T) {
 	for at := 1; ; at++ {
 		d := newSimDisk()
 		d.InjectNext(at, crashfs.KillBefore)
-		_, err := CreateFS(d, "/journal")
+		_, err := createOn(d, "/journal")
 		if err == nil {
 			require.Equal(t, 19, at, "a Create has 18 operations")
 			return
@@ -141,7 +141,7 @@ func TestCreateAgain(t *testing.T) {
 		_, openErr := pending(t, d)
 		if openErr != nil {
 			require.ErrorIs(t, openErr, fs.ErrNotExist)
-			j, err := CreateFS(d, "/journal/")
+			j, err := createOn(d, "/journal/")
 			require.NoError(t, err)
 			require.NoError(t, j.Close())
 		}
@@ -155,9 +155,9 @@ func TestCreateAgain(t *testing.T) {
 // fails. What the third one does is durable.
 func TestSyncFailsAfterKill(t *testing.T) {
 	started := func(d *simDisk) (*Journal, error) {
-		j, err := OpenFS(d, "/journal")
+		j, err := openOn(d, "/journal")
 		if errors.Is(err, fs.ErrNotExist) {
-			return CreateFS(d, "/journal")
+			return createOn(d, "/journal")
 		}
 		return j, err
 	}
@@ -166,7 +166,7 @@ func TestSyncFailsAfterKill(t *testing.T) {
 		for at := 1; ; at++ {
 			killed := newSimDisk()
 			killed.InjectNext(at, kill)
-			if j, err := CreateFS(killed, "/journal"); err == nil {
+			if j, err := createOn(killed, "/journal"); err == nil {
 				j.Close()
 				if killed.Ops() < at {
 					break
@@ -228,7 +228,7 @@ func TestOpenManyTimes(t *testing.T) {
 		for file, data := range all {
 			require.Contains(t, files[file], data[min(len(data), headerSize+frameHead):], "%s: a frame in %s", name, file)
 		}
-		p := &process{open: func() (repository.Journal, error) { return OpenFS(d, "/journal") }}
+		p := &process{open: func() (repository.Journal, error) { return openOn(d, "/journal") }}
 		require.NoError(t, reopen(p))
 		require.NoError(t, takeOver(p))
 		before := p.epoch
@@ -266,13 +266,13 @@ func TestOpenChangesNothing(t *testing.T) {
 	} {
 		d := restore(test.files)
 		d.Inject(func(crashfs.Op) crashfs.Fault { return crashfs.Fail }) // a full disk
-		j, err := OpenFS(d, "/journal")
+		j, err := openOn(d, "/journal")
 		if test.changes {
 			require.ErrorIs(t, err, syscall.ENOSPC, name)
 			require.NotErrorIs(t, err, repository.ErrUnknown)
 			require.Zero(t, d.Locks())
 			d.Inject(nil)
-			j, err = OpenFS(d, "/journal")
+			j, err = openOn(d, "/journal")
 			require.NoError(t, err)
 			require.Equal(t, test.cut, j.Cut())
 			require.NoError(t, j.Close())

@@ -121,10 +121,9 @@ var _ repository.Reader = (*Reader)(nil)
 
 // OpenReader returns a Reader of the journal in dir. The error wraps fs.ErrNotExist if dir
 // doesn't exist or holds no journal.
-func OpenReader(dir string) (*Reader, error) { return OpenReaderFS(disk.OS(), dir) }
+func OpenReader(dir string) (*Reader, error) { return openReaderOn(disk.OS(), dir) }
 
-// OpenReaderFS is OpenReader on a disk of the caller's.
-func OpenReaderFS(fsys disk.FS, dir string) (*Reader, error) {
+func openReaderOn(fsys disk.FS, dir string) (*Reader, error) {
 	r := &Reader{fsys, absolute(dir)}
 	if _, err := r.segments(); err != nil {
 		return nil, r.fail(err)

@@ -15,9 +15,9 @@ import (
 
 // onDisk opens the store on a simulated disk, or makes it.
 func onDisk(fsys disk.FS) (*dirstore.Store, error) {
-	s, err := dirstore.OpenFS(fsys, "/store")
+	s, err := dirstore.OpenOn(fsys, "/store")
 	if err != nil {
-		return dirstore.CreateFS(fsys, "/store")
+		return dirstore.CreateOn(fsys, "/store")
 	}
 	return s, nil
 }
@@ -120,7 +120,7 @@ func TestSyncFailsAfterKill(t *testing.T) {
 					require.NoError(t, err, where)
 					require.NoError(t, s.Create(ctx, "1", []byte("one")), where)
 					d.PowerCut(crashfs.Cut{})
-					s, err = dirstore.OpenFS(d.Start(), "/store")
+					s, err = dirstore.OpenOn(d.Start(), "/store")
 					require.NoError(t, err, where)
 					require.Equal(t, [3]string{"one"}, state(t, s), where)
 					recoveries++

@@ -19,7 +19,7 @@ import (
 type opened func(fsys disk.FS, dir, name string) error
 
 func openMetadata(fsys disk.FS, dir, name string) error {
-	s, err := dirstore.OpenOrCreateFS(fsys, dir)
+	s, err := dirstore.OpenOrCreateOn(fsys, dir)
 	if err != nil {
 		return err
 	}
@@ -27,7 +27,7 @@ func openMetadata(fsys disk.FS, dir, name string) error {
 }
 
 func openTargets(fsys disk.FS, dir, name string) error {
-	s, err := dirstore.OpenOrCreateTargetsFS(fsys, dir)
+	s, err := dirstore.OpenOrCreateTargetsOn(fsys, dir)
 	if err != nil {
 		return err
 	}

@@ -26,13 +26,13 @@ func TestWritesAreRefusedOnWindows(t *testing.T) {
 		require.ErrorContains(t, err, begin)
 		require.ErrorContains(t, err, ": windows is not supported: it can't sync a directory")
 	}
-	_, err = CreateFS(windows, dir+"2")
+	_, err = createOn(windows, dir+"2")
 	refused(err, "create metadata store in "+dir+"2: mkdir "+dir+"2")
-	_, err = CreateTargetsFS(windows, dir+"2")
+	_, err = createTargetsOn(windows, dir+"2")
 	refused(err, "create target store in "+dir+"2: mkdir "+dir+"2")
 	require.NoDirExists(t, dir+"2")
 
-	s, err = OpenFS(windows, dir)
+	s, err = openOn(windows, dir)
 	require.NoError(t, err)
 	got, err := s.Get(t.Context(), "1.root.json")
 	require.NoError(t, err)
@@ -43,7 +43,7 @@ func TestWritesAreRefusedOnWindows(t *testing.T) {
 
 	_, err = CreateTargets(dir + "3")
 	require.NoError(t, err)
-	targets, err := OpenTargetsFS(windows, dir+"3")
+	targets, err := openTargetsOn(windows, dir+"3")
 	require.NoError(t, err)
 	_, err = targets.Put(t.Context(), "a/b", strings.NewReader("b"))
 	refused(err, `put target "a/b" in `+dir+"3")

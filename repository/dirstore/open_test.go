@@ -96,7 +96,7 @@ func TestCreateFaults(t *testing.T) {
 				}
 				return nil
 			})
-			_, err := dirstore.CreateFS(fsys, dir)
+			_, err := dirstore.CreateOn(fsys, dir)
 			if at >= len(fsys.took()) {
 				require.NoError(t, err)
 				require.Equal(t, 11, at)
@@ -109,10 +109,10 @@ func TestCreateFaults(t *testing.T) {
 				require.ErrorIs(t, err, errInjected, failed)
 			}
 			fsys.reset(nil)
-			if _, err := dirstore.CreateFS(fsys, dir); err != nil {
+			if _, err := dirstore.CreateOn(fsys, dir); err != nil {
 				require.ErrorIs(t, err, fs.ErrExist)
 			}
-			s, err := dirstore.OpenFS(fsys, dir)
+			s, err := dirstore.OpenOn(fsys, dir)
 			require.NoError(t, err, failed)
 			require.NoError(t, s.Create(ctx, "a", nil))
 		}

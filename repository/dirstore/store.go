@@ -37,10 +37,9 @@ var _ repository.Store = (*Store)(nil)
 
 // Create makes a new, empty store in dir, durably, and opens it. It makes dir, but not its
 // parent. An existing dir must be empty, but for lost+found, or the error wraps fs.ErrExist.
-func Create(dir string) (*Store, error) { return CreateFS(disk.OS(), dir) }
+func Create(dir string) (*Store, error) { return createOn(disk.OS(), dir) }
 
-// CreateFS is Create on a disk of the caller's, for tests.
-func CreateFS(fsys disk.FS, dir string) (*Store, error) {
+func createOn(fsys disk.FS, dir string) (*Store, error) {
 	r, err := create(fsys, dir, metadataStore)
 	if err != nil {
 		return nil, err
@@ -51,10 +50,9 @@ func CreateFS(fsys disk.FS, dir string) (*Store, error) {
 // Open opens the store in dir and changes nothing. The error says if dir doesn't exist (it wraps
 // fs.ErrNotExist), is not a directory, may not be read (fs.ErrPermission), is not a store, or is a
 // store of a newer format. A store that may not be written opens: the first write fails.
-func Open(dir string) (*Store, error) { return OpenFS(disk.OS(), dir) }
+func Open(dir string) (*Store, error) { return openOn(disk.OS(), dir) }
 
-// OpenFS is Open on a disk of the caller's, for tests.
-func OpenFS(fsys disk.FS, dir string) (*Store, error) {
+func openOn(fsys disk.FS, dir string) (*Store, error) {
 	r, err := open(fsys, dir, metadataStore)
 	if err != nil {
 		return nil, err
@@ -67,10 +65,9 @@ func OpenFS(fsys disk.FS, dir string) (*Store, error) {
 // left. If the power was lost in the middle, the same call goes on. The error wraps
 // fs.ErrExist if dir holds anything else, and is that of Open for a store that can't be opened.
 // A store that is there costs what Open costs.
-func OpenOrCreate(dir string) (*Store, error) { return OpenOrCreateFS(disk.OS(), dir) }
+func OpenOrCreate(dir string) (*Store, error) { return openOrCreateOn(disk.OS(), dir) }
 
-// OpenOrCreateFS is OpenOrCreate on a disk of the caller's, for tests.
-func OpenOrCreateFS(fsys disk.FS, dir string) (*Store, error) {
+func openOrCreateOn(fsys disk.FS, dir string) (*Store, error) {
 	r, err := openOrCreate(fsys, dir, metadataStore)
 	if err != nil {
 		return nil, err

@@ -25,7 +25,7 @@ var ctx = context.Background()
 func newStore(t *testing.T) (*dirstore.Store, *faulty, string) {
 	t.Helper()
 	dir, fsys := filepath.Join(t.TempDir(), "store"), newFaulty()
-	s, err := dirstore.CreateFS(fsys, dir)
+	s, err := dirstore.CreateOn(fsys, dir)
 	require.NoError(t, err)
 	fsys.reset(nil)
 	return s, fsys, dir
@@ -53,7 +53,7 @@ const format = "bindery metadata store 1\n"
 // what the promises rest on.
 func TestCallsOnDisk(t *testing.T) {
 	dir, fsys := filepath.Join(t.TempDir(), "store"), newFaulty()
-	s, err := dirstore.CreateFS(fsys, dir)
+	s, err := dirstore.CreateOn(fsys, dir)
 	require.NoError(t, err)
 	parent := "syncdir " + filepath.Base(filepath.Dir(dir))
 	temp := []string{"create tmp", "write tmp", "sync tmp", "close tmp"}
@@ -87,7 +87,7 @@ func TestCallsOnDisk(t *testing.T) {
 	// Before the first write of a Store that was opened, what a killed process
 	// left is made durable, by a new file.
 	fsys.reset(nil)
-	s, err = dirstore.OpenFS(fsys, dir)
+	s, err = dirstore.OpenOn(fsys, dir)
 	require.NoError(t, err)
 	require.Equal(t, []string{"open format"}, fsys.took())
 	require.NoError(t, s.Create(ctx, "a", nil))

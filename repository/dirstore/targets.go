@@ -28,10 +28,9 @@ import (
 type Targets struct{ root *root }
 
 // CreateTargets makes a new, empty target store in dir, as Create does.
-func CreateTargets(dir string) (*Targets, error) { return CreateTargetsFS(disk.OS(), dir) }
+func CreateTargets(dir string) (*Targets, error) { return createTargetsOn(disk.OS(), dir) }
 
-// CreateTargetsFS is CreateTargets on a disk of the caller's, for tests.
-func CreateTargetsFS(fsys disk.FS, dir string) (*Targets, error) {
+func createTargetsOn(fsys disk.FS, dir string) (*Targets, error) {
 	r, err := create(fsys, dir, targetStore)
 	if err != nil {
 		return nil, err
@@ -40,10 +39,9 @@ func CreateTargetsFS(fsys disk.FS, dir string) (*Targets, error) {
 }
 
 // OpenTargets opens the target store in dir, as Open does.
-func OpenTargets(dir string) (*Targets, error) { return OpenTargetsFS(disk.OS(), dir) }
+func OpenTargets(dir string) (*Targets, error) { return openTargetsOn(disk.OS(), dir) }
 
-// OpenTargetsFS is OpenTargets on a disk of the caller's, for tests.
-func OpenTargetsFS(fsys disk.FS, dir string) (*Targets, error) {
+func openTargetsOn(fsys disk.FS, dir string) (*Targets, error) {
 	r, err := open(fsys, dir, targetStore)
 	if err != nil {
 		return nil, err
@@ -53,11 +51,10 @@ func OpenTargetsFS(fsys disk.FS, dir string) (*Targets, error) {
 
 // OpenOrCreateTargets opens the target store in dir, or makes it, as OpenOrCreate does.
 func OpenOrCreateTargets(dir string) (*Targets, error) {
-	return OpenOrCreateTargetsFS(disk.OS(), dir)
+	return openOrCreateTargetsOn(disk.OS(), dir)
 }
 
-// OpenOrCreateTargetsFS is OpenOrCreateTargets on a disk of the caller's, for tests.
-func OpenOrCreateTargetsFS(fsys disk.FS, dir string) (*Targets, error) {
+func openOrCreateTargetsOn(fsys disk.FS, dir string) (*Targets, error) {
 	r, err := openOrCreate(fsys, dir, targetStore)
 	if err != nil {
 		return nil, err

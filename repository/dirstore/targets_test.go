@@ -39,7 +39,7 @@ var (
 func newTargets(t *testing.T) (*dirstore.Targets, *faulty, string) {
 	t.Helper()
 	dir, fsys := filepath.Join(t.TempDir(), "store"), newFaulty()
-	s, err := dirstore.CreateTargetsFS(fsys, dir)
+	s, err := dirstore.CreateTargetsOn(fsys, dir)
 	require.NoError(t, err)
 	fsys.reset(nil)
 	return s, fsys, dir

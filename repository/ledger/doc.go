@@ -49,7 +49,8 @@
 //	seal        this generation will be published: rows, outcomes, swaps    [Seal]
 //	commit      the swaps of the sealed generation were made                [Commit]
 //	decided     outcomes that need no generation                            [Decided]
-//	collected   files superseded up to a generation are gone                [Collected]
+//	collected   files superseded up to a generation are gone; what became   [Collected]
+//	            of target files
 //	checkpoint  the whole state: earlier records need not be read           [Checkpoint]
 //
 // Accepted documents are superseded by later records of that kind: a role's file by one of a
@@ -87,6 +88,30 @@
 //	 {"signed_by":{"snapshot":["…"],"targets":["…","…"],"timestamp":["…"]}}]
 //
 // A key is named by its ID and the SHA-256 of its material, as in the table's list of keys.
+//
+// # Garbage
+//
+// A seal lists the names in the store that its generation supersedes, and the target files that clients
+// find no more. The commit makes them garbage ([Garbage]). So does it with every file that a burnt
+// generation may have written: the state keeps the intents above the committed generation
+// ([State.Attempts]) and hands them over to the next commit. Files that an intent names and its own
+// seal doesn't are garbage of that commit too.
+//
+// A publisher deletes garbage once a grace period has passed since the commit, and says so in a
+// collected record. The record names the last commit whose garbage is all gone. It also lists the
+// target files that are offered to the index from then on, and those that were offered before and are
+// settled. A checkpoint holds everything that is still listed:
+//
+//	"attempts":[{"generation":43,"roles":["snapshot"],"bins":[{"prefix":"bins","digits":1,"first":0,"last":7}]}],
+//	"garbage":[{"generation":42,"time":"2026-11-29T12:00:00Z","files":["40.bins-f.json","41.snapshot.json"],
+//	            "targets":[{"path":"a.whl","hashes":{"sha256":"…"}}]}],
+//	"collected":41,"targets":[{"path":"b.whl","hashes":{"sha256":"…"}}],"unlisted":3,"bases":{"bins-f":12}
+//
+// At most [MaxGarbage] files are listed. Beyond that the oldest are forgotten, and "unlisted" is the
+// newest generation of which some were. A checkpoint that lists none, although "collected" is below its
+// generation, is of a version that knew no garbage: then all of it is unlisted.
+//
+// "bases" are files that are never garbage: a replay of the history begins with them ([State.Bases]).
 //
 // # The table
 //

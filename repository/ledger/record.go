@@ -351,9 +351,17 @@ type Decided struct {
 	Outcomes []ItemOutcome `json:"outcomes"`
 }
 
-// Collected says that the files which generations up to Through superseded are gone.
+// Collected says that the files which generations up to Through superseded are gone from the store.
 type Collected struct {
 	Through int64 `json:"through"`
+	// Offered are target files that those generations removed, and that the index is to delete.
+	Offered []RemovedTarget `json:"offered,omitempty"`
+	// Settled are target files that were offered and need not be offered again: the index reported them
+	// deleted, or they are published again.
+	Settled []RemovedTarget `json:"settled,omitempty"`
+	// Swept, unless it is zero, says that the whole store was listed, and that no garbage of
+	// generations up to this one is left but what State.Garbage lists.
+	Swept int64 `json:"swept,omitempty"`
 }
 
 // Checkpoint is the whole state.
@@ -365,8 +373,13 @@ type Checkpoint struct {
 	Snapshot  Blob              `json:"snapshot"`
 	Documents map[string]Doc    `json:"documents"`
 	Published map[string]Doc    `json:"published"`
-	Collected int64             `json:"collected,omitempty"`
 	Signings  []Signing         `json:"signings,omitempty"`
+	Attempts  []Attempt         `json:"attempts,omitempty"`
+	Garbage   []Garbage         `json:"garbage,omitempty"`
+	Collected int64             `json:"collected,omitempty"`
+	Targets   []RemovedTarget   `json:"targets,omitempty"`
+	Unlisted  int64             `json:"unlisted,omitempty"`
+	Bases     map[string]int64  `json:"bases,omitempty"`
 	Table     Table             `json:"table"`
 }
 

@@ -66,11 +66,17 @@ func bodies() []ledger.Body {
 			{ID: "d", Digest: digest, Outcome: ledger.Outcome{State: ledger.Unchanged}},
 			{ID: "e", Digest: digest, By: "é", Outcome: ledger.Outcome{State: ledger.Refused, Generation: 40, Reason: "e.whl: published"}},
 		}},
-		&ledger.Collected{Through: 39},
+		&ledger.Collected{Through: 39, Offered: []ledger.RemovedTarget{removed("a.whl")}, Settled: []ledger.RemovedTarget{removed("b.whl")}, Swept: 38},
 		&ledger.Checkpoint{
 			Planned: 43, Signed: 1, Expires: ledger.Expires{Snapshot: 1, Timestamp: 2},
 			Swapped: map[string][]byte{ledger.Timestamp: []byte("t"), "checkpoint": []byte("c")}, Snapshot: doc.Blob,
-			Documents: map[string]ledger.Doc{"root": doc}, Published: map[string]ledger.Doc{"root": doc}, Collected: 40,
+			Documents: map[string]ledger.Doc{"root": doc}, Published: map[string]ledger.Doc{"root": doc},
+			Attempts: []ledger.Attempt{{Generation: 43, Intent: ledger.Intent{Roles: []string{"snapshot"}, Bins: []ledger.BinRange{{Prefix: "bins", Digits: 1, Last: 1}}}}},
+			Garbage: []ledger.Garbage{{
+				Generation: 42, Time: noon, Files: []string{"41.snapshot.json"}, Burnt: []ledger.Attempt{{Generation: 41, Intent: ledger.Intent{Roles: []string{"snapshot"}}}},
+				Targets: []ledger.RemovedTarget{removed("c.whl")},
+			}},
+			Collected: 40, Targets: []ledger.RemovedTarget{removed("d.whl")}, Unlisted: 3, Bases: map[string]int64{"bins-0": 12},
 			Signings: []ledger.Signing{{SignedBy: ledger.SignedBy{"timestamp": {"k"}}, Superseded: noon}, {SignedBy: ledger.SignedBy{"timestamp": {"l"}}}},
 			Table: ledger.Table{
 				Keys: []string{"k"}, Roles: map[string]ledger.Row{"recently-claimed": row(1)},
@@ -78,6 +84,10 @@ func bodies() []ledger.Body {
 			},
 		},
 	}
+}
+
+func removed(path string) ledger.RemovedTarget {
+	return ledger.RemovedTarget{Path: path, Hashes: map[string]string{"sha256": digest, "sha512": "00"}}
 }
 
 func newRecord(t testing.TB, epoch, generation int64, prev string, body ledger.Body) ledger.Record {

@@ -39,8 +39,25 @@ type State struct {
 	Published map[string]Doc // as of the committed generation
 	Unwritten []File         // accepted documents that may not be in the store yet
 
-	Table     Table
-	Collected int64 // files that generations up to this one superseded are gone
+	Table Table
+
+	// Attempts are the generations above the committed one that have an intent, oldest first. Files of
+	// them may be in the store. All but the newest are given up, and so is that one unless a seal
+	// follows.
+	Attempts []Attempt
+	// Garbage has one entry for each commit after Collected, oldest first.
+	Garbage   []Garbage
+	Collected int64 // the files that generations up to this one superseded are gone
+	// Targets are target files whose grace period is over, oldest first. They are offered to the index,
+	// again and again, until it reports them deleted. Only MaxGarbage of them are remembered, the newest.
+	Targets []RemovedTarget
+	// Unlisted, unless it is zero, says that the store may have garbage of generations up to this one
+	// that Garbage doesn't list: there was more than MaxGarbage, or a restoration found files that the
+	// journal doesn't know. Only a sweep that lists the store finds it.
+	Unlisted int64
+	// Bases are files that a replay of the history begins with, as versions by role. The history doesn't
+	// tell what is in them, so they are kept even if they are superseded. Nil: the history tells all.
+	Bases map[string]int64
 
 	// Signings has one entry for each combination of keys that ever signed a generation, the
 	// committed one last.
@@ -48,6 +65,8 @@ type State struct {
 
 	sealedAs int64
 	written  int // how many of Unwritten the commit of the sealed generation comes after
+
+	files, targets int // see Uncollected
 }
 
 // Last is the highest generation that clients may see.
@@ -106,6 +125,7 @@ func (s *State) apply(r Record) error {
 			}
 		}
 		s.Planned = r.Generation
+		s.attempted(Attempt{r.Generation, *b})
 	case *Seal:
 		if s.Sealed != nil {
 			return fmt.Errorf("generation %d is sealed and not committed", s.sealedAs)
@@ -124,10 +144,7 @@ func (s *State) apply(r Record) error {
 		return s.commit(r.Time)
 	case *Decided:
 	case *Collected:
-		if b.Through < s.Collected || b.Through > s.Generation {
-			return fmt.Errorf("through generation %d: not from %d to %d", b.Through, s.Collected, s.Generation)
-		}
-		s.Collected = b.Through
+		return s.collected(b)
 	case *Checkpoint:
 		if b.Planned < max(s.Planned, r.Generation) { // a name could get a second content
 			return fmt.Errorf("it knows of no generation after %d, and there was %d", b.Planned, max(s.Planned, r.Generation))
@@ -135,11 +152,19 @@ func (s *State) apply(r Record) error {
 		if err := b.Table.check(); err != nil {
 			return err
 		}
+		if err := b.checkGarbage(r.Generation); err != nil {
+			return err
+		}
 		*s = State{
 			Planned: b.Planned, Generation: r.Generation, Signed: time.Unix(b.Signed, 0).UTC(), Expires: b.Expires,
 			Swapped: maps.Clone(b.Swapped), Snapshot: b.Snapshot, Documents: b.Documents, Published: b.Published,
-			Table: b.Table.Clone(), Collected: b.Collected, Signings: b.Signings,
+			Table: b.Table.Clone(), Signings: b.Signings,
+			Attempts: b.Attempts, Garbage: b.Garbage, Collected: b.Collected, Targets: b.Targets, Unlisted: b.Unlisted, Bases: b.Bases,
 		}
+		if len(b.Garbage) == 0 && b.Collected < r.Generation { // of a version that listed none
+			s.Unlisted = max(s.Unlisted, r.Generation)
+		}
+		s.recount()
 	default:
 		return fmt.Errorf("%w: a body of type %T", ErrNewer, b)
 	}
@@ -201,6 +226,7 @@ func (s *State) commit(at time.Time) error {
 	s.Generation, s.Signed, s.Committed, s.Expires = s.sealedAs, time.Unix(b.Signed, 0).UTC(), at, b.Expires
 	s.Snapshot, s.Published = b.Snapshot, b.Documents
 	s.signed(b.SignedBy, at)
+	s.supersede(b, at)
 	s.Unwritten = s.Unwritten[s.written:]
 	if len(s.Unwritten) == 0 {
 		s.Unwritten = nil
@@ -231,7 +257,8 @@ func (s *State) signed(by SignedBy, at time.Time) {
 func (s *State) Checkpoint() *Checkpoint {
 	return &Checkpoint{
 		Planned: s.Planned, Signed: s.Signed.Unix(), Expires: s.Expires, Swapped: maps.Clone(s.Swapped), Snapshot: s.Snapshot,
-		Documents: s.Documents, Published: s.Published, Collected: s.Collected, Signings: s.Signings, Table: s.Table,
+		Documents: s.Documents, Published: s.Published, Signings: s.Signings, Table: s.Table,
+		Attempts: s.Attempts, Garbage: s.Garbage, Collected: s.Collected, Targets: s.Targets, Unlisted: s.Unlisted, Bases: s.Bases,
 	}
 }
 

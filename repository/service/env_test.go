@@ -21,6 +21,7 @@ import (
 	"github.com/bindery-tuf/bindery/delegation"
 	"github.com/bindery-tuf/bindery/internal/disk"
 	"github.com/bindery-tuf/bindery/internal/faulty"
+	"github.com/bindery-tuf/bindery/internal/ondisk"
 	"github.com/bindery-tuf/bindery/internal/repotest"
 	"github.com/bindery-tuf/bindery/keys"
 	"github.com/bindery-tuf/bindery/repository"
@@ -98,7 +99,7 @@ func (s *site) open(context.Context) (repository.Config, error) {
 	if err != nil {
 		return repository.Config{}, err
 	}
-	journal, err := dirjournal.OpenOrCreateFS(s.fsys, s.journal())
+	journal, err := ondisk.Journal.OpenOrCreate(s.fsys, s.journal())
 	if err != nil {
 		return repository.Config{}, err
 	}

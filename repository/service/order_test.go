@@ -18,9 +18,8 @@ import (
 
 	"github.com/bindery-tuf/bindery/internal/crashfs"
 	"github.com/bindery-tuf/bindery/internal/faulty"
+	"github.com/bindery-tuf/bindery/internal/ondisk"
 	"github.com/bindery-tuf/bindery/repository"
-	"github.com/bindery-tuf/bindery/repository/dirjournal"
-	"github.com/bindery-tuf/bindery/repository/dirstore"
 	"github.com/bindery-tuf/bindery/roles"
 )
 
@@ -131,9 +130,9 @@ func TestOrderOfStoring(t *testing.T) {
 func TestOrderOfStoringDurably(t *testing.T) {
 	d := crashfs.New(1)
 	fsys := d.Start()
-	targets, err := dirstore.OpenOrCreateTargetsFS(fsys, "/index/files")
+	targets, err := ondisk.Targets.OpenOrCreate(fsys, "/index/files")
 	require.NoError(t, err)
-	journal, err := dirjournal.OpenOrCreateFS(fsys, "/index/journal")
+	journal, err := ondisk.Journal.OpenOrCreate(fsys, "/index/journal")
 	require.NoError(t, err)
 	m := newMemory(t)
 	cfg := m.config()
@@ -154,7 +153,7 @@ func TestOrderOfStoringDurably(t *testing.T) {
 	content, ok := d.Read("/index/files/" + hashed(target))
 	require.True(t, ok)
 	require.Equal(t, "right", string(content))
-	journal, err = dirjournal.OpenFS(d.Start(), "/index/journal")
+	journal, err = ondisk.Journal.Open(d.Start(), "/index/journal")
 	require.NoError(t, err)
 	s = started(t, cfg)
 	require.NoError(t, s.Drain(t.Context()))

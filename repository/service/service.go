@@ -54,6 +54,11 @@ type Config struct {
 	// free. Otherwise Start fails with repository.ErrLocked.
 	Standby bool
 
+	// Caching is for how long caches may serve timestamp.json. It is given here once: the repository gets
+	// it, and web.Config can take it from Service.Caching. Open then leaves repository.Config.Caching
+	// zero, or gives the same. Zero: what Open gives counts.
+	Caching repository.Caching
+
 	// Patience is how long a call waits while the repository is being opened again. Zero: 10
 	// seconds.
 	Patience time.Duration
@@ -204,6 +209,13 @@ func (s *Service) openOnce(ctx context.Context, due, uncheckedKeys bool) (*repos
 		return nil, documents, err
 	}
 	cfg.UncheckedKeys = cfg.UncheckedKeys || uncheckedKeys
+	if none := (repository.Caching{}); s.cfg.Caching != none {
+		if cfg.Caching != none && cfg.Caching != s.cfg.Caching {
+			err = fmt.Errorf("config: Caching is %+v, and what Open returns has %+v: give it once", s.cfg.Caching, cfg.Caching)
+			return nil, documents, errors.Join(err, closeJournal(cfg))
+		}
+		cfg.Caching = s.cfg.Caching
+	}
 	if cfg.Logger == nil {
 		cfg.Logger = s.log
 	}
@@ -217,11 +229,22 @@ func (s *Service) openOnce(ctx context.Context, due, uncheckedKeys bool) (*repos
 	} else {
 		repo, err = repository.Open(ctx, cfg)
 	}
-	if err != nil && cfg.Journal != nil {
-		err = errors.Join(err, cfg.Journal.Close())
+	if err != nil {
+		err = errors.Join(err, closeJournal(cfg))
 	}
 	return repo, documents, err
 }
+
+// closeJournal closes the journal of a repository that isn't opened.
+func closeJournal(cfg repository.Config) error {
+	if cfg.Journal == nil {
+		return nil
+	}
+	return cfg.Journal.Close()
+}
+
+// Caching is Config.Caching, for web.Config.
+func (s *Service) Caching() repository.Caching { return s.cfg.Caching }
 
 // installFirst installs the documents before the keys are checked. It closes the repository again.
 func (s *Service) installFirst(ctx context.Context, wrongKey error) error {

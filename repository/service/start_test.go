@@ -434,3 +434,24 @@ func TestReloadWhileStoreFails(t *testing.T) {
 		})
 	}
 }
+
+// How long caches may serve a timestamp is given once, for the repository and for the handler.
+func TestCachingIsGivenOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory(t)
+		m.cfg.CacheAge = 0
+		cfg := m.config()
+		cfg.Caching = repository.Caching{MaxAge: time.Minute}
+		s := started(t, cfg)
+		require.Equal(t, cfg.Caching, s.Caching())
+		publish(t, s, file("a/a.whl", "1"))
+		require.NoError(t, s.Close())
+
+		m.cfg.Caching.MaxAge = time.Hour
+		_, err := Start(t.Context(), cfg)
+		require.ErrorContains(t, err, "config: Caching is {MaxAge:1m0s StaleIfError:0s}, and what Open returns has {MaxAge:1h0m0s StaleIfError:0s}: give it once")
+		m.cfg.Caching, m.cfg.CacheAge = repository.Caching{}, time.Second // the repository has it
+		_, err = Start(t.Context(), cfg)
+		require.ErrorContains(t, err, "CacheAge is 1s, and caches may serve a timestamp for 1m0s")
+	})
+}

@@ -14,6 +14,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"log/slog"
@@ -42,6 +43,11 @@ type Config struct {
 	// looks for them there: it is told one URL, that of the metadata, and adds targets/ to it.
 	FilesBelowMetadata bool
 
+	// Caching is for how long caches may serve timestamp.json. Give repository.Config the same value,
+	// because the grace period depends on it. Fractions of a second don't count. Zero: caches ask
+	// each time whether there is a newer one.
+	Caching repository.Caching
+
 	// Stall is how long a client may take for each MiB of a response before its connection is
 	// cut. It replaces the server's WriteTimeout, which limits a whole response whatever its
 	// size. Zero: WriteTimeout applies.
@@ -55,7 +61,8 @@ type Config struct {
 // HEAD. Everything else is 404 or 405.
 //
 // Metadata has a version in its name, and target files have their hash in it. Both never change, and
-// are served as immutable. Caches must revalidate the timestamp each time, by its ETag. They may store
+// are served as immutable. Caches must revalidate the timestamp by its ETag, each time unless
+// Config.Caching allows them to serve it for a while. They may store
 // no error: a stored 404 would hide the next root from clients when it comes.
 //
 // Only names that a repository publishes are served: timestamp.json,
@@ -69,18 +76,32 @@ func Handler(c Config) http.Handler {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &handler{Config: c, shared: sharing{store: c.Store}}
+	return &handler{Config: c, timestamp: cacheControl(c.Caching), shared: sharing{store: c.Store}}
 }
 
 type handler struct {
 	Config
-	shared sharing
+	timestamp string // its Cache-Control
+	shared    sharing
 }
 
 const (
 	immutable  = "public, max-age=31536000, immutable"
 	revalidate = "no-cache"
 )
+
+// cacheControl is the header of timestamp.json.
+func cacheControl(c repository.Caching) string {
+	maxAge, stale := int64(c.MaxAge/time.Second), int64(c.StaleIfError/time.Second)
+	switch {
+	case maxAge <= 0 && stale <= 0:
+		return revalidate
+	case stale <= 0: // never an older one, not even if the index can't be reached
+		return fmt.Sprintf("public, max-age=%d, must-revalidate", maxAge)
+	default:
+		return fmt.Sprintf("public, max-age=%d, stale-if-error=%d", max(maxAge, 0), stale)
+	}
+}
 
 // maxNameLength is what file systems allow; a longer name was never written.
 const maxNameLength = 255
@@ -138,7 +159,7 @@ func (h *handler) metadata(w http.ResponseWriter, r *http.Request, name string) 
 			return err
 		}
 		sum := sha256.Sum256(data)
-		serve(w, r, bytes.NewReader(data), "application/json", revalidate, hex.EncodeToString(sum[:]))
+		serve(w, r, bytes.NewReader(data), "application/json", h.timestamp, hex.EncodeToString(sum[:]))
 		return nil
 	}
 	if len(name) > maxNameLength || !versionedName.MatchString(name) {

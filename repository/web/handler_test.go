@@ -15,11 +15,13 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/repository/dirstore"
+	"github.com/bindery-tuf/bindery/repository/storetest"
 	"github.com/bindery-tuf/bindery/repository/web"
 )
 
@@ -263,4 +265,27 @@ func TestServeFailures(t *testing.T) {
 	web.Handler(web.Config{Store: broken{}, Files: web.Dir(memory)}).ServeHTTP(w, httptest.NewRequest("GET", "/targets/"+hash256+".x", nil))
 	require.Equal(t, 200, w.Code)
 	require.Equal(t, "content", w.Body.String())
+}
+
+// Caches are told for how long they may serve the timestamp, and that alone.
+func TestCaching(t *testing.T) {
+	for want, c := range map[string]repository.Caching{
+		"no-cache":                                {},
+		"public, max-age=60, must-revalidate":     {MaxAge: time.Minute},
+		"public, max-age=60, stale-if-error=3600": {MaxAge: time.Minute, StaleIfError: time.Hour},
+		"public, max-age=0, stale-if-error=3600":  {StaleIfError: time.Hour},
+	} {
+		store := storetest.NewStore()
+		require.NoError(t, store.Swap(t.Context(), "timestamp.json", nil, []byte("one")))
+		require.NoError(t, store.Create(t.Context(), "1.root.json", []byte("root")))
+		srv := httptest.NewServer(web.Handler(web.Config{Store: store, Caching: c}))
+		resp, _ := ask(t, "GET", srv.URL+"/metadata/timestamp.json")
+		require.Equal(t, want, resp.Header.Get("Cache-Control"))
+		require.NotEmpty(t, resp.Header.Get("ETag"))
+		resp, _ = ask(t, "GET", srv.URL+"/metadata/1.root.json")
+		require.Equal(t, "public, max-age=31536000, immutable", resp.Header.Get("Cache-Control"))
+		resp, _ = ask(t, "GET", srv.URL+"/metadata/2.root.json")
+		require.Equal(t, "no-store", resp.Header.Get("Cache-Control"))
+		srv.Close()
+	}
 }

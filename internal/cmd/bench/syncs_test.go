@@ -10,9 +10,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/bindery-tuf/bindery/internal/disk"
+	"github.com/bindery-tuf/bindery/internal/ondisk"
 	"github.com/bindery-tuf/bindery/repository"
-	"github.com/bindery-tuf/bindery/repository/dirjournal"
-	"github.com/bindery-tuf/bindery/repository/dirstore"
 )
 
 // syncCounter is a disk that counts its syncs.
@@ -64,9 +63,9 @@ func TestSyncsOfAGeneration(t *testing.T) {
 	s, err := newSite(t.TempDir(), 4)
 	require.NoError(t, err)
 	inStore, inJournal := syncCounter{disk.OS(), new(atomic.Int64)}, syncCounter{disk.OS(), new(atomic.Int64)}
-	store, err := dirstore.CreateFS(inStore, s.metadata())
+	store, err := ondisk.Store.Create(inStore, s.metadata())
 	require.NoError(t, err)
-	journal, err := dirjournal.CreateFS(inJournal, filepath.Join(s.dir, "journal"))
+	journal, err := ondisk.Journal.Create(inJournal, filepath.Join(s.dir, "journal"))
 	require.NoError(t, err)
 	cfg := s.config(store, journal)
 	cfg.MaxBatch, cfg.Workers = 1, 1

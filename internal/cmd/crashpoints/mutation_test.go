@@ -54,7 +54,7 @@ var mutations = map[string][]mutation.Edit{
 		{"repository/dirjournal/open.go", "e.bare && !replaceable(e.header) && !created,", "false,"},
 	},
 	"engine: an altered bin is taken for what was published": {
-		{"repository/publish.go", "case ledger.BlobOf(data) != row.Blob():", "case false:"},
+		{"repository/publish.go", "case ledger.BlobOf(data) != blob:", "case false:"},
 	},
 	"engine: an item is published before one that waits for the same path": {
 		{"repository/plan.go", "held[path] = true", "held[path] = false"},
