@@ -18,10 +18,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bindery-tuf/bindery/internal/crashfs"
+	"github.com/bindery-tuf/bindery/internal/ondisk"
 	"github.com/bindery-tuf/bindery/internal/repotest"
 	"github.com/bindery-tuf/bindery/keys"
 	"github.com/bindery-tuf/bindery/repository"
-	"github.com/bindery-tuf/bindery/repository/dirjournal"
+	_ "github.com/bindery-tuf/bindery/repository/dirjournal" // for ondisk
 	"github.com/bindery-tuf/bindery/roles"
 )
 
@@ -93,7 +94,7 @@ func (w *world) config(journal repository.Journal) repository.Config {
 
 // open returns a repository as a new process does.
 func (w *world) open(open func(context.Context, repository.Config) (*repository.Repository, error)) error {
-	journal, err := dirjournal.OpenOrCreateFS(w.disk.Start(), "/journal")
+	journal, err := ondisk.Journal.OpenOrCreate(w.disk.Start(), "/journal")
 	if err != nil {
 		return err
 	}
