@@ -103,6 +103,26 @@ type Config struct {
 	// longer. Negative: none. Set CacheAge to none if Caching is zero and every cache honors that.
 	CacheAge, ClientRun time.Duration
 
+	// CollectPerMinute is how many superseded files of the store Run deletes in a minute, at most. A file
+	// is deleted once the grace period has passed since the commit record of the generation that
+	// superseded it, and since Open: see CacheAge. Roots are never deleted. Zero: 10,000. Negative:
+	// nothing is deleted.
+	CollectPerMinute int
+	// DeleteTarget deletes a target file that clients find no more: the target was removed or replaced, and
+	// the grace period has passed since. No generation that clients may need, no published role and no
+	// pending item names the path with one of these hashes. The file may have a name for each hash.
+	//
+	// Run calls it in goroutines of its own, with at most Workers calls at a time, while publishing goes
+	// on. As long as a call lasts, Submit refuses to add that file, with ErrBeingDeleted. If it returns nil,
+	// the file isn't offered again. If it returns an error, the file is offered again after a pause that
+	// grows from a minute to an hour. The context ends after 10 minutes, or when Run ends. A call may be
+	// repeated after a success, so a file that doesn't exist is no error.
+	//
+	// An index stores a file first and submits the target after that. DeleteTarget must return an error
+	// for a file that was stored again and is not submitted yet. dirstore's Targets.Delete does so. Nil:
+	// target files are not offered, and those removed meanwhile never will be.
+	DeleteTarget func(ctx context.Context, t ledger.RemovedTarget) error
+
 	// CheckpointBytes is about how many bytes go into the journal between two checkpoints,
 	// items included. It is never less than four times the table of bins (about 110 bytes for
 	// each bin), nor less than the queue has bytes. A checkpoint holds the table, the queue, and
@@ -238,6 +258,9 @@ func (c Config) withDefaults() (Config, error) {
 		return c, fmt.Errorf("config: CacheAge is %v, and caches may serve a timestamp for %v (Caching: MaxAge %v plus StaleIfError %v): "+
 			"the grace period would be shorter than caches allow: make CacheAge at least that, or leave it zero",
 			c.CacheAge, age, c.Caching.MaxAge, c.Caching.StaleIfError)
+	}
+	if c.CollectPerMinute == 0 {
+		c.CollectPerMinute = 10_000
 	}
 	if c.MaxDelay == 0 {
 		c.MaxDelay = time.Second

@@ -61,6 +61,7 @@ func newEnv(t *testing.T, bins int, form delegation.Form) *env {
 		Store: faulty.Store{Injector: e.inject, Inner: e.store},
 		Bins:  e.ceremony.Bins, Snapshot: e.ceremony.Online, Timestamp: e.ceremony.Online,
 		MaxDelay: -1, CheckpointBytes: 1, // as often as may be
+		CollectPerMinute: -1, // clients of every generation are checked: see collect_test.go
 	}
 	return e
 }

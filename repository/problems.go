@@ -128,6 +128,7 @@ func (s Status) publisherProblems(h health, add func(Severity, time.Time, string
 	if h.attempt != nil && h.ended == nil {
 		add(SeverityError, time.Time{}, adviceFor(h.attempt), "publishing fails: %v", h.attempt)
 	}
+	s.collectionProblems(h, add)
 	const advice = "slow down, or raise Config.MaxPending or MaxPendingBytes"
 	switch q := s.Queue; {
 	case q.Pending >= h.cfg.MaxPending || q.Bytes >= h.cfg.MaxPendingBytes:
@@ -137,6 +138,28 @@ func (s Status) publisherProblems(h health, add func(Severity, time.Time, string
 	}
 	if s.documentsWait && h.attempt == nil && h.ended == nil && !h.running {
 		add(SeverityWarning, time.Time{}, "call Run, or Install again", "documents are accepted, and not yet published")
+	}
+}
+
+// collectionProblems are about what should have been deleted.
+func (s Status) collectionProblems(h health, add func(Severity, time.Time, string, string, ...any)) {
+	c := s.Collection
+	if h.cfg.CollectPerMinute < 0 || h.ended != nil {
+		return
+	}
+	switch {
+	case c.Error != "":
+		add(SeverityWarning, time.Time{}, "see whether the store deletes files, and allows it; it is tried again", "superseded files can't be deleted: %s", c.Error)
+	case c.Late > lateCollection && h.running:
+		add(SeverityWarning, h.now.Add(-c.Late), "raise Config.CollectPerMinute, or have fewer generations: raise Config.MaxDelay",
+			"superseded files are not deleted fast enough: %d wait", c.Files)
+	}
+	if c.GivenBack > 0 {
+		add(SeverityWarning, time.Time{}, "see why Config.DeleteTarget fails; it is tried again", "%d target files can't be deleted: %s", c.GivenBack, c.GivenError)
+	}
+	if c.Unlisted > 0 {
+		add(SeverityWarning, time.Time{}, "call Sweep once",
+			"the store may have superseded files, of generations up to %d, that only a sweep finds", c.Unlisted)
 	}
 }
 

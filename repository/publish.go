@@ -67,6 +67,7 @@ type publisher struct {
 	budget     budget              // of renewals
 	burnt      spending            // what the last intent may have signed, if no seal follows it
 	warned     map[string]warning  // what was last said about documents of people that expire
+	collection collection          // of what is superseded
 }
 
 // fatalError is an error after which the publisher must not go on: the
@@ -142,6 +143,17 @@ func (p *publisher) step(ctx context.Context, arrived bool) error {
 	err = p.publish(ctx)
 	p.fullest.look(ctx, p)
 	return err
+}
+
+// stepAndCollect is step, and then collect, also after a failure: it makes room on a full disk. It returns
+// target files for which Config.DeleteTarget is to be called.
+func (p *publisher) stepAndCollect(ctx context.Context, arrived bool) ([]ledger.RemovedTarget, error) {
+	err := p.step(ctx, arrived)
+	if isFatal(err) || errors.Is(err, ErrClock) {
+		return nil, err
+	}
+	claimed, fatal := p.collect(ctx)
+	return claimed, cmp.Or(fatal, err)
 }
 
 // mostTries is how many attempts publish makes in a row.
@@ -538,6 +550,7 @@ func (p *publisher) interpret(e ledger.Entry) queued {
 		q.leaves = append(q.leaves, all[before:len(all):len(all)])
 	}
 	q.roles = slices.Compact(slices.Sorted(slices.Values(all)))
+	q.err = p.collection.deleting.adds(q.item)
 	return q
 }
 
@@ -1154,6 +1167,7 @@ func (p *publisher) commit(ctx context.Context, s *ledger.Seal, gen int64) error
 	if err := p.append(ctx, gen, &ledger.Commit{}); err != nil {
 		return fmt.Errorf("commit generation %d: %w", gen, err)
 	}
+	p.collection.committed(gen, p.clock.look())
 	p.snapshot, p.next = p.next, nil
 	p.unwritten = stillWanted(p.state.Unwritten, p.state.Documents) // what was accepted before the seal is written
 	for _, r := range s.Rows {
@@ -1166,14 +1180,21 @@ func (p *publisher) commit(ctx context.Context, s *ledger.Seal, gen int64) error
 	return nil
 }
 
-// rowRecord is about how many bytes a checkpoint takes for each row. See Config.CheckpointBytes.
-const rowRecord = 110
+// About how many bytes a checkpoint takes for each row, and for each file and target file that is to be
+// collected. See Config.CheckpointBytes.
+const (
+	rowRecord    = 110
+	nameRecord   = 25
+	targetRecord = 250
+)
 
 // checkpoint writes a checkpoint once much was logged, so that a later Open reads little.
 func (p *publisher) checkpoint(ctx context.Context) error {
 	// A large table is written more rarely. What the journal adds to a checkpoint of its own isn't
 	// counted: it is little compared with the bins that were written meanwhile.
-	if p.logged < max(p.cfg.CheckpointBytes, 4*rowRecord*p.state.Table.Len()) || p.state.Sealed != nil || len(p.unwritten) > 0 {
+	files, targets := p.state.Uncollected()
+	size := rowRecord*p.state.Table.Len() + nameRecord*files + targetRecord*targets
+	if p.logged < max(p.cfg.CheckpointBytes, 4*size) || p.state.Sealed != nil || len(p.unwritten) > 0 {
 		return nil
 	}
 	if ctx.Err() != nil {

@@ -415,10 +415,15 @@ func pathsOf(items []queued) map[int][]string {
 	return paths
 }
 
-// current leaves out the files of online roles that a generation has signed already.
+// current leaves out the files of online roles that a generation has signed already, and documents that
+// are neither published nor in force: nothing would ever delete them again.
 func (p *publisher) current(files []ledger.File) []ledger.File {
 	return slices.DeleteFunc(files, func(f ledger.File) bool {
-		return f.Online && p.state.Published[f.Role] == p.docs.installed[f.Role]
+		published := p.state.Published[f.Role]
+		if f.Online {
+			return published == p.docs.installed[f.Role]
+		}
+		return f.Role != metadata.ROOT && f.Doc != published && f.Doc != p.docs.installed[f.Role]
 	})
 }
 
@@ -434,6 +439,7 @@ func (p *publisher) restart(ctx context.Context, first []ledger.Record, found []
 		checkpoint.Swapped = map[string][]byte{}
 	}
 	checkpoint.Swapped[ledger.Timestamp] = found
+	checkpoint.Unlisted = a.number - 1 // what else is in the store isn't known
 	if err := recs.add(p.state.Generation, checkpoint); err != nil {
 		return err
 	}
@@ -733,8 +739,24 @@ func (p *publisher) agree(pub *published, files []ledger.File, now time.Time, co
 		Swapped:  map[string][]byte{ledger.Timestamp: pub.timestamp.Bytes()},
 		Snapshot: pub.snapshot, Documents: p.docs.installed, Published: pub.docs.installed,
 		Table: pub.table, Signings: pub.signings(now),
+		Attempts: s.Attempts, Garbage: s.Garbage, Collected: s.Collected, Targets: s.Targets, Bases: basesOf(s, &pub.table),
 	}
 	return recs.records, nil
+}
+
+// basesOf returns the files with which a replay begins if a checkpoint replaces the table of s by one
+// that was read from the store: see replay.step.
+func basesOf(s *ledger.State, table *ledger.Table) map[string]int64 {
+	bases := map[string]int64{}
+	for role, row := range table.All() {
+		old, _ := s.Table.Row(role)
+		if row.Version != old.Version || row.Blob() != old.Blob() {
+			bases[role] = row.Version
+		} else if base, ok := s.Bases[role]; ok {
+			bases[role] = base
+		}
+	}
+	return bases
 }
 
 const unknownFate = "the journal was restored from a backup: whether this was published isn't known, and what is published now is another; if it is still wanted, submit it again with another ID"

@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"sync"
 	"time"
+
+	"github.com/bindery-tuf/bindery/repository/ledger"
 )
 
 // How long Run waits before it tries a failed generation again: it doubles from
@@ -42,10 +45,20 @@ func (r *Repository) Run(ctx context.Context) error {
 		return r.runError(ctx, err)
 	}
 	retry := firstRetry
+	var deleting sync.WaitGroup
+	defer deleting.Wait()
+	defer cancel()
 	for {
 		arrived, err := r.await(ctx)
 		if err == nil {
-			err = r.exclusively(ctx, func(ctx context.Context, p *publisher) error { return p.step(ctx, arrived) })
+			var claimed []ledger.RemovedTarget
+			err = r.exclusively(ctx, func(ctx context.Context, p *publisher) (err error) {
+				claimed, err = p.stepAndCollect(ctx, arrived)
+				return err
+			})
+			if !isFatal(err) {
+				r.deleteTargets(ctx, &deleting, claimed)
+			}
 		} else if ctx.Err() != nil {
 			return r.runError(ctx, err)
 		}
@@ -103,6 +116,10 @@ func (r *Repository) await(ctx context.Context) (arrived bool, err error) {
 	}
 	lead, began := r.pub.lead, r.pub.began
 	one, full := r.pub.batches()
+	woken, cancel := context.WithCancel(ctx)
+	defer cancel()
+	r.interruptible(cancel) // before the turn ends: who takes it next may change what is due
+	defer r.interruptible(nil)
 	now := r.cfg.Now()
 	due := r.pub.dueAt(now)
 	if t := now.Add(r.pub.lookAgain.left()); len(r.pub.quarantine) > 0 && t.Before(due) {
@@ -111,20 +128,18 @@ func (r *Repository) await(ctx context.Context) (arrived bool, err error) {
 	if t := now.Add(r.pub.tryAgain.left()); len(r.pub.leftOut) > 0 && t.Before(due) {
 		due = t
 	}
-	woken, cancel := context.WithCancel(ctx)
-	defer cancel()
-	r.interruptible(cancel) // before the turn ends: who takes it next may change what is due
-	defer r.interruptible(nil)
+	// Items come first, even if there is always something to collect.
+	collect := max(r.pub.collectIn(), time.Millisecond)
 	r.returnTurn()
 
-	arrived, err = awaitUntil(woken, lead, one, min(due.Sub(now), longestWait))
+	arrived, err = awaitUntil(woken, lead, one, min(due.Sub(now), longestWait, collect))
 	if err == nil && arrived {
 		// A generation takes along what arrives until it may begin. What falls due meanwhile
 		// takes along what has arrived.
 		rest := min(r.cfg.MaxDelay-since(began), due.Sub(r.cfg.Now()))
 		var filled bool
-		filled, err = awaitUntil(woken, lead, full, min(rest, longestWait))
-		arrived = filled || rest <= longestWait
+		filled, err = awaitUntil(woken, lead, full, min(rest, longestWait, collect))
+		arrived = filled || rest <= min(longestWait, collect)
 	}
 	if err != nil && ctx.Err() == nil && woken.Err() != nil {
 		return false, nil // look again what is due

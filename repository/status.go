@@ -39,6 +39,9 @@ type Status struct {
 	// They and their items wait; all others are published.
 	Quarantined []QuarantinedBin `json:"quarantined"`
 
+	// Collection is what is superseded and waits to be deleted.
+	Collection CollectionStatus `json:"collection"`
+
 	// Err is why the last attempt to publish failed, or why it left out some bins: they could not
 	// be read, signed or written, and are tried again. It also says what has expired: see Expired.
 	// It is nil if that attempt succeeded and clients accept what is published.
@@ -73,6 +76,23 @@ type FullBin struct {
 type QuarantinedBin struct {
 	Bin    string `json:"bin"`
 	Reason string `json:"reason"`
+}
+
+// CollectionStatus is what is superseded and not deleted yet: because the grace period isn't over, or
+// because deleting is slow or fails. ReadStatus doesn't know the last three.
+type CollectionStatus struct {
+	Files   int       `json:"files"`           // files in the store; some may not be there
+	Targets int       `json:"targets"`         // target files: see Config.DeleteTarget
+	Oldest  time.Time `json:"oldest,omitzero"` // when the oldest of those files was superseded
+	// Unlisted, unless it is zero, says that the store may have superseded files of generations up to
+	// this one that are not counted here: only Sweep finds them. The journal lists at most 1,000,000
+	// files, and knows none of those that a restoration found.
+	Unlisted int64 `json:"unlisted,omitempty"`
+
+	Late       time.Duration `json:"late,omitempty"`        // for how long the oldest could have been deleted, in nanoseconds
+	Error      string        `json:"error,omitempty"`       // why the last deletion failed; it is tried again
+	GivenBack  int           `json:"given_back,omitempty"`  // target files that Config.DeleteTarget did not delete
+	GivenError string        `json:"given_error,omitempty"` // why it did not, for the last of them
 }
 
 // Status returns the state of the repository. It does not wait for a generation under way. It reads
@@ -129,6 +149,7 @@ func (p *publisher) status() Status {
 	for i, q := range p.quarantine {
 		s.Quarantined = append(s.Quarantined, QuarantinedBin{p.name(i), q.err.Error()})
 	}
+	s.Collection = p.collectionStatus()
 	s.Err = p.leftOutErr()
 	slices.SortFunc(s.Quarantined, func(a, b QuarantinedBin) int { return cmp.Compare(a.Bin, b.Bin) })
 	return s

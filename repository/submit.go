@@ -84,6 +84,10 @@ func newRepository(p *publisher) *Repository {
 	r.online.Store(&p.docs.online)
 	r.close = sync.OnceValue(r.shut)
 	r.stuck = p.documentsWait()
+	p.collection.opened = p.clock.look()
+	if p.cfg.DeleteTarget != nil {
+		p.collection.deleting = newDeletions()
+	}
 	p.accepted = func() { r.noteStuck(true) }
 	p.decided = func(outcomes []ledger.ItemOutcome) { r.tell(p.status(), outcomes) }
 	return r
@@ -130,6 +134,7 @@ func (r *Repository) Remove(ctx context.Context, paths ...string) (*Receipt, err
 //     for in no online role. The error names the role.
 //   - ErrIDReused: the journal remembers another item with this ID.
 //   - ErrBusy: the queue is full.
+//   - ErrBeingDeleted: the item adds a target whose file Config.DeleteTarget is deleting.
 //   - ErrUnknown: the item may have become durable. The context ended, or the disk failed, while it
 //     was written.
 //   - ErrClosed: the repository was closed, or must be opened again.
@@ -151,6 +156,11 @@ func (r *Repository) Submit(ctx context.Context, it Item) (*Receipt, error) {
 		return nil, fmt.Errorf("submit: %w", err)
 	}
 	defer r.left(entry)
+	deleting := r.pub.collection.deleting
+	if err := deleting.enter(it); err != nil {
+		return nil, fmt.Errorf("submit: %w", err)
+	}
+	defer deleting.leave(it)
 	known, err := r.cfg.Journal.Enqueue(ctx, entry)
 	if err != nil {
 		return nil, fmt.Errorf("submit: journal: %w", err)

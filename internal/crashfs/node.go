@@ -3,6 +3,7 @@ package crashfs
 import (
 	"math/rand/v2"
 	"slices"
+	"time"
 )
 
 // pageSize is the unit in which bytes reach the disk.
@@ -130,4 +131,12 @@ func (n *node) survive(keep Keep, r *rand.Rand) {
 		}
 	}
 	n.data, n.synced, n.dirty = after, after, nil
+}
+
+// written is when a file was last written, roughly: files that an earlier process made are very old.
+func (d *Disk) written(n *node) time.Time {
+	if n.boot == d.boots {
+		return time.Now()
+	}
+	return time.Unix(0, 0)
 }

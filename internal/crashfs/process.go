@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"slices"
 	"syscall"
-	"time"
 
 	"github.com/bindery-tuf/bindery/internal/disk"
 )
@@ -191,11 +190,7 @@ func (p *Process) ReadDir(name string) iter.Seq2[disk.Entry, error] {
 			if path == "/" || filepath.Dir(path) != name {
 				continue
 			}
-			e := disk.Entry{Name: filepath.Base(path), Dir: n.dir, Size: int64(len(n.data)), ModTime: time.Unix(0, 0)}
-			if n.boot == p.disk.boots {
-				e.ModTime = time.Now()
-			}
-			entries = append(entries, e)
+			entries = append(entries, disk.Entry{Name: filepath.Base(path), Dir: n.dir, Size: int64(len(n.data)), ModTime: p.disk.written(n)})
 		}
 		p.disk.mu.Unlock()
 		for _, e := range entries {
@@ -227,7 +222,7 @@ func (p *Process) Stat(name string) (disk.Info, error) {
 	}
 	p.disk.mu.Lock()
 	defer p.disk.mu.Unlock()
-	return disk.Info{ID: n, Size: int64(len(n.data))}, nil
+	return disk.Info{ID: n, Size: int64(len(n.data)), ModTime: p.disk.written(n)}, nil
 }
 
 // Lock implements disk.FS.

@@ -98,8 +98,9 @@ type FS interface {
 type Info struct {
 	// ID is equal for two names, or at two moments, if they lead to the same file. The ID
 	// of a file that is gone may be another's later, unless somebody holds it open.
-	ID   any
-	Size int64 // bytes, of a file
+	ID      any
+	Size    int64     // bytes, of a file
+	ModTime time.Time // when the file was last written
 }
 
 // Lock is a lock that is held.

@@ -174,7 +174,8 @@ func TestLockDir(t *testing.T) {
 
 	info, err := fsys.Stat(name)
 	require.NoError(t, err)
-	require.Equal(t, disk.Info{ID: f.ID(), Size: 5}, info)
+	require.False(t, info.ModTime.IsZero())
+	require.Equal(t, disk.Info{ID: f.ID(), Size: 5, ModTime: info.ModTime}, info)
 	info, err = fsys.Stat(dir)
 	require.NoError(t, err)
 	require.Equal(t, l.ID(), info.ID)

@@ -92,5 +92,5 @@ func statID(name string) (Info, error) {
 	if err != nil {
 		return Info{}, err
 	}
-	return Info{idOf(info), info.Size()}, nil
+	return Info{idOf(info), info.Size(), info.ModTime()}, nil
 }

@@ -94,6 +94,15 @@ func checkClient(t testing.TB, p Published, dir, who string) {
 	}
 }
 
+// CheckGeneration fails the test unless a client that had fetched this timestamp still finds all that it
+// names.
+func CheckGeneration(t testing.TB, store repository.Store, timestamp []byte) {
+	t.Helper()
+	ts, err := metadata.Timestamp().FromBytes(timestamp)
+	require.NoError(t, err)
+	checkPaused(t, Published{Store: store, Then: store}, timestamp, t.TempDir(), fmt.Sprintf("client of generation %d", ts.Signed.Version))
+}
+
 // checkPaused lets a client refresh while timestamp was the current one, and then
 // fetch what it names from the store as it is now (or as Then is). Its metadata stays in dir.
 func checkPaused(t testing.TB, p Published, timestamp []byte, dir, who string) {
