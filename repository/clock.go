@@ -32,8 +32,9 @@ type clock struct {
 	sinceBoot func() (time.Duration, bool)
 
 	last     moment
-	believed bool // whether any look since Open was
-	forgiven bool // that it is earlier than the last generation
+	stepped  moment // when the wall clock was last found to have been set; zero: never
+	believed bool   // whether any look since Open was
+	forgiven bool   // that it is earlier than the last generation
 }
 
 // moment is one and the same moment by each clock.
@@ -55,7 +56,10 @@ func (c *clock) look() moment {
 }
 
 // accept takes the present time for right.
-func (c *clock) accept() { c.last, c.believed, c.forgiven = c.look(), true, true }
+func (c *clock) accept() {
+	c.last, c.believed, c.forgiven = c.look(), true, true
+	c.stepped = c.last
+}
 
 // check returns the time, in UTC and whole seconds. lastSigned is when the last generation was
 // signed, by this process or an earlier one. offlineUntil is when the last of the offline documents
@@ -83,6 +87,9 @@ func (c *clock) check(lastSigned, offlineUntil time.Time) (time.Time, error) {
 			return now, fmt.Errorf("%w: it is %s by the clock, and the last generation was signed at %s, over %d days ago",
 				ErrClock, now.Format(time.RFC3339), lastSigned.Format(time.RFC3339), int(longestStop.Hours()/24))
 		}
+	}
+	if (at.wall.Sub(c.last.wall) - passed(c.last, at)).Abs() > backTolerance {
+		c.stepped = at
 	}
 	c.last, c.believed = at, true
 	return now, nil

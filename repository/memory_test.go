@@ -54,7 +54,7 @@ func TestMemoryOfUntouchedTargets(t *testing.T) {
 	few, many := measure(100), measure(5000)
 	require.Greater(t, many.stored-few.stored, int64(500_000))
 	require.InDelta(t, few.generation, many.generation, 50_000, "a generation")
-	require.InDelta(t, few.open, many.open, 50_000, "open")
+	require.LessOrEqual(t, many.open, few.open+50_000, "open") // how long ago the last checkpoint was differs
 }
 
 // leastAllocated returns how many bytes f allocates: the least of five calls, because a collection

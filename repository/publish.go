@@ -1193,8 +1193,8 @@ func (p *publisher) checkpoint(ctx context.Context) error {
 	// A large table is written more rarely. What the journal adds to a checkpoint of its own isn't
 	// counted: it is little compared with the bins that were written meanwhile.
 	files, targets := p.state.Uncollected()
-	size := rowRecord*p.state.Table.Len() + nameRecord*files + targetRecord*targets
-	if p.logged < max(p.cfg.CheckpointBytes, 4*size) || p.state.Sealed != nil || len(p.unwritten) > 0 {
+	least := 4*rowRecord*p.state.Table.Len() + nameRecord*files + targetRecord*targets
+	if p.logged < max(p.cfg.CheckpointBytes, least) || p.state.Sealed != nil || len(p.unwritten) > 0 {
 		return nil
 	}
 	if ctx.Err() != nil {

@@ -118,4 +118,3 @@ func (r *root) takeAway(name string) error {
 	}
 	return err
 }
-

@@ -1,0 +1,313 @@
+package repository_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/bindery-tuf/bindery/internal/faulty"
+	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/repository/ledger"
+	"github.com/bindery-tuf/bindery/roles"
+)
+
+// deleter is an index that deletes its target files.
+type deleter struct {
+	mu      sync.Mutex
+	offered []string // paths, and the first letters of their hashes
+	fail    func(t ledger.RemovedTarget) error
+	hold    chan struct{} // calls wait for it, unless nil
+}
+
+func (d *deleter) delete(ctx context.Context, t ledger.RemovedTarget) error {
+	d.mu.Lock()
+	d.offered = append(d.offered, offered(t.Path, t.Hashes))
+	fail, hold := d.fail, d.hold
+	d.mu.Unlock()
+	if hold != nil {
+		select {
+		case <-hold:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	if fail != nil {
+		return fail(t)
+	}
+	return nil
+}
+
+func offered(path string, hashes map[string]string) string {
+	return fmt.Sprintf("%s %.8s", path, hashes["sha256"])
+}
+
+func named(targets ...roles.Target) (all []string) {
+	for _, t := range targets {
+		all = append(all, offered(t.Path, t.Hashes))
+	}
+	return all
+}
+
+// took returns what was offered since the last call, sorted.
+func (d *deleter) took() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	all := d.offered
+	d.offered = nil
+	slices.Sort(all)
+	return all
+}
+
+func (d *deleter) set(fail func(t ledger.RemovedTarget) error, hold chan struct{}) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.fail, d.hold = fail, hold
+}
+
+func offering(t *testing.T, f func(c *collected, d *deleter)) {
+	t.Helper()
+	collecting(t, 2, func(c *collected) {
+		d := &deleter{}
+		c.cfg.DeleteTarget = d.delete
+		c.restart()
+		f(c, d)
+	})
+}
+
+func (c *collected) pass(d time.Duration) {
+	c.t.Helper()
+	c.run(func() { time.Sleep(d) })
+}
+
+func (c *collected) waiting() int {
+	c.t.Helper()
+	s, err := c.repo.Status(c.t.Context())
+	require.NoError(c.t, err)
+	return s.Collection.Targets
+}
+
+// A target file is offered once, when the grace of the generation that removed it is over.
+func TestTargetsAreOffered(t *testing.T) {
+	offering(t, func(c *collected, d *deleter) {
+		all := files("x", 50)
+		c.publish(all...)
+		replaced := file(all[0].Path, "new")
+		c.publish(replaced)
+		r := c.remove(all[1].Path)
+		c.run(func() { c.wait(r, repository.Published) })
+		require.Equal(c.t, 2, c.waiting())
+		c.pass(grace - time.Minute)
+		require.Empty(c.t, d.took())
+		c.pass(time.Minute + sweepInterval)
+		require.Equal(c.t, named(all[0], all[1]), d.took())
+		require.Zero(c.t, c.waiting())
+
+		var paths []string
+		for _, t := range all[1:] {
+			paths = append(paths, t.Path)
+		}
+		r = c.remove(append(paths, replaced.Path)...) // one of them is gone already
+		c.run(func() { c.wait(r, repository.Published) })
+		c.pass(grace + sweepInterval)
+		want := named(append(all[2:], replaced)...)
+		slices.Sort(want)
+		require.Equal(c.t, want, d.took(), "more than there are workers")
+		c.restart()
+		c.pass(grace + sweepInterval)
+		require.Empty(c.t, d.took())
+		c.requireOnly()
+	})
+}
+
+// One that is given back is offered again after a pause that grows, and holds up no other.
+func TestTargetIsGivenBack(t *testing.T) {
+	offering(t, func(c *collected, d *deleter) {
+		all := files("x", 3)
+		c.publish(all...)
+		r := c.remove(all[0].Path, all[1].Path, all[2].Path)
+		c.run(func() { c.wait(r, repository.Published) })
+		d.set(func(t ledger.RemovedTarget) error {
+			if t.Path == all[1].Path {
+				return errors.New("in use")
+			}
+			return nil
+		}, nil)
+		c.pass(grace + sweepInterval)
+		require.Subset(c.t, d.took(), named(all...))
+		require.Equal(c.t, 1, c.waiting())
+		status, err := c.repo.Status(c.t.Context())
+		require.NoError(c.t, err)
+		require.Contains(c.t, fmt.Sprint(status.Problems), `1 target files can't be deleted: target "`+all[1].Path+`": in use`)
+		c.pass(5 * time.Hour)
+		times := len(d.took())
+		require.Greater(c.t, times, 5)
+		require.Less(c.t, times, 15, "the pause grows to an hour")
+		d.set(nil, nil)
+		c.pass(time.Hour + sweepInterval)
+		require.Equal(c.t, named(all[1]), d.took())
+		require.Zero(c.t, c.waiting())
+		status, err = c.repo.Status(c.t.Context())
+		require.NoError(c.t, err)
+		require.Zero(c.t, status.Collection.GivenBack)
+	})
+}
+
+// While the call lasts, Submit refuses the file, and nothing else.
+func TestTargetIsClaimed(t *testing.T) {
+	offering(t, func(c *collected, d *deleter) {
+		old := file("packages/x/x-0.tar.gz", "old")
+		c.publish(old)
+		r := c.remove(old.Path)
+		c.run(func() { c.wait(r, repository.Published) })
+		hold := make(chan struct{})
+		d.set(nil, hold)
+		c.run(func() {
+			time.Sleep(grace + sweepInterval)
+			require.Equal(c.t, named(old), d.took())
+			_, err := c.repo.Add(c.t.Context(), old)
+			require.ErrorIs(c.t, err, repository.ErrBeingDeleted)
+			require.ErrorContains(c.t, err, "store it again, and submit it again later")
+			c.wait(c.add(file(old.Path, "new")), repository.Published)
+			c.wait(c.remove(old.Path), repository.Published)
+
+			// Another process can write into a shared journal.
+			entry, err := repository.Item{ID: "foreign", Add: []roles.Target{old}}.Entry()
+			require.NoError(c.t, err)
+			_, err = c.journal.Enqueue(c.t.Context(), entry)
+			require.NoError(c.t, err)
+			o, err := c.repo.Receipt("foreign", old.Path).Wait(c.t.Context())
+			require.ErrorIs(c.t, err, repository.ErrSetAside)
+			require.Contains(c.t, o.Reason, "being deleted")
+
+			close(hold)
+			synctest.Wait()
+			time.Sleep(time.Second)
+			c.wait(c.add(old), repository.Published)
+		})
+		require.Empty(c.t, d.took())
+	})
+}
+
+// The context of a call ends with Run, and the file is offered again.
+func TestRunEndsDeletions(t *testing.T) {
+	offering(t, func(c *collected, d *deleter) {
+		old := file("packages/x/x-0.tar.gz", "old")
+		c.publish(old)
+		c.publish(file(old.Path, "new"))
+		d.set(nil, make(chan struct{}))
+		c.pass(grace + sweepInterval)
+		require.Equal(c.t, named(old), d.took())
+		require.Equal(c.t, 1, c.waiting())
+		d.set(nil, nil)
+		c.pass(3 * time.Minute)
+		require.Equal(c.t, named(old), d.took())
+		require.Zero(c.t, c.waiting())
+
+		// A call that never ends is given up after 10 minutes.
+		c.publish(file(old.Path, "newer"))
+		d.set(nil, make(chan struct{}))
+		c.run(func() {
+			time.Sleep(grace + sweepInterval)
+			require.Len(c.t, d.took(), 1)
+			d.set(nil, nil)
+			time.Sleep(12 * time.Minute)
+			require.Len(c.t, d.took(), 1)
+		})
+	})
+}
+
+// A file that anybody may still ask for is not offered: it is published again, or pending, or a client
+// may have seen it since.
+func TestTargetsInUseAreNotOffered(t *testing.T) {
+	offering(t, func(c *collected, d *deleter) {
+		again, pending, briefly := file("packages/x/again", "1"), file("packages/x/pending", "1"), file("packages/x/briefly", "1")
+		c.publish(again, pending, briefly)
+		r := c.remove(again.Path, pending.Path, briefly.Path)
+		c.run(func() { c.wait(r, repository.Published) })
+		c.publish(again)
+		c.pass(grace - time.Hour)
+		c.publish(briefly)
+		r = c.remove(briefly.Path)
+		c.run(func() { c.wait(r, repository.Published) })
+
+		// One bin is missing, so its item waits.
+		missing, data := c.newest("bins-0")
+		for _, t := range []roles.Target{pending} {
+			if mustBins(c.t, 2).Find(t.Path) == 1 {
+				missing, data = c.newest("bins-1")
+			}
+		}
+		require.NoError(c.t, c.store.Delete(c.t.Context(), missing))
+		c.restart()
+		c.add(pending)
+		c.pass(grace + 10*time.Minute)
+		require.Equal(c.t, named(briefly), d.took())
+		require.NoError(c.t, c.store.Create(c.t.Context(), missing, data))
+		c.pass(10 * time.Minute)
+		require.Empty(c.t, d.took())
+		require.Zero(c.t, c.waiting(), "they are published")
+		r = c.remove(again.Path, pending.Path)
+		c.run(func() { c.wait(r, repository.Published) })
+		c.pass(grace + sweepInterval)
+		require.Equal(c.t, named(again, pending), d.took())
+	})
+}
+
+// Whatever call fails or ends the process, each file is offered at least once, and none is forgotten.
+func TestOffersUnderFaults(t *testing.T) {
+	for _, fault := range []faulty.Fault{faulty.Before, faulty.After} {
+		t.Run(fmt.Sprint(fault), func(t *testing.T) {
+			offering(t, func(c *collected, d *deleter) {
+				for at := 1; ; at++ {
+					old := file(fmt.Sprintf("packages/x/%d", at), "1")
+					c.publish(old)
+					r := c.remove(old.Path)
+					c.run(func() { c.wait(r, repository.Published) })
+					n, met := 0, false
+					c.inject.Plan(func(call faulty.Call) faulty.Fault {
+						if strings.HasPrefix(call.Op, "leader.Append") && strings.Contains(call.Name, "collected") || call.Op == "leader.Pending" {
+							if n++; n == at {
+								met = true
+								return fault
+							}
+						}
+						return faulty.None
+					})
+					ctx, cancel := context.WithTimeout(c.t.Context(), grace+sweepInterval)
+					_ = c.repo.Run(ctx)
+					cancel()
+					c.inject.Plan(nil)
+					c.repo.Close()
+					c.open()
+					c.opened = time.Now()
+					c.pass(grace + sweepInterval)
+					require.Contains(c.t, d.took(), named(old)[0])
+					require.Zero(c.t, c.waiting())
+					if !met {
+						require.Greater(c.t, at, 3)
+						return
+					}
+				}
+			})
+		})
+	}
+}
+
+// Without DeleteTarget nothing is kept of removed target files.
+func TestTargetsAreNotOffered(t *testing.T) {
+	collecting(t, 2, func(c *collected) {
+		c.publish(file("packages/x/x-0", "1"))
+		c.publish(file("packages/x/x-0", "2"))
+		require.Equal(c.t, 1, c.waiting())
+		c.pass(grace + sweepInterval)
+		require.Zero(c.t, c.waiting())
+	})
+}
