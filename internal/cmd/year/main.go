@@ -23,18 +23,18 @@
 // those that clients may still use. Signatures are those of online keys.
 //
 // Time is that of package testing/synctest, which works in tests only. So this program runs a test of
-// its package by way of "go test", and must be started in the module. A year takes some minutes.
+// its package, and must be started in the module. A year takes some minutes.
 package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"strconv"
 )
 
@@ -50,18 +50,29 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	cmd := exec.CommandContext(ctx, "go", "test", "-count=1", "-timeout=0", "-run=^TestYear$",
-		"github.com/bindery-tuf/bindery/internal/cmd/year",
-		"-args", "-print", "-seed="+strconv.FormatUint(*seed, 10), "-days="+strconv.Itoa(*days),
-		"-bins="+strconv.Itoa(*bins), "-targets="+strconv.Itoa(*targets))
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	err := cmd.Run()
-	var failed *exec.ExitError
-	switch {
-	case errors.As(err, &failed):
-		os.Exit(1)
-	case err != nil:
-		fmt.Fprintln(os.Stderr, err)
+	if err := run(ctx, "-print", "-seed="+strconv.FormatUint(*seed, 10), "-days="+strconv.Itoa(*days),
+		"-bins="+strconv.Itoa(*bins), "-targets="+strconv.Itoa(*targets)); err != nil {
+		fmt.Fprintln(os.Stderr, "year:", err)
 		os.Exit(1)
 	}
+}
+
+// run compiles the test and runs it. Not by "go test" alone: that would print more lines at the end.
+func run(ctx context.Context, args ...string) error {
+	dir, err := os.MkdirTemp("", "year-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	test := filepath.Join(dir, "year.test")
+	for _, cmd := range []*exec.Cmd{
+		exec.CommandContext(ctx, "go", "test", "-c", "-o", test, "github.com/bindery-tuf/bindery/internal/cmd/year"),
+		exec.CommandContext(ctx, test, append([]string{"-test.run=^TestYear$", "-test.timeout=0"}, args...)...),
+	} {
+		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+		if err := cmd.Run(); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/bindery-tuf/bindery/keys"
 	"github.com/bindery-tuf/bindery/repository"
 	_ "github.com/bindery-tuf/bindery/repository/dirjournal" // for ondisk
+	"github.com/bindery-tuf/bindery/repository/ledger"
 	"github.com/bindery-tuf/bindery/roles"
 )
 
@@ -89,6 +90,10 @@ func (w *world) config(journal repository.Journal) repository.Config {
 	return repository.Config{
 		Store: w.shop.process(), Journal: journal, Signers: signers,
 		BinLifetime: 28 * day, CacheAge: cacheAge, ClientRun: clientRun, MaxDelay: -1,
+		DeleteTarget: func(_ context.Context, t ledger.RemovedTarget) error {
+			w.book.remove(t.Path, t.Hashes)
+			return nil
+		},
 	}
 }
 
@@ -138,7 +143,12 @@ func (w *world) restart() {
 
 // cutPower lets the power go in the middle of something.
 func (w *world) cutPower() {
-	w.shop.cutAfter(1+w.rng.IntN(300), func() { w.disk.PowerCut(w.disk.AnyCut()) })
+	repo, stop := w.repo, w.stop
+	w.shop.cutAfter(1+w.rng.IntN(300), func() {
+		w.disk.PowerCut(w.disk.AnyCut())
+		stop()
+		go repo.Close() // what waits for the process must notice
+	})
 }
 
 // recover starts the publisher again if its power went.

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"sync"
 	"testing"
@@ -30,6 +31,17 @@ var (
 	targets = flag.Int("targets", 2000, "how many targets there are on the first day")
 	show    = flag.Bool("print", false, "print what happens, and the last line")
 )
+
+// summary is printed last.
+var summary string
+
+func TestMain(m *testing.M) {
+	status := m.Run()
+	if *show {
+		fmt.Println(summary)
+	}
+	os.Exit(status)
+}
 
 // TestYear is the whole program: see its package comment.
 func TestYear(t *testing.T) {
@@ -165,10 +177,8 @@ func (w *world) report(days int) {
 	for _, err := range w.failures[:min(len(w.failures), 20)] {
 		w.t.Error(err)
 	}
-	if *show {
-		fmt.Printf("days=%d generations=%d refreshes=%d failures=%d peak_bytes=%d final_bytes=%d live_bytes=%d grace_bytes=%d signatures=%d seed=%d\n",
-			days, status.Generation, w.updates.Load(), len(w.failures), peak, final, live, grace, w.signatures.Load(), *seed)
-	}
+	summary = fmt.Sprintf("days=%d generations=%d refreshes=%d failures=%d peak_bytes=%d final_bytes=%d live_bytes=%d grace_bytes=%d signatures=%d seed=%d",
+		days, status.Generation, w.updates.Load(), len(w.failures), peak, final, live, grace, w.signatures.Load(), *seed)
 }
 
 // namesOf lists the files of the generation that a timestamp names, but for roots and timestamp.json.
