@@ -17,59 +17,65 @@ import (
 type PlanSpec struct {
 	// Targets is how many target files there are, at most 2,000,000,000. Bins is how many bins, as
 	// for New. Form is how the role "bins" describes them.
-	Targets int
-	Bins    int
-	Form    Form
+	Targets int  `json:"targets"`
+	Bins    int  `json:"bins"`
+	Form    Form `json:"-"`
 
 	// Uploads is how many targets are added, replaced or removed a day, at most 100 million.
 	// Zero: none.
-	Uploads int
+	Uploads int `json:"uploads"`
 	// Generations is how many generations a day publish uploads, at most one for each. Zero: one
 	// for each upload, but no two in the same second, which is the default of
 	// repository.Config.MaxDelay. Generations that only renew come in addition.
-	Generations int
+	Generations int `json:"generations"`
 	// Generation is the number of the generation that is described. Versions have as many digits
 	// as it. Zero: the one that is published a year after the first.
-	Generation int64
+	Generation int64 `json:"generation"`
 	// Lookups is how many targets a client asks for in one visit, each in a bin of its own.
 	// Zero: 1. PEP 458 counts 2, a file and its project's page.
-	Lookups int
+	Lookups int `json:"lookups"`
 
 	// PathBytes is how long the path of a target is on average, in bytes. PathHashDigits is how
 	// many of them are digits of a hash, which can't be compressed. If both are zero, they are
 	// those of PyPI: 113 and 64.
-	PathBytes, PathHashDigits int
+	PathBytes      int `json:"path_bytes"`
+	PathHashDigits int `json:"path_hash_digits"`
 	// Hashes are the algorithms of a target's hashes, as in roles.Target. "sha256" must be one
 	// of them. Nil: no other.
-	Hashes []string
+	Hashes []string `json:"hashes"`
 	// CustomBytes is how many bytes of custom data a target has on average, as canonical JSON.
 	// They are taken to compress as little as the names of files. Zero: no custom data.
-	CustomBytes int
+	CustomBytes int `json:"custom_bytes"`
 
 	// BinRenewal and SnapshotRenewal are the ages at which a bin, and the snapshot with the
 	// timestamp, are signed again. They are at least a second. Zero: half of the lifetimes in
 	// repository.Config, which are 84 hours and 12 hours.
-	BinRenewal, SnapshotRenewal time.Duration
+	BinRenewal      time.Duration `json:"bin_renewal_ns"`
+	SnapshotRenewal time.Duration `json:"snapshot_renewal_ns"`
 
 	// RootKeys, TargetsKeys and BinsKeys sign root, targets and the role "bins". Zero: any 2 of
 	// 3 Ed25519 keys for root, and 2 of 2 for each of the other two.
-	RootKeys, TargetsKeys, BinsKeys PlanKeys
+	RootKeys    PlanKeys `json:"root_keys"`
+	TargetsKeys PlanKeys `json:"targets_keys"`
+	BinsKeys    PlanKeys `json:"bins_keys"`
 	// BinScheme and SnapshotScheme are the schemes of the online keys. There is one key for all
 	// bins, and one for snapshot and timestamp. Zero: "ed25519" and "ecdsa-sha2-nistp256".
-	BinScheme, SnapshotScheme string
+	BinScheme      string `json:"bin_scheme"`
+	SnapshotScheme string `json:"snapshot_scheme"`
 }
 
 // PlanKeys are the keys of a role. All have one scheme, as TUF names it: "ed25519",
 // "ecdsa-sha2-nistp256" or "rsassa-pss-sha256". RSA keys count as 3,072 bits.
 type PlanKeys struct {
-	Scheme    string
-	Keys      int
-	Threshold int // how many sign
+	Scheme    string `json:"scheme"`
+	Keys      int    `json:"keys"`
+	Threshold int    `json:"threshold"` // how many sign
 }
 
 // Size is how many bytes a client receives: as published, and with gzip.
 type Size struct {
-	Raw, Gzip int64
+	Raw  int64 `json:"raw"`
+	Gzip int64 `json:"gzip"`
 }
 
 func (s Size) plus(t Size) Size { return Size{s.Raw + t.Raw, s.Gzip + t.Gzip} }
@@ -80,43 +86,53 @@ func (s Size) times(f float64) Size {
 
 // Plan is what a repository will cost. Sizes don't include HTTP's headers.
 type Plan struct {
-	Spec PlanSpec // as given, with the defaults filled in
+	Spec PlanSpec `json:"spec"` // as given, with the defaults filled in
 
 	// The documents. Succinct and Explicit are the role "bins" in either form. Bin has the average
 	// number of targets, rounded up. Fullest is the largest bin to expect: hashes don't spread
 	// targets evenly.
-	Root, Timestamp, Snapshot, Targets, Succinct, Explicit, Bin, Fullest Size
+	Root      Size `json:"root"`
+	Timestamp Size `json:"timestamp"`
+	Snapshot  Size `json:"snapshot"`
+	Targets   Size `json:"targets"`
+	Succinct  Size `json:"succinct"`
+	Explicit  Size `json:"explicit"`
+	Bin       Size `json:"bin"`
+	Fullest   Size `json:"fullest"`
 
 	// New is what a client downloads that has only the newest root.
-	New Size
+	New Size `json:"new"`
 	// Visits are what a client downloads that was here an hour, a day and a week ago.
-	Visits []Visit
+	Visits []Visit `json:"visits"`
 
 	// Generations is how many there are a day, of which each signs a snapshot and a timestamp.
 	// BinSignatures is how many bins are signed a day.
-	Generations, BinSignatures int64
+	Generations   int64 `json:"generations"`
+	BinSignatures int64 `json:"bin_signatures"`
 	// Stored is how many bytes of metadata a day are written into the store. Collection deletes
 	// about as many, a grace period later. Target files and the journal aren't included.
-	Stored int64
+	Stored int64 `json:"stored"`
 
 	// BestRaw and BestGzip are the numbers of bins at which a returning client pays least, if
 	// the snapshot changed and it has none of the bins: without and with compression.
-	BestRaw, BestGzip int
+	BestRaw  int `json:"best_raw"`
+	BestGzip int `json:"best_gzip"`
 	// GrowsTo is the greatest number of bins to which these can be resized so that no name is
 	// left behind: as many have equally many hexadecimal digits. LeastToGrow is the least number
 	// of bins that can be resized to 65,536 in this way.
-	GrowsTo, LeastToGrow int
+	GrowsTo     int `json:"grows_to"`
+	LeastToGrow int `json:"least_to_grow"`
 
 	// Warnings are limits of clients that are exceeded or near, in sentences.
-	Warnings []string
+	Warnings []string `json:"warnings"`
 }
 
 // Visit is what a client downloads on average that returns. It has the newest root and the role
 // "bins", which change at ceremonies only.
 type Visit struct {
-	After time.Duration // since its last visit
-	Again Size          // it asks for the targets for which it asked last time
-	Other Size          // it asks for others, in bins that it doesn't have
+	After time.Duration `json:"after_ns"` // since its last visit
+	Again Size          `json:"again"`    // it asks for the targets for which it asked last time
+	Other Size          `json:"other"`    // it asks for others, in bins that it doesn't have
 }
 
 // NewPlan computes what a repository will cost its clients and its publisher (PEP 458, Metadata

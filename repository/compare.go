@@ -246,7 +246,7 @@ func describeTarget(t *roles.Target) string {
 // A published role that clients refuse is yielded once, without a path. An error ends the sequence:
 // the context's, a store's, or one that names a file of known that is missing or altered.
 //
-// Every bin of both is read, twice if they delegate differently. In memory are one bin of each set, and
+// Every bin of both is read once, or two or three times if they delegate differently. In memory are one bin of each set, and
 // all targets of roles that are no bins.
 func Compare(ctx context.Context, published, known *View) iter.Seq2[Difference, error] {
 	return func(yield func(Difference, error) bool) {
@@ -265,22 +265,26 @@ type comparison struct {
 	yield            func(Difference, error) bool
 }
 
-// run compares the bins of one name on both sides one after the other. As long as the delegations are
-// the same, each is read once.
+// run compares both sides role by role. If they have the same bins, both directions are compared while a
+// bin is in memory.
 func (c *comparison) run(ctx context.Context) error {
+	same := slices.EqualFunc(c.published.sets(), c.known.sets(), func(a, b delegation.Set) bool {
+		return a.Prefix() == b.Prefix() && a.Len() == b.Len()
+	})
 	for role := range c.published.view.leaves() {
 		if err := c.fromPublished(ctx, role); err != nil {
 			return err
 		}
-		if known, ok := c.known.leaf(role.Name); ok {
+		if same && role.Set >= 0 {
+			known, _ := c.known.view.tree.Role(role.Name) // its keys may be others
 			if err := c.fromKnown(ctx, known); err != nil {
 				return err
 			}
 		}
 	}
 	for role := range c.known.view.leaves() {
-		if _, done := c.published.leaf(role.Name); done {
-			continue
+		if same && role.Set >= 0 {
+			break // bins come last
 		}
 		if err := c.fromKnown(ctx, role); err != nil {
 			return err
@@ -388,12 +392,11 @@ func newFinder(v *View) *finder {
 	return &finder{view: v, bins: map[int]listing{}, others: map[string]listing{}}
 }
 
-func (f *finder) leaf(name string) (delegation.Role, bool) {
+func (f *finder) sets() []delegation.Set {
 	if f.view.tree == nil {
-		return delegation.Role{}, false
+		return nil
 	}
-	role, ok := f.view.tree.Role(name)
-	return role, ok && role.Leaf
+	return f.view.tree.Sets()
 }
 
 func (f *finder) listing(ctx context.Context, role delegation.Role) (listing, error) {

@@ -149,6 +149,9 @@ func (c *compromise) checkRecovered() {
 		require.Equal(c.t, c.want, found, "client that saw %s", saw)
 	}
 	require.Empty(c.t, lines(c.t, repository.Compare(c.t.Context(), c.clientView(c.store), c.ledgerView())))
+	if c.store != c.good { // under other keys
+		require.Empty(c.t, lines(c.t, repository.Compare(c.t.Context(), c.clientView(c.store), c.clientView(c.good))))
+	}
 	c.publish(file("goes on", "1"))
 	c.close()
 	c.open()
@@ -192,6 +195,11 @@ func TestAfterCompromise(t *testing.T) {
 					if newStore {
 						c.store = storetest.NewStore()
 						c.cfg.Store = c.store
+					}
+					if highest := versions[len(versions)-1]; highest > 1000 && highest <= 1<<53-1 { // a mirror still has it
+						seen, err := c.attacker.Store.Get(t.Context(), "timestamp.json")
+						require.NoError(t, err)
+						c.cfg.Witness = seen
 					}
 					require.NoError(t, c.restoreStore(repository.Restoration{Documents: c.newKeys()}))
 					s, err := c.repo.Status(t.Context())

@@ -32,7 +32,8 @@ type Config struct {
 	// of that prefix, "targets" or any delegated role. They come before Bins, Snapshot and
 	// Timestamp. Hashed bins are always signed online. Any other role of targets metadata is
 	// signed online if it is named here; otherwise people sign its document. Give several keys
-	// during a rotation: the first one that the documents in force name for the role signs.
+	// during a rotation: the first one that the documents in force name for the role signs, or the
+	// one to which the role goes since Repository.Rotate.
 	Signers map[string][]keys.Signer
 
 	// UncheckedKeys lets Open succeed with online keys that the documents in force don't name.

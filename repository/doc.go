@@ -101,6 +101,23 @@
 // in, and what became of one path. They read the journal alone.
 // [Repository.Drain] returns once all that was accepted before it is decided.
 //
+// # Renewal
+//
+// Run signs every online role again before it expires, at half of its lifetime or at the age that
+// Config says ([Config.BinRenewal] and others). The renewals of the bins are spread evenly.
+// [Config.RenewalsPerMinute] limits how many bins that signs in a minute, for instance because a key
+// service has a quota. Uploads don't wait for renewals, and a bin that would expire doesn't wait for the
+// limit. Documents that people sign can't renew themselves: the log, Status and [Config.WarnExpiry] say
+// in good time that they expire.
+//
+// # New online keys
+//
+// An online key is replaced without an outage in three steps. First people install documents that name
+// both keys. Then [Repository.Rotate] has everything signed again by the new one, which Status.Rotations
+// shows. In the end people install documents without the old key. Install refuses them as long as a
+// client may need that key. If the old key may be in other hands, don't wait: see
+// [Repository.InstallAfterCompromise].
+//
 // # What to watch
 //
 // [Repository.Status] has a list of Problems: what fails now, or soon, since when or from when on,
@@ -137,9 +154,69 @@
 // Open notices the first two by itself, and the last one only with Config.Witness. It says which it
 // is, and changes nothing: it never goes back by itself.
 //
+// # After a compromise
+//
+// An attacker has the online keys, and perhaps could write to the store. The test TestAfterCompromise
+// takes these steps.
+//
+//  1. Stop the publisher. Copy the store: it is the evidence. Make new online keys.
+//  2. Look at what was published. [ClientView] is what clients find in the evidence. [LedgerView] is
+//     what the journal says. [Compare] yields each path at which they differ, in words. If the journal
+//     can't be trusted either, compare with the ClientView of a mirror's copy from before the attack.
+//     Neither sees what a client was sent that is no longer in the store.
+//  3. Hold a ceremony. The next root names the new keys for timestamp and for snapshot, and none of the
+//     old ones. The document that delegates to the bins ("bins" in PEP 458) names the new key of the
+//     bins. All that the keys of the offline roles signed stays as it is.
+//  4. Call [RestoreStore] with the new keys in Config and the new documents in
+//     [Restoration].Documents. From this moment clients refuse what the attacker published. When it
+//     returns they find what the ledger says, above every version that the store knows. With a mirror's
+//     copy instead of the journal: make that copy the store, give an empty journal, and call
+//     [RestoreJournal].
+//  5. Compare a new ClientView with the LedgerView: nothing differs. Run [audit.Run] with the target
+//     files: they may have been replaced too. Look at what waits in the queue before you call Run. The
+//     attacker's files do no harm. [Repository.Sweep] deletes those of lower versions than the published
+//     ones; move the others away.
+//
+// If RestoreStore finds a name with other bytes than it must have, it names the file: move it away, and
+// call it again. A new, empty store is good as well: then all is made from the journal. If the
+// attacker only had the keys and the store is right, [Repository.InstallAfterCompromise] alone is enough.
+//
+// Fast-forward. An attacker may raise the versions of timestamp, snapshot and bins, up to the largest
+// number that clients read. A client keeps the last timestamp and snapshot that it accepted, and
+// refuses lower versions. It drops what it keeps once root doesn't list the key that signed it (TUF
+// specification, 5.3.11). So both keys must be replaced, with no time in which root lists old and new:
+//
+//	timestamp's key stays   fails at the timestamp: "version 5 must be >= 1000"
+//	snapshot's key stays    fails at the snapshot: its versions of the bins are lower
+//	old and new overlap     fails as long as root lists the old one
+//	both are replaced       takes the new timestamp and snapshot, whatever their versions
+//
+// go-tuf, python-tuf and tuf-js do so (the tests run them), whether they saw the raised versions, the
+// last good generation, an old one, or nothing yet. They recover at the next refresh after the last
+// of the keys was replaced, in whichever order. Bins need no more: a client takes the version that the
+// snapshot names. Clients behind a cache fail until it serves the new timestamp, for Config.CacheAge at
+// most.
+//
+// A version that replaced keys signed needs no [Restoration].Past. RestoreStore goes above it if it is
+// at most 2^32 higher than its own, because caches may keep files of these names. It leaves higher ones
+// out of account, also in Config.Witness. If a key that stays in force signed a version with nothing
+// above it, RestoreStore refuses and says which.
+//
+// # Archives
+//
+// The journal keeps all of its history until [Repository.Archive] puts it away. From then on the history
+// begins at a checkpoint. Bins can be made again only from their files of that generation, the bases, which
+// the store keeps even if they are superseded. So each backup needs a copy of the bases, or the archive: put
+// back into the journal's folder, it makes the whole history readable again.
+//
 // # Growth
 //
-// Nothing is collected yet. A generation adds its bins and one snapshot to the store (about 35
-// bytes for each bin of the repository), and to the journal its items and about 250 bytes for
-// each changed bin.
+// A generation adds its bins and one snapshot to the store (about 35 bytes for each bin of the
+// repository). Run deletes what it replaced a grace period after the commit of the next generation: see
+// [Config].CollectPerMinute and [Config].DeleteTarget. [Repository.Sweep] finds what else nobody needs.
+//
+// To the journal a generation adds its items and about 250 bytes for each changed bin. That grows until
+// [Repository.Archive].
+//
+// [audit.Run]: https://pkg.go.dev/github.com/bindery-tuf/bindery/repository/audit#Run
 package repository

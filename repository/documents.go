@@ -416,7 +416,9 @@ func (s signers) limit(i int) int64 {
 	return min(roles.MaxTargetsWithLength, int64(s.of(i).MaxMessage()))
 }
 
-func (o *documents) signers(cfg Config) (signers, error) {
+// signers picks the signer of each role: the key to which a rotation of the role goes, if it is
+// configured, or else the first one that the documents name.
+func (o *documents) signers(cfg Config, rotations map[string]ledger.Rotating) (signers, error) {
 	s := signers{online: o.online, all: map[string]keys.Signer{}}
 	snapshot := envelopeSlack
 	for _, set := range o.online.sets {
@@ -425,7 +427,11 @@ func (o *documents) signers(cfg Config) (signers, error) {
 	// What a key can't sign is refused before it is needed. A bin has the room that its key
 	// leaves it: see planner.limit.
 	pick := func(role string, auth roles.Authority, named string, need int) (keys.Signer, error) {
-		signer, err := signerFor(role, cfg.signersOf(role), auth, named)
+		configured := cfg.signersOf(role)
+		if to, ok := configuredFor(configured, auth, rotations[role].To); ok {
+			configured = []keys.Signer{to}
+		}
+		signer, err := signerFor(role, configured, auth, named)
 		if err == nil && signer.MaxMessage() < need {
 			err = fmt.Errorf("%s: %w: key %s signs at most %d bytes, and %d are needed",
 				role, ErrWrongKey, signer.Public().ID(), signer.MaxMessage(), need)
@@ -459,6 +465,42 @@ func (o *documents) signers(cfg Config) (signers, error) {
 		s.others = append(s.others, signer)
 	}
 	return s, nil
+}
+
+// configuredFor returns the configured signer of the key with this name, if auth lists that.
+func configuredFor(configured []keys.Signer, auth roles.Authority, name string) (keys.Signer, bool) {
+	for _, k := range auth.Keys {
+		if keyName(k) == name {
+			for _, s := range configured {
+				if k.Same(s.Public()) {
+					return s, true
+				}
+			}
+		}
+	}
+	return nil, false
+}
+
+// authority says who signs a role that is named as in Config.Signers, and which document says so. It
+// reports false for a role that is not signed online.
+func (o *documents) authority(role string) (auth roles.Authority, document string, ok bool) {
+	switch role {
+	case metadata.TIMESTAMP:
+		return o.timestampKeys, fmt.Sprintf("root version %d", o.root.Version()), true
+	case metadata.SNAPSHOT:
+		return o.snapshotKeys, fmt.Sprintf("root version %d", o.root.Version()), true
+	}
+	for _, set := range o.online.sets {
+		if setName(set.Prefix()) == role {
+			return set.Keys, o.named(set.Delegator), true
+		}
+	}
+	for _, r := range o.online.others {
+		if r.Name == role {
+			return r.Keys, o.named(r.Delegator), true
+		}
+	}
+	return roles.Authority{}, "", false
 }
 
 // named is a document with its version.

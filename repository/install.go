@@ -48,7 +48,9 @@ var ErrLocksOut = errors.New("clients would refuse what is published now")
 //   - What is published now, or what a cache may still serve, would not verify under a new root. The
 //     error wraps ErrLocksOut, and says when the root can be installed. To drop a key, first publish a
 //     generation signed by another key that both roots name. Then wait for Config.CacheAge and
-//     ClientRun.
+//     ClientRun: see Rotate.
+//   - A bin is still signed by a key that the documents drop, while Rotate has the bins signed again by
+//     another one. The error wraps ErrLocksOut, and says by when that is done.
 //   - Clients would no longer find a target of an online role: nobody delegates to the role any more,
 //     or with other patterns, or a delegation that ends the search comes first. The error names the
 //     role and one target. Remove the target first, or keep the delegation.
@@ -75,6 +77,10 @@ func (r *Repository) Install(ctx context.Context, d Documents) error {
 // they try again. Clients behind a cache fail until it serves a timestamp that verifies under the new
 // root: for Config.CacheAge and ClientRun at most. The log says until when, and so does the error with
 // which Install refuses the same documents.
+//
+// If an attacker may have raised versions, the new root must replace the keys of both timestamp and
+// snapshot, with none of the old ones: see "After a compromise" in the package comment. A root that
+// replaces one of the two is installed, and warned of in the log.
 func (r *Repository) InstallAfterCompromise(ctx context.Context, d Documents) error {
 	return r.install(ctx, d, true)
 }
@@ -162,6 +168,9 @@ func (p *publisher) install(ctx context.Context, d Documents, compromise bool) e
 	if d.Roots, err = p.newRoots(ctx, d.Roots); err != nil {
 		return err
 	}
+	if err := p.refreshOnline(ctx); err != nil {
+		return err
+	}
 	next, files, err := p.docs.with(d, p.cfg.isOnline, now)
 	if err != nil {
 		return err
@@ -189,6 +198,8 @@ func (p *publisher) install(ctx context.Context, d Documents, compromise bool) e
 		for i := range files {
 			files[i].AtCommit = files[i].Role == metadata.ROOT
 		}
+	} else if err := p.checkRotations(next); err != nil {
+		return err
 	} else if err := p.checkRoots(ctx, d.Roots, now); err != nil {
 		return err
 	}
@@ -204,6 +215,42 @@ func (p *publisher) install(ctx context.Context, d Documents, compromise bool) e
 	}
 	if compromise {
 		p.warnCaches()
+	}
+	return nil
+}
+
+// refreshOnline takes the newest file of an online role that has a document in place of that, if another
+// key signed it since. It says the same, and the new documents are checked against it.
+func (p *publisher) refreshOnline(ctx context.Context) error {
+	fresh := *p.docs
+	fresh.roles = maps.Clone(p.docs.roles)
+	changed := false
+	for _, r := range p.docs.online.others {
+		i, _ := p.docs.online.index(r.Name)
+		row, doc := p.row(i), p.docs.roles[r.Name]
+		if doc == nil || row.Version == 0 || p.document(i) != nil {
+			continue
+		}
+		newest := slices.IndexFunc(r.Keys.Keys, func(k *keys.PublicKey) bool { return keyName(k) == p.state.Table.Keys[row.Key] })
+		if newest < 0 || (roles.Authority{Keys: r.Keys.Keys[newest : newest+1], Threshold: 1}).Verify(doc) == nil {
+			continue
+		}
+		data, err := getPublished(ctx, p.cfg.Store, p.fileName(i), row.Blob())
+		if errors.Is(err, errQuarantine) {
+			continue
+		}
+		if err == nil {
+			fresh.roles[r.Name], err = roles.Parse[metadata.TargetsType](data)
+			changed = true
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", r.Name, err)
+		}
+	}
+	if changed {
+		p.stateMu.Lock()
+		defer p.stateMu.Unlock()
+		p.docs = &fresh
 	}
 	return nil
 }
@@ -263,8 +310,12 @@ func (p *publisher) newRoots(ctx context.Context, files [][]byte) ([][]byte, err
 
 // acceptDocuments makes documents durable in the journal and brings them into force.
 func (p *publisher) acceptDocuments(ctx context.Context, next *documents, files []ledger.File) error {
-	if err := p.append(ctx, p.state.Generation, &ledger.Documents{InForce: next.installed, Files: files}); err != nil {
+	over := p.rotationsOver(next)
+	if err := p.append(ctx, p.state.Generation, &ledger.Documents{InForce: next.installed, Files: files, Rotated: over}); err != nil {
 		return err
+	}
+	if len(over) > 0 {
+		p.log.Info("rotations are over", "roles", over)
 	}
 	p.unwritten = stillWanted(slices.Concat(p.unwritten, files), next.installed)
 	p.bringIntoForce(next)
@@ -299,7 +350,7 @@ func (p *publisher) checkPossible(ctx context.Context, next *documents, files []
 	if err := p.cfg.checkBudget(next.online.len()); err != nil {
 		return err
 	}
-	signers, err := next.signers(p.cfg)
+	signers, err := next.signers(p.cfg, p.state.Rotations)
 	if err != nil {
 		return err
 	}
@@ -367,7 +418,7 @@ func signProbe(ctx context.Context, signer keys.Signer) error {
 // checkSigners makes sure that the documents name the configured keys, and that these can sign
 // messages as large as needed.
 func (p *publisher) checkSigners() error {
-	signers, err := p.docs.signers(p.cfg)
+	signers, err := p.docs.signers(p.cfg, p.state.Rotations)
 	if err != nil {
 		return err
 	}
@@ -406,7 +457,7 @@ func checkSizes(published *ledger.State, s signers, files []ledger.File) error {
 // WithdrawRoot takes back the roots that InstallAfterCompromise accepted and that still wait for
 // their generation, for instance because a key that they name doesn't sign. From then on the root
 // before them is in force again, and another one may follow it. Documents of other roles stay in
-// force.
+// force. A rotation that the withdrawn root ended is not resumed: call Rotate again.
 //
 // It changes nothing and returns an error if no root waits, if a generation was sealed with the root
 // and so may have written it, or if another document in force needs it. Then install the next root,
@@ -455,7 +506,7 @@ func (p *publisher) withdrawRoot(ctx context.Context) error {
 	if err := next.derive(p.cfg.isOnline); err != nil {
 		return fmt.Errorf("a document in force needs it: %w", err)
 	}
-	record := &ledger.Documents{InForce: next.installed, Files: []ledger.File{}}
+	record := &ledger.Documents{InForce: next.installed, Files: []ledger.File{}, Rotated: p.rotationsOver(next)}
 	for _, f := range held {
 		record.Withdrawn = append(record.Withdrawn, f.Name())
 	}

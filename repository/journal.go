@@ -91,6 +91,27 @@ type Reader interface {
 	Read(ctx context.Context, from ledger.From) iter.Seq2[ledger.Step, error]
 }
 
+// Archiver is a Journal that can move older history elsewhere, so that what is left begins at a
+// checkpoint. Not every Journal is one. Call Repository.Archive, which makes the checkpoint and what else
+// the repository needs then.
+type Archiver interface {
+	// Archivable lists the files with history before a checkpoint that would be appended now, oldest first. The
+	// error says if to is no folder that can take them; "" means that they would be deleted.
+	Archivable(ctx context.Context, to string) ([]ArchivedFile, error)
+
+	// Archive moves all files with history before a checkpoint into the folder to, or deletes them
+	// if that is "". The checkpoint is named by the hash of its record. None is removed before all are durable in the
+	// folder. After an error, or if the process is killed, the history may begin at that checkpoint or earlier, and
+	// is readable. The same call goes on. If all files are put back, the whole history can be read again.
+	Archive(ctx context.Context, checkpoint, to string) ([]ArchivedFile, error)
+}
+
+// ArchivedFile is a file of a journal.
+type ArchivedFile struct {
+	Name  string `json:"name"`
+	Bytes int64  `json:"bytes"`
+}
+
 // What is queued, and what becomes of it. See package ledger.
 type (
 	Item      = ledger.Item

@@ -32,6 +32,7 @@ const (
 	CauseRebuild   = "rebuild"   // bins that the store had lost
 	CauseRestore   = "restore"   // RestoreStore or RestoreJournal
 	CauseItems     = "items"     // uploads and removals
+	CauseRotation  = "rotation"  // roles that go over to another key: see Rotate
 	CauseRenewal   = "renewal"   // what would expire
 )
 
@@ -99,6 +100,15 @@ func (p *publisher) cause(plan plan) string {
 		if len(edits) > 0 {
 			return CauseItems
 		}
+	}
+	over := p.goesOver()
+	for i := range plan.edits {
+		if over(i, p.row(i)) {
+			return CauseRotation
+		}
+	}
+	if p.topGoesOver() {
+		return CauseRotation
 	}
 	return CauseRenewal
 }

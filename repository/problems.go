@@ -136,6 +136,12 @@ func (s Status) publisherProblems(h health, add func(Severity, time.Time, string
 	case q.Pending >= h.cfg.MaxPending/5*4 || q.Bytes >= h.cfg.MaxPendingBytes/5*4:
 		add(SeverityWarning, time.Time{}, advice, "the queue is nearly full: %d items of %d bytes are pending", q.Pending, q.Bytes)
 	}
+	for _, x := range s.Rotations {
+		if x.elsewhere && x.State == RotationSigning {
+			add(SeverityWarning, time.Time{}, "configure this key, or let a publisher that has it go on",
+				"the rotation of %s waits: it goes to key %s, which isn't configured here", x.Role, x.To)
+		}
+	}
 	if s.documentsWait && h.attempt == nil && h.ended == nil && !h.running {
 		add(SeverityWarning, time.Time{}, "call Run, or Install again", "documents are accepted, and not yet published")
 	}
@@ -193,6 +199,7 @@ func (s Status) MarshalJSON() ([]byte, error) {
 	}
 	out.Fullest = append([]FullBin{}, s.Fullest...)
 	out.Quarantined = append([]QuarantinedBin{}, s.Quarantined...)
+	out.Rotations = append([]Rotation{}, s.Rotations...)
 	out.Problems = append([]Problem{}, s.Problems...)
 	if out.Roles == nil {
 		out.Roles = map[string]RoleStatus{}

@@ -160,8 +160,14 @@ func TestStatusJSON(t *testing.T) {
 		Roles: map[string]repository.RoleStatus{"root": {Version: 1, Expires: day}}, BinCount: 4, FirstBinExpires: day,
 		Fullest:     []repository.FullBin{{Bin: "bins-0", Bytes: 100, Targets: 1, Largest: "a", LargestBytes: 90}, {Bin: "bins-2", Bytes: 50}},
 		Quarantined: []repository.QuarantinedBin{{Bin: "bins-1", Reason: "altered"}},
-		Err:         errors.New("disk full"),
-		Problems:    []repository.Problem{{Severity: repository.SeverityWarning, What: "w", Advice: "a", From: day}},
+		Collection: repository.CollectionStatus{
+			Files: 1, Targets: 2, Oldest: day, Unlisted: 3, Late: 4, Error: "e", GivenBack: 5, GivenError: "g",
+		},
+		Rotations: []repository.Rotation{{
+			Role: "bins-*", State: repository.RotationSigning, To: "b", From: []string{"a"}, Begun: day, Left: 3, Next: "n", At: day,
+		}},
+		Err:      errors.New("disk full"),
+		Problems: []repository.Problem{{Severity: repository.SeverityWarning, What: "w", Advice: "a", From: day}},
 	}
 	known := full
 	known.Fullest = full.Fullest[:1] // nobody has looked into the other yet
@@ -171,9 +177,11 @@ func TestStatusJSON(t *testing.T) {
 	require.JSONEq(t, `{"generation":7,"signed":"2026-05-17T12:00:00Z","queue":{"pending":2,"bytes":300,"oldest":"2026-05-17T12:00:00Z"},
 		"roles":{"root":{"version":1,"expires":"2026-05-17T12:00:00Z"}},"bin_count":4,"first_bin_expires":"2026-05-17T12:00:00Z",
 		"fullest":[{"bin":"bins-0","bytes":100,"targets":1,"largest":"a","largest_bytes":90},{"bin":"bins-2","bytes":50}],
-		"quarantined":[{"bin":"bins-1","reason":"altered"}],"error":"disk full",
+		"quarantined":[{"bin":"bins-1","reason":"altered"}],
+		"collection":{"files":1,"targets":2,"oldest":"2026-05-17T12:00:00Z","unlisted":3,"late":4,"error":"e","given_back":5,"given_error":"g"},
+		"rotations":[{"role":"bins-*","state":"signing","to":"b","from":["a"],"begun":"2026-05-17T12:00:00Z","left":3,"next":"n","at":"2026-05-17T12:00:00Z"}],"error":"disk full",
 		"problems":[{"severity":"warning","what":"w","advice":"a","from":"2026-05-17T12:00:00Z"}]}`, string(got))
 	got, err = json.Marshal(&repository.Status{})
 	require.NoError(t, err)
-	require.JSONEq(t, `{"generation":0,"queue":{"pending":0,"bytes":0},"roles":{},"bin_count":0,"fullest":[],"quarantined":[],"problems":[]}`, string(got))
+	require.JSONEq(t, `{"generation":0,"queue":{"pending":0,"bytes":0},"roles":{},"bin_count":0,"fullest":[],"quarantined":[],"rotations":[],"collection":{"files":0,"targets":0},"problems":[]}`, string(got))
 }

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -214,7 +215,7 @@ func (p *publisher) attempt(ctx context.Context, e *Event) (committed bool, err 
 	if err := p.writeDocuments(ctx, false); err != nil {
 		return false, err
 	}
-	signers, err := p.docs.signers(p.cfg)
+	signers, err := p.docs.signers(p.cfg, p.state.Rotations)
 	if err != nil {
 		return false, err
 	}
@@ -1022,10 +1023,11 @@ func (p *publisher) supersedes(changed []int) []string {
 	return append(names, p.neverPublished()...)
 }
 
-// neverPublished names the accepted documents that went out of use before a snapshot named them.
+// neverPublished names the accepted documents that went out of use before a snapshot named them. (Archive
+// writes published ones again.)
 func (p *publisher) neverPublished() (names []string) {
 	for _, f := range p.state.Unwritten {
-		if f.Role != metadata.ROOT && !f.Online && p.outOfUse(f.Role, f.Doc) {
+		if f.Role != metadata.ROOT && !f.Online && p.outOfUse(f.Role, f.Doc) && p.state.Published[f.Role] != f.Doc {
 			names = append(names, f.Name())
 		}
 	}
@@ -1223,6 +1225,12 @@ func (p *publisher) checkpoint(ctx context.Context) error {
 // keyName names a key by its ID and its material. A document may list another key under the same ID,
 // or the same key under another ID, and clients tell both apart.
 func keyName(k *keys.PublicKey) string { return k.ID() + " " + k.Fingerprint() }
+
+// keyID is the ID in the name of a key.
+func keyID(name string) string {
+	id, _, _ := strings.Cut(name, " ")
+	return id
+}
 
 // keyIndex returns the index of a name in names, adding it if need be.
 func keyIndex(names []string, name string) ([]string, int32) {

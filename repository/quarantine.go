@@ -119,7 +119,7 @@ const rebuildBytes = 64 << 20
 // It publishes a generation with the bin, at once. The items that waited for the bin follow. If the
 // file is what was published, Rebuild only ends the bin's quarantine. It doesn't need Run.
 //
-// The history may begin after the bin was first published: see RestoreJournal. Then the error names an
+// The history may begin after the bin was first published: see Archive and RestoreJournal. Then the error names an
 // earlier file of the bin. Put a copy of it, from a backup or from any mirror, back into the store, and
 // call Rebuild again.
 //
@@ -390,8 +390,10 @@ func (h *replay) step(step ledger.Step) error {
 		return h.history.Apply(step)
 	}
 	before := map[string]ledger.Row{}
+	var bases map[string]int64
 	switch b := step.Record.Body.(type) {
 	case *ledger.Checkpoint:
+		bases = b.Bases
 		for role := range h.bins {
 			before[role], _ = h.history.State.Table.Row(role)
 		}
@@ -411,11 +413,12 @@ func (h *replay) step(step ledger.Step) error {
 	if err := h.history.Apply(step); err != nil {
 		return err
 	}
-	// What the records before a checkpoint don't explain was read from the store, by
-	// RestoreJournal.
+	// What the records before a checkpoint don't explain was read from the store by RestoreJournal, or is in
+	// history that was dropped. A newer base takes the place of an older one, which may be deleted.
 	for role, old := range before {
 		now, _ := h.history.State.Table.Row(role)
-		if now.Version != old.Version || now.Blob() != old.Blob() {
+		newer := h.bins[role].base.Version > 0 && bases[role] == now.Version
+		if newer || now.Version != old.Version || now.Blob() != old.Blob() {
 			*h.bins[role] = contents{base: now, since: map[string]*roles.Target{}}
 		}
 	}

@@ -8,7 +8,6 @@ import (
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
-	"github.com/bindery-tuf/bindery/keys"
 	"github.com/bindery-tuf/bindery/repository/ledger"
 	"github.com/bindery-tuf/bindery/roles"
 )
@@ -58,8 +57,13 @@ func (s schedule) dueRoles(row func(i int) ledger.Row, now time.Time, skip func(
 			due = append(due, i)
 		}
 	}
-	slices.SortStableFunc(due, func(a, b int) int { return cmp.Compare(row(a).Expires, row(b).Expires) })
+	soonestFirst(due, row)
 	return due
+}
+
+// soonestFirst sorts roles by expiry.
+func soonestFirst(of []int, row func(i int) ledger.Row) {
+	slices.SortStableFunc(of, func(a, b int) int { return cmp.Compare(row(a).Expires, row(b).Expires) })
 }
 
 // pressing returns how many of the roles that are due must be signed now, whatever the budget is. The
@@ -92,7 +96,9 @@ func (b *budget) left(now time.Time) int {
 		return math.MaxInt
 	}
 	left := b.perMinute
-	b.spent = slices.DeleteFunc(b.spent, func(s spending) bool { return !now.Before(s.at.Add(time.Minute)) })
+	b.spent = slices.DeleteFunc(b.spent, func(s spending) bool {
+		return !now.Before(s.at.Add(time.Minute)) || s.at.After(now.Add(time.Minute)) // the clock was set back
+	})
 	for _, s := range b.spent {
 		left -= s.roles
 	}
@@ -134,7 +140,8 @@ func (p *publisher) openBudget() {
 }
 
 // renewals returns the roles to sign again now, the most urgent first: at most Config.MaxRenew, and no
-// more than the budget allows unless they would expire.
+// more than the budget allows unless they would expire. What the budget has left after those that are
+// due is for roles that go over to another key.
 func (p *publisher) renewals(now time.Time, skip func(i int) bool) []int {
 	s := p.schedule()
 	due := s.dueRoles(p.row, now, skip)
@@ -146,7 +153,20 @@ func (p *publisher) renewals(now time.Time, skip func(i int) bool) []int {
 		}
 		n = max(n, s.pressing(expiries, now, p.budget.perMinute))
 	}
-	return due[:min(len(due), n, p.cfg.MaxRenew)]
+	due = due[:min(len(due), n, p.cfg.MaxRenew)]
+	room := min(n, p.cfg.MaxRenew) - len(due)
+	if room <= 0 || len(p.state.Rotations) == 0 {
+		return due
+	}
+	var rotate []int
+	over := p.goesOver()
+	for i := range s.roles {
+		if row := p.row(i); over(i, row) && !s.due(i, row, now) && !skip(i) {
+			rotate = append(rotate, i)
+		}
+	}
+	soonestFirst(rotate, p.row)
+	return append(due, rotate[:min(len(rotate), room)]...)
 }
 
 // mustSign lists the roles that the next generation must sign, whatever their age: those never
@@ -169,7 +189,7 @@ func (p *publisher) refuses() func(i int, row ledger.Row) bool {
 	trusted := func(auth roles.Authority) []bool {
 		out := make([]bool, len(p.state.Table.Keys))
 		for n, name := range p.state.Table.Keys {
-			out[n] = slices.ContainsFunc(auth.Keys, func(k *keys.PublicKey) bool { return keyName(k) == name })
+			out[n] = lists(auth, name)
 		}
 		return out
 	}
@@ -194,7 +214,7 @@ func (p *publisher) refuses() func(i int, row ledger.Row) bool {
 // work left, or if an expiry is further away than it can be by the clock.
 func (p *publisher) topDueAt(now time.Time) time.Time {
 	s := p.state
-	if s.Generation == 0 || s.Sealed != nil || len(p.unwritten) > 0 || !sameInSnapshot(s.Documents, s.Published) ||
+	if s.Generation == 0 || s.Sealed != nil || len(p.unwritten) > 0 || p.topGoesOver() || !sameInSnapshot(s.Documents, s.Published) ||
 		time.Unix(s.Expires.Snapshot, 0).Sub(now) > p.cfg.SnapshotLifetime ||
 		time.Unix(s.Expires.Timestamp, 0).Sub(now) > p.cfg.TimestampLifetime {
 		return time.Time{}
@@ -214,29 +234,32 @@ func (p *publisher) dueAt(now time.Time) time.Time {
 		return at
 	}
 	// One walk over the table: this is asked for at every wake-up.
-	schedule, refused := p.schedule(), p.refuses()
+	schedule, refused, over := p.schedule(), p.refuses(), p.goesOver()
 	left := p.budget.left(now)
 	var due []int64 // expiries of roles for which there is no budget left
+	waits := false  // whether others go over to another key, and there is none either
 	for i := range p.docs.online.len() {
 		if p.blocked(i) {
 			continue
 		}
 		row := p.row(i)
 		isDue := schedule.due(i, row, now)
-		if refused(i, row) || isDue && left > 0 {
+		rotates := over(i, row)
+		if refused(i, row) || (isDue || rotates) && left > 0 {
 			return time.Time{}
 		}
+		waits = waits || rotates
 		if isDue {
 			due = append(due, row.Expires)
 		} else if t := time.Unix(schedule.next(i, row), 0); t.Before(at) {
 			at = t
 		}
 	}
-	if len(due) > 0 {
-		slices.Sort(due)
-		if schedule.pressing(due, now, p.budget.perMinute) > 0 {
-			return time.Time{}
-		}
+	slices.Sort(due)
+	if schedule.pressing(due, now, p.budget.perMinute) > 0 {
+		return time.Time{}
+	}
+	if len(due) > 0 || waits {
 		if t := p.budget.frees(now); t.Before(at) {
 			at = t
 		}

@@ -47,7 +47,8 @@ type Restoration struct {
 	Past int64
 
 	// Documents are the offline documents that were in force, if the backup has older ones:
-	// clients refuse earlier versions. Before anything is accepted, the online keys that they name
+	// clients refuse earlier versions. Or they are new ones that name other online keys, after a
+	// compromise: see the package comment. Before anything is accepted, the online keys that they name
 	// are checked as Install checks new keys.
 	Documents Documents
 
@@ -70,10 +71,13 @@ type Restoration struct {
 // Use it too if store and journal were restored from one backup. Then Past or Config.Witness is
 // needed. What was published since the backup is lost, and no version is used twice.
 //
-// If the store's timestamp is newer than the journal, and properly signed, it is refused:
+// If the store's timestamp is newer than the journal, and signed by a key in force, it is refused:
 // RestoreJournal keeps what such a store publishes. To publish what the journal says instead, set Past
-// to that version. No file of the store but the timestamp is overwritten. If a name holds other bytes
+// to that version, or give new keys in Documents if the old ones were stolen. No file of the store but the timestamp is overwritten. If a name holds other bytes
 // than it must, the error wraps ErrConflict and names it: move that file away.
+//
+// If older history was put away (see Repository.Archive), a bin is made again from its base in the store. The
+// error names the bases that are missing: put them, or the archived files of the journal, back.
 //
 // The cost is that of Create, one more read of each bin, and, if bins are made again, some readings of
 // the whole history. After an error repeat the call. Don't call Open instead: it doesn't know Past. It
@@ -123,7 +127,7 @@ func (p *publisher) restoreStore(ctx context.Context, r Restoration) error {
 	if err := p.cfg.checkBudget(p.docs.online.len()); err != nil {
 		return err
 	}
-	signers, err := p.docs.signers(p.cfg)
+	signers, err := p.docs.signers(p.cfg, p.state.Rotations)
 	if err != nil {
 		return err
 	}
@@ -246,7 +250,7 @@ func (p *publisher) publicVersion(ctx context.Context, r Restoration) (found fou
 		if err != nil {
 			return found, 0, err
 		}
-		if t.Version() <= p.leap(public) || p.docs.timestampKeys.Verify(t) == nil {
+		if !p.isForgotten(t) {
 			public = max(public, t.Version())
 		}
 	}
@@ -268,6 +272,15 @@ const maxLeap int64 = 1 << 32
 // version, and a name must not get a second content.
 func (p *publisher) leap(public int64) int64 {
 	return max(public, p.state.Planned, p.state.Generation) + maxLeap
+}
+
+// isForgotten reports whether clients forget a timestamp that an attacker raised, and logs it.
+func (p *publisher) isForgotten(t *roles.Document[metadata.TimestampType]) bool {
+	if t.Version() <= p.leap(0) || p.docs.timestampKeys.Verify(t) == nil {
+		return false
+	}
+	p.log.Warn("left out of account: a timestamp of a version that no publisher reaches, which no key in force signed", "version", t.Version())
+	return true
 }
 
 // warnHalfReplaced logs if a root has replaced the keys of one of timestamp and snapshot, and not of the
@@ -347,30 +360,17 @@ const maxGeneration int64 = 1 << 52
 
 // lostBins lists the online roles whose published files are missing or altered in the store.
 func (p *publisher) lostBins(ctx context.Context) ([]int, error) {
-	var mu sync.Mutex
-	var lost []int
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(p.cfg.Workers)
+	numbers, files := map[string]int{}, map[string]ledger.Blob{}
 	for i := range p.docs.online.len() {
-		row := p.row(i)
-		if row.Version == 0 {
-			continue
+		if row := p.row(i); row.Version > 0 {
+			numbers[p.fileName(i)], files[p.fileName(i)] = i, row.Blob()
 		}
-		g.Go(func() error {
-			name := p.fileName(i)
-			data, err := p.cfg.Store.Get(gctx, name)
-			switch {
-			case errors.Is(err, ErrNotExist), err == nil && ledger.BlobOf(data) != row.Blob():
-				mu.Lock()
-				defer mu.Unlock()
-				lost = append(lost, i)
-			case err != nil:
-				return fmt.Errorf("read %s: %w", name, err)
-			}
-			return nil
-		})
 	}
-	err := g.Wait()
+	bad, err := damagedFiles(ctx, p.cfg.Store, p.cfg.Workers, files)
+	var lost []int
+	for _, name := range bad {
+		lost = append(lost, numbers[name])
+	}
 	slices.Sort(lost)
 	return lost, err
 }
@@ -509,6 +509,9 @@ func (p *publisher) compareWitness(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if p.isForgotten(t) {
+		return nil
+	}
 	last, data := p.state.Last(), p.state.Timestamp()
 	if p.state.Sealed != nil {
 		data = p.state.Sealed.Timestamp()
@@ -586,7 +589,7 @@ func (p *publisher) restoreJournal(ctx context.Context, r Restoration) error {
 	if err := p.cfg.checkBudget(next.online.len()); err != nil {
 		return err
 	}
-	signers, err := next.signers(p.cfg)
+	signers, err := next.signers(p.cfg, p.state.Rotations)
 	if err != nil {
 		return err
 	}
@@ -738,7 +741,7 @@ func (p *publisher) agree(pub *published, files []ledger.File, now time.Time, co
 		Expires:  ledger.Expires{Snapshot: pub.expires.Unix(), Timestamp: pub.timestamp.Expires().Unix()},
 		Swapped:  map[string][]byte{ledger.Timestamp: pub.timestamp.Bytes()},
 		Snapshot: pub.snapshot, Documents: p.docs.installed, Published: pub.docs.installed,
-		Table: pub.table, Signings: pub.signings(now),
+		Table: pub.table, Signings: pub.signings(now), Rotations: p.rotationsUnder(p.docs),
 		Attempts: s.Attempts, Garbage: s.Garbage, Collected: s.Collected, Targets: s.Targets, Bases: basesOf(s, &pub.table),
 	}
 	return recs.records, nil

@@ -39,6 +39,9 @@ type Status struct {
 	// They and their items wait; all others are published.
 	Quarantined []QuarantinedBin `json:"quarantined"`
 
+	// Rotations are those that Rotate began and that are under way, by role.
+	Rotations []Rotation `json:"rotations"`
+
 	// Collection is what is superseded and waits to be deleted.
 	Collection CollectionStatus `json:"collection"`
 
@@ -108,6 +111,7 @@ func (r *Repository) Status(ctx context.Context) (Status, error) {
 	attempt = cmp.Or(attempt, s.Err)
 	s.Queue, s.Err = queue, attempt
 	now := r.cfg.Now()
+	s.Rotations = rotationsAt(s.Rotations, now)
 	if err := s.Expired(now); err != nil {
 		s.Err = errors.Join(s.Err, err)
 	}
@@ -151,6 +155,7 @@ func (p *publisher) status() Status {
 	}
 	s.Collection = p.collectionStatus()
 	s.Err = p.leftOutErr()
+	s.Rotations = p.rotations()
 	slices.SortFunc(s.Quarantined, func(a, b QuarantinedBin) int { return cmp.Compare(a.Bin, b.Bin) })
 	return s
 }
@@ -160,12 +165,13 @@ func (p *publisher) status() Status {
 //
 // Only the publisher knows Quarantined, and why an attempt to publish failed. Here Err says what has
 // expired, by the system's clock, and nothing else. If a publisher makes no progress, Signed and
-// Queue.Oldest show it, and a Problem says so.
+// Queue.Oldest show it, and a Problem says so. Until when a rotation waits for caches is reckoned with
+// the default of Config.CacheAge and ClientRun.
 //
 // It reads what Open reads. Errors wrap ErrNotRepository, or ErrDiverged if the store doesn't have the
 // offline documents in force, and then ErrNotExist too if a file is missing.
 func ReadStatus(ctx context.Context, store Store, journal Reader) (Status, error) {
-	p := publisher{cfg: Config{Store: store}}
+	p := publisher{cfg: Config{Store: store, CacheAge: time.Hour, ClientRun: time.Hour}}
 	h, err := readHistory(ctx, journal)
 	if err == nil {
 		p.state, p.unwritten = &h.State, h.State.Unwritten
@@ -182,6 +188,7 @@ func ReadStatus(ctx context.Context, store Store, journal Reader) (Status, error
 	s := p.status()
 	s.Queue = h.Backlog()
 	now := time.Now()
+	s.Rotations = rotationsAt(s.Rotations, now)
 	s.Err = s.Expired(now)
 	s.Problems = s.problems(health{now: now})
 	return s, nil

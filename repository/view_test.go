@@ -28,6 +28,13 @@ func (e *env) checkViews() {
 	read, err := repository.ReadView(e.t.Context(), e.store, e.journal.Handle())
 	require.NoError(e.t, err)
 	e.requireView(read)
+	client, err := repository.ClientView(e.t.Context(), e.store, e.ceremony.Documents().Roots[0])
+	require.NoError(e.t, err)
+	e.requireView(client)
+	replayed, err := repository.LedgerView(e.t.Context(), e.store, e.journal.Handle())
+	require.NoError(e.t, err)
+	e.requireView(replayed)
+	require.Empty(e.t, lines(e.t, repository.Compare(e.t.Context(), client, replayed)))
 	switch view, err := e.repo.View(e.t.Context()); {
 	case errors.Is(err, repository.ErrClosed):
 	default:

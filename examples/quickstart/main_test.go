@@ -76,6 +76,7 @@ func TestBothForms(t *testing.T) {
 				"hash verification failed",
 				"failed, not enough signatures, got 0, want 1",
 				"The client says: target pkg/demo/index.html not found",
+				`go run -C examples/operator . audit "$PWD/index"`,
 			} {
 				require.Contains(t, out, want)
 			}
@@ -118,6 +119,7 @@ func TestKeptFolder(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, out, "Opened "+dir+" at generation "+generation+"; the offline keys are not needed.")
 	require.Contains(t, out, "verified 5 of 5 files")
+	require.Contains(t, out, "\n     go run -C examples/operator . audit "+strconv.Quote(dir)+"\n")
 
 	// Any static file server will do.
 	static := httptest.NewServer(http.FileServer(http.Dir(dir)))

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -135,4 +136,18 @@ func (p *printer) advice(o options) {
 		}
 	}
 	p.table(append([][]string{{"flags", ""}}, rows...))
+	p.blank()
+	p.line("What -dir keeps is checked, with every signature and hash, by:")
+	p.line("  go run -C examples/operator . audit %s", auditArgument(o.dir))
+}
+
+// auditArgument is the folder of an index for a shell. It is absolute, because -C changes the folder.
+func auditArgument(dir string) string {
+	switch {
+	case dir == "":
+		dir = "index"
+	case filepath.IsAbs(dir):
+		return strconv.Quote(dir)
+	}
+	return `"$PWD/` + filepath.ToSlash(filepath.Clean(dir)) + `"`
 }

@@ -18,7 +18,8 @@
 // There are histories in which a bin is full, items can't be published, or the file of a bin is
 // altered while publishing goes on. Everything else must be published first, and the rest once
 // the file is restored or the bin rebuilt. Others have conditions, items that change nothing,
-// bins directly under online targets, or a role in front of the bins that people sign. In some
+// bins directly under online targets, or a role in front of the bins that people sign. In one all
+// online keys are replaced. In some
 // the store, its newest generation or the journal is lost, and the points include the
 // restoration.
 //
@@ -30,6 +31,8 @@
 //   - Each accepted item is decided once, in its order, in the generation that its outcome names:
 //     published, refused or found unchanged, as it must be. Nothing else is published.
 //   - A seal names exactly the files and targets that its clients no longer find.
-//   - What a receipt said stays true.
+//   - What a receipt said stays true, and so does what Rotate said.
+//   - No more bins are renewed in a minute than the budget allows. No key is dropped while a cache may
+//     serve what it signed.
 //   - A go-tuf client verifies the result.
 package crashpoints

@@ -28,10 +28,14 @@ type History struct {
 	cache        int64  // bytes; negative: none
 	batch        int64  // bytes; zero: the default
 	thorough     bool   // every sync fails at every moment
+	budget       int    // of renewals a minute; zero: none
+
+	last repository.Documents // without the keys that are replaced
 }
 
 // Step is what happens next, in the order of its fields: time passes; a bin's file is altered or
-// restored; items are submitted; documents are installed; the process ends, perhaps the store is
+// restored; items are submitted; documents are installed, and others are refused that would come too
+// early; rotations are ready or begin; the process ends, perhaps the store is
 // lost, and another process opens the repository; or everything accepted is published. Items whose
 // bin is altered are not waited for. If nothing is queued, the bins are renewed.
 type Step struct {
@@ -40,6 +44,9 @@ type Step struct {
 	Heal            healing
 	Submit          []repository.Item
 	Install         repository.Documents
+	TooEarly        repository.Documents // clients behind caches need what they drop
+	Ready           bool                 // all rotations are, before anything is installed
+	Rotate          []string             // roles
 	Lose            loss
 	Reopen, Publish bool
 	Decide          bool // like Publish, but nothing is to be signed
@@ -112,7 +119,7 @@ func Scripted(t require.TestingT) []*History {
 	}
 	all[0].thorough = true // it needs every segment to the end
 	all = append(all, troubled(t, "troubled-replaced", 1<<20, -1, 1, replaced), troubled(t, "troubled-rebuilt", 1, 1, 0, rebuilt))
-	all = append(all, conditional(t, "conditions", 1<<20), claimed(t, "claimed"), online(t, "online", delegation.Succinct))
+	all = append(all, conditional(t, "conditions", 1<<20), claimed(t, "claimed"), rotated(t, "rotated"), online(t, "online", delegation.Succinct))
 	return append(all, lossy(t, "lost", 1<<20, wholeStore), lossy(t, "older", 1, newest), lossy(t, "journal", 1<<20, wholeJournal))
 }
 

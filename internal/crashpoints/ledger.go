@@ -35,7 +35,17 @@ type ledger struct {
 	loss       loss              // what was lost
 	lostAt     int64             // the newest generation then
 	lost       map[string][]byte // the files that the store lost, or nil
+	rotating   []string          // roles whose rotations were begun, and not ended
+	again      []signing         // bins that were signed again, by generation
 	broken     error             // the first rule that was seen broken
+
+	history *History
+}
+
+// signing is how many bins a generation signed that no item of it touches.
+type signing struct {
+	at   time.Time
+	bins int
 }
 
 // entry is one item.
@@ -50,8 +60,8 @@ type entry struct {
 // journal.
 func (e *entry) poisonous() bool { return strings.HasSuffix(e.item.ID, poisonSuffix) }
 
-func newLedger(now time.Time) *ledger {
-	return &ledger{now: now, seen: map[string][]byte{}, announced: map[string]bool{}, seals: map[int64]*records.Seal{}}
+func newLedger(h *History, now time.Time) *ledger {
+	return &ledger{history: h, now: now, seen: map[string][]byte{}, announced: map[string]bool{}, seals: map[int64]*records.Seal{}}
 }
 
 func (l *ledger) clone() *ledger {
@@ -61,6 +71,7 @@ func (l *ledger) clone() *ledger {
 		now: l.now, created: l.created, seen: maps.Clone(l.seen), timestamps: slices.Clone(l.timestamps),
 		announced: maps.Clone(l.announced), seals: maps.Clone(l.seals),
 		altered: l.altered, loss: l.loss, lostAt: l.lostAt, lost: l.lost, broken: l.broken,
+		rotating: slices.Clone(l.rotating), again: slices.Clone(l.again), history: l.history,
 	}
 	for _, e := range l.items {
 		copied := *e
@@ -155,13 +166,52 @@ func (l *ledger) note(r records.Record) {
 			if !f.Online {
 				l.announced[f.Name()] = true
 			}
+			if len(l.history.last.Roots) > 0 && bytes.Equal(f.Data, l.history.last.Roots[0]) {
+				l.rotating = nil // they end
+			}
 		}
 	case *records.Intent:
 		for role := range b.Names {
 			l.announced[records.Name(r.Generation, role)] = true
 		}
 	case *records.Seal:
+		if l.seals[r.Generation] == nil && len(l.seals) > 0 { // the first one makes all bins
+			l.spend(r.Time, b)
+		}
 		l.seals[r.Generation] = b
+	}
+}
+
+// spend compares the bins that were signed again in each minute with the budget. No history lets a bin
+// come near its expiry.
+func (l *ledger) spend(at time.Time, b *records.Seal) {
+	if l.history.budget == 0 {
+		return
+	}
+	touched := map[string]bool{}
+	for _, o := range b.Outcomes {
+		for _, e := range l.items {
+			if e.item.ID == o.ID {
+				for path := range e.item.Paths {
+					touched[l.history.layout.Name(l.history.layout.Find(path))] = true
+				}
+			}
+		}
+	}
+	n, sum := 0, 0
+	for _, row := range b.Rows {
+		if !touched[row.Role] {
+			n++
+		}
+	}
+	l.again = append(l.again, signing{at, n})
+	for _, s := range l.again {
+		if at.Sub(s.at).Abs() < time.Minute {
+			sum += s.bins
+		}
+	}
+	if sum > l.history.budget && l.broken == nil {
+		l.broken = fmt.Errorf("%d bins were signed again in a minute, and the budget is %d", sum, l.history.budget)
 	}
 }
 

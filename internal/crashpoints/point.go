@@ -23,7 +23,7 @@ type Moment struct {
 // Moments runs a history without a fault and checks it. It returns the moment after each operation
 // that changed something, from the empty disk to the end.
 func Moments(h *History) ([]*Moment, error) {
-	d, l := crashfs.New(0), newLedger(noon)
+	d, l := crashfs.New(0), newLedger(h, noon)
 	s := newSession(h, d, l)
 	step := -1
 	var all []*Moment
@@ -50,6 +50,7 @@ func Moments(h *History) ([]*Moment, error) {
 		err = check(h, d, l, true)
 	}
 	if err != nil {
+		err = errors.Join(l.broken, err)
 		return nil, fmt.Errorf("history %s, without a fault: step %d: %w", h.Name, step, err)
 	}
 	return all, nil

@@ -47,6 +47,18 @@ func (s *session) recover(step int, r *rand.Rand) error {
 			s.ledger.set(func() { e.accepted = true }) // it is there, so it counts
 		}
 	}
+	status, err := s.repo.Status(s.ctx)
+	if err == nil {
+		err = s.underWay(status)
+	}
+	if err != nil {
+		return err
+	}
+	if step >= 0 {
+		if err := s.tooEarly(s.history.Steps[step].TooEarly); err != nil {
+			return err
+		}
+	}
 	if step >= 0 && r.IntN(2) == 0 {
 		if err := s.install(s.history.Steps[step].Install); err != nil {
 			return err

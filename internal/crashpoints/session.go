@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -62,8 +63,8 @@ func (s *session) open() error {
 		Store: store, Journal: noted{s.journal, s.ledger},
 		Bins: s.history.bins, Snapshot: s.history.online, Timestamp: s.history.online, Signers: s.history.signers,
 		MaxDelay: -1, MaxBatch: 3, MaxBatchBytes: s.history.batch, Workers: 1, CheckpointBytes: s.history.checkpoint, CacheBytes: s.history.cache,
-		MaxCustomBytes: 64 << 10,
-		Now:            s.ledger.clock,
+		MaxCustomBytes: 64 << 10, RenewalsPerMinute: s.history.budget,
+		Now: s.ledger.clock,
 	}
 	if s.ledger.created {
 		s.repo, err = repository.Open(s.ctx, cfg)
@@ -113,7 +114,18 @@ func (s *session) do(step Step) error {
 	if err := s.refused(); err != nil {
 		return err
 	}
+	if step.Ready {
+		if err := s.ready(); err != nil {
+			return err
+		}
+	}
 	if err := s.install(step.Install); err != nil {
+		return err
+	}
+	if err := s.tooEarly(step.TooEarly); err != nil {
+		return err
+	}
+	if err := s.rotate(step.Rotate); err != nil {
 		return err
 	}
 	if step.Reopen || step.Lose != 0 {
@@ -143,6 +155,56 @@ func (s *session) install(d repository.Documents) error {
 		return nil
 	}
 	return s.repo.Install(s.ctx, d)
+}
+
+// tooEarly installs documents that must be refused: they drop a key that a client behind a cache needs.
+func (s *session) tooEarly(d repository.Documents) error {
+	if len(d.Roots) == 0 {
+		return nil
+	}
+	switch err := s.repo.Install(s.ctx, d); {
+	case err == nil:
+		return broken("documents that drop a key were accepted, and a cache may serve what it signed")
+	case errors.Is(err, repository.ErrLocksOut):
+		return nil
+	default:
+		return err
+	}
+}
+
+// rotate begins rotations.
+func (s *session) rotate(names []string) error {
+	for _, role := range names {
+		if err := s.repo.Rotate(s.ctx, role); err != nil {
+			return err
+		}
+		s.ledger.set(func() { s.ledger.rotating = append(slices.Clip(s.ledger.rotating), role) })
+	}
+	return nil
+}
+
+// ready requires that all rotations are.
+func (s *session) ready() error {
+	status, err := s.repo.Status(s.ctx)
+	if err != nil {
+		return err
+	}
+	for _, x := range status.Rotations {
+		if x.State != repository.RotationReady {
+			return fmt.Errorf("the rotation of %s is %s, and %d are left", x.Role, x.State, x.Left)
+		}
+	}
+	return s.underWay(status)
+}
+
+// underWay requires that a rotation of which Rotate said that it has begun is under way.
+func (s *session) underWay(status repository.Status) error {
+	for _, role := range s.ledger.rotating {
+		if !slices.ContainsFunc(status.Rotations, func(x repository.Rotation) bool { return x.Role == role }) {
+			return broken("the rotation of %s was begun, and is forgotten", role)
+		}
+	}
+	return nil
 }
 
 // poll asks for the outcomes that are still open, as any caller may at any time.

@@ -84,6 +84,34 @@ func claimed(t require.TestingT, name string) *History {
 	return a.History
 }
 
+// rotated returns the history of a repository all of whose online keys are replaced, within a budget of
+// one bin a minute.
+func rotated(t require.TestingT, name string) *History {
+	a := newAuthor(t, name, delegation.Succinct, 3000)
+	a.budget = 1
+	newBins, newTop := a.ceremony.NewEd25519(), a.ceremony.NewEd25519()
+	a.signers = map[string][]keys.Signer{"bins-*": {newBins}, metadata.SNAPSHOT: {newTop}, metadata.TIMESTAMP: {newTop}} // and then the old ones
+	documents := func(top, bins []keys.Signer) repository.Documents {
+		return repository.Documents{
+			Roots: [][]byte{a.ceremony.NextRoot(func(r *roles.RootSpec) { r.Snapshot, r.Timestamp = repotest.Of(1, top...), repotest.Of(1, top...) })},
+			Roles: map[string][]byte{delegation.BinsRole: a.ceremony.NextBins(func(who *roles.Authority) { *who = repotest.Of(1, bins...) })},
+		}
+	}
+	a.step(Step{Submit: []repository.Item{a.add(1, 2), a.add(3)}, Publish: true})
+	a.step(Step{Wait: 2 * time.Minute, Install: documents([]keys.Signer{a.online, newTop}, []keys.Signer{a.bins, newBins})})
+	a.step(Step{Wait: 2 * time.Minute, Rotate: []string{metadata.TIMESTAMP, metadata.SNAPSHOT, "bins-*"}, Publish: true})
+	last := documents([]keys.Signer{newTop}, []keys.Signer{newBins})
+	a.last = last
+	a.step(Step{TooEarly: last, Reopen: true})
+	a.step(Step{Wait: 2 * time.Minute, Publish: true}) // the other bin
+	a.step(Step{Wait: 2 * time.Minute, Submit: []repository.Item{a.add(1)}, TooEarly: last, Publish: true})
+	a.step(Step{Wait: 3 * time.Hour, Ready: true, Reopen: true})
+	a.step(Step{Ready: true, Install: last})
+	a.step(Step{Wait: 4 * 24 * time.Hour, Publish: true}) // one bin is renewed …
+	a.step(Step{Wait: 2 * time.Minute, Publish: true})    // … and then the other
+	return a.History
+}
+
 // conditional returns a history with many items that change nothing or whose conditions fail. The
 // bins of a batch are larger than the cache.
 func conditional(t require.TestingT, name string, checkpoint int) *History {

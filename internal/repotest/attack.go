@@ -28,6 +28,7 @@ type Attacker struct {
 func (a Attacker) Publish(t testing.TB, version int64, edit func(bin string) []roles.TargetEdit) []byte {
 	t.Helper()
 	ctx := context.Background()
+	a.Expires = a.Expires.UTC().Truncate(time.Second)
 	get := func(name string) []byte {
 		data, err := a.Store.Get(ctx, name)
 		require.NoError(t, err)

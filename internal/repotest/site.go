@@ -40,7 +40,7 @@ func NewSite(ctx context.Context, t require.TestingT, dir string, seed [ed25519.
 	if err != nil {
 		return nil, err
 	}
-	if cfg, err = siteConfig(dir, cfg, journal); err != nil {
+	if cfg, err = SiteConfig(dir, cfg, journal); err != nil {
 		return nil, errors.Join(err, journal.Close())
 	}
 	c := NewCeremony(t, layout, time.Now())
@@ -59,7 +59,7 @@ func OpenSite(ctx context.Context, dir string, cfg repository.Config) (*reposito
 	if err != nil {
 		return nil, err
 	}
-	if cfg, err = siteConfig(dir, cfg, journal); err != nil {
+	if cfg, err = SiteConfig(dir, cfg, journal); err != nil {
 		return nil, errors.Join(err, journal.Close())
 	}
 	repo, err := repository.Open(ctx, cfg)
@@ -69,8 +69,8 @@ func OpenSite(ctx context.Context, dir string, cfg repository.Config) (*reposito
 	return repo, nil
 }
 
-// siteConfig completes a configuration.
-func siteConfig(dir string, cfg repository.Config, journal repository.Journal) (repository.Config, error) {
+// SiteConfig completes a configuration for a journal that is open.
+func SiteConfig(dir string, cfg repository.Config, journal repository.Journal) (repository.Config, error) {
 	seed, err := os.ReadFile(filepath.Join(dir, siteKey))
 	if err != nil {
 		return cfg, err

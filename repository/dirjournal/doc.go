@@ -22,9 +22,9 @@
 //
 // The directory holds segments, named by their number: 000000000001.seg, 000000000002.seg,
 // and so on. It also holds lock, a file (see Locks), and perhaps next.tmp, a segment
-// that has no name yet. No frame is ever changed or removed, so the whole repository can be
-// made again from the journal. A directory lost+found, which a new file system has,
-// is left alone.
+// that has no name yet, and begin (see Reading). No frame is ever changed, and none removed
+// but by Archive, so the whole repository can be made again from the journal. A directory
+// lost+found, which a new file system has, is left alone.
 //
 // A segment is a header of 64 bytes, followed by frames. Numbers are big-endian.
 //
@@ -128,7 +128,13 @@
 // entries with one ID are the same if their digests or their meanings are equal.
 //
 // Reading from the beginning starts at the first segment there is. Segments before one that
-// begins with a checkpoint may be moved elsewhere, all together.
+// begins with a checkpoint may be moved elsewhere, all together. Journal.Archive does that: it copies
+// them, makes the copies durable, and writes the file begin. Then it removes them, the oldest first. Once they
+// are put back, all of the history is read again. The file begin names the segment with which the history begins
+// then. It counts only if the first segment neither is the journal's first nor begins with a checkpoint:
+// then Archive was interrupted, and earlier segments are left out.
+//
+//	{"segment":6}
 //
 // A segment's first frame has the sequence number after the newest frame before it, or is a
 // copy of that frame, byte for byte. Numbers of segments may be missing; numbers of frames may

@@ -42,6 +42,8 @@ type Journal struct {
 
 	cut string // see Cut
 
+	archiving sync.Mutex // one Archive at a time
+
 	wake    chan struct{} // tells the writer to look
 	stopped chan struct{} // closed when the writer ended
 	release func() error  // closes the files, once

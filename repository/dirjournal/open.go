@@ -264,6 +264,7 @@ func list(fsys disk.FS, dir string) (listing, error) {
 			l.segments = append(l.segments, number)
 		case e.Name == tmpName:
 			l.tmp = true
+		case e.Name == beginName || e.Name == beginTmp:
 		case e.Name != lockName && (e.Name != disk.LostAndFound || !e.Dir):
 			l.other = e.Name
 		}

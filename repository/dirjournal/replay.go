@@ -87,6 +87,10 @@ func beginning(fsys disk.FS, dir string, segments []uint64, from ledger.From) ([
 	if from == ledger.FromBeginning {
 		h, err := readHeader(fsys, dir, segments[0])
 		if err == nil && h.first != 1 && !h.beginsAtCheckpoint() {
+			// Archive was interrupted while it removed segments, or one is missing.
+			if first, ok := slices.BinarySearch(segments, readBegin(fsys, dir)); ok {
+				return segments[first:], nil
+			}
 			err = place(h.number, fmt.Errorf("it begins with frame %d: the segments before it are missing", h.first))
 		}
 		return segments, err

@@ -51,6 +51,7 @@
 //	decided     outcomes that need no generation                            [Decided]
 //	collected   files superseded up to a generation are gone; what became   [Collected]
 //	            of target files
+//	rotation    an online role goes over to another key from now on         [Rotation]
 //	checkpoint  the whole state: earlier records need not be read           [Checkpoint]
 //
 // Accepted documents are superseded by later records of that kind: a role's file by one of a
@@ -60,7 +61,7 @@
 //
 // A publisher writes, for each generation, an intent, a seal and a commit with that
 // generation's number. An intent without a seal is burnt: the next one has a higher
-// number. Documents, decided and collected records may stand between. Only a restoration
+// number. Documents, decided, collected and rotation records may stand between. Only a restoration
 // writes a checkpoint after a seal that has no commit; the seal is then given up, and its
 // entries are pending again.
 //
@@ -88,6 +89,15 @@
 //	 {"signed_by":{"snapshot":["…"],"targets":["…","…"],"timestamp":["…"]}}]
 //
 // A key is named by its ID and the SHA-256 of its material, as in the table's list of keys.
+//
+// # Rotations
+//
+// A rotation record names an online role ("timestamp", "snapshot", "bins-*" for the hashed bins of that
+// prefix, or another role) and the key to which it goes. From then on every publisher that has this
+// key signs the role with it. The rotation is under way until a documents record names the role in
+// "rotated": the documents in force then name no other key for it, or no longer this one. A checkpoint
+// keeps the rotations that are under way. A second record for the same role takes the place of the
+// first.
 //
 // # Garbage
 //

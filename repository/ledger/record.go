@@ -30,6 +30,7 @@ const (
 	KindCommit     Kind = "commit"
 	KindDecided    Kind = "decided"
 	KindCollected  Kind = "collected"
+	KindRotation   Kind = "rotation"
 	KindCheckpoint Kind = "checkpoint"
 )
 
@@ -46,8 +47,8 @@ type Record struct {
 	hash string
 }
 
-// Body is what a record says: *Documents, *Intent, *Seal, *Commit, *Decided, *Collected or
-// *Checkpoint.
+// Body is what a record says: *Documents, *Intent, *Seal, *Commit, *Decided, *Collected,
+// *Rotation or *Checkpoint.
 type Body interface{ Kind() Kind }
 
 // Kind says what the record decides.
@@ -144,6 +145,8 @@ func parseBody(kind Kind, data []byte) (Body, error) {
 		return decode[Decided](data)
 	case KindCollected:
 		return decode[Collected](data)
+	case KindRotation:
+		return decode[Rotation](data)
 	case KindCheckpoint:
 		return decode[Checkpoint](data)
 	}
@@ -226,6 +229,10 @@ type Documents struct {
 	// Withdrawn are the names of files that were accepted to be written at a commit, and of
 	// which no seal followed: nobody tried to write them, and nobody will.
 	Withdrawn []string `json:"withdrawn,omitempty"`
+
+	// Rotated are the roles whose rotations end: the documents in force name only the new key, or
+	// don't name it any more.
+	Rotated []string `json:"rotated,omitempty"`
 }
 
 // Intent names every file that its generation may write. Each has the generation as its
@@ -364,6 +371,19 @@ type Collected struct {
 	Swept int64 `json:"swept,omitempty"`
 }
 
+// Rotation says that an online role goes over to another key. Role is named as in the package
+// comment, and To as in Table.Keys.
+type Rotation struct {
+	Role string `json:"role"`
+	To   string `json:"to"`
+}
+
+// Rotating is a rotation that is under way. Begun is the time of its record.
+type Rotating struct {
+	To    string    `json:"to"`
+	Begun time.Time `json:"begun"`
+}
+
 // Checkpoint is the whole state.
 type Checkpoint struct {
 	Planned   int64             `json:"planned"`
@@ -381,6 +401,8 @@ type Checkpoint struct {
 	Unlisted  int64             `json:"unlisted,omitempty"`
 	Bases     map[string]int64  `json:"bases,omitempty"`
 	Table     Table             `json:"table"`
+
+	Rotations map[string]Rotating `json:"rotations,omitempty"` // by role
 }
 
 // Kind implements Body.
@@ -400,6 +422,9 @@ func (*Decided) Kind() Kind { return KindDecided }
 
 // Kind implements Body.
 func (*Collected) Kind() Kind { return KindCollected }
+
+// Kind implements Body.
+func (*Rotation) Kind() Kind { return KindRotation }
 
 // Kind implements Body.
 func (*Checkpoint) Kind() Kind { return KindCheckpoint }

@@ -38,7 +38,7 @@ func bodies() []ledger.Body {
 				{Role: "root", Doc: doc, Data: []byte("root\x00\xff"), AtCommit: true},
 				{Role: "targets", Doc: doc, Data: []byte("targets"), Online: true},
 			},
-			Withdrawn: []string{"2.root.json"},
+			Withdrawn: []string{"2.root.json"}, Rotated: []string{"bins-*", "timestamp"},
 		},
 		&ledger.Intent{
 			Roles: []string{"snapshot", "recently-claimed", "<&>é\u2028"},
@@ -67,6 +67,7 @@ func bodies() []ledger.Body {
 			{ID: "e", Digest: digest, By: "é", Outcome: ledger.Outcome{State: ledger.Refused, Generation: 40, Reason: "e.whl: published"}},
 		}},
 		&ledger.Collected{Through: 39, Offered: []ledger.RemovedTarget{removed("a.whl")}, Settled: []ledger.RemovedTarget{removed("b.whl")}, Swept: 38},
+		&ledger.Rotation{Role: "bins-*", To: "k l"},
 		&ledger.Checkpoint{
 			Planned: 43, Signed: 1, Expires: ledger.Expires{Snapshot: 1, Timestamp: 2},
 			Swapped: map[string][]byte{ledger.Timestamp: []byte("t"), "checkpoint": []byte("c")}, Snapshot: doc.Blob,
@@ -82,6 +83,7 @@ func bodies() []ledger.Body {
 				Keys: []string{"k"}, Roles: map[string]ledger.Row{"recently-claimed": row(1)},
 				Sets: []ledger.Set{{Prefix: "bins", Rows: []ledger.Row{row(1), {}}}},
 			},
+			Rotations: map[string]ledger.Rotating{"bins-*": {To: "k l", Begun: noon}},
 		},
 	}
 }
@@ -109,7 +111,7 @@ func TestRecords(t *testing.T) {
 		require.Equal(t, ledger.BlobOf(made.Bytes()).SHA256, read.Hash())
 		kinds[body.Kind()] = true
 	}
-	require.Len(t, kinds, 7)
+	require.Len(t, kinds, 8)
 }
 
 func TestOutcomesOfRecords(t *testing.T) {

@@ -63,6 +63,9 @@ type State struct {
 	// committed one last.
 	Signings []Signing
 
+	// Rotations are those that are under way, by role.
+	Rotations map[string]Rotating
+
 	sealedAs int64
 	written  int // how many of Unwritten the commit of the sealed generation comes after
 
@@ -113,6 +116,16 @@ func (s *State) apply(r Record) error {
 				return err
 			}
 		}
+		for _, role := range b.Rotated {
+			if _, ok := s.Rotations[role]; !ok {
+				return fmt.Errorf("the rotation of %q ends, and none is under way", role)
+			}
+			s.Rotations = maps.Clone(s.Rotations) // a checkpoint may hold it
+			delete(s.Rotations, role)
+		}
+		if len(s.Rotations) == 0 {
+			s.Rotations = nil
+		}
 		s.Documents = b.InForce
 		s.Unwritten = append(s.Unwritten, b.Files...)
 	case *Intent:
@@ -145,6 +158,15 @@ func (s *State) apply(r Record) error {
 	case *Decided:
 	case *Collected:
 		return s.collected(b)
+	case *Rotation:
+		if b.Role == "" || b.To == "" {
+			return errors.New("it lacks the role or the key")
+		}
+		s.Rotations = maps.Clone(s.Rotations)
+		if s.Rotations == nil {
+			s.Rotations = map[string]Rotating{}
+		}
+		s.Rotations[b.Role] = Rotating{To: b.To, Begun: r.Time}
 	case *Checkpoint:
 		if b.Planned < max(s.Planned, r.Generation) { // a name could get a second content
 			return fmt.Errorf("it knows of no generation after %d, and there was %d", b.Planned, max(s.Planned, r.Generation))
@@ -158,7 +180,7 @@ func (s *State) apply(r Record) error {
 		*s = State{
 			Planned: b.Planned, Generation: r.Generation, Signed: time.Unix(b.Signed, 0).UTC(), Expires: b.Expires,
 			Swapped: maps.Clone(b.Swapped), Snapshot: b.Snapshot, Documents: b.Documents, Published: b.Published,
-			Table: b.Table.Clone(), Signings: b.Signings,
+			Table: b.Table.Clone(), Signings: b.Signings, Rotations: b.Rotations,
 			Attempts: b.Attempts, Garbage: b.Garbage, Collected: b.Collected, Targets: b.Targets, Unlisted: b.Unlisted, Bases: b.Bases,
 		}
 		if len(b.Garbage) == 0 && b.Collected < r.Generation { // of a version that listed none
@@ -259,6 +281,7 @@ func (s *State) Checkpoint() *Checkpoint {
 		Planned: s.Planned, Signed: s.Signed.Unix(), Expires: s.Expires, Swapped: maps.Clone(s.Swapped), Snapshot: s.Snapshot,
 		Documents: s.Documents, Published: s.Published, Signings: s.Signings, Table: s.Table,
 		Attempts: s.Attempts, Garbage: s.Garbage, Collected: s.Collected, Targets: s.Targets, Unlisted: s.Unlisted, Bases: s.Bases,
+		Rotations: s.Rotations,
 	}
 }
 

@@ -292,6 +292,30 @@ func TestBeginsAtCheckpoint(t *testing.T) {
 	require.ErrorContains(t, middle.Apply(b.steps[len(b.steps)-1]), "the chain is broken")
 }
 
+// TestRotations: a rotation is under way until documents end it, whatever else happens.
+func TestRotations(t *testing.T) {
+	b := newBook(t)
+	b.publish(1)
+	b.refuses("it lacks the role or the key", 1, &ledger.Rotation{Role: "bins-*"})
+	b.write(1, &ledger.Rotation{Role: "bins-*", To: "a"})
+	b.write(1, &ledger.Rotation{Role: "timestamp", To: "c"})
+	begun := b.steps[len(b.steps)-1].Record.Time
+	b.publish(2)
+	kept := b.history.State.Checkpoint()
+	b.write(2, kept)
+	b.write(2, &ledger.Rotation{Role: "bins-*", To: "b"}) // the last one counts
+	last := b.steps[len(b.steps)-1].Record.Time
+	require.Equal(t, map[string]ledger.Rotating{"bins-*": {To: "b", Begun: last}, "timestamp": {To: "c", Begun: begun}}, b.history.State.Rotations)
+	require.Equal(t, "a", kept.Rotations["bins-*"].To, "a checkpoint is a value of its own")
+	documents := &ledger.Documents{InForce: b.history.State.Documents, Rotated: []string{"bins-*"}}
+	b.write(2, documents)
+	b.refuses(`the rotation of "bins-*" ends, and none is under way`, 2, documents)
+	require.Equal(t, map[string]ledger.Rotating{"timestamp": {To: "c", Begun: begun}}, b.history.State.Rotations)
+	b.write(2, &ledger.Documents{InForce: b.history.State.Documents, Rotated: []string{"timestamp"}})
+	require.Empty(t, b.history.State.Rotations)
+	require.Equal(t, b.history.State, fold(t, b.steps).State)
+}
+
 // TestGivenUp: only a checkpoint gives a seal up. Its entries are decided again, first.
 func TestGivenUp(t *testing.T) {
 	b := newBook(t)

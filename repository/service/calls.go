@@ -212,6 +212,11 @@ func (s *Service) InstallAfterCompromise(ctx context.Context, d repository.Docum
 	return s.do(ctx, "install", func(repo *repository.Repository) error { return repo.InstallAfterCompromise(ctx, d) })
 }
 
+// Rotate begins the rotation of an online role to another key: see repository.Repository.Rotate.
+func (s *Service) Rotate(ctx context.Context, role string) error {
+	return s.do(ctx, "rotate", func(repo *repository.Repository) error { return repo.Rotate(ctx, role) })
+}
+
 // WithdrawRoot gives up a root that is held back: see repository.Repository.WithdrawRoot.
 func (s *Service) WithdrawRoot(ctx context.Context) error {
 	return s.do(ctx, "withdraw root", func(repo *repository.Repository) error { return repo.WithdrawRoot(ctx) })

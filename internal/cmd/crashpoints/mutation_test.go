@@ -120,6 +120,19 @@ var conditions = map[string][]mutation.Edit{
 	},
 }
 
+// rotations are mistakes that show where keys are replaced.
+var rotations = map[string][]mutation.Edit{
+	"engine: a key is dropped a grace too early": {
+		{"repository/install.go", "\t\tend := g.Superseded.Add(p.cfg.grace())\n\t\tif g.Superseded", "\t\tend := g.Superseded\n\t\tif g.Superseded"},
+	},
+	"engine: bins are renewed without the budget": {
+		{"repository/renew.go", "\tif b.perMinute == 0 {\n\t\treturn math.MaxInt", "\tif b.perMinute >= 0 {\n\t\treturn math.MaxInt"},
+	},
+	"ledger: a checkpoint forgets rotations": {
+		{"repository/ledger/state.go", "\t\tRotations: s.Rotations,\n", ""},
+	},
+}
+
 // troubles are mistakes that show where items wait.
 var troubles = map[string][]mutation.Edit{
 	"engine: items that wait fill the batch": {
@@ -145,6 +158,7 @@ var shapes = map[string][]mutation.Edit{
 func TestMutations(t *testing.T) {
 	mutation.RequireNoticed(t, mutations, "-n", "6000", "-first")
 	mutation.RequireNoticed(t, conditions, "-history", "conditions", "-first")
+	mutation.RequireNoticed(t, rotations, "-history", "rotated", "-first")
 	mutation.RequireNoticed(t, troubles, "-history", "troubled-rebuilt", "-first")
 	mutation.RequireNoticed(t, shapes, "-history", "online", "-first")
 	mutation.RequireNoticed(t, restorations, "-history", "lost", "-first")
