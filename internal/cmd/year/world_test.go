@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"github.com/bindery-tuf/bindery/internal/crashfs"
 	"github.com/bindery-tuf/bindery/internal/ondisk"
@@ -46,6 +47,8 @@ type world struct {
 	book     *book
 	root     []byte // the first one
 	signers  map[string][]keys.Signer
+	incoming map[string]keys.Signer // during a rotation, the new ones
+	rotating bool
 
 	repo    *repository.Repository
 	ended   chan struct{} // closed when Run has returned
@@ -89,7 +92,8 @@ func (w *world) config(journal repository.Journal) repository.Config {
 	}
 	return repository.Config{
 		Store: w.shop.process(), Journal: journal, Signers: signers,
-		BinLifetime: 28 * day, CacheAge: cacheAge, ClientRun: clientRun, MaxDelay: -1,
+		BinLifetime: 28 * day, RenewalsPerMinute: max(*bins/16, 8),
+		CacheAge: cacheAge, ClientRun: clientRun, MaxDelay: -1,
 		DeleteTarget: func(_ context.Context, t ledger.RemovedTarget) error {
 			w.book.remove(t.Path, t.Hashes)
 			return nil
@@ -274,6 +278,112 @@ func (w *world) install(change func(c *repotest.Ceremony)) {
 	w.insist(func(repo *repository.Repository) error { return repo.Install(w.t.Context(), documents) })
 }
 
+// introduce installs documents that name a new online key beside each old one.
+func (w *world) introduce() {
+	c := w.ceremony
+	w.incoming = map[string]keys.Signer{"bins-*": c.NewEd25519(), metadata.SNAPSHOT: c.NewEd25519(), metadata.TIMESTAMP: c.NewEd25519()}
+	w.install(func(c *repotest.Ceremony) {
+		c.NextRoot(func(r *roles.RootSpec) {
+			r.Snapshot = repotest.Of(1, w.incoming[metadata.SNAPSHOT], w.signers[metadata.SNAPSHOT][0])
+			r.Timestamp = repotest.Of(1, w.incoming[metadata.TIMESTAMP], w.signers[metadata.TIMESTAMP][0])
+		})
+		c.NextBins(func(a *roles.Authority) { *a = repotest.Of(1, w.incoming["bins-*"], w.signers["bins-*"][0]) })
+	})
+}
+
+// rotate configures the new keys beside the old ones, and begins the rotations.
+func (w *world) rotate() {
+	for role, s := range w.incoming {
+		w.signers[role] = []keys.Signer{s, w.signers[role][0]}
+	}
+	w.restart()
+	for role := range w.signers {
+		w.insist(func(repo *repository.Repository) error { return repo.Rotate(w.t.Context(), role) })
+	}
+	w.rotating = true
+}
+
+// dropOldKeys ends the rotations once the publisher says that it may be done.
+func (w *world) dropOldKeys() {
+	if !w.rotating {
+		return
+	}
+	var status repository.Status
+	w.insist(func(repo *repository.Repository) (err error) {
+		status, err = repo.Status(w.t.Context())
+		return err
+	})
+	for _, r := range status.Rotations {
+		if r.State != repository.RotationReady {
+			return
+		}
+	}
+	w.say("people drop the old keys")
+	w.trustOnly(w.incoming)
+	documents := w.ceremony.Documents()
+	w.insist(func(repo *repository.Repository) error { return repo.Install(w.t.Context(), documents) })
+	w.restart()
+	w.rotating = false
+}
+
+// trustOnly makes documents that name only these online keys, with which the next process signs.
+func (w *world) trustOnly(signers map[string]keys.Signer) {
+	w.ceremony.Now = time.Now()
+	w.ceremony.NextRoot(func(r *roles.RootSpec) {
+		r.Snapshot, r.Timestamp = repotest.Of(1, signers[metadata.SNAPSHOT]), repotest.Of(1, signers[metadata.TIMESTAMP])
+	})
+	w.ceremony.NextBins(func(a *roles.Authority) { *a = repotest.Of(1, signers["bins-*"]) })
+	for role, s := range signers {
+		w.signers[role] = []keys.Signer{s}
+	}
+}
+
+// attack lets an attacker publish for some hours, and recovers as package repository's comment says:
+// see "After a compromise".
+func (w *world) attack() {
+	w.deceived.Store(true)
+	require.NoError(w.t, w.end())
+	attacker := repotest.Attacker{
+		Bins: w.signers["bins-*"][0], Online: w.signers[metadata.SNAPSHOT][0], Timestamp: w.signers[metadata.TIMESTAMP][0],
+		Store: w.shop.process(), Expires: time.Now().Add(7 * day),
+	}
+	data, _ := w.shop.read("timestamp.json")
+	timestamp, err := metadata.Timestamp().FromBytes(data)
+	require.NoError(w.t, err)
+	attacker.Publish(w.t, timestamp.Signed.Version+7, func(bin string) []roles.TargetEdit {
+		evil := w.target("packages/evil.whl")
+		return []roles.TargetEdit{{Path: evil.Path, Target: &evil}}
+	})
+	time.Sleep(5 * time.Hour)
+
+	w.say("it is noticed: people name new keys, and the publisher restores what the ledger says")
+	c := w.ceremony
+	w.trustOnly(map[string]keys.Signer{"bins-*": c.NewEd25519(), metadata.SNAPSHOT: c.NewEd25519(), metadata.TIMESTAMP: c.NewEd25519()})
+	documents := c.Documents()
+	require.NoError(w.t, w.open(func(ctx context.Context, cfg repository.Config) (*repository.Repository, error) {
+		return repository.RestoreStore(ctx, cfg, repository.Restoration{Documents: documents})
+	}))
+	w.run()
+	time.Sleep(cacheAge + clientRun + time.Minute) // caches serve what the attacker published, or names that are gone
+	w.deceived.Store(false)
+	w.insist(func(repo *repository.Repository) error {
+		for _, err := range repo.Sweep(w.t.Context(), false) {
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// archive lets the journal's history begin now.
+func (w *world) archive() {
+	w.insist(func(repo *repository.Repository) error {
+		_, err := repo.Archive(w.t.Context(), repository.Archive{Delete: true})
+		return err
+	})
+}
+
 // visit lets a client update until the year is over.
 func (w *world) visit(c *client, wg *sync.WaitGroup) {
 	c.dir = filepath.Join(w.t.TempDir(), c.name)
@@ -282,7 +392,8 @@ func (w *world) visit(c *client, wg *sync.WaitGroup) {
 	wg.Go(func() {
 		time.Sleep(time.Duration(c.rng.Int64N(int64(min(c.every, day)))))
 		for !w.quit.Load() {
-			if err := c.update(); err != nil {
+			before := w.deceived.Load()
+			if err := c.update(); err != nil && !before && !w.deceived.Load() {
 				w.fail(fmt.Errorf("client %s: %w", c.name, err))
 			}
 			next := time.Now().Add(c.every - c.run)

@@ -106,6 +106,7 @@ func (w *world) run365(days int) {
 				e.do()
 			}
 		}
+		w.dropOldKeys()
 		left := day
 		for range 4 + w.rng.IntN(4) {
 			pause := time.Duration(w.rng.Int64N(int64(left / 4)))
@@ -124,13 +125,20 @@ func (w *world) run365(days int) {
 func (w *world) events(days int) []event {
 	on := func(day int) int { return day * days / 365 }
 	events := []event{
+		{on(90), "people trust new online keys beside the old ones", w.introduce},
+		{on(100), "the publisher has the new keys, and rotates", w.rotate},
+		{on(240), "an attacker has the online keys, and publishes", w.attack},
 		{on(60), "people renew root", func() { w.install(func(c *repotest.Ceremony) { c.NextRoot(nil) }) }},
 		{on(150), "people renew targets and bins", func() {
 			w.install(func(c *repotest.Ceremony) { c.NextTargets(nil); c.NextBins(nil) })
 		}},
 		{on(300), "people renew root", func() { w.install(func(c *repotest.Ceremony) { c.NextRoot(nil) }) }},
 	}
-	for d := 3; d < days; d += 5 {
+	for d := 30; d < days; d += 60 {
+		events = append(events, event{d, "", w.archive})
+	}
+	events = append(events, event{days - 1, "older history is archived", w.archive})
+	for d := 3; d < days-1; d += 5 {
 		events = append(events, event{d, "", w.restart})
 	}
 	for d := 4; d < days; d += 9 {
@@ -168,7 +176,12 @@ func (w *world) report(days int) {
 	w.failures = append(w.failures, w.shop.faults...)
 	w.shop.mu.Unlock()
 	if final > (live+grace)*12/10 {
-		w.fail(fmt.Errorf("%d bytes are left, and %d + %d are needed", final, live, grace))
+		why := map[string]int64{} // by the publisher
+		for f, err := range w.repo.Sweep(w.t.Context(), true) {
+			require.NoError(w.t, err)
+			why[f.Why] += f.Bytes
+		}
+		w.fail(fmt.Errorf("%d bytes are left, and %d + %d are needed: %v", final, live, grace, why))
 	}
 	if files := len(w.book.files); files > len(w.book.live)+files/10 {
 		w.fail(fmt.Errorf("%d target files are left, and %d are published", files, len(w.book.live)))
