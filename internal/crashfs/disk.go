@@ -42,6 +42,7 @@ type Disk struct {
 	locks   map[*node]*lock
 	process *Process // the newest
 	ops     int
+	endless bool
 	boots   int // processes so far
 
 	before func(Op)       // without the lock

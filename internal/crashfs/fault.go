@@ -67,6 +67,13 @@ func (d *Disk) Observe(f func(Op)) {
 // otherwise fill the memory of the machine: all that it writes is kept.
 const mostOps = 20_000
 
+// Endless lets the disk take any number of operations. By default it stops after 20,000.
+func (d *Disk) Endless() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.endless = true
+}
+
 var errRunaway = errors.New("over 20,000 operations: something is repeated for ever")
 
 // do performs one operation of a process. If the operation fails, partly does the part that happens
@@ -87,7 +94,7 @@ func (p *Process) do(kind, path string, work func() error, partly func(*rand.Ran
 			return ErrKilled
 		}
 	}
-	if d.ops++; d.ops > mostOps {
+	if d.ops++; d.ops > mostOps && !d.endless {
 		return &fs.PathError{Op: kind, Path: path, Err: errRunaway}
 	}
 	fault := Healthy

@@ -19,6 +19,7 @@ import (
 // Attacker has the online keys of a repository and write access to its store.
 type Attacker struct {
 	Bins, Online keys.Signer
+	Timestamp    keys.Signer // nil: Online
 	Store        repository.Store
 	Expires      time.Time
 }
@@ -28,6 +29,9 @@ type Attacker struct {
 func (a Attacker) Publish(t testing.TB, version int64, edit func(bin string) []roles.TargetEdit) []byte {
 	t.Helper()
 	ctx := context.Background()
+	if a.Timestamp == nil {
+		a.Timestamp = a.Online
+	}
 	a.Expires = a.Expires.UTC().Truncate(time.Second)
 	get := func(name string) []byte {
 		data, err := a.Store.Get(ctx, name)
@@ -63,7 +67,7 @@ func (a Attacker) Publish(t testing.TB, version int64, edit func(bin string) []r
 	write(metadata.SNAPSHOT, file)
 	next, err := roles.NewTimestamp(known, a.Expires, known, file)
 	require.NoError(t, err)
-	after := forged(t, next, version, a.Online)
+	after := forged(t, next, version, a.Timestamp)
 	require.NoError(t, a.Store.Swap(ctx, "timestamp.json", before, after))
 	return after
 }
