@@ -204,7 +204,7 @@ func (p *publisher) install(ctx context.Context, d Documents, compromise bool) e
 		return err
 	}
 	before := p.docs.root
-	if err := p.acceptDocuments(ctx, next, files); err != nil {
+	if err := p.acceptDocuments(ctx, next, append(files, p.newestFiles(next, files)...)); err != nil {
 		return err
 	}
 	if compromise {
@@ -253,6 +253,21 @@ func (p *publisher) refreshOnline(ctx context.Context) error {
 		p.docs = &fresh
 	}
 	return nil
+}
+
+// newestFiles returns the newest file of each online role that has a document and loses a key by the new
+// documents, unless these have one for it. They go into the journal in place of the document, which may not
+// verify without that key. A restoration begins with what the journal has.
+func (p *publisher) newestFiles(next *documents, files []ledger.File) (newest []ledger.File) {
+	for _, r := range p.docs.online.others {
+		doc, isNew := next.roles[r.Name], slices.ContainsFunc(files, func(f ledger.File) bool { return f.Role == r.Name })
+		auth, _, online := next.authority(r.Name)
+		loses := slices.ContainsFunc(r.Keys.Keys, func(k *keys.PublicKey) bool { return !lists(auth, keyName(k)) })
+		if _, signed := p.state.Table.Roles[r.Name]; signed && doc != nil && online && loses && !isNew {
+			newest = append(newest, ledger.File{Role: r.Name, Doc: next.installed[r.Name], Data: doc.Bytes(), Online: true})
+		}
+	}
+	return newest
 }
 
 // ErrAccepted is wrapped by Install for documents that are in force and durable in the journal,

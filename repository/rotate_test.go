@@ -398,6 +398,21 @@ func TestRotateOtherRoles(t *testing.T) {
 		e.publish(file("a", "2"))
 		e.checkNewest()
 		e.close()
+
+		// The journal alone makes all of it again, though the first document has the dropped key's signature.
+		for reopened := range 2 {
+			for _, name := range e.store.Names() {
+				require.NoError(t, e.store.Delete(t.Context(), name))
+				e.store.Forget(name)
+			}
+			e.repo, err = repository.RestoreStore(t.Context(), e.config(), repository.Restoration{})
+			require.NoError(t, err)
+			e.publish(file("a", fmt.Sprint("again", reopened)))
+			e.checkNewest()
+			e.close()
+			e.open()
+			e.close()
+		}
 	})
 }
 

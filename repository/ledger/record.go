@@ -203,7 +203,8 @@ type File struct {
 	// timestamp before it doesn't verify under this root.
 	AtCommit bool `json:"at_commit,omitempty"`
 	// Online: the role is signed online. The file isn't written: the next generation signs
-	// what it says under a version of its own.
+	// what it says under a version of its own. If other documents drop the key that signed the
+	// document, its role's newest file takes its place here: Data is that, and Doc stays.
 	Online bool `json:"online,omitempty"`
 }
 
