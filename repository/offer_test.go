@@ -257,6 +257,16 @@ func TestTargetsInUseAreNotOffered(t *testing.T) {
 		c.add(pending, beside)
 		c.pass(grace + 10*time.Minute)
 		require.Equal(c.t, named(briefly), d.took())
+		c.inject.Plan(nil)
+		c.pass(time.Hour)
+		looks := 0
+		for _, call := range c.inject.Calls() {
+			if call.Op == "store.Get" && call.Name == "timestamp.json" {
+				looks++
+			}
+		}
+		require.Greater(c.t, looks, 30)
+		require.Less(c.t, looks, 200, "about one a minute")
 		require.NoError(c.t, c.store.Create(c.t.Context(), missing, data))
 		c.pass(10 * time.Minute)
 		require.Empty(c.t, d.took())
