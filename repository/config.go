@@ -78,7 +78,8 @@ type Config struct {
 	// grace period. Clients may need a superseded generation for that long. Until it ends,
 	// Install refuses a root that drops that generation's key. Zero: 1 hour each. Negative:
 	// none. Set CacheAge to none if every cache asks for timestamp.json each time. web.Handler
-	// tells caches to do so.
+	// tells caches to do so. If ClientRun is none too, superseded files are deleted at once, and a client
+	// that is running then may fail: see CollectPerMinute.
 	CacheAge, ClientRun time.Duration
 
 	// CollectPerMinute is how many superseded files of the store Run deletes in a minute, at most. A file

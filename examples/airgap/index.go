@@ -67,6 +67,7 @@ func (x *index) config(journal repository.Journal) repository.Config {
 		MaxDelay: -1, Now: x.now,
 		// No caches, and no client runs while anything is published.
 		CacheAge: -1, ClientRun: -1,
+		CollectPerMinute: -1, // clients of every generation are checked in the end
 	}
 }
 

@@ -140,8 +140,9 @@ func (w *watched) configure(online, bins string) {
 	}
 	w.cfg = repository.Config{
 		Store: watchedStore{w.store, w}, Journal: w.journal.Handle(), Bins: key(bins), MaxDelay: -1,
-		Now:      func() time.Time { return w.now },
-		CacheAge: -1, ClientRun: -1, // every client asks the store itself, after each write
+		Now:              func() time.Time { return w.now },
+		CollectPerMinute: -1,
+		CacheAge:         -1, ClientRun: -1, // every client asks the store itself, after each write
 	}
 	w.cfg.Snapshot = key(online)
 	w.cfg.Timestamp = w.cfg.Snapshot

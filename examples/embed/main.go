@@ -67,6 +67,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		if cfg.Bins, err = signers.Open(ctx, *bins, nil); err == nil {
 			cfg.Snapshot, err = signers.Open(ctx, *online, nil)
 		}
+		cfg.DeleteTarget = files.Delete
 		if cfg.Store, cfg.Timestamp = metadata, cfg.Snapshot; err == nil {
 			cfg.Journal, err = dirjournal.OpenOrCreate(filepath.Join(*dir, "journal"))
 		}

@@ -82,6 +82,7 @@ func openPublisher(ctx context.Context, dir string, bins, online keys.Signer, lo
 		// No caches, and no client runs while a key is replaced. Otherwise the root that drops
 		// the old one waits until no cache serves what it signed.
 		CacheAge: -1, ClientRun: -1,
+		CollectPerMinute: -1, // clients may run, though, while bins are replaced: nothing is deleted
 	}
 	p := &publisher{ended: make(chan error, 1)}
 	if create != nil {

@@ -23,7 +23,8 @@ import (
 )
 
 // Targets keeps target files in a directory, under the names that clients ask for (TUF
-// specification, 5.7.3, with consistent snapshots). Any number of Targets, in any number of
+// specification, 5.7.3, with consistent snapshots). Put keeps a file, and Delete deletes it once clients need
+// it no more: see repository.Config.DeleteTarget. Any number of Targets, in any number of
 // processes, may use one directory at the same time.
 type Targets struct{ root *root }
 

@@ -52,6 +52,8 @@
 //     the grace period: Config.CacheAge plus Config.ClientRun of package repository, two hours
 //     unless you set them. A client that began earlier, or is behind a cache, may hold metadata that
 //     names the file, and asks for it. Don't delete it if the same content was added again meanwhile.
+//     Config.DeleteTarget is called when all of this is so: with a directory of target files, set it to
+//     dirstore's Targets.Delete.
 //  4. Serve every file under HASH.NAME. Serve it under its plain name too only if its content never
 //     changes under that name, as with a released archive. A page that lists the files of a project
 //     changes with every upload, and a client must get the page of the generation whose metadata it

@@ -103,7 +103,7 @@ func (s *site) open(context.Context) (repository.Config, error) {
 		return repository.Config{}, err
 	}
 	return repository.Config{
-		Store: store, Journal: journal, MaxDelay: s.delay, MaxPending: s.queue, CacheAge: -1, ClientRun: -1,
+		Store: store, Journal: journal, MaxDelay: s.delay, MaxPending: s.queue, CacheAge: -1, ClientRun: -1, CollectPerMinute: -1,
 		Bins: s.ceremony.Bins, Snapshot: s.online, Timestamp: s.online,
 	}, nil
 }
@@ -204,7 +204,7 @@ func newMemory(t *testing.T) *memory {
 	return &memory{
 		store: storetest.NewStore(), journal: storetest.NewJournal(), inject: &faulty.Injector{All: true},
 		ceremony: repotest.NewSeededCeremony(t, layout, time.Now(), [32]byte{6}),
-		cfg:      repository.Config{MaxDelay: -1, CacheAge: -1, ClientRun: -1},
+		cfg:      repository.Config{MaxDelay: -1, CacheAge: -1, ClientRun: -1, CollectPerMinute: -1},
 	}
 }
 
