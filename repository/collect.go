@@ -78,7 +78,8 @@ type collection struct {
 
 	look     pause                       // until the offered target files are looked through
 	back     map[ledger.TargetFile]pause // those that were given back
-	givenErr error                       // why the last of these was
+	held     map[ledger.TargetFile]pause // those that pending items name
+	givenErr error                       // why the last of those given back was
 	gone     []ledger.RemovedTarget      // those that need not be offered again, until that is recorded
 
 	deleting *deletions // nil: target files aren't offered
@@ -406,9 +407,14 @@ func (p *publisher) giveBack(t ledger.RemovedTarget, err error) {
 // published, or were removed once more since.
 func (p *publisher) claim(ctx context.Context) ([]ledger.RemovedTarget, error) {
 	c := &p.collection
-	if c.deleting == nil || len(p.state.Targets) == 0 || c.look.left() > 0 || p.documentsWait() {
+	if c.deleting == nil || len(p.state.Targets) == 0 || c.look.left() > 0 {
 		return nil, nil
 	}
+	c.look = pause{time.Now(), collectInterval}
+	if p.documentsWait() { // what clients will find isn't published yet
+		return nil, nil
+	}
+	maps.DeleteFunc(c.held, func(_ ledger.TargetFile, wait pause) bool { return wait.left() <= 0 })
 	later := map[ledger.TargetFile]bool{}
 	for _, g := range p.state.Garbage {
 		for _, t := range g.Targets {
@@ -418,14 +424,14 @@ func (p *publisher) claim(ctx context.Context) ([]ledger.RemovedTarget, error) {
 		}
 	}
 	free := c.deleting.free(p.cfg.Workers)
-	c.look = pause{time.Now(), collectInterval}
 	var claimed []ledger.RemovedTarget
 	for _, t := range p.state.Targets {
 		if names(later, t) {
 			c.gone = append(c.gone, t)
 			continue
 		}
-		if wait, ok := c.back[oneFile(t)]; ok && wait.left() > 0 {
+		file := oneFile(t)
+		if wait := max(c.back[file].left(), c.held[file].left()); wait > 0 {
 			continue
 		}
 		if len(claimed) == free {
@@ -458,6 +464,11 @@ func (p *publisher) claim(ctx context.Context) ([]ledger.RemovedTarget, error) {
 		case pending != nil && !names(pending, t):
 			unnamed = append(unnamed, t)
 			continue
+		default:
+			if c.held == nil {
+				c.held = map[ledger.TargetFile]pause{}
+			}
+			c.held[oneFile(t)] = pause{time.Now(), collectInterval}
 		}
 		c.deleting.release(t)
 	}

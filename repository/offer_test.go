@@ -228,7 +228,13 @@ func TestRunEndsDeletions(t *testing.T) {
 // may have seen it since.
 func TestTargetsInUseAreNotOffered(t *testing.T) {
 	offering(t, func(c *collected, d *deleter) {
-		again, pending, briefly := file("packages/x/again", "1"), file("packages/x/pending", "1"), file("packages/x/briefly", "1")
+		var same []roles.Target // of one bin
+		for n := 0; len(same) < 3; n++ {
+			if path := fmt.Sprint("packages/y/", n); mustBins(c.t, 2).Find(path) == 0 {
+				same = append(same, file(path, "1"))
+			}
+		}
+		again, pending, briefly := same[0], same[1], same[2]
 		c.publish(again, pending, briefly)
 		r := c.remove(again.Path, pending.Path, briefly.Path)
 		c.run(func() { c.wait(r, repository.Published) })
@@ -238,18 +244,29 @@ func TestTargetsInUseAreNotOffered(t *testing.T) {
 		r = c.remove(briefly.Path)
 		c.run(func() { c.wait(r, repository.Published) })
 
-		// One bin is missing, so its item waits.
-		missing, data := c.newest("bins-0")
-		for _, t := range []roles.Target{pending} {
-			if mustBins(c.t, 2).Find(t.Path) == 1 {
-				missing, data = c.newest("bins-1")
-			}
+		// The other bin is missing, so an item that names a path there too waits.
+		layout := mustBins(c.t, 2)
+		n := 0
+		for layout.Find(fmt.Sprint("packages/x/", n)) == layout.Find(pending.Path) {
+			n++
 		}
+		beside := file(fmt.Sprint("packages/x/", n), "1")
+		missing, data := c.newest(layout.Name(layout.Find(beside.Path)))
 		require.NoError(c.t, c.store.Delete(c.t.Context(), missing))
 		c.restart()
-		c.add(pending)
+		c.add(pending, beside)
 		c.pass(grace + 10*time.Minute)
 		require.Equal(c.t, named(briefly), d.took())
+		c.inject.Plan(nil)
+		c.pass(time.Hour)
+		looks := 0
+		for _, call := range c.inject.Calls() {
+			if call.Op == "store.Get" && call.Name == "timestamp.json" {
+				looks++
+			}
+		}
+		require.Greater(c.t, looks, 30)
+		require.Less(c.t, looks, 200, "about one a minute")
 		require.NoError(c.t, c.store.Create(c.t.Context(), missing, data))
 		c.pass(10 * time.Minute)
 		require.Empty(c.t, d.took())
@@ -258,6 +275,23 @@ func TestTargetsInUseAreNotOffered(t *testing.T) {
 		c.run(func() { c.wait(r, repository.Published) })
 		c.pass(grace + sweepInterval)
 		require.Equal(c.t, named(again, pending), d.took())
+	})
+}
+
+// A file that was published again for a moment is offered a grace period after its last removal.
+func TestTargetRemovedOnceMore(t *testing.T) {
+	offering(t, func(c *collected, d *deleter) {
+		briefly := file("packages/x/briefly", "1")
+		for range 2 {
+			require.Empty(c.t, d.took())
+			c.publish(briefly)
+			r := c.remove(briefly.Path)
+			c.run(func() { c.wait(r, repository.Published) })
+			c.pass(grace - 10*time.Minute)
+		}
+		require.Empty(c.t, d.took())
+		c.pass(10*time.Minute + sweepInterval)
+		require.Equal(c.t, named(briefly), d.took())
 	})
 }
 

@@ -27,7 +27,7 @@ import (
 
 func main() {
 	var o crashpoints.Options
-	flag.IntVar(&o.Points, "n", 49_000, "how many `points` to try at least; the scripted histories have some 46,500")
+	flag.IntVar(&o.Points, "n", 60_000, "how many `points` to try at least; the scripted histories have 57,000")
 	flag.Uint64Var(&o.Seed, "seed", 1, "the `seed` of everything random")
 	flag.IntVar(&o.Syncs, "syncs", 0, "try one of every `N` syncs that can fail in a recovery; 1: all (default 12; 1 in the first history)")
 	flag.BoolVar(&o.First, "first", false, "stop after the first failure")

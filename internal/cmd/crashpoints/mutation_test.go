@@ -217,6 +217,6 @@ func TestMutations(t *testing.T) {
 	mutation.RequireNoticed(t, shapes, "-history", "online", "-first")
 	mutation.RequireNoticed(t, collection, "-history", "collected", "-first")
 	mutation.RequireNoticed(t, bases, "-history", "collected-base", "-first")
-	mutation.RequireTestsFail(t, graces, "./repository", "^TestCollection|^TestTargets")
+	mutation.RequireTestsFail(t, graces, "./repository", "^TestCollection$|^TestCollectionWith|^TestTargets|^TestTargetRemoved")
 	mutation.RequireNoticed(t, restorations, "-history", "lost", "-first")
 }

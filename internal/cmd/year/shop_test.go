@@ -88,13 +88,6 @@ func (s *shop) read(name string) ([]byte, bool) {
 	return data, ok
 }
 
-// put changes a file as somebody with write access does. Nil removes it.
-func (s *shop) put(name string, data []byte) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.set(name, data)
-}
-
 func (s *shop) set(name string, data []byte) {
 	if name == "timestamp.json" {
 		now := time.Now()
