@@ -667,7 +667,9 @@ func (d *Diff) String() string {
 	for _, t := range d.Targets {
 		line("%s", t)
 	}
-	if n := len(d.Roles); n > 0 {
+	if n := len(d.Roles); n == 1 {
+		line("1 online role was signed again")
+	} else if n > 1 {
 		line("%d online roles were signed again", n)
 	}
 	for _, c := range d.Documents {
