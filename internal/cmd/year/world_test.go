@@ -356,6 +356,7 @@ func (w *world) attack() {
 	})
 	time.Sleep(5 * time.Hour)
 
+	w.rotating = false // both keys go
 	w.say("it is noticed: people name new keys, and the publisher restores what the ledger says")
 	c := w.ceremony
 	w.trustOnly(map[string]keys.Signer{"bins-*": c.NewEd25519(), metadata.SNAPSHOT: c.NewEd25519(), metadata.TIMESTAMP: c.NewEd25519()})
