@@ -719,13 +719,13 @@ func (d *deletions) end(t ledger.RemovedTarget, err error) {
 	d.done = append(d.done, deletion{t, err})
 }
 
-// deleteTargets calls Config.DeleteTarget for claimed target files, each in a goroutine of its own.
-// running ends with the last of them.
-func (r *Repository) deleteTargets(ctx context.Context, running *sync.WaitGroup, claimed []ledger.RemovedTarget) {
+// deleteTargets calls Config.DeleteTarget for claimed target files, each in a goroutine of its own. The
+// caller has the turn: once Close has taken it, no more calls begin.
+func (r *Repository) deleteTargets(ctx context.Context, claimed []ledger.RemovedTarget) {
 	d := r.pub.collection.deleting
 	for _, t := range claimed {
 		d.begin()
-		running.Go(func() {
+		r.deleting.Go(func() {
 			ctx, cancel := context.WithTimeout(ctx, patienceOfDelete)
 			defer cancel()
 			d.end(t, r.cfg.DeleteTarget(ctx, t))
