@@ -81,6 +81,7 @@ type collection struct {
 	held     map[ledger.TargetFile]pause // those that pending items name
 	givenErr error                       // why the last of those given back was
 	gone     []ledger.RemovedTarget      // those that need not be offered again, until that is recorded
+	deleted  []ledger.RemovedTarget      // those of gone that are claimed until then
 
 	deleting *deletions // nil: target files aren't offered
 }
@@ -353,14 +354,16 @@ func named(attempts []ledger.Attempt, version int64, role string) bool {
 // forget drops what is known of garbage that is gone, and lets go of settled target files.
 func (p *publisher) forget(record *ledger.Collected) {
 	c := &p.collection
-	c.gone = nil
+	for _, t := range c.deleted { // and no others: two targets may share a file, and one be claimed still
+		c.deleting.release(t)
+	}
+	c.gone, c.deleted = nil, nil
 	maps.DeleteFunc(c.known, func(generation int64, _ moment) bool { return generation <= record.Through })
 	if len(record.Offered) > 0 {
 		c.look = pause{}
 	}
 	for _, t := range record.Settled {
 		delete(c.back, oneFile(t))
-		c.deleting.release(t)
 	}
 	if len(c.back) == 0 {
 		c.givenErr = nil
@@ -425,7 +428,7 @@ func (p *publisher) takeResults() {
 	}
 	for _, r := range c.deleting.results() {
 		if r.err == nil {
-			c.gone = append(c.gone, r.target)
+			c.gone, c.deleted = append(c.gone, r.target), append(c.deleted, r.target)
 		} else {
 			p.giveBack(r.target, r.err)
 		}

@@ -1,6 +1,7 @@
 package repository
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -27,4 +28,27 @@ func TestProgressOfDroppedGarbage(t *testing.T) {
 	record := &ledger.Collected{}
 	require.Zero(t, p.advance(2, record))
 	require.EqualValues(t, 3, record.Through)
+}
+
+// Two targets may share a file. What is settled about one of them doesn't end the claim of the other.
+func TestSettledTargetLeavesOtherClaims(t *testing.T) {
+	claimed := ledger.RemovedTarget{Path: "a", Hashes: map[string]string{"sha256": "1"}}
+	other := ledger.RemovedTarget{Path: "a", Hashes: map[string]string{"sha256": "1", "sha512": "2"}}
+	p := &publisher{}
+	c := &p.collection
+	c.deleting = newDeletions()
+	require.True(t, c.deleting.claim(claimed))
+	c.deleting.begin()
+	c.gone = append(c.gone, other) // it was removed once more
+	p.forget(&ledger.Collected{Settled: c.gone})
+	require.False(t, c.deleting.claim(claimed))
+
+	c.deleting.end(claimed, nil)
+	p.takeResults()
+	require.False(t, c.deleting.claim(claimed), "that it is deleted isn't recorded yet")
+	p.forget(&ledger.Collected{Settled: c.gone})
+	require.True(t, c.deleting.claim(claimed))
+	c.deleting.begin()
+	c.deleting.end(claimed, errors.New("in use"))
+	require.True(t, c.deleting.claim(claimed), "one that failed can be submitted again at once")
 }
