@@ -71,7 +71,7 @@ type collection struct {
 	opened moment           // when this process opened the repository
 	known  map[int64]moment // when it wrote the commit record of a generation
 
-	done int       // how many names of the oldest garbage are deleted
+	done progress  // what is deleted of the oldest garbage
 	last time.Time // when the last chunk began
 	rest pause     // until the next one
 	err  error     // why the last one failed
@@ -81,6 +81,7 @@ type collection struct {
 	held     map[ledger.TargetFile]pause // those that pending items name
 	givenErr error                       // why the last of those given back was
 	gone     []ledger.RemovedTarget      // those that need not be offered again, until that is recorded
+	deleted  []ledger.RemovedTarget      // those of gone that are claimed until then
 
 	deleting *deletions // nil: target files aren't offered
 }
@@ -130,18 +131,18 @@ func (p *publisher) collect(ctx context.Context) ([]ledger.RemovedTarget, error)
 		return nil, nil
 	}
 	c := &p.collection
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	limited, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	record := &ledger.Collected{Through: p.state.Collected}
 	p.takeResults()
-	err := p.checkOwn(ctx)
+	err := p.checkOwn(limited)
 	done := c.done
 	if err == nil && p.filesIn() <= 0 {
-		done, err = p.deleteGarbage(ctx, record)
+		done, err = p.deleteGarbage(limited, record)
 	}
 	var claimed []ledger.RemovedTarget
 	if err == nil && len(c.gone) == 0 { // what is settled is recorded first
-		claimed, err = p.claim(ctx)
+		claimed, err = p.claim(limited)
 	}
 	record.Settled = c.gone
 	if record.Through > p.state.Collected || len(record.Settled) > 0 {
@@ -153,6 +154,9 @@ func (p *publisher) collect(ctx context.Context) ([]ledger.RemovedTarget, error)
 		}
 	} else {
 		c.done = done
+	}
+	if err != nil && ctx.Err() != nil && !isFatal(err) { // to be told to stop is no failure
+		return claimed, nil
 	}
 	c.err = err
 	switch {
@@ -191,43 +195,18 @@ func (p *publisher) checkOwn(ctx context.Context) error {
 	return nil
 }
 
-// deleteGarbage deletes at most limit files, oldest garbage first. It notes in record whose garbage is
-// all gone, and returns how many names of the next one are.
-func (p *publisher) deleteGarbage(ctx context.Context, record *ledger.Collected) (done int, err error) {
-	var names []string
+// deleteGarbage deletes a chunk of files, oldest garbage first. It notes in record whose garbage is all
+// gone, and returns how much of the next one is. After an error it does so for the files before the
+// first that isn't deleted: the next chunk begins with that one.
+func (p *publisher) deleteGarbage(ctx context.Context, record *ledger.Collected) (progress, error) {
 	c := &p.collection
 	limit, interval := p.chunk()
 	c.last = time.Now()
-	done = c.done
-	more := false
-	for n := range p.state.Garbage {
-		g := &p.state.Garbage[n]
-		if p.graceLeft(g.Generation) > 0 {
-			break
-		}
-		seen, whole := 0, true
-		for name := range g.Names {
-			if seen++; seen <= done {
-				continue
-			}
-			if len(names) == limit {
-				seen, whole = seen-1, false
-				break
-			}
-			names = append(names, name)
-		}
-		if !whole {
-			done, more = seen, true
-			break
-		}
-		record.Through, done = g.Generation, 0
-		if p.cfg.DeleteTarget != nil {
-			record.Offered = append(record.Offered, g.Targets...)
-		}
-	}
-	if err := p.deleteFiles(ctx, names); err != nil {
-		record.Through, record.Offered = p.state.Collected, nil
-		return c.done, err
+	names, more := p.deletable(limit)
+	n, err := p.deleteFiles(ctx, names)
+	done := p.advance(n, record)
+	if err != nil {
+		return done, err
 	}
 	c.rest = pause{time.Now(), interval}
 	if !more {
@@ -236,11 +215,71 @@ func (p *publisher) deleteGarbage(ctx context.Context, record *ledger.Collected)
 	return done, nil
 }
 
-// deleteFiles deletes files of the store that nobody needs.
-func (p *publisher) deleteFiles(ctx context.Context, names []string) error {
+// progress is how many names of a generation's garbage are deleted.
+type progress struct {
+	generation int64
+	names      int
+}
+
+// of returns how many names of this garbage are deleted.
+func (d progress) of(g *ledger.Garbage) int {
+	if d.generation != g.Generation { // its garbage left the list: there is too much
+		return 0
+	}
+	return d.names
+}
+
+// deletable returns the first names to be deleted, at most limit, and whether there are more.
+func (p *publisher) deletable(limit int) (names []string, more bool) {
+	for n := range p.state.Garbage {
+		g := &p.state.Garbage[n]
+		if p.graceLeft(g.Generation) > 0 {
+			break
+		}
+		skip := p.collection.done.of(g)
+		for name := range g.Names {
+			if skip > 0 {
+				skip--
+				continue
+			}
+			if len(names) == limit {
+				return names, true
+			}
+			names = append(names, name)
+		}
+	}
+	return names, false
+}
+
+// advance notes in record whose garbage is all gone once n more names are, and returns how much of the
+// next one is.
+func (p *publisher) advance(n int, record *ledger.Collected) progress {
+	for i := range p.state.Garbage {
+		g := &p.state.Garbage[i]
+		if p.graceLeft(g.Generation) > 0 {
+			break
+		}
+		before := p.collection.done.of(g)
+		left := g.Len() - before
+		if left > n {
+			return progress{g.Generation, before + n}
+		}
+		n -= left
+		record.Through = g.Generation
+		if p.cfg.DeleteTarget != nil {
+			record.Offered = append(record.Offered, g.Targets...)
+		}
+	}
+	return progress{}
+}
+
+// deleteFiles deletes files of the store that nobody needs. It returns how many are gone before the
+// first one that isn't.
+func (p *publisher) deleteFiles(ctx context.Context, names []string) (gone int, err error) {
 	var g errgroup.Group
 	g.SetLimit(p.cfg.Workers)
-	for _, name := range names {
+	failed := make([]bool, len(names))
+	for n, name := range names {
 		switch why := keeps(p.state, name); why {
 		case "":
 		case keptBase:
@@ -251,12 +290,16 @@ func (p *publisher) deleteFiles(ctx context.Context, names []string) error {
 		}
 		g.Go(func() error {
 			if err := p.cfg.Store.Delete(ctx, name); err != nil && !errors.Is(err, ErrNotExist) {
+				failed[n] = true
 				return fmt.Errorf("delete %s: %w", name, err)
 			}
 			return nil
 		})
 	}
-	return g.Wait()
+	if err := g.Wait(); err != nil {
+		return slices.Index(failed, true), err
+	}
+	return len(names), nil
 }
 
 // Why a file of the store must stay.
@@ -311,14 +354,16 @@ func named(attempts []ledger.Attempt, version int64, role string) bool {
 // forget drops what is known of garbage that is gone, and lets go of settled target files.
 func (p *publisher) forget(record *ledger.Collected) {
 	c := &p.collection
-	c.gone = nil
+	for _, t := range c.deleted { // and no others: two targets may share a file, and one be claimed still
+		c.deleting.release(t)
+	}
+	c.gone, c.deleted = nil, nil
 	maps.DeleteFunc(c.known, func(generation int64, _ moment) bool { return generation <= record.Through })
 	if len(record.Offered) > 0 {
 		c.look = pause{}
 	}
 	for _, t := range record.Settled {
 		delete(c.back, oneFile(t))
-		c.deleting.release(t)
 	}
 	if len(c.back) == 0 {
 		c.givenErr = nil
@@ -383,7 +428,7 @@ func (p *publisher) takeResults() {
 	}
 	for _, r := range c.deleting.results() {
 		if r.err == nil {
-			c.gone = append(c.gone, r.target)
+			c.gone, c.deleted = append(c.gone, r.target), append(c.deleted, r.target)
 		} else {
 			p.giveBack(r.target, r.err)
 		}
@@ -719,13 +764,13 @@ func (d *deletions) end(t ledger.RemovedTarget, err error) {
 	d.done = append(d.done, deletion{t, err})
 }
 
-// deleteTargets calls Config.DeleteTarget for claimed target files, each in a goroutine of its own.
-// running ends with the last of them.
-func (r *Repository) deleteTargets(ctx context.Context, running *sync.WaitGroup, claimed []ledger.RemovedTarget) {
+// deleteTargets calls Config.DeleteTarget for claimed target files, each in a goroutine of its own. The
+// caller has the turn: once Close has taken it, no more calls begin.
+func (r *Repository) deleteTargets(ctx context.Context, claimed []ledger.RemovedTarget) {
 	d := r.pub.collection.deleting
 	for _, t := range claimed {
 		d.begin()
-		running.Go(func() {
+		r.deleting.Go(func() {
 			ctx, cancel := context.WithTimeout(ctx, patienceOfDelete)
 			defer cancel()
 			d.end(t, r.cfg.DeleteTarget(ctx, t))

@@ -461,3 +461,34 @@ func TestCollectPerMinute(t *testing.T) {
 		})
 	})
 }
+
+// A store that needs more than a minute for a chunk is collected all the same.
+func TestCollectionOfASlowStore(t *testing.T) {
+	collecting(t, 64, func(c *collected) {
+		c.cfg.Workers = 1
+		c.restart()
+		c.publish(files("x", 300)...) // all bins
+		c.inject.Plan(func(call faulty.Call) faulty.Fault {
+			if call.Op == "store.Delete" {
+				time.Sleep(2 * time.Second)
+			}
+			return faulty.None
+		})
+		c.run(func() { time.Sleep(grace + 15*time.Minute) })
+		c.requireOnly()
+	})
+}
+
+// A collection that was told to stop has not failed.
+func TestCollectionIsToldToStop(t *testing.T) {
+	collecting(t, 2, func(c *collected) {
+		c.publish(files("x", 3)...)
+		c.inject.Plan(faulty.On(faulty.Hang, "store.Delete"))
+		c.run(func() { time.Sleep(grace + 30*time.Second) })
+		require.True(c.t, slices.ContainsFunc(c.inject.Calls(), func(call faulty.Call) bool { return call.Op == "store.Delete" }))
+		status, err := c.repo.Status(c.t.Context())
+		require.NoError(c.t, err)
+		require.Empty(c.t, status.Collection.Error)
+		c.inject.Plan(nil)
+	})
+}

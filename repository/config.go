@@ -118,8 +118,9 @@ type Config struct {
 	// Run calls it in goroutines of its own, with at most Workers calls at a time, while publishing goes
 	// on. As long as a call lasts, Submit refuses to add that file, with ErrBeingDeleted. If it returns nil,
 	// the file isn't offered again. If it returns an error, the file is offered again after a pause that
-	// grows from a minute to an hour. The context ends after 10 minutes, or when Run ends. A call may be
-	// repeated after a success, so a file that doesn't exist is no error.
+	// grows from a minute to an hour. The context ends after 10 minutes, or when Run's does. Run waits for
+	// the calls, and Close for 10 seconds. A call may be repeated after a success, so a file that doesn't
+	// exist is no error.
 	//
 	// An index stores a file first and submits the target after that. DeleteTarget must return an error
 	// for a file that was stored again and is not submitted yet. dirstore's Targets.Delete does so. Nil:

@@ -224,6 +224,46 @@ func TestRunEndsDeletions(t *testing.T) {
 	})
 }
 
+// Close gives the lead up once no call is under way: the next publisher accepts the file.
+func TestCloseWaitsForDeletions(t *testing.T) {
+	for _, long := range []bool{false, true} {
+		t.Run(fmt.Sprint(long), func(t *testing.T) {
+			offering(t, func(c *collected, d *deleter) {
+				old := file("packages/x/x-0.tar.gz", "old")
+				c.publish(old)
+				c.publish(file(old.Path, "new"))
+				took := 3 * time.Second
+				if long {
+					took = time.Minute
+				}
+				deleting, deleted := make(chan struct{}), make(chan struct{})
+				d.set(func(ledger.RemovedTarget) error { // it doesn't heed its context
+					close(deleting)
+					time.Sleep(took)
+					close(deleted)
+					return nil
+				}, nil)
+				ran := make(chan error, 1)
+				go func() { ran <- c.repo.Run(c.t.Context()) }()
+				<-deleting
+				began := time.Now()
+				err := c.repo.Close()
+				require.Equal(c.t, min(took, 10*time.Second), time.Since(began))
+				if long {
+					require.ErrorContains(c.t, err, "Config.DeleteTarget didn't stop within 10s")
+				} else {
+					require.NoError(c.t, err)
+				}
+				<-deleted
+				require.NoError(c.t, <-ran)
+				d.set(nil, nil)
+				c.open()
+				c.opened = time.Now()
+			})
+		})
+	}
+}
+
 // A file that anybody may still ask for is not offered: it is published again, or pending, or a client
 // may have seen it since.
 func TestTargetsInUseAreNotOffered(t *testing.T) {

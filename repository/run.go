@@ -5,10 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"sync"
 	"time"
-
-	"github.com/bindery-tuf/bindery/repository/ledger"
 )
 
 // How long Run waits before it tries a failed generation again: it doubles from
@@ -45,20 +42,18 @@ func (r *Repository) Run(ctx context.Context) error {
 		return r.runError(ctx, err)
 	}
 	retry := firstRetry
-	var deleting sync.WaitGroup
-	defer deleting.Wait()
+	defer r.deleting.Wait()
 	defer cancel()
 	for {
 		arrived, err := r.await(ctx)
 		if err == nil {
-			var claimed []ledger.RemovedTarget
-			err = r.exclusively(ctx, func(ctx context.Context, p *publisher) (err error) {
-				claimed, err = p.stepAndCollect(ctx, arrived)
+			err = r.exclusively(ctx, func(turn context.Context, p *publisher) error {
+				claimed, err := p.stepAndCollect(turn, arrived)
+				if !isFatal(err) {
+					r.deleteTargets(ctx, claimed)
+				}
 				return err
 			})
-			if !isFatal(err) {
-				r.deleteTargets(ctx, &deleting, claimed)
-			}
 		} else if ctx.Err() != nil {
 			return r.runError(ctx, err)
 		}
@@ -290,8 +285,8 @@ func (r *Repository) AcceptClock(ctx context.Context) error {
 	return nil
 }
 
-// patienceOfClose is how long Close waits for a signer or a store that doesn't heed its
-// context.
+// patienceOfClose is how long Close waits for a signer, a store or Config.DeleteTarget that doesn't
+// heed its context.
 const patienceOfClose = 10 * time.Second
 
 // Close ends Run, gives the lead up and closes the journal. It loses nothing. What is queued
@@ -300,16 +295,32 @@ const patienceOfClose = 10 * time.Second
 //
 // Close ends the context of the generation under way, and waits until its signer and store stop.
 // After 10 seconds it closes the journal without them, and the error says so. Whatever that
-// generation does later has no effect.
+// generation does later has no effect. In the same 10 seconds it waits for calls of
+// Config.DeleteTarget. One that goes on after that may delete a file that the next publisher accepts
+// meanwhile.
 func (r *Repository) Close() error { return r.close() }
 
 func (r *Repository) shut() error {
 	r.end(ErrClosed)
 	var stuck error
+	patience := time.After(patienceOfClose)
 	select {
 	case <-r.turn: // for good: nobody else gets it
-	case <-time.After(patienceOfClose):
+	case <-patience:
 		stuck = fmt.Errorf("close: a signer or the store didn't stop within %v: the journal is closed without it", patienceOfClose)
+	}
+	if stuck == nil {
+		// The next publisher doesn't know of the claims: it accepts a file that is being deleted.
+		deleted := make(chan struct{})
+		go func() {
+			r.deleting.Wait()
+			close(deleted)
+		}()
+		select {
+		case <-deleted:
+		case <-patience:
+			stuck = fmt.Errorf("close: Config.DeleteTarget didn't stop within %v: the journal is closed without it, and a file that is submitted again soon may be deleted", patienceOfClose)
+		}
 	}
 	err := giveUpLead(r.pub.lead)
 	if errors.Is(err, ErrFenced) { // there is nothing left to give up

@@ -49,6 +49,8 @@ type Repository struct {
 	turn chan struct{}
 	pub  *publisher
 
+	deleting sync.WaitGroup // calls of Config.DeleteTarget: who has the turn begins them
+
 	// alive ends when the repository can't be used any longer. Its cause says why.
 	alive context.Context
 	end   context.CancelCauseFunc

@@ -51,7 +51,7 @@ func (r *Repository) sweep(ctx context.Context, dryRun bool, yield func(SweptFil
 	defer cancel()
 	var s sweeper
 	err := r.exclusively(ctx, func(ctx context.Context, p *publisher) error {
-		s = sweeper{until: func(g ledger.Garbage) time.Time { return p.cfg.Now().Add(p.graceLeft(g.Generation)) }, now: p.cfg.Now}
+		s = sweeper{left: func(generation int64, _ time.Time) time.Duration { return p.graceLeft(generation) }, now: p.cfg.Now}
 		if dryRun {
 			return nil
 		}
@@ -142,7 +142,7 @@ func ReadSweep(ctx context.Context, store Store, journal Reader, grace time.Dura
 			err = hasDocuments(&h.State)
 		}
 		if err == nil {
-			s := sweeper{until: func(g ledger.Garbage) time.Time { return g.Time.Add(grace) }, now: time.Now}
+			s := sweeper{left: func(_ int64, at time.Time) time.Duration { return grace - time.Since(at) }, now: time.Now}
 			_, err = s.chunks(ctx, store, func(files []SweptFile) error {
 				s.judge(&h.State, files)
 				return nil
@@ -156,13 +156,15 @@ func ReadSweep(ctx context.Context, store Store, journal Reader, grace time.Dura
 
 // sweeper decides about files.
 type sweeper struct {
-	until func(g ledger.Garbage) time.Time // when the grace of garbage ends
-	now   func() time.Time
-	swept int64 // the committed generation when the sweep began
+	// left is how long it is until the grace of what a generation superseded ends, whose commit record is
+	// of the time given. It is asked for each file: a clock that is set during the sweep changes nothing.
+	left  func(generation int64, at time.Time) time.Duration
+	now   func() time.Time // for words only
+	swept int64            // the committed generation when the sweep began
 
-	listed map[string]int64    // garbage, by name: the generation that superseded it
-	kept   map[int64]time.Time // until when, by generation
-	newest int64               // generation whose garbage is in listed
+	listed    map[string]int64    // garbage, by name: the generation that superseded it
+	committed map[int64]time.Time // the time of that generation's commit record
+	newest    int64               // generation whose garbage is in listed
 }
 
 // chunks lists the store. It has each chunk of files judged, and then yields it. It reports whether it
@@ -198,7 +200,7 @@ func (s *sweeper) chunks(ctx context.Context, store Store, judge func([]SweptFil
 // judge decides about files by the present state.
 func (s *sweeper) judge(state *ledger.State, files []SweptFile) {
 	if s.listed == nil {
-		s.listed, s.kept = map[string]int64{}, map[int64]time.Time{}
+		s.listed, s.committed = map[string]int64{}, map[int64]time.Time{}
 	}
 	// What was collected meanwhile stays in the list. That does no harm: it is gone.
 	for _, g := range state.Garbage {
@@ -208,7 +210,7 @@ func (s *sweeper) judge(state *ledger.State, files []SweptFile) {
 		for name := range g.Names {
 			s.listed[name] = g.Generation
 		}
-		s.newest, s.kept[g.Generation] = g.Generation, s.until(g)
+		s.newest, s.committed[g.Generation] = g.Generation, g.Time
 	}
 	for n := range files {
 		files[n].Delete, files[n].Why = s.verdict(state, files[n].Name)
@@ -221,8 +223,8 @@ func (s *sweeper) verdict(state *ledger.State, name string) (del bool, why strin
 		return false, why
 	}
 	if by, ok := s.listed[name]; ok {
-		if until := s.kept[by]; s.now().Before(until) {
-			return false, fmt.Sprintf("superseded by generation %d, kept until %s", by, until.Round(time.Second).UTC().Format(time.RFC3339))
+		if left := s.left(by, s.committed[by]); left > 0 {
+			return false, fmt.Sprintf("superseded by generation %d, kept until %s", by, s.now().Add(left).Round(time.Second).UTC().Format(time.RFC3339))
 		}
 		return true, fmt.Sprintf("superseded by generation %d", by)
 	}

@@ -187,3 +187,27 @@ func TestSweepOfManyFiles(t *testing.T) {
 		require.Contains(c.t, c.names(), "1.bins-0007.json", "no bin of this repository has that name")
 	})
 }
+
+// A clock that is set during a sweep makes it delete nothing that clients may need.
+func TestClockIsSetDuringASweep(t *testing.T) {
+	collecting(t, 2, func(c *collected) {
+		var offset time.Duration
+		c.cfg.Now = func() time.Time { return time.Now().Add(offset) }
+		c.restart()
+		c.pass(grace)
+		for n := range 2500 {
+			c.plant(fmt.Sprintf("1.x-%04d.json", n))
+		}
+		for n := range 40 {
+			c.publish(file("packages/x/x-0.tar.gz", fmt.Sprint(n)))
+		}
+		before := c.names()
+		for _, err := range c.repo.Sweep(c.t.Context(), false) {
+			require.NoError(c.t, err)
+			offset = 2 * grace
+		}
+		require.Equal(c.t, before, c.names())
+		offset = 0
+		require.NoError(c.t, c.repo.AcceptClock(c.t.Context()))
+	})
+}

@@ -388,6 +388,7 @@ func TestReloadWhileAsked(t *testing.T) {
 		require.NoError(t, err)
 		require.LessOrEqual(t, time.Since(began), patienceOfReload+time.Second)
 		require.Equal(t, 2, asked)
+		synctest.Wait() // the last stages are observed after the receipt has its outcome
 		require.NoError(t, s.Close())
 		m.check(t, []roles.Target{file("a/a.whl", "1")})
 	})
