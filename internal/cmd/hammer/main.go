@@ -72,9 +72,9 @@ func publisher(dir string) int {
 // run hammers and prints; the error is the first untruth, or the end of ctx.
 func run(ctx context.Context, duration time.Duration, dir string, seed uint64, out io.Writer) (err error) {
 	if dir == "" {
-		temp, err := os.MkdirTemp("", "hammer-")
-		if err != nil {
-			return err
+		temp, tempErr := os.MkdirTemp("", "hammer-")
+		if tempErr != nil {
+			return tempErr
 		}
 		dir = filepath.Join(temp, "site")
 		defer func() {
