@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,6 +18,7 @@ import (
 	"github.com/bindery-tuf/bindery/internal/repotest"
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/repository/dirstore"
+	"github.com/bindery-tuf/bindery/repository/ledger"
 )
 
 // publisherDir is the variable that makes this program the publisher of a site.
@@ -28,6 +30,8 @@ type orders struct {
 	Lanes []laneOrders
 	// Settle: submit one more item for each lane, wait for all, and end.
 	Settle bool
+	// Collect: wait until all that is superseded is deleted, and end.
+	Collect bool
 }
 
 type laneOrders struct {
@@ -43,6 +47,7 @@ const waiting = 12
 //	o                     when the repository is open
 //	a LANE N              when item N of LANE was accepted
 //	p LANE N GENERATION   when the receipt resolved: the item is published in GENERATION
+//	d                     when a file was deleted, of the store or of a target
 //
 // Each line is one write, so that a kill leaves whole lines.
 func publish(ctx context.Context, dir string, in io.Reader, out io.Writer) error {
@@ -54,7 +59,7 @@ func publish(ctx context.Context, dir string, in io.Reader, out io.Writer) error
 		_, _ = io.Copy(io.Discard, in)
 		os.Exit(3) // the reader of the lines is gone
 	}()
-	repo, err := repotest.OpenSite(ctx, dir, siteConfig())
+	store, err := dirstore.Open(filepath.Join(dir, repotest.SiteStore))
 	if err != nil {
 		return err
 	}
@@ -63,6 +68,18 @@ func publish(ctx context.Context, dir string, in io.Reader, out io.Writer) error
 		return err
 	}
 	tell := &teller{out: out}
+	cfg := siteConfig()
+	if o.Collect {
+		cfg = idleConfig()
+	}
+	cfg.Store = &deleting{store, tell}
+	cfg.DeleteTarget = func(ctx context.Context, t ledger.RemovedTarget) error {
+		return deleteTarget(ctx, targets, filepath.Join(dir, targetsDir), t, tell)
+	}
+	repo, err := repotest.OpenSite(ctx, dir, cfg)
+	if err != nil {
+		return err
+	}
 	tell.tell("o")
 	d, err := readDocuments(dir)
 	if err != nil {
@@ -76,6 +93,7 @@ func publish(ctx context.Context, dir string, in io.Reader, out io.Writer) error
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return repo.Run(runCtx) })
 	var working sync.WaitGroup
+	var collectErr error
 	for lane, order := range o.Lanes {
 		working.Add(1)
 		g.Go(func() error {
@@ -90,9 +108,12 @@ func publish(ctx context.Context, dir string, in io.Reader, out io.Writer) error
 			return g.Wait()
 		})
 	}
+	if o.Collect {
+		working.Go(func() { collectErr = awaitCollection(gctx, repo) })
+	}
 	working.Wait()
 	cancel()
-	return errors.Join(g.Wait(), repo.Close())
+	return errors.Join(g.Wait(), collectErr, repo.Close())
 }
 
 type teller struct {
@@ -128,8 +149,10 @@ func work(ctx context.Context, repo *repository.Repository, targets *dirstore.Ta
 	g.Go(func() error {
 		defer close(receipts)
 		submit := func(n int, isNew bool) error {
-			if err := store(ctx, targets, item(lane, n), n); err != nil {
-				return err
+			if isNew {
+				if err := store(ctx, targets, item(lane, n), n); err != nil {
+					return err
+				}
 			}
 			r, err := repo.Submit(ctx, item(lane, n))
 			for errors.Is(err, repository.ErrBusy) {
@@ -153,7 +176,7 @@ func work(ctx context.Context, repo *repository.Repository, targets *dirstore.Ta
 				return ctx.Err()
 			}
 		}
-		// Accepted items are submitted again, which changes nothing.
+		// Accepted items are submitted again, which changes nothing. Their files may be deleted by now.
 		for _, n := range order.Ask {
 			if err := submit(n, false); err != nil {
 				return err
@@ -179,6 +202,55 @@ func store(ctx context.Context, targets *dirstore.Targets, it repository.Item, n
 		}
 		if _, err := targets.Put(ctx, t.Path, strings.NewReader(content(t.Path, n))); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// deleting tells of each file that the store deletes.
+type deleting struct {
+	*dirstore.Store
+	tell *teller
+}
+
+func (d *deleting) Delete(ctx context.Context, name string) error {
+	err := d.Store.Delete(ctx, name)
+	if err == nil {
+		d.tell.tell("d")
+	}
+	return err
+}
+
+// deleteTarget deletes the file of a target in dir. It needs not wait for uploads, as dirstore does:
+// no file is stored a second time.
+func deleteTarget(ctx context.Context, targets *dirstore.Targets, dir string, t ledger.RemovedTarget, tell *teller) error {
+	if !isStored(t.Path) {
+		return nil
+	}
+	name := filepath.Join(dir, fileName(t.Path, t.Hashes))
+	old := time.Now().Add(-24 * time.Hour)
+	if err := os.Chtimes(name, old, old); errors.Is(err, fs.ErrNotExist) {
+		return nil // a publisher deleted it, and was killed before it recorded that
+	} else if err != nil {
+		return err
+	}
+	if err := targets.Delete(ctx, t); err != nil {
+		return err
+	}
+	tell.tell("d")
+	return nil
+}
+
+// awaitCollection waits until all that is superseded is deleted. After a minute it gives up without an
+// error: what is left is the parent's to find.
+func awaitCollection(ctx context.Context, repo *repository.Repository) error {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end) && ctx.Err() == nil; time.Sleep(50 * time.Millisecond) {
+		s, err := repo.Status(ctx)
+		if err != nil {
+			return err
+		}
+		if c := s.Collection; c.Targets == 0 && c.Oldest.IsZero() {
+			return nil
 		}
 	}
 	return nil

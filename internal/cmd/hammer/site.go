@@ -24,6 +24,7 @@ const (
 const (
 	bins     = 32
 	lifetime = 2 * time.Minute // so that renewal is part of it
+	grace    = 3 * time.Second // what a client needs is kept for so long
 )
 
 // siteConfig makes generations follow each other closely, and lets the queue fill up often.
@@ -31,7 +32,18 @@ func siteConfig() repository.Config {
 	return repository.Config{
 		MaxDelay: 40 * time.Millisecond, MaxBatch: 200, MaxPending: 150, CheckpointBytes: 1 << 20,
 		BinLifetime: lifetime, SnapshotLifetime: lifetime, TimestampLifetime: lifetime,
+		CacheAge: -1, ClientRun: grace, CollectPerMinute: 1_000_000,
 	}
+}
+
+// idleConfig lets a publisher sign nothing again, so that it supersedes nothing while it collects.
+func idleConfig() repository.Config {
+	const year = 365 * 24 * time.Hour
+	c := siteConfig()
+	c.BinLifetime, c.SnapshotLifetime, c.TimestampLifetime = year, year, year
+	c.BinRenewal, c.SnapshotRenewal, c.TimestampRenewal = year-time.Second, year-time.Second, year-time.Second
+	c.Workers = 500 // so many target files at a time
+	return c
 }
 
 // makeSite makes a new repository in dir. The ceremony that it returns makes the next roots.
