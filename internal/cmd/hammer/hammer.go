@@ -22,6 +22,7 @@ import (
 	"github.com/bindery-tuf/bindery/repository/dirstore"
 	"github.com/bindery-tuf/bindery/repository/ledger"
 	"github.com/bindery-tuf/bindery/repository/web"
+	"github.com/bindery-tuf/bindery/roles"
 )
 
 const (
@@ -37,17 +38,23 @@ type hammer struct {
 	out  io.Writer
 	book *book
 
-	began     time.Time
-	ceremony  *repotest.Ceremony
-	store     *dirstore.Store
-	url       string
-	root      []byte
-	noted     int64 // versions up to it are in the book
+	began    time.Time
+	ceremony *repotest.Ceremony
+	store    *dirstore.Store
+	url      string
+	root     []byte
+	noted    int64 // versions up to it are in the book
+
+	keys      []seed // online keys that the documents name, the newest first
+	installed bool   // a publisher installed the newest documents
+	ready     bool   // the rotation to the newest key is
+
 	roots     atomic.Int64
 	kills     atomic.Int64
 	refreshes atomic.Int64
 	downloads atomic.Int64 // of target files
 	collected atomic.Int64 // files that were deleted
+	rotations atomic.Int64 // that ended
 	slow      atomic.Int64 // updates that took longer than the grace, and failed
 }
 
@@ -82,7 +89,8 @@ func (h *hammer) run(ctx context.Context, duration time.Duration) error {
 }
 
 func (h *hammer) prepare(ctx context.Context) (err error) {
-	if h.ceremony, err = makeSite(ctx, h.dir, h.rng); err != nil {
+	h.keys = []seed{newSeed(h.rng)}
+	if h.ceremony, err = makeSite(ctx, h.dir, h.keys[0]); err != nil {
 		return err
 	}
 	if h.store, err = dirstore.Open(filepath.Join(h.dir, repotest.SiteStore)); err != nil {
@@ -93,15 +101,17 @@ func (h *hammer) prepare(ctx context.Context) (err error) {
 	return err
 }
 
-// killUntil starts publishers and kills them. The last one settles everything.
+// killUntil starts publishers and kills them. At the end everything is settled and collected.
 func (h *hammer) killUntil(ctx context.Context, deadline time.Time) error {
 	for time.Now().Before(deadline) {
 		if h.rng.IntN(8) == 0 && len(h.ceremony.Documents().Roots) < maxRoots {
 			h.ceremony.NextRoot(nil)
-			h.roots.Store(int64(len(h.ceremony.Documents().Roots)))
-			if err := writeDocuments(h.dir, h.ceremony.Documents()); err != nil {
+			if err := h.bringDocuments(); err != nil {
 				return err
 			}
+		}
+		if err := h.rotate(); err != nil {
+			return err
 		}
 		dies := end{after: h.upTo(time.Second), opened: true}
 		switch h.rng.IntN(16) {
@@ -118,8 +128,13 @@ func (h *hammer) killUntil(ctx context.Context, deadline time.Time) error {
 			return err
 		}
 	}
-	if err := h.start(ctx, end{settles: true, opened: true}); err != nil {
-		return err
+	for settled := false; !settled || h.ready; settled = true {
+		if err := h.rotate(); err != nil { // it may end one: the next publisher installs that
+			return err
+		}
+		if err := h.start(ctx, end{settles: true, opened: true}); err != nil {
+			return err
+		}
 	}
 	if err := h.noteNames(ctx, 0); err != nil {
 		return err
@@ -128,6 +143,35 @@ func (h *hammer) killUntil(ctx context.Context, deadline time.Time) error {
 		return err
 	}
 	return h.collectAll(ctx)
+}
+
+// rotate now and then begins a rotation of the online keys to a new one, and ends it once it is ready.
+func (h *hammer) rotate() error {
+	switch {
+	case h.ready:
+		h.keys, h.ready = h.keys[:1], false
+		h.rotations.Add(1)
+	case len(h.keys) == 1 && h.installed && h.rng.IntN(4) == 0 && len(h.ceremony.Documents().Roots) < maxRoots:
+		h.keys = []seed{newSeed(h.rng), h.keys[0]}
+	default:
+		return nil
+	}
+	signers, err := online(h.keys)
+	if err != nil {
+		return err
+	}
+	named := repotest.Of(1, signers...)
+	h.ceremony.NextRoot(func(r *roles.RootSpec) { r.Snapshot, r.Timestamp = named, named })
+	h.ceremony.NextBins(func(a *roles.Authority) { *a = named })
+	return h.bringDocuments()
+}
+
+// bringDocuments leaves the newest documents for the next publisher.
+func (h *hammer) bringDocuments() error {
+	d := h.ceremony.Documents()
+	h.roots.Store(int64(len(d.Roots)))
+	h.installed = false
+	return writeDocuments(h.dir, d)
 }
 
 func (h *hammer) upTo(d time.Duration) time.Duration { return time.Duration(h.rng.Int64N(int64(d))) }
@@ -281,6 +325,6 @@ func (h *hammer) progress() {
 
 func (h *hammer) line() string {
 	accepted, published, _ := h.book.counts()
-	return fmt.Sprintf("accepted=%d published=%d kills=%d refreshes=%d collected=%d",
-		accepted, published, h.kills.Load(), h.refreshes.Load(), h.collected.Load())
+	return fmt.Sprintf("accepted=%d published=%d kills=%d refreshes=%d collected=%d rotations=%d",
+		accepted, published, h.kills.Load(), h.refreshes.Load(), h.collected.Load(), h.rotations.Load())
 }

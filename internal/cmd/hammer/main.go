@@ -5,8 +5,9 @@
 // One process is the publisher, with a directory store and a directory journal. Many of its
 // goroutines submit as fast as they can. It is killed with SIGKILL at random moments and started
 // again. It deletes what was superseded a short grace ago. The other process, this one, serves the
-// store over HTTP on the loopback, installs a new root now and then, records what the publisher said,
-// and runs go-tuf clients without a pause. See lane for what is submitted, and what a client can check.
+// store over HTTP on the loopback, installs a new root now and then, and now and then has the
+// publisher rotate its keys. It records what the publisher said, and runs go-tuf clients without a
+// pause. See lane for what is submitted, and what a client can check.
 //
 // The first error ends the run with status 1:
 //
@@ -24,9 +25,9 @@
 //
 // A line is printed every few seconds, and a summary last:
 //
-//	accepted=N published=N kills=N refreshes=N collected=N failures=0
+//	accepted=N published=N kills=N refreshes=N collected=N rotations=N failures=0
 //
-// collected is how many files were deleted.
+// collected is how many files were deleted, and rotations how many rotations of the online keys ended.
 //
 // The seed decides what is submitted and when the publisher is killed, but the schedule of the
 // processes differs each time. DIR must not exist, and is kept. Without -dir a temporary directory

@@ -71,7 +71,9 @@ func (h *hammer) start(ctx context.Context, end end) error {
 	orders := orders{Collect: true}
 	if !end.collects {
 		orders = h.book.orders(end.settles)
+		orders.Rotate = len(h.keys) > 1
 	}
+	orders.Keys = h.keys
 	go func() { _ = json.NewEncoder(in).Encode(orders) }()
 	readErr := h.read(ctx, out, opened)
 	if readErr != nil {
@@ -117,8 +119,15 @@ func (h *hammer) read(ctx context.Context, out io.Reader, opened func() error) e
 			}
 			continue
 		}
-		if line == "d\n" {
+		switch line {
+		case "d\n":
 			h.collected.Add(1)
+			continue
+		case "i\n":
+			h.installed = true
+			continue
+		case "r\n":
+			h.ready = true
 			continue
 		}
 		var kind string

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/bindery-tuf/bindery/internal/repotest"
+	"github.com/bindery-tuf/bindery/keys"
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/repository/dirstore"
 	"github.com/bindery-tuf/bindery/repository/ledger"
@@ -27,8 +29,11 @@ const publisherDir = "BINDERY_HAMMER_PUBLISHER"
 // orders are what a publisher reads as it starts, as JSON on its standard input. The input then stays
 // open for as long as its parent lives.
 type orders struct {
-	Lanes []laneOrders
-	// Settle: submit one more item for each lane, wait for all, and end.
+	Keys []seed // of online keys, the newest first
+	// Rotate: begin the rotation of all online roles to the newest key, and tell when it is ready.
+	Rotate bool
+	Lanes  []laneOrders
+	// Settle: submit one more item for each lane, wait for all and for the rotation, and end.
 	Settle bool
 	// Collect: wait until all that is superseded is deleted, and end.
 	Collect bool
@@ -48,6 +53,8 @@ const waiting = 12
 //	a LANE N              when item N of LANE was accepted
 //	p LANE N GENERATION   when the receipt resolved: the item is published in GENERATION
 //	d                     when a file was deleted, of the store or of a target
+//	i                     when the documents are installed, and the rotation has begun
+//	r                     when the rotation is ready
 //
 // Each line is one write, so that a kill leaves whole lines.
 func publish(ctx context.Context, dir string, in io.Reader, out io.Writer) error {
@@ -72,6 +79,14 @@ func publish(ctx context.Context, dir string, in io.Reader, out io.Writer) error
 	if o.Collect {
 		cfg = idleConfig()
 	}
+	signers, err := online(o.Keys)
+	if err != nil {
+		return err
+	}
+	cfg.Signers = map[string][]keys.Signer{}
+	for _, role := range rotated {
+		cfg.Signers[role] = signers
+	}
 	cfg.Store = &deleting{store, tell}
 	cfg.DeleteTarget = func(ctx context.Context, t ledger.RemovedTarget) error {
 		return deleteTarget(ctx, targets, filepath.Join(dir, targetsDir), t, tell)
@@ -88,16 +103,28 @@ func publish(ctx context.Context, dir string, in io.Reader, out io.Writer) error
 	if err := repo.Install(ctx, d); err != nil {
 		return err
 	}
+	if o.Rotate {
+		for _, role := range rotated {
+			if err := repo.Rotate(ctx, role); err != nil {
+				return err
+			}
+		}
+	}
+	tell.tell("i")
 	runCtx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return repo.Run(runCtx) })
 	var working sync.WaitGroup
-	var collectErr error
-	for lane, order := range o.Lanes {
+	await := func(f func() error) {
 		working.Add(1)
 		g.Go(func() error {
 			defer working.Done()
+			return f()
+		})
+	}
+	for lane, order := range o.Lanes {
+		await(func() error {
 			newest := make(chan int)
 			g, ctx := errgroup.WithContext(gctx)
 			g.Go(func() error { return ask(ctx, repo, dir, newest, lane) })
@@ -108,12 +135,15 @@ func publish(ctx context.Context, dir string, in io.Reader, out io.Writer) error
 			return g.Wait()
 		})
 	}
+	if o.Rotate {
+		await(func() error { return awaitRotation(gctx, repo, tell) })
+	}
 	if o.Collect {
-		working.Go(func() { collectErr = awaitCollection(gctx, repo) })
+		await(func() error { return awaitCollection(gctx, repo) })
 	}
 	working.Wait()
 	cancel()
-	return errors.Join(g.Wait(), collectErr, repo.Close())
+	return errors.Join(g.Wait(), repo.Close())
 }
 
 type teller struct {
@@ -238,6 +268,24 @@ func deleteTarget(ctx context.Context, targets *dirstore.Targets, dir string, t 
 		return err
 	}
 	tell.tell("d")
+	return nil
+}
+
+// awaitRotation waits until the rotation of all online roles is ready, and tells.
+func awaitRotation(ctx context.Context, repo *repository.Repository, tell *teller) error {
+	for ; ctx.Err() == nil; time.Sleep(50 * time.Millisecond) {
+		s, err := repo.Status(ctx)
+		if err != nil {
+			return err
+		}
+		if len(s.Rotations) != len(rotated) {
+			return fmt.Errorf("rotations of %d roles were begun, and of %d are under way", len(rotated), len(s.Rotations))
+		}
+		if !slices.ContainsFunc(s.Rotations, func(r repository.Rotation) bool { return r.State != repository.RotationReady }) {
+			tell.tell("r")
+			return nil
+		}
+	}
 	return nil
 }
 
