@@ -47,7 +47,8 @@ type hammer struct {
 
 	keys      []seed // online keys that the documents name, the newest first
 	installed bool   // a publisher installed the newest documents
-	ready     bool   // the rotation to the newest key is
+	begun     bool   // a publisher began the rotation to the newest key
+	ready     bool   // that rotation is ready
 
 	roots     atomic.Int64
 	kills     atomic.Int64
@@ -149,7 +150,7 @@ func (h *hammer) killUntil(ctx context.Context, deadline time.Time) error {
 func (h *hammer) rotate() error {
 	switch {
 	case h.ready:
-		h.keys, h.ready = h.keys[:1], false
+		h.keys, h.begun, h.ready = h.keys[:1], false, false
 		h.rotations.Add(1)
 	case len(h.keys) == 1 && h.installed && h.rng.IntN(4) == 0 && len(h.ceremony.Documents().Roots) < maxRoots:
 		h.keys = []seed{newSeed(h.rng), h.keys[0]}

@@ -19,6 +19,7 @@
 //     the grace may find a file missing, and begins again;
 //   - a name has two contents;
 //   - at the end, after an idle grace, the store or the targets have a file that nobody needs;
+//   - a rotation that began is forgotten;
 //   - the publisher ends by itself, or a second one may publish at the same time.
 //
 // A kill loses nothing of the page cache. For power cuts, see crashpoints.

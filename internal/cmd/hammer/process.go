@@ -72,6 +72,7 @@ func (h *hammer) start(ctx context.Context, end end) error {
 	if !end.collects {
 		orders = h.book.orders(end.settles)
 		orders.Rotate = len(h.keys) > 1
+		orders.Begin = orders.Rotate && !h.begun // once: it survives every kill
 	}
 	orders.Keys = h.keys
 	go func() { _ = json.NewEncoder(in).Encode(orders) }()
@@ -124,7 +125,7 @@ func (h *hammer) read(ctx context.Context, out io.Reader, opened func() error) e
 			h.collected.Add(1)
 			continue
 		case "i\n":
-			h.installed = true
+			h.installed, h.begun = true, len(h.keys) > 1
 			continue
 		case "r\n":
 			h.ready = true

@@ -30,7 +30,9 @@ const publisherDir = "BINDERY_HAMMER_PUBLISHER"
 // open for as long as its parent lives.
 type orders struct {
 	Keys []seed // of online keys, the newest first
-	// Rotate: begin the rotation of all online roles to the newest key, and tell when it is ready.
+	// Begin: begin the rotation of all online roles to the newest key.
+	Begin bool
+	// Rotate: the rotation is under way; tell when it is ready.
 	Rotate bool
 	Lanes  []laneOrders
 	// Settle: submit one more item for each lane, wait for all and for the rotation, and end.
@@ -103,7 +105,7 @@ func publish(ctx context.Context, dir string, in io.Reader, out io.Writer) error
 	if err := repo.Install(ctx, d); err != nil {
 		return err
 	}
-	if o.Rotate {
+	if o.Begin {
 		for _, role := range rotated {
 			if err := repo.Rotate(ctx, role); err != nil {
 				return err
