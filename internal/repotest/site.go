@@ -27,8 +27,8 @@ const (
 
 // NewSite makes a repository in an existing directory, with a directory store, a
 // directory journal, and one online key for all roles, made from a seed, so that
-// another process can publish with nothing but OpenSite. cfg needs no store, journal
-// or signers. It returns the ceremony, in which what goes wrong fails t.
+// another process can publish with nothing but OpenSite. cfg needs no journal and no
+// signers, and no store: one that it has must keep its files where the site's does. It returns the ceremony, in which what goes wrong fails t.
 func NewSite(ctx context.Context, t require.TestingT, dir string, seed [ed25519.SeedSize]byte, layout delegation.Bins, cfg repository.Config) (*Ceremony, error) {
 	if err := os.WriteFile(filepath.Join(dir, siteKey), seed[:], 0o600); err != nil {
 		return nil, err
@@ -79,11 +79,12 @@ func SiteConfig(dir string, cfg repository.Config, journal repository.Journal) (
 	if err != nil {
 		return cfg, err
 	}
-	store, err := dirstore.Open(filepath.Join(dir, SiteStore))
-	if err != nil {
-		return cfg, err
+	if cfg.Store == nil {
+		if cfg.Store, err = dirstore.Open(filepath.Join(dir, SiteStore)); err != nil {
+			return cfg, err
+		}
 	}
-	cfg.Store, cfg.Journal = store, journal
+	cfg.Journal = journal
 	cfg.Bins, cfg.Snapshot, cfg.Timestamp = online, online, online
 	return cfg, nil
 }

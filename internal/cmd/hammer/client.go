@@ -3,8 +3,10 @@ package main
 import (
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"path"
 	"path/filepath"
 	"strings"
@@ -102,6 +104,12 @@ func (c *client) checkKept(u *updater.Updater, lane, accepted int) error {
 		}
 	}
 	return nil
+}
+
+// isMissing reports whether an update failed because a file is not there.
+func isMissing(err error) bool {
+	var status *metadata.ErrDownloadHTTP
+	return errors.As(err, &status) && status.StatusCode == http.StatusNotFound
 }
 
 func readCount(u *updater.Updater, lane int) (int, error) {

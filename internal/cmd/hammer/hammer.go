@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"net/http/httptest"
 	"os"
@@ -15,11 +16,13 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/bindery-tuf/bindery/delegation"
 	"github.com/bindery-tuf/bindery/internal/repotest"
 	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/repository/dirjournal"
 	"github.com/bindery-tuf/bindery/repository/dirstore"
+	"github.com/bindery-tuf/bindery/repository/ledger"
 	"github.com/bindery-tuf/bindery/repository/web"
+	"github.com/bindery-tuf/bindery/roles"
 )
 
 const (
@@ -35,16 +38,25 @@ type hammer struct {
 	out  io.Writer
 	book *book
 
-	began     time.Time
-	ceremony  *repotest.Ceremony
-	store     *dirstore.Store
-	url       string
-	root      []byte
-	noted     int64 // versions up to it are in the book
+	began    time.Time
+	ceremony *repotest.Ceremony
+	store    *dirstore.Store
+	url      string
+	root     []byte
+	noted    int64 // versions up to it are in the book
+
+	keys      []seed // online keys that the documents name, the newest first
+	installed bool   // a publisher installed the newest documents
+	begun     bool   // a publisher began the rotation to the newest key
+	ready     bool   // that rotation is ready
+
 	roots     atomic.Int64
 	kills     atomic.Int64
 	refreshes atomic.Int64
 	downloads atomic.Int64 // of target files
+	collected atomic.Int64 // files that were deleted
+	rotations atomic.Int64 // that ended
+	slow      atomic.Int64 // updates that took longer than the grace, and failed
 }
 
 func (h *hammer) run(ctx context.Context, duration time.Duration) error {
@@ -78,7 +90,8 @@ func (h *hammer) run(ctx context.Context, duration time.Duration) error {
 }
 
 func (h *hammer) prepare(ctx context.Context) (err error) {
-	if h.ceremony, err = makeSite(ctx, h.dir, h.rng); err != nil {
+	h.keys = []seed{newSeed(h.rng)}
+	if h.ceremony, err = makeSite(ctx, h.dir, h.keys[0]); err != nil {
 		return err
 	}
 	if h.store, err = dirstore.Open(filepath.Join(h.dir, repotest.SiteStore)); err != nil {
@@ -89,32 +102,77 @@ func (h *hammer) prepare(ctx context.Context) (err error) {
 	return err
 }
 
-// killUntil starts publishers and kills them. The last one settles everything.
+// killUntil starts publishers and kills them. At the end everything is settled and collected.
 func (h *hammer) killUntil(ctx context.Context, deadline time.Time) error {
 	for time.Now().Before(deadline) {
 		if h.rng.IntN(8) == 0 && len(h.ceremony.Documents().Roots) < maxRoots {
 			h.ceremony.NextRoot(nil)
-			h.roots.Store(int64(len(h.ceremony.Documents().Roots)))
-			if err := writeDocuments(h.dir, h.ceremony.Documents()); err != nil {
+			if err := h.bringDocuments(); err != nil {
 				return err
 			}
 		}
+		if err := h.rotate(); err != nil {
+			return err
+		}
 		dies := end{after: h.upTo(time.Second), opened: true}
-		if h.rng.IntN(4) == 0 { // perhaps while it opens the repository
+		switch h.rng.IntN(16) {
+		case 0, 1, 2, 3: // perhaps while it opens the repository
 			dies = end{after: h.upTo(500 * time.Millisecond)}
+		case 4, 5: // it collects: that begins a grace after it opened the repository
+			dies.after = grace + h.upTo(3*time.Second)
 		}
 		if err := h.start(ctx, dies); err != nil {
 			return err
 		}
 		h.kills.Add(1)
-		if err := h.noteNames(ctx); err != nil {
+		if err := h.noteNames(ctx, h.noted); err != nil {
 			return err
 		}
 	}
-	if err := h.start(ctx, end{never: true, opened: true}); err != nil {
+	for settled := false; !settled || h.ready; settled = true {
+		if err := h.rotate(); err != nil { // it may end one: the next publisher installs that
+			return err
+		}
+		if err := h.start(ctx, end{settles: true, opened: true}); err != nil {
+			return err
+		}
+	}
+	if err := h.noteNames(ctx, 0); err != nil {
 		return err
 	}
-	return h.book.settled()
+	if err := h.book.settled(); err != nil {
+		return err
+	}
+	return h.collectAll(ctx)
+}
+
+// rotate now and then begins a rotation of the online keys to a new one, and ends it once it is ready.
+func (h *hammer) rotate() error {
+	switch {
+	case h.ready:
+		h.keys, h.begun, h.ready = h.keys[:1], false, false
+		h.rotations.Add(1)
+	case len(h.keys) == 1 && h.installed && h.rng.IntN(4) == 0 && len(h.ceremony.Documents().Roots) < maxRoots:
+		h.keys = []seed{newSeed(h.rng), h.keys[0]}
+	default:
+		return nil
+	}
+	signers, err := online(h.keys)
+	if err != nil {
+		return err
+	}
+	named := repotest.Of(1, signers...)
+	h.ceremony.NextRoot(func(r *roles.RootSpec) { r.Snapshot, r.Timestamp = named, named })
+	h.ceremony.NextBins(func(a *roles.Authority) { *a = named })
+	return h.bringDocuments()
+}
+
+// bringDocuments leaves the newest documents for the next publisher.
+func (h *hammer) bringDocuments() error {
+	d := h.ceremony.Documents()
+	h.roots.Store(int64(len(d.Roots)))
+	h.installed = false
+	return writeDocuments(h.dir, d)
 }
 
 func (h *hammer) upTo(d time.Duration) time.Duration { return time.Duration(h.rng.Int64N(int64(d))) }
@@ -132,8 +190,14 @@ func (h *hammer) updateUntil(ctx context.Context, number int) error {
 			}
 			c = h.newClient(fmt.Sprintf("client-%d-%d", number, n))
 		}
-		if _, err := c.update(rng, rng.IntN(lanes)); err != nil {
-			return fmt.Errorf("client %d: %w", number, err)
+		began := time.Now()
+		_, err := c.update(rng, rng.IntN(lanes))
+		if isMissing(err) && time.Since(began) > grace {
+			h.slow.Add(1)
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("client %d, after %v: %w", number, time.Since(began).Round(time.Millisecond), err)
 		}
 		h.refreshes.Add(1)
 	}
@@ -165,11 +229,18 @@ func (h *hammer) finalCheck(ctx context.Context) error {
 		}
 	}
 	h.refreshes.Add(1)
+	return h.noteNames(ctx, 0)
+}
+
+// noteNames records what publishers may have written: all names but those of versions up to after.
+// Later publishers must not write other contents under these names. None may be alive.
+func (h *hammer) noteNames(ctx context.Context, after int64) error {
 	for info, err := range h.store.List(ctx) {
 		if err != nil {
 			return err
 		}
-		if info.Name == "timestamp.json" {
+		version, role, ok := ledger.ParseName(info.Name)
+		if !ok || version <= after && role != metadata.ROOT {
 			continue
 		}
 		data, err := h.store.Get(ctx, info.Name)
@@ -179,45 +250,59 @@ func (h *hammer) finalCheck(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		if role != metadata.ROOT { // its versions are others
+			h.noted = max(h.noted, version)
+		}
 	}
 	return nil
 }
 
-// noteNames records what the killed publisher may have written. The next one must not write other
-// contents under these names.
-func (h *hammer) noteNames(ctx context.Context) error {
-	layout, err := delegation.New("bins", bins, delegation.Succinct)
+// collectAll lets an idle publisher collect. Then nothing may be left that nobody needs.
+func (h *hammer) collectAll(ctx context.Context) error {
+	if err := h.start(ctx, end{collects: true, opened: true}); err != nil {
+		return err
+	}
+	journal, err := dirjournal.OpenReader(filepath.Join(h.dir, repotest.SiteJournal))
 	if err != nil {
 		return err
 	}
-	names := []string{metadata.SNAPSHOT}
-	for i := range layout.Len() {
-		names = append(names, layout.Name(i))
-	}
-	// A burnt generation may have left no name at all.
-	for version, empty := h.noted+1, 0; empty < 10; version++ {
-		found := false
-		for _, role := range names {
-			name := fmt.Sprintf("%d.%s.json", version, role)
-			data, err := h.store.Get(ctx, name)
-			if errors.Is(err, repository.ErrNotExist) {
-				continue
-			}
-			if err == nil {
-				err = h.book.see(name, data)
-			}
-			if err != nil {
-				return err
-			}
-			found = true
+	for f, err := range repository.ReadSweep(ctx, h.store, journal, 0) {
+		if err != nil {
+			return err
 		}
-		if found {
-			empty, h.noted = 0, version
-		} else {
-			empty++
+		if f.Delete {
+			return fmt.Errorf("%s was never deleted: %s", f.Name, f.Why)
 		}
 	}
-	return nil
+	return h.checkFiles()
+}
+
+// checkFiles requires that targets have no files but those that clients find.
+func (h *hammer) checkFiles() error {
+	wanted := map[string]bool{}
+	want := func(targetPath string, n int) { wanted[fileName(targetPath, target(targetPath, n).Hashes)] = true }
+	for lane, a := range h.book.lanes {
+		for k := keeps; k <= a.accepted; k += keeps {
+			want(keptPath(lane, k), k)
+		}
+		for n := slots; n <= a.accepted; n += slots {
+			// What one generation adds and replaces was never published, and isn't offered for deletion.
+			if n+slots > a.accepted || a.generations[n] == a.generations[n+slots] {
+				want(slotPath(lane, 0), n)
+			}
+		}
+	}
+	return fs.WalkDir(os.DirFS(filepath.Join(h.dir, targetsDir)), ".", func(name string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && name == ".bindery": // the store's own
+			return fs.SkipDir
+		case !d.IsDir() && !wanted[name]:
+			return fmt.Errorf("%s was never deleted: no target has it", name)
+		}
+		return nil
+	})
 }
 
 func (h *hammer) report(ctx context.Context) error {
@@ -235,11 +320,12 @@ func (h *hammer) report(ctx context.Context) error {
 
 func (h *hammer) progress() {
 	_, _, generation := h.book.counts()
-	fmt.Fprintf(h.out, "%v generation=%d roots=%d downloads=%d %s\n",
-		time.Since(h.began).Round(time.Second), generation, h.roots.Load(), h.downloads.Load(), h.line())
+	fmt.Fprintf(h.out, "%v generation=%d roots=%d downloads=%d slow=%d %s\n",
+		time.Since(h.began).Round(time.Second), generation, h.roots.Load(), h.downloads.Load(), h.slow.Load(), h.line())
 }
 
 func (h *hammer) line() string {
 	accepted, published, _ := h.book.counts()
-	return fmt.Sprintf("accepted=%d published=%d kills=%d refreshes=%d", accepted, published, h.kills.Load(), h.refreshes.Load())
+	return fmt.Sprintf("accepted=%d published=%d kills=%d refreshes=%d collected=%d rotations=%d",
+		accepted, published, h.kills.Load(), h.refreshes.Load(), h.collected.Load(), h.rotations.Load())
 }

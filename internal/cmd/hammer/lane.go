@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"path"
 	"strings"
 
 	"github.com/bindery-tuf/bindery/internal/repotest"
@@ -15,7 +16,7 @@ import (
 // hold after n items.
 //
 // Each item replaces the lane's index, whose custom data is n, and adds, replaces or removes one of a
-// few files. Some items add a file that stays for ever. A client reads the index; every other path of
+// few files. No path gets the same content twice. Some items add a file that stays for ever. A client reads the index; every other path of
 // the lane must then be as after exactly n items. So a lost, doubled, misplaced or half published
 // item shows.
 const (
@@ -40,8 +41,15 @@ func content(path string, n int) string { return fmt.Sprintf("%s after %d items"
 
 func target(path string, n int) roles.Target { return repotest.File(path, content(path, n)) }
 
-// isStored reports whether path has a file to download: every kept file has.
-func isStored(path string) bool { return strings.HasPrefix(path, "archive/") }
+// isStored reports whether path has a file to download: every kept file has, and slot 0 of each lane.
+func isStored(path string) bool {
+	return strings.HasPrefix(path, "archive/") || strings.HasSuffix(path, "/f0.whl")
+}
+
+// fileName is where a target's file is kept.
+func fileName(targetPath string, hashes map[string]string) string {
+	return path.Join(path.Dir(targetPath), hashes["sha256"]+"."+path.Base(targetPath))
+}
 
 func itemID(lane, n int) string { return fmt.Sprintf("%d-%d", lane, n) }
 

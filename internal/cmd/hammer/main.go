@@ -4,9 +4,10 @@
 //
 // One process is the publisher, with a directory store and a directory journal. Many of its
 // goroutines submit as fast as they can. It is killed with SIGKILL at random moments and started
-// again. The other process, this one, serves the store over HTTP on the loopback, installs a new
-// root now and then, records what the publisher said, and runs go-tuf clients without a pause. See
-// lane for what is submitted, and what a client can check.
+// again. It deletes what was superseded a short grace ago. The other process, this one, serves the
+// store over HTTP on the loopback, installs a new root now and then, and now and then has the
+// publisher rotate its keys. It records what the publisher said, and runs go-tuf clients without a
+// pause. See lane for what is submitted, and what a client can check.
 //
 // The first error ends the run with status 1:
 //
@@ -14,15 +15,20 @@
 //   - clients see a wrong target, a target that was not added yet, or one that can't be downloaded;
 //   - a receipt or an outcome names a generation that clients can't see at that moment, or names
 //     another one when asked again;
-//   - a client fails in any way, or a version or content goes back;
+//   - a client fails in any way, or a version or content goes back; but a client that took longer than
+//     the grace may find a file missing, and begins again;
 //   - a name has two contents;
+//   - at the end, after an idle grace, the store or the targets have a file that nobody needs;
+//   - a rotation that began is forgotten;
 //   - the publisher ends by itself, or a second one may publish at the same time.
 //
 // A kill loses nothing of the page cache. For power cuts, see crashpoints.
 //
 // A line is printed every few seconds, and a summary last:
 //
-//	accepted=N published=N kills=N refreshes=N failures=0
+//	accepted=N published=N kills=N refreshes=N collected=N rotations=N failures=0
+//
+// collected is how many files were deleted, and rotations how many rotations of the online keys ended.
 //
 // The seed decides what is submitted and when the publisher is killed, but the schedule of the
 // processes differs each time. DIR must not exist, and is kept. Without -dir a temporary directory
@@ -72,9 +78,9 @@ func publisher(dir string) int {
 // run hammers and prints; the error is the first untruth, or the end of ctx.
 func run(ctx context.Context, duration time.Duration, dir string, seed uint64, out io.Writer) (err error) {
 	if dir == "" {
-		temp, err := os.MkdirTemp("", "hammer-")
-		if err != nil {
-			return err
+		temp, tempErr := os.MkdirTemp("", "hammer-")
+		if tempErr != nil {
+			return tempErr
 		}
 		dir = filepath.Join(temp, "site")
 		defer func() {

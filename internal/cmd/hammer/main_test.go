@@ -26,14 +26,15 @@ func TestHammer(t *testing.T) {
 	require.NoError(t, err, out.String())
 	t.Log(out.String())
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
-	var accepted, published, kills, refreshes, failures int
-	_, err = fmt.Sscanf(lines[len(lines)-1], "accepted=%d published=%d kills=%d refreshes=%d failures=%d",
-		&accepted, &published, &kills, &refreshes, &failures)
+	var accepted, published, kills, refreshes, collected, rotations, failures int
+	_, err = fmt.Sscanf(lines[len(lines)-1], "accepted=%d published=%d kills=%d refreshes=%d collected=%d rotations=%d failures=%d",
+		&accepted, &published, &kills, &refreshes, &collected, &rotations, &failures)
 	require.NoError(t, err)
 	require.GreaterOrEqual(t, accepted, lanes, "each lane settles with one item")
 	require.Equal(t, accepted, published)
 	require.Positive(t, kills)
 	require.Positive(t, refreshes)
+	require.Positive(t, collected)
 	require.Zero(t, failures)
 }
 

@@ -25,6 +25,12 @@ var mutations = map[string][]mutation.Edit{
 	"engine: an item is published without what it removes": {
 		{"repository/plan.go", "\t\tedits[i] = append(edits[i], e)\n", "\t\tif e.Target != nil {\n\t\t\tedits[i] = append(edits[i], e)\n\t\t}\n"},
 	},
+	"collection: there is no grace": {
+		{"repository/collect.go", "return p.cfg.grace() - passed(learned, p.clock.look())", "return -passed(learned, p.clock.look())"},
+	},
+	"rotation: a checkpoint forgets it": {
+		{"repository/ledger/state.go", "\t\tRotations: s.Rotations,\n", ""},
+	},
 	"targets: a file is kept under another hash": {
 		{"repository/dirstore/targets.go", "target.Hashes[algorithm]+\".\"+file", "target.Hashes[algorithm][1:]+\"0.\"+file"},
 	},

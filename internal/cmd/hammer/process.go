@@ -23,10 +23,13 @@ var errDied = errors.New("the publisher ended by itself")
 
 // end says when a publisher is killed.
 type end struct {
-	after  time.Duration
-	opened bool // after it opened the repository, and not after it started
-	never  bool // it settles everything, and ends by itself
+	after    time.Duration
+	opened   bool // after it opened the repository, and not after it started
+	settles  bool // never: it settles everything, and ends by itself
+	collects bool // never: it collects everything, and ends by itself
 }
+
+func (e end) never() bool { return e.settles || e.collects }
 
 // start starts a publisher and records what it says, until it ends.
 func (h *hammer) start(ctx context.Context, end end) error {
@@ -56,16 +59,22 @@ func (h *hammer) start(ctx context.Context, end end) error {
 			return nil // it may be dead by now
 		}
 		err := h.locked()
-		if !end.never {
+		if !end.never() {
 			killer.Reset(end.after)
 		}
 		return err
 	}
-	if !end.opened && !end.never {
+	if !end.opened && !end.never() {
 		killer.Reset(end.after)
 	}
 	// It may be killed before it reads this. Its output must be read meanwhile.
-	orders := h.book.orders(end.never)
+	orders := orders{Collect: true}
+	if !end.collects {
+		orders = h.book.orders(end.settles)
+		orders.Rotate = len(h.keys) > 1
+		orders.Begin = orders.Rotate && !h.begun // once: it survives every kill
+	}
+	orders.Keys = h.keys
 	go func() { _ = json.NewEncoder(in).Encode(orders) }()
 	readErr := h.read(ctx, out, opened)
 	if readErr != nil {
@@ -78,7 +87,7 @@ func (h *hammer) start(ctx context.Context, end end) error {
 		return readErr
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case end.never && waitErr == nil, !end.never && killed:
+	case end.never() && waitErr == nil, !end.never() && killed:
 		return nil
 	}
 	return fmt.Errorf("%w: %v: %s", errDied, waitErr, stderr.String())
@@ -109,6 +118,17 @@ func (h *hammer) read(ctx context.Context, out io.Reader, opened func() error) e
 			if err := opened(); err != nil {
 				return err
 			}
+			continue
+		}
+		switch line {
+		case "d\n":
+			h.collected.Add(1)
+			continue
+		case "i\n":
+			h.installed, h.begun = true, len(h.keys) > 1
+			continue
+		case "r\n":
+			h.ready = true
 			continue
 		}
 		var kind string

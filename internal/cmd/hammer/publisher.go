@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -15,8 +17,10 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/bindery-tuf/bindery/internal/repotest"
+	"github.com/bindery-tuf/bindery/keys"
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/repository/dirstore"
+	"github.com/bindery-tuf/bindery/repository/ledger"
 )
 
 // publisherDir is the variable that makes this program the publisher of a site.
@@ -25,9 +29,16 @@ const publisherDir = "BINDERY_HAMMER_PUBLISHER"
 // orders are what a publisher reads as it starts, as JSON on its standard input. The input then stays
 // open for as long as its parent lives.
 type orders struct {
-	Lanes []laneOrders
-	// Settle: submit one more item for each lane, wait for all, and end.
+	Keys []seed // of online keys, the newest first
+	// Begin: begin the rotation of all online roles to the newest key.
+	Begin bool
+	// Rotate: the rotation is under way; tell when it is ready.
+	Rotate bool
+	Lanes  []laneOrders
+	// Settle: submit one more item for each lane, wait for all and for the rotation, and end.
 	Settle bool
+	// Collect: wait until all that is superseded is deleted, and end.
+	Collect bool
 }
 
 type laneOrders struct {
@@ -43,6 +54,9 @@ const waiting = 12
 //	o                     when the repository is open
 //	a LANE N              when item N of LANE was accepted
 //	p LANE N GENERATION   when the receipt resolved: the item is published in GENERATION
+//	d                     when a file was deleted, of the store or of a target
+//	i                     when the documents are installed, and the rotation has begun
+//	r                     when the rotation is ready
 //
 // Each line is one write, so that a kill leaves whole lines.
 func publish(ctx context.Context, dir string, in io.Reader, out io.Writer) error {
@@ -54,7 +68,7 @@ func publish(ctx context.Context, dir string, in io.Reader, out io.Writer) error
 		_, _ = io.Copy(io.Discard, in)
 		os.Exit(3) // the reader of the lines is gone
 	}()
-	repo, err := repotest.OpenSite(ctx, dir, siteConfig())
+	store, err := dirstore.Open(filepath.Join(dir, repotest.SiteStore))
 	if err != nil {
 		return err
 	}
@@ -63,6 +77,26 @@ func publish(ctx context.Context, dir string, in io.Reader, out io.Writer) error
 		return err
 	}
 	tell := &teller{out: out}
+	cfg := siteConfig()
+	if o.Collect {
+		cfg = idleConfig()
+	}
+	signers, err := online(o.Keys)
+	if err != nil {
+		return err
+	}
+	cfg.Signers = map[string][]keys.Signer{}
+	for _, role := range rotated {
+		cfg.Signers[role] = signers
+	}
+	cfg.Store = &deleting{store, tell}
+	cfg.DeleteTarget = func(ctx context.Context, t ledger.RemovedTarget) error {
+		return deleteTarget(ctx, targets, filepath.Join(dir, targetsDir), t, tell)
+	}
+	repo, err := repotest.OpenSite(ctx, dir, cfg)
+	if err != nil {
+		return err
+	}
 	tell.tell("o")
 	d, err := readDocuments(dir)
 	if err != nil {
@@ -71,15 +105,28 @@ func publish(ctx context.Context, dir string, in io.Reader, out io.Writer) error
 	if err := repo.Install(ctx, d); err != nil {
 		return err
 	}
+	if o.Begin {
+		for _, role := range rotated {
+			if err := repo.Rotate(ctx, role); err != nil {
+				return err
+			}
+		}
+	}
+	tell.tell("i")
 	runCtx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return repo.Run(runCtx) })
 	var working sync.WaitGroup
-	for lane, order := range o.Lanes {
+	await := func(f func() error) {
 		working.Add(1)
 		g.Go(func() error {
 			defer working.Done()
+			return f()
+		})
+	}
+	for lane, order := range o.Lanes {
+		await(func() error {
 			newest := make(chan int)
 			g, ctx := errgroup.WithContext(gctx)
 			g.Go(func() error { return ask(ctx, repo, dir, newest, lane) })
@@ -89,6 +136,12 @@ func publish(ctx context.Context, dir string, in io.Reader, out io.Writer) error
 			})
 			return g.Wait()
 		})
+	}
+	if o.Rotate {
+		await(func() error { return awaitRotation(gctx, repo, tell) })
+	}
+	if o.Collect {
+		await(func() error { return awaitCollection(gctx, repo) })
 	}
 	working.Wait()
 	cancel()
@@ -128,8 +181,10 @@ func work(ctx context.Context, repo *repository.Repository, targets *dirstore.Ta
 	g.Go(func() error {
 		defer close(receipts)
 		submit := func(n int, isNew bool) error {
-			if err := store(ctx, targets, item(lane, n), n); err != nil {
-				return err
+			if isNew {
+				if err := store(ctx, targets, item(lane, n), n); err != nil {
+					return err
+				}
 			}
 			r, err := repo.Submit(ctx, item(lane, n))
 			for errors.Is(err, repository.ErrBusy) {
@@ -153,7 +208,7 @@ func work(ctx context.Context, repo *repository.Repository, targets *dirstore.Ta
 				return ctx.Err()
 			}
 		}
-		// Accepted items are submitted again, which changes nothing.
+		// Accepted items are submitted again, which changes nothing. Their files may be deleted by now.
 		for _, n := range order.Ask {
 			if err := submit(n, false); err != nil {
 				return err
@@ -179,6 +234,73 @@ func store(ctx context.Context, targets *dirstore.Targets, it repository.Item, n
 		}
 		if _, err := targets.Put(ctx, t.Path, strings.NewReader(content(t.Path, n))); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// deleting tells of each file that the store deletes.
+type deleting struct {
+	*dirstore.Store
+	tell *teller
+}
+
+func (d *deleting) Delete(ctx context.Context, name string) error {
+	err := d.Store.Delete(ctx, name)
+	if err == nil {
+		d.tell.tell("d")
+	}
+	return err
+}
+
+// deleteTarget deletes the file of a target in dir. It needs not wait for uploads, as dirstore does:
+// no file is stored a second time.
+func deleteTarget(ctx context.Context, targets *dirstore.Targets, dir string, t ledger.RemovedTarget, tell *teller) error {
+	if !isStored(t.Path) {
+		return nil
+	}
+	name := filepath.Join(dir, fileName(t.Path, t.Hashes))
+	old := time.Now().Add(-24 * time.Hour)
+	if err := os.Chtimes(name, old, old); errors.Is(err, fs.ErrNotExist) {
+		return nil // a publisher deleted it, and was killed before it recorded that
+	} else if err != nil {
+		return err
+	}
+	if err := targets.Delete(ctx, t); err != nil {
+		return err
+	}
+	tell.tell("d")
+	return nil
+}
+
+// awaitRotation waits until the rotation of all online roles is ready, and tells.
+func awaitRotation(ctx context.Context, repo *repository.Repository, tell *teller) error {
+	for ; ctx.Err() == nil; time.Sleep(50 * time.Millisecond) {
+		s, err := repo.Status(ctx)
+		if err != nil {
+			return err
+		}
+		if len(s.Rotations) != len(rotated) {
+			return fmt.Errorf("rotations of %d roles were begun, and of %d are under way", len(rotated), len(s.Rotations))
+		}
+		if !slices.ContainsFunc(s.Rotations, func(r repository.Rotation) bool { return r.State != repository.RotationReady }) {
+			tell.tell("r")
+			return nil
+		}
+	}
+	return nil
+}
+
+// awaitCollection waits until all that is superseded is deleted. After a minute it gives up without an
+// error: what is left is the parent's to find.
+func awaitCollection(ctx context.Context, repo *repository.Repository) error {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end) && ctx.Err() == nil; time.Sleep(50 * time.Millisecond) {
+		s, err := repo.Status(ctx)
+		if err != nil {
+			return err
+		}
+		if c := s.Collection; c.Targets == 0 && c.Oldest.IsZero() {
+			return nil
 		}
 	}
 	return nil
