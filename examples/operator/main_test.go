@@ -364,6 +364,28 @@ func TestCollect(t *testing.T) {
 	require.Regexp(t, `(?s)^the history that is kept begins with generation \d+: .*put archived.*ada: 1`, out)
 	out, _ = x.operator(done, "log", "-since", "99", x.dir)
 	require.Contains(t, out, "there is no generation 99 yet: the newest is ")
+
+	// The next call deletes the files with which the history began, once they are superseded.
+	require.NoError(t, x.repo.Close())
+	x.cfg.CacheAge, x.cfg.ClientRun = -1, -1
+	x.open()
+	x.publish("upload-10", "ada", "pkg/demo-1.0.whl", "again")
+	require.NoError(t, x.repo.Close())
+	x.open()
+	require.Eventually(t, func() bool {
+		s, err := x.repo.Status(t.Context())
+		return err == nil && s.Collection.Files == 0
+	}, time.Minute, 10*time.Millisecond)
+	require.NoError(t, x.repo.Close())
+	bins := func() []string {
+		names, err := filepath.Glob(filepath.Join(x.dir, "metadata", "*.bins-*.json"))
+		require.NoError(t, err)
+		return names
+	}
+	require.Greater(t, len(bins()), 4)
+	x.operator(done, x.keys("archive", "-yes", "-to", away, x.dir)...)
+	require.Len(t, bins(), 4)
+	x.operator(done, "audit", x.dir)
 }
 
 func without(files map[string]string, names ...string) map[string]string {
