@@ -116,6 +116,17 @@ func (p *publisher) checkClock() (time.Time, error) {
 	return now, err
 }
 
+// stepLeft returns for how much longer a grace period may not be reckoned from times in the journal,
+// because the clock was set since they were written, in whole seconds. It is zero if the clock wasn't set
+// lately.
+func (p *publisher) stepLeft() time.Duration {
+	if p.clock == nil || p.clock.stepped.mono.IsZero() { // see ReadStatus
+		return 0
+	}
+	left := p.cfg.grace() - passed(p.clock.stepped, p.clock.look())
+	return max((left + time.Second - 1).Truncate(time.Second), 0)
+}
+
 // offlineUntil is when the last of the offline documents expires.
 func (o *documents) offlineUntil() time.Time {
 	var last time.Time

@@ -72,7 +72,7 @@ type collection struct {
 	known  map[int64]moment // when it wrote the commit record of a generation
 
 	done progress  // what is deleted of the oldest garbage
-	last time.Time // when the last chunk began
+	last time.Time // when the last chunk began; zero: none that left something
 	rest pause     // until the next one
 	err  error     // why the last one failed
 
@@ -175,7 +175,8 @@ func (p *publisher) chunk() (limit int, interval time.Duration) {
 	usual := min(max(rate/60, 1), 100)
 	limit = usual
 	if last := p.collection.last; !last.IsZero() {
-		limit = int(min(time.Since(last).Minutes()*float64(rate), mostCollected))
+		// Chunks that come late, because of a generation that takes long, are made up for.
+		limit = int(min(min(time.Since(last), time.Minute).Minutes()*float64(rate), mostCollected))
 	}
 	return max(limit, usual), time.Minute * time.Duration(usual) / time.Duration(rate)
 }
@@ -210,7 +211,7 @@ func (p *publisher) deleteGarbage(ctx context.Context, record *ledger.Collected)
 	}
 	c.rest = pause{time.Now(), interval}
 	if !more {
-		c.rest.length = collectInterval
+		c.rest.length, c.last = collectInterval, time.Time{} // from here on no chunk is late
 	}
 	return done, nil
 }

@@ -492,3 +492,19 @@ func TestCollectionIsToldToStop(t *testing.T) {
 		c.inject.Plan(nil)
 	})
 }
+
+// Time in which there was nothing to delete isn't made up for.
+func TestCollectPerMinuteAfterAPause(t *testing.T) {
+	collecting(t, 64, func(c *collected) {
+		c.cfg.CollectPerMinute = 2
+		c.restart()
+		c.publish(file("a", "1"))
+		c.run(func() { time.Sleep(grace + 10*time.Minute) })
+		c.publish(files("x", 300)...) // all bins
+		start := c.names()
+		c.run(func() { time.Sleep(grace + 10*time.Minute) })
+		now := c.names()
+		deleted := slices.DeleteFunc(start, func(name string) bool { return slices.Contains(now, name) })
+		require.InDelta(c.t, 20, len(deleted), 4)
+	})
+}

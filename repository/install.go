@@ -706,7 +706,11 @@ func (p *publisher) checkRoots(ctx context.Context, data [][]byte, now time.Time
 					root.Version(), ErrLocksOut, role, err, p.cfg.grace(), p.cfg.grace())
 			}
 		}
-		if until, role := p.servedUntil(p.docs.root, root); until.After(now) {
+		until, role := p.servedUntil(p.docs.root, root)
+		if doubted := now.Add(p.stepLeft()); !until.IsZero() && doubted.After(until) {
+			until = doubted // the commits' times are of the clock before
+		}
+		if until.After(now) {
 			return fmt.Errorf("root version %d: %w, or may be served by a cache until %s: %s: it doesn't list the keys of earlier generations: "+
 				"install it then; InstallAfterCompromise doesn't wait, and clients behind caches fail for %v then",
 				root.Version(), ErrLocksOut, until.Format(time.RFC3339), role, until.Sub(now))

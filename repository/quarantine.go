@@ -274,7 +274,8 @@ func (r *rebuilder) checkBases(ctx context.Context, bins []int) error {
 		}
 	}
 	if len(missing) > 0 {
-		return fmt.Errorf("%d files are missing: %w", len(missing), errors.Join(missing...))
+		return fmt.Errorf("%d files are missing: put archived segments back into the journal, if there are any, or these files into the store: %w",
+			len(missing), errors.Join(missing...))
 	}
 	return nil
 }

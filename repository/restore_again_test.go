@@ -72,7 +72,7 @@ func TestRestoreStoreNamesAllThatIsMissing(t *testing.T) {
 		full := e.store
 		(&disaster{env: e}).use(storetest.NewStore(), e.journal)
 		_, err = repository.RestoreStore(t.Context(), e.config(), repository.Restoration{})
-		require.ErrorContains(t, err, "4 files are missing: ")
+		require.ErrorContains(t, err, "4 files are missing: put archived segments back into the journal")
 		for _, name := range []string{"2.bins-0.json", "2.bins-1.json", "2.bins-2.json", "2.bins-3.json"} {
 			require.ErrorContains(t, err, name)
 			data, err := full.Get(t.Context(), name)

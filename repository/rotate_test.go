@@ -467,3 +467,29 @@ func (r *rotating) generation() int64 {
 	require.NoError(r.t, err)
 	return s.Generation
 }
+
+// A clock that is set forward doesn't shorten the grace: what caches serve isn't older for that.
+func TestRotateWithAClockThatSteps(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var offset time.Duration
+		r := newRotating(t, 2, func(c *repository.Config) { c.Now = func() time.Time { return time.Now().Add(offset) } })
+		r.reconfigure(func() { r.configure(r.newBins, r.newOnline) })
+		r.rotate("snapshot", "timestamp")
+		r.publish(file("a", "1"))
+		offset = 3 * time.Hour
+		until := time.Now().Add(offset + 2*time.Hour).UTC()
+		require.ErrorContains(t, r.install(r.dropOnline), "may be served by a cache until "+until.Format(time.RFC3339))
+		r.publish(file("b", "1"))
+		s, err := r.repo.Status(t.Context())
+		require.NoError(t, err)
+		for _, x := range s.Rotations {
+			require.Equal(t, repository.RotationWaiting, x.State)
+			require.Equal(t, until, x.At)
+		}
+		time.Sleep(2*time.Hour - time.Second)
+		require.ErrorIs(t, r.install(r.dropOnline), repository.ErrLocksOut)
+		time.Sleep(time.Second)
+		require.NoError(t, r.install(r.dropOnline))
+		r.close()
+	})
+}

@@ -86,11 +86,7 @@ func (p *publisher) maySweep(ctx context.Context) error {
 	if _, err := p.checkClock(); err != nil {
 		return err
 	}
-	left := p.cfg.grace() - passed(p.clock.stepped, p.clock.look())
-	why := "the clock was set"
-	if p.clock.stepped.mono.IsZero() {
-		left = 0
-	}
+	left, why := p.stepLeft(), "the clock was set"
 	if opened := p.cfg.grace() - passed(p.collection.opened, p.clock.look()); opened > left {
 		left, why = opened, "the repository was opened"
 	}

@@ -109,7 +109,7 @@ func cut(s string, n int) string {
 func (a *app) finish(code int, answer any, err error) error {
 	if !a.json {
 		if err != nil {
-			_, err = fmt.Fprint(a.err, clean("operator: "+err.Error()+"\n"))
+			_, err = fmt.Fprint(a.err, clean("operator: "+shorten(err.Error())+"\n"))
 		}
 		return err
 	}
@@ -125,6 +125,17 @@ func (a *app) finish(code int, answer any, err error) error {
 	encoder.SetIndent("", "  ")
 	encoder.SetEscapeHTML(false)
 	return encoder.Encode(result)
+}
+
+// shorten leaves out lines of an error that would scroll its beginning away: a store that is lost lacks
+// thousands of files.
+func shorten(s string) string {
+	const most = 20
+	lines := strings.Split(s, "\n")
+	if len(lines) <= most {
+		return s
+	}
+	return strings.Join(lines[:most-1], "\n") + "\n… and " + count(len(lines)-most+1, "more line") + ": -json shows all"
 }
 
 // clean escapes what would move the cursor or change colours: some of what is shown comes from

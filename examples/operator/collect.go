@@ -188,6 +188,7 @@ func archive(ctx context.Context, a *app, flags *flag.FlagSet, args []string) (a
 	if err != nil {
 		return nil, err
 	}
+	cfg.CollectPerMinute = 0 // Archive deletes the bases of the call before: nobody else does. Nothing runs that collects.
 	repo, err := p.lead(ctx, cfg)
 	if err != nil {
 		return nil, err

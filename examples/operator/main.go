@@ -59,7 +59,7 @@ var commands = []command{
 	{"lookup", "DIR PATH", "show the target that clients find at a path", lookup},
 	{"audit", "DIR", "check every signature, hash, version and expiry that clients come to", runAudit},
 	{"plan", "-targets N -bins N", "compute sizes, downloads, signatures and storage", plan},
-	{"collect", "[-delete -bins KEY -online KEY] DIR", "say of every file whether and why it is still needed, and delete the others", collect},
+	{"collect", "[-delete -bins KEY -online KEY] DIR", "say of every file whether and why it is needed, and delete the others", collect},
 	{"archive", "-to FOLDER -bins KEY -online KEY DIR", "put older history of the journal away", archive},
 	{"rotate", "-to NEWKEY -bins KEY -online KEY DIR ROLE", "replace an online key: timestamp, snapshot, bins-* or another role", rotate},
 	{"restore", "-lost store|journal -bins KEY -online KEY DIR", "go on after a loss, or after a backup was put back", restore},

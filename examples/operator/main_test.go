@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -353,6 +354,37 @@ func TestCollect(t *testing.T) {
 	require.NotEmpty(t, tree(t, away))
 	_, errs = x.operator(refused, "diff", x.dir, "1", "2")
 	require.Contains(t, errs, "put the archived segments back")
+	out, _ = x.operator(done, "log", x.dir)
+	require.Contains(t, strings.Join(strings.Fields(out), " "), "put archived segments back to see it")
+	require.NotContains(t, out, "clients see it since")
+	x.operator(done, "audit", x.dir)
+	x.open()
+	x.publish("upload-9", "ada", "pkg/late.whl", "late")
+	out, _ = x.operator(done, "log", x.dir)
+	require.Regexp(t, `(?s)^the history that is kept begins with generation \d+: .*put archived.*ada: 1`, out)
+	out, _ = x.operator(done, "log", "-since", "99", x.dir)
+	require.Contains(t, out, "there is no generation 99 yet: the newest is ")
+
+	// The next call deletes the files with which the history began, once they are superseded.
+	require.NoError(t, x.repo.Close())
+	x.cfg.CacheAge, x.cfg.ClientRun = -1, -1
+	x.open()
+	x.publish("upload-10", "ada", "pkg/demo-1.0.whl", "again")
+	require.NoError(t, x.repo.Close())
+	x.open()
+	require.Eventually(t, func() bool {
+		s, err := x.repo.Status(t.Context())
+		return err == nil && s.Collection.Files == 0
+	}, time.Minute, 10*time.Millisecond)
+	require.NoError(t, x.repo.Close())
+	bins := func() []string {
+		names, err := filepath.Glob(filepath.Join(x.dir, "metadata", "*.bins-*.json"))
+		require.NoError(t, err)
+		return names
+	}
+	require.Greater(t, len(bins()), 4)
+	x.operator(done, x.keys("archive", "-yes", "-to", away, x.dir)...)
+	require.Len(t, bins(), 4)
 	x.operator(done, "audit", x.dir)
 }
 
@@ -481,7 +513,25 @@ func TestRefusals(t *testing.T) {
 		out, errs := x.operator(refused, c.args...)
 		require.Contains(t, errs, c.says)
 		require.Empty(t, out)
+		if strings.HasPrefix(errs, "usage:") {
+			for line := range strings.Lines(errs) {
+				require.LessOrEqual(t, len(line)-1, columns, line)
+			}
+		}
 	}
+}
+
+// An error with thousands of lines doesn't scroll away what is wrong.
+func TestLongError(t *testing.T) {
+	var stdout, stderr bytes.Buffer
+	a := &app{out: &stdout, err: &stderr}
+	long := errors.New("16384 files are missing:" + strings.Repeat("\n1.bins-0000.json", 16384))
+	require.NoError(t, a.finish(refused, nil, long))
+	require.Len(t, strings.Split(strings.TrimSpace(stderr.String()), "\n"), 20)
+	require.Contains(t, stderr.String(), "… and 16,366 more lines: -json shows all\n")
+	a.json = true
+	require.NoError(t, a.finish(refused, nil, long))
+	require.Equal(t, 16384, strings.Count(stdout.String(), "bins-0000"))
 }
 
 // The exit statuses are those of the process.

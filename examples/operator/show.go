@@ -102,11 +102,16 @@ func showLog(ctx context.Context, a *app, flags *flag.FlagSet, args []string) (a
 		return nil, errors.New("-n and -since must not be negative")
 	}
 	var all []repository.Generation
-	left := 0 // out
+	left := 0                           // out
+	first, newest := int64(0), int64(0) // of the history that is kept
 	for g, err := range repository.ReadGenerations(ctx, journal) {
 		if err != nil {
 			return nil, err
 		}
+		if first == 0 {
+			first = g.Number
+		}
+		newest = g.Number
 		if g.Number < *since {
 			continue
 		}
@@ -121,7 +126,18 @@ func showLog(ctx context.Context, a *app, flags *flag.FlagSet, args []string) (a
 	if left > 0 {
 		a.say("%s before these: -n 0 shows all", count(left, "generation"))
 	}
-	a.table(rows...)
+	const back = "before was archived or dropped, or clients never saw it: put archived segments back to see it"
+	switch {
+	case first == 0:
+		a.hanging("nothing was published since the history that is kept began: what came " + back)
+	case first > 1:
+		a.hanging(fmt.Sprintf("the history that is kept begins with generation %s: what came %s", number(first), back))
+	}
+	if len(all) > 0 {
+		a.table(rows...)
+	} else if first > 0 {
+		a.say("there is no generation %s yet: the newest is %s", number(*since), number(newest))
+	}
 	return struct {
 		Generations []repository.Generation `json:"generations"`
 		Earlier     int                     `json:"earlier"`
