@@ -179,7 +179,7 @@ func (a *app) confirm(ctx context.Context, question string) error {
 type progress struct {
 	a     *app
 	what  string
-	total int
+	total int // -1: nobody knows
 	began time.Time
 
 	mu   sync.Mutex
@@ -197,18 +197,48 @@ func (p *progress) step() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.n++
-	if !p.a.terminal || p.over || p.n > p.total {
+	if !p.a.terminal || p.over || p.total >= 0 && p.n > p.total {
 		return
 	}
 	if p.bar == nil {
 		if time.Since(p.began) < p.a.patience {
 			return
 		}
-		p.bar = progressbar.NewOptions(p.total, progressbar.OptionSetWriter(p.a.err), progressbar.OptionSetDescription(p.what),
-			progressbar.OptionShowCount(), progressbar.OptionSetWidth(20), progressbar.OptionSetPredictTime(true),
-			progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish())
+		options := []progressbar.Option{
+			progressbar.OptionSetWriter(p.a.err), progressbar.OptionSetDescription(p.what),
+			progressbar.OptionThrottle(100 * time.Millisecond), progressbar.OptionClearOnFinish(),
+			progressbar.OptionSetSpinnerChangeInterval(0), // step moves it
+		}
+		if p.total >= 0 {
+			options = append(options, progressbar.OptionShowCount(), progressbar.OptionSetWidth(20), progressbar.OptionSetPredictTime(true))
+		}
+		p.bar = progressbar.NewOptions(p.total, options...)
 	}
 	_ = p.bar.Set(p.n)
+}
+
+// working shows that something goes on, until done is called. It is for work that can't be counted.
+func (a *app) working(what string) (done func()) {
+	bar := a.progress(what, -1)
+	ended := make(chan struct{})
+	var moving sync.WaitGroup
+	moving.Go(func() {
+		tick := time.NewTicker(100 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				bar.step()
+			case <-ended:
+				return
+			}
+		}
+	})
+	return sync.OnceFunc(func() {
+		close(ended)
+		moving.Wait()
+		bar.end()
+	})
 }
 
 // hide takes the bar away until the next step, so that something can be printed.

@@ -122,6 +122,11 @@ var varying = regexp.MustCompile(`\d{4}-\d\d-\d\dT[0-9:.]+Z|\d+`)
 // sweep shows what a sweep says, and adds it to r.
 func (a *app) sweep(r *swept, list bool, files iter.Seq2[repository.SweptFile, error]) error {
 	kinds := map[reason]*reason{}
+	done := func() {}
+	if !list {
+		done = a.working("listing the store")
+	}
+	defer done()
 	for f, err := range files {
 		if err != nil {
 			return err
@@ -137,6 +142,7 @@ func (a *app) sweep(r *swept, list bool, files iter.Seq2[repository.SweptFile, e
 			a.say("%s  %s: %s", verdict(f.Delete, r.Deleted), f.Name, f.Why)
 		}
 	}
+	done()
 	r.Reasons = []reason{}
 	for _, k := range kinds {
 		r.Reasons = append(r.Reasons, *k)
@@ -193,7 +199,9 @@ func archive(ctx context.Context, a *app, flags *flag.FlagSet, args []string) (a
 	if err != nil {
 		return nil, err
 	}
+	done := a.working("reading every bin")
 	result, err := repo.Archive(ctx, repository.Archive{To: *to, DryRun: true})
+	done()
 	if err == nil {
 		for line := range strings.Lines(result.String()) {
 			a.hanging(line)
@@ -203,7 +211,9 @@ func archive(ctx context.Context, a *app, flags *flag.FlagSet, args []string) (a
 		}
 	}
 	if err == nil {
+		done := a.working("archiving")
 		result, err = repo.Archive(ctx, repository.Archive{To: *to})
+		done()
 	}
 	if err = errors.Join(err, repo.Close()); err != nil {
 		return nil, err

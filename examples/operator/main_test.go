@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 	"unicode/utf8"
 
@@ -459,6 +460,26 @@ func TestRestore(t *testing.T) {
 	require.Contains(t, out, `"generation": 11`)
 	x.operator(done, "audit", x.dir)
 	x.operator(done, "lookup", x.dir, "pkg/demo-1.0.whl")
+}
+
+// Work that can't be counted shows that it goes on, on a terminal.
+func TestWorking(t *testing.T) {
+	for _, terminal := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			var stderr bytes.Buffer
+			a := &app{err: &stderr, terminal: terminal, patience: 2 * time.Second}
+			done := a.working("reading the journal")
+			time.Sleep(time.Second)
+			synctest.Wait()
+			require.Empty(t, stderr.String())
+			time.Sleep(2 * time.Second)
+			synctest.Wait()
+			require.Equal(t, terminal, strings.Contains(stderr.String(), "reading the journal"), stderr.String())
+			require.NotContains(t, stderr.String(), "-1")
+			done()
+			done()
+		})
+	}
 }
 
 // A bar appears on a terminal, for what takes long.

@@ -104,6 +104,8 @@ func showLog(ctx context.Context, a *app, flags *flag.FlagSet, args []string) (a
 	var all []repository.Generation
 	left := 0                           // out
 	first, newest := int64(0), int64(0) // of the history that is kept
+	done := a.working("reading the journal")
+	defer done()
 	for g, err := range repository.ReadGenerations(ctx, journal) {
 		if err != nil {
 			return nil, err
@@ -119,6 +121,7 @@ func showLog(ctx context.Context, a *app, flags *flag.FlagSet, args []string) (a
 			all, left = all[1:], left+1
 		}
 	}
+	done()
 	rows := [][]string{{">generation", "clients see it since", ">items", ">bins", "what"}}
 	for _, g := range all {
 		rows = append(rows, []string{number(g.Number), g.Committed.UTC().Format("2006-01-02 15:04:05"), number(g.Items), number(g.Bins), whatOf(g)})
@@ -179,7 +182,9 @@ func diff(ctx context.Context, a *app, flags *flag.FlagSet, args []string) (any,
 			return nil, fmt.Errorf("%q is not the number of a generation: operator log lists them", text)
 		}
 	}
+	done := a.working("reading the journal")
 	d, err := repository.ReadDiff(ctx, journal, numbers[0], numbers[1])
+	done()
 	if err != nil {
 		return nil, err
 	}
@@ -230,7 +235,10 @@ func lookup(ctx context.Context, a *app, flags *flag.FlagSet, args []string) (an
 		}
 	}
 	if *life {
-		if out.Life, err = repository.ReadLife(ctx, journal, rest[0]); err != nil {
+		done := a.working("reading the journal")
+		out.Life, err = repository.ReadLife(ctx, journal, rest[0])
+		done()
+		if err != nil {
 			return nil, err
 		}
 		a.say("")
