@@ -76,6 +76,9 @@ func (a *app) showStatus(s repository.Status) {
 		a.hanging(fmt.Sprintf("%s and %s wait to be deleted, superseded since %s (%s)", count(c.Files, "superseded file"), count(c.Targets, "target file"), at(c.Oldest), a.from(c.Oldest)))
 	}
 	a.showRotations(s.Rotations)
+	if slices.ContainsFunc(s.Rotations, func(r repository.Rotation) bool { return r.State != repository.RotationSigning }) {
+		a.text("    ", "This is reckoned with a grace period of 2 hours. If the publisher's is longer (Config.CacheAge, ClientRun), ask its own Status.")
+	}
 	if len(s.Problems) == 0 {
 		a.say("\nall is well, as far as store and journal show")
 		return
