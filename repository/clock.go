@@ -33,6 +33,7 @@ type clock struct {
 
 	last     moment
 	stepped  moment // when the wall clock was last found to have been set; zero: never
+	doubted  bool   // by the last check
 	believed bool   // whether any look since Open was
 	forgiven bool   // that it is earlier than the last generation
 }
@@ -57,14 +58,23 @@ func (c *clock) look() moment {
 
 // accept takes the present time for right.
 func (c *clock) accept() {
-	c.last, c.believed, c.forgiven = c.look(), true, true
-	c.stepped = c.last
+	at := c.look()
+	if c.doubted || c.wasSet(at) {
+		c.stepped = at
+	}
+	c.last, c.doubted, c.believed, c.forgiven = at, false, true, true
+}
+
+// wasSet reports whether the wall clock was set since the last look.
+func (c *clock) wasSet(at moment) bool {
+	return (at.wall.Sub(c.last.wall) - passed(c.last, at)).Abs() > backTolerance
 }
 
 // check returns the time, in UTC and whole seconds. lastSigned is when the last generation was
 // signed, by this process or an earlier one. offlineUntil is when the last of the offline documents
 // expires. Either is zero if there is none.
-func (c *clock) check(lastSigned, offlineUntil time.Time) (time.Time, error) {
+func (c *clock) check(lastSigned, offlineUntil time.Time) (_ time.Time, err error) {
+	defer func() { c.doubted = err != nil }()
 	at := c.look()
 	now := at.wall.UTC().Truncate(time.Second)
 	if lastSigned.Sub(now) <= backTolerance {
@@ -88,7 +98,7 @@ func (c *clock) check(lastSigned, offlineUntil time.Time) (time.Time, error) {
 				ErrClock, now.Format(time.RFC3339), lastSigned.Format(time.RFC3339), int(longestStop.Hours()/24))
 		}
 	}
-	if (at.wall.Sub(c.last.wall) - passed(c.last, at)).Abs() > backTolerance {
+	if c.wasSet(at) {
 		c.stepped = at
 	}
 	c.last, c.believed = at, true

@@ -105,7 +105,7 @@ func rotated(t require.TestingT, name string) *History {
 	a.step(Step{TooEarly: last, Reopen: true})
 	a.step(Step{Wait: 2 * time.Minute, Publish: true}) // the other bin
 	a.step(Step{Wait: 2 * time.Minute, Submit: []repository.Item{a.add(1)}, TooEarly: last, Publish: true})
-	a.step(Step{Wait: 3 * time.Hour, Ready: true, Reopen: true})
+	a.step(Step{Wait: 3 * time.Hour, Reopen: true}) // to a process that runs, this would be a clock that was set
 	a.step(Step{Ready: true, Install: last})
 	a.step(Step{Wait: 4 * 24 * time.Hour, Publish: true}) // one bin is renewed …
 	a.step(Step{Wait: 2 * time.Minute, Publish: true})    // … and then the other
