@@ -26,9 +26,9 @@ import (
 // The defaults are those of a short year.
 var (
 	seed    = flag.Uint64("seed", 1, "of all that is random")
-	days    = flag.Int("days", 40, "how many days to go on")
+	days    = flag.Int("days", 20, "how many days to go on")
 	bins    = flag.Int("bins", 64, "how many hashed bins")
-	targets = flag.Int("targets", 2000, "how many targets there are on the first day")
+	targets = flag.Int("targets", 1000, "how many targets there are on the first day")
 	show    = flag.Bool("print", false, "print what happens, and the last line")
 )
 
@@ -45,6 +45,9 @@ func TestMain(m *testing.M) {
 
 // TestYear is the whole program: see its package comment.
 func TestYear(t *testing.T) {
+	if testing.Short() {
+		*days = min(*days, 10)
+	}
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, *seed)
 		w.fill(*targets)
