@@ -130,18 +130,19 @@ func (w *world) start() {
 	w.run()
 }
 
-// end ends the process, in an orderly way or after it was killed.
-func (w *world) end() error {
+// end ends the process, unless its power went.
+func (w *world) end() {
 	w.stop()
 	<-w.ended
-	err := w.repo.Close()
+	if err := w.repo.Close(); err != nil && !lostPower(err) {
+		w.fail(err)
+	}
 	w.shop.end()
 	w.disk.End()
-	return err
 }
 
 func (w *world) restart() {
-	require.NoError(w.t, w.end())
+	w.end()
 	w.start()
 }
 
@@ -157,8 +158,13 @@ func (w *world) cutPower() {
 
 // recover starts the publisher again if its power went.
 func (w *world) recover() {
-	_ = w.end()
+	w.end()
 	w.start()
+}
+
+// lostPower reports whether an error is that of a process whose power went.
+func lostPower(err error) bool {
+	return errors.Is(err, repository.ErrClosed) || errors.Is(err, errNoPower) || errors.Is(err, crashfs.ErrKilled)
 }
 
 // insist repeats what may fail because the power goes, with a new process each time.
@@ -168,7 +174,7 @@ func (w *world) insist(f func(repo *repository.Repository) error) {
 		if err == nil {
 			return
 		}
-		if !errors.Is(err, repository.ErrClosed) && !errors.Is(err, errNoPower) && !errors.Is(err, crashfs.ErrKilled) {
+		if !lostPower(err) {
 			w.fail(err)
 			return
 		}
@@ -342,7 +348,7 @@ func (w *world) trustOnly(signers map[string]keys.Signer) {
 // see "After a compromise".
 func (w *world) attack() {
 	w.deceived.Store(true)
-	require.NoError(w.t, w.end())
+	w.end()
 	attacker := repotest.Attacker{
 		Bins: w.signers["bins-*"][0], Online: w.signers[metadata.SNAPSHOT][0], Timestamp: w.signers[metadata.TIMESTAMP][0],
 		Store: w.shop.process(), Expires: time.Now().Add(7 * day),
