@@ -301,14 +301,21 @@ func TestBudgetOfBurntGenerations(t *testing.T) {
 func TestWarnExpiry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newEnv(t, 2, delegation.Succinct)
-		var warned []repository.Expiry
+		var mu sync.Mutex
+		var warned []repository.Expiry                                                              // guarded by mu
 		e.cfg.BinLifetime, e.cfg.SnapshotLifetime, e.cfg.TimestampLifetime = 30*day, 30*day, 30*day // fewer generations
-		e.cfg.WarnExpiry = func(x repository.Expiry) { warned = append(warned, x) }
+		e.cfg.WarnExpiry = func(x repository.Expiry) {
+			mu.Lock()
+			defer mu.Unlock()
+			warned = append(warned, x)
+		}
 		expires := time.Now().UTC().Truncate(time.Second).Add(70 * day)
 		e.ceremony = repotest.NewCeremony(t, mustBins(t, 2), expires.AddDate(-1, 0, 0))
 		e.cfg.Bins, e.cfg.Snapshot, e.cfg.Timestamp = e.ceremony.Bins, e.ceremony.Online, e.ceremony.Online
 		e.create()
 		take := func() (days []int) {
+			mu.Lock()
+			defer mu.Unlock()
 			for i, x := range warned {
 				require.Equal(t, []string{"root", "targets", "bins"}[i%3], x.Role)
 				require.EqualValues(t, 1, x.Version)

@@ -36,8 +36,17 @@ const (
 // collected is a repository that is collected.
 type collected struct {
 	*env
+	opened time.Time
+
+	mu        sync.Mutex
 	committed map[int64]time.Time // when each generation was
-	opened    time.Time
+}
+
+// commits returns when each generation was committed.
+func (c *collected) commits() map[int64]time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return maps.Clone(c.committed)
 }
 
 func collecting(t *testing.T, bins int, f func(c *collected)) {
@@ -48,6 +57,8 @@ func collecting(t *testing.T, bins int, f func(c *collected)) {
 		c.cfg.CollectPerMinute, c.cfg.CacheAge, c.cfg.ClientRun = 0, cacheAge, clientRun
 		c.cfg.Observe = func(e repository.Event) {
 			if e.Stage == repository.StageCommit && e.Err == nil {
+				c.mu.Lock()
+				defer c.mu.Unlock()
 				c.committed[e.Generation] = time.Now()
 			}
 		}
@@ -103,12 +114,12 @@ func (e *env) filesOf(generation int64) []string {
 // superseded is when a generation was; the zero time if it is the newest.
 func (c *collected) superseded(generation int64) time.Time {
 	var first int64
-	for other := range c.committed {
+	for other := range c.commits() {
 		if other > generation && (first == 0 || other < first) {
 			first = other
 		}
 	}
-	return c.committed[first]
+	return c.commits()[first]
 }
 
 // requireOnly requires that the store has no files but roots, the timestamp, and those of
@@ -123,7 +134,7 @@ func (c *collected) requireOnly() {
 		}
 		return at.IsZero() || time.Since(at) < grace+sweepInterval
 	}
-	for generation := range c.committed {
+	for generation := range c.commits() {
 		if kept(generation) {
 			for _, name := range c.filesOf(generation) {
 				wanted[name] = true
@@ -131,7 +142,7 @@ func (c *collected) requireOnly() {
 		}
 	}
 	for _, name := range c.names() {
-		if version, _, _ := ledger.ParseName(name); version > 0 && c.committed[version].IsZero() && kept(version) {
+		if version, _, _ := ledger.ParseName(name); version > 0 && c.commits()[version].IsZero() && kept(version) {
 			continue // of a burnt attempt, or a document
 		}
 		require.True(c.t, wanted[name] || strings.HasSuffix(name, ".root.json"), "%s is still there", name)
@@ -148,7 +159,7 @@ func TestCollection(t *testing.T) {
 		gone := map[int64]bool{}
 		checks := 0
 		look := func() {
-			for _, generation := range slices.Sorted(maps.Keys(c.committed)) {
+			for _, generation := range slices.Sorted(maps.Keys(c.commits())) {
 				at := c.superseded(generation)
 				if at.IsZero() {
 					continue
@@ -219,7 +230,7 @@ func TestCollection(t *testing.T) {
 		}
 		stop()
 		require.Greater(c.t, checks, 50)
-		require.Len(c.t, gone, len(c.committed)-1)
+		require.Len(c.t, gone, len(c.commits())-1)
 		c.requireOnly()
 		status, err := c.repo.Status(c.t.Context())
 		require.NoError(c.t, err)
