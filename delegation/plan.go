@@ -117,9 +117,9 @@ type Plan struct {
 	// the snapshot changed and it has none of the bins: without and with compression.
 	BestRaw  int `json:"best_raw"`
 	BestGzip int `json:"best_gzip"`
-	// GrowsTo is the greatest number of bins to which these can be resized so that no name is
-	// left behind: as many have equally many hexadecimal digits. LeastToGrow is the least number
-	// of bins that can be resized to 65,536 in this way.
+	// GrowsTo is the greatest number of bins to which these can be resized without leaving a name
+	// behind. The names of that many bins have as many hexadecimal digits as the names now.
+	// LeastToGrow is the smallest number of bins that can be resized to 65,536 in this way.
 	GrowsTo     int `json:"grows_to"`
 	LeastToGrow int `json:"least_to_grow"`
 

@@ -27,10 +27,10 @@ import (
 // errRefused is wrapped when clients refuse the file of a role.
 var errRefused = errors.New("clients can't use it")
 
-// ClientView returns what a client finds in a store that it has never visited, whoever published it.
-// The client trusts root, a root's file of any version, and follows the roots after it. Expiry
-// doesn't count, so an old copy of a repository has a View too. The store must have the names of
-// consistent snapshots.
+// ClientView returns what a client finds in a store that it has never visited. Other software may have
+// published it. The client trusts root, a root's file of any version, and follows the roots after
+// it. Expiry doesn't count, so an old copy of a repository has a View too. The store must have the
+// names of consistent snapshots.
 //
 // ClientView reads and verifies root, timestamp, snapshot and every role that delegates. If a client
 // would fail at one of them, so does ClientView: the error names the file. The leaves, bins for
@@ -51,7 +51,7 @@ func ClientView(ctx context.Context, store Getter, root []byte) (*View, error) {
 		versions, err = p.readSnapshot(ctx, store)
 	}
 	if err == nil {
-		// What is a leaf is not kept in memory, whoever signs it.
+		// Leaves are not kept in memory, neither those of people nor those of the index.
 		err = p.readDocuments(ctx, store, func(string) bool { return true }, versions)
 	}
 	if err != nil {

@@ -268,7 +268,7 @@ const nothingAbove = "nothing could be published above it. Install a root that r
 // attacker. If replaced keys signed it, clients forget it. To follow it would waste the versions.
 const maxLeap int64 = 1 << 32
 
-// leap is the highest version that is gone past whoever signed it. A cache may keep a file of that
+// leap is the highest version that a restoration goes above even if only replaced keys signed it. A cache may keep a file of that
 // version, and a name must not get a second content.
 func (p *publisher) leap(public int64) int64 {
 	return max(public, p.state.Planned, p.state.Generation) + maxLeap

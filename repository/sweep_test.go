@@ -111,7 +111,8 @@ func TestSweep(t *testing.T) {
 	})
 }
 
-// A sweep is refused while clients may need what no list has, and for whoever doesn't lead.
+// A sweep is refused while clients may need what no list has. It is also refused to a process that
+// doesn't lead.
 func TestSweepIsRefused(t *testing.T) {
 	collecting(t, 2, func(c *collected) {
 		var offset time.Duration

@@ -49,7 +49,7 @@ const MaxTargetsWithLength = 10_000_000
 // Clients read no more of a root and a timestamp than MaxRoot and MaxTimestamp. The
 // limits of the other two are above MaxTargets and MaxSnapshot, because a length in
 // the metadata that names them replaces those: explicit delegations to 65,536 bins
-// take 12 MB.
+// take 10.6 MB.
 var (
 	rootForm = form{metadata.ROOT, MaxRoot, common(schema.OneOf(metadata.ROOT), schema.Members{
 		"consistent_snapshot": schema.Boolean,

@@ -186,7 +186,7 @@ func tree(t *testing.T, dir string) map[string]string {
 	return files
 }
 
-// What shows something works beside a publisher, and writes nothing.
+// Commands that only show something work while a publisher runs. They write nothing.
 func TestShow(t *testing.T) {
 	x := newIndex(t)
 	x.publish("upload-2", "bob", "pkg/demo-1.1.whl", "demo, again")
