@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -38,28 +37,31 @@ type collected struct {
 	*env
 	opened time.Time
 
-	mu        sync.Mutex
-	committed map[int64]time.Time // when each generation was
+	mu          sync.Mutex
+	generations []int64     // those that were committed
+	at          []time.Time // when each was
 }
 
-// commits returns when each generation was committed.
-func (c *collected) commits() map[int64]time.Time {
+// commits returns the committed generations, oldest first, and when each was.
+func (c *collected) commits() (generations []int64, at []time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return maps.Clone(c.committed)
+	return slices.Clone(c.generations), slices.Clone(c.at)
 }
 
 func collecting(t *testing.T, bins int, f func(c *collected)) {
 	t.Helper()
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		c := &collected{env: newEnv(t, bins, delegation.Succinct), committed: map[int64]time.Time{}}
+		c := &collected{env: newEnv(t, bins, delegation.Succinct)}
 		c.cfg.CollectPerMinute, c.cfg.CacheAge, c.cfg.ClientRun = 0, cacheAge, clientRun
 		c.cfg.Observe = func(e repository.Event) {
 			if e.Stage == repository.StageCommit && e.Err == nil {
 				c.mu.Lock()
 				defer c.mu.Unlock()
-				c.committed[e.Generation] = time.Now()
+				if len(c.generations) == 0 || e.Generation > c.generations[len(c.generations)-1] {
+					c.generations, c.at = append(c.generations, e.Generation), append(c.at, time.Now())
+				}
 			}
 		}
 		c.create()
@@ -113,13 +115,12 @@ func (e *env) filesOf(generation int64) []string {
 
 // superseded is when a generation was; the zero time if it is the newest.
 func (c *collected) superseded(generation int64) time.Time {
-	var first int64
-	for other := range c.commits() {
-		if other > generation && (first == 0 || other < first) {
-			first = other
-		}
+	generations, at := c.commits()
+	i, _ := slices.BinarySearch(generations, generation+1)
+	if i == len(at) {
+		return time.Time{}
 	}
-	return c.commits()[first]
+	return at[i]
 }
 
 // requireOnly requires that the store has no files but roots, the timestamp, and those of
@@ -134,7 +135,8 @@ func (c *collected) requireOnly() {
 		}
 		return at.IsZero() || time.Since(at) < grace+sweepInterval
 	}
-	for generation := range c.commits() {
+	generations, _ := c.commits()
+	for _, generation := range generations {
 		if kept(generation) {
 			for _, name := range c.filesOf(generation) {
 				wanted[name] = true
@@ -142,7 +144,7 @@ func (c *collected) requireOnly() {
 		}
 	}
 	for _, name := range c.names() {
-		if version, _, _ := ledger.ParseName(name); version > 0 && c.commits()[version].IsZero() && kept(version) {
+		if version, _, _ := ledger.ParseName(name); version > 0 && !slices.Contains(generations, version) && kept(version) {
 			continue // of a burnt attempt, or a document
 		}
 		require.True(c.t, wanted[name] || strings.HasSuffix(name, ".root.json"), "%s is still there", name)
@@ -155,28 +157,26 @@ func (c *collected) requireOnly() {
 func TestCollection(t *testing.T) {
 	collecting(t, 4, func(c *collected) {
 		r := rand.New(rand.NewPCG(1, 2))
-		last := map[int64]bool{} // generations whose last client came
-		gone := map[int64]bool{}
-		checks := 0
+		last, gone := 0, 0 // generations whose last client came, and whose files are gone
 		look := func() {
-			for _, generation := range slices.Sorted(maps.Keys(c.commits())) {
-				at := c.superseded(generation)
-				if at.IsZero() {
-					continue
+			generations, _ := c.commits()
+			for ; last < len(generations)-1; last++ {
+				since := time.Since(c.superseded(generations[last]))
+				if since < grace-time.Second {
+					break
 				}
-				if time.Since(at) >= grace-time.Second && !last[generation] {
-					require.Less(c.t, time.Since(at), grace)
-					repotest.CheckGeneration(c.t, c.store, c.timestamp(generation))
-					last[generation] = true
-					checks++
-				}
+				require.Less(c.t, since, grace)
+				repotest.CheckGeneration(c.t, c.store, c.timestamp(generations[last]))
+			}
+			for ; gone < len(generations)-1; gone++ {
+				at := c.superseded(generations[gone])
 				if at.Before(c.opened) {
 					at = c.opened
 				}
-				if time.Since(at) >= grace+sweepInterval && !gone[generation] {
-					c.requireOnly()
-					gone[generation] = true
+				if time.Since(at) < grace+sweepInterval {
+					break
 				}
+				c.requireOnly()
 			}
 		}
 		ctx, cancel := context.WithCancel(c.t.Context())
@@ -229,8 +229,9 @@ func TestCollection(t *testing.T) {
 			look()
 		}
 		stop()
-		require.Greater(c.t, checks, 50)
-		require.Len(c.t, gone, len(c.commits())-1)
+		generations, _ := c.commits()
+		require.Greater(c.t, last, 50)
+		require.Equal(c.t, len(generations)-1, gone)
 		c.requireOnly()
 		status, err := c.repo.Status(c.t.Context())
 		require.NoError(c.t, err)

@@ -52,9 +52,12 @@ func TestMemoryOfUntouchedTargets(t *testing.T) {
 	}
 	measure(100) // what is made once in a process
 	few, many := measure(100), measure(5000)
-	require.Greater(t, many.stored-few.stored, int64(500_000))
-	require.InDelta(t, few.generation, many.generation, 50_000, "a generation")
-	require.LessOrEqual(t, many.open, few.open+50_000, "open") // how long ago the last checkpoint was differs
+	// Whoever reads the other bins allocates at least their bytes. The rest differs from run to
+	// run: how long ago the last checkpoint was, and what a pool had lost.
+	more := many.stored - few.stored
+	require.Greater(t, more, int64(500_000))
+	require.Less(t, many.generation, few.generation+more/2, "a generation")
+	require.Less(t, many.open, few.open+more/2, "open")
 }
 
 // leastAllocated returns how many bytes f allocates: the least of five calls, because a collection
