@@ -68,8 +68,7 @@ var ErrBeingDeleted = errors.New("its file is being deleted: store it again, and
 
 // collection is what the publisher knows of garbage in addition to the state.
 type collection struct {
-	opened moment           // when this process opened the repository
-	known  map[int64]moment // when it wrote the commit record of a generation
+	known map[int64]moment // when it wrote the commit record of a generation
 
 	done progress  // what is deleted of the oldest garbage
 	last time.Time // when the last chunk began; zero: none that left something
@@ -99,7 +98,7 @@ func (c *collection) committed(generation int64, at moment) {
 func (p *publisher) graceLeft(generation int64) time.Duration {
 	learned, ok := p.collection.known[generation]
 	if !ok {
-		learned = p.collection.opened
+		learned = p.clock.opened
 	}
 	return p.cfg.grace() - passed(learned, p.clock.look())
 }
@@ -380,7 +379,7 @@ func (p *publisher) collectionStatus() CollectionStatus {
 	if s.GivenBack = len(c.back); s.GivenBack > 0 {
 		s.GivenError = c.givenErr.Error()
 	}
-	if len(p.state.Garbage) > 0 && p.cfg.CollectPerMinute >= 0 && !c.opened.mono.IsZero() {
+	if len(p.state.Garbage) > 0 && p.cfg.CollectPerMinute >= 0 && p.clock != nil {
 		if left := p.graceLeft(p.state.Garbage[0].Generation); left < 0 {
 			s.Overdue = p.cfg.Now().Add(left).UTC()
 		}

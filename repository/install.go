@@ -724,7 +724,7 @@ func (p *publisher) checkRoots(ctx context.Context, data [][]byte, now time.Time
 // no such generation.
 func (p *publisher) servedUntil(before, next *roles.Document[metadata.RootType]) (until time.Time, role string) {
 	for _, g := range p.state.Signings {
-		end := g.Superseded.Add(p.cfg.grace())
+		end := p.graceEnds(g.Superseded)
 		if g.Superseded.IsZero() || lacks(before, g.SignedBy) != "" {
 			continue
 		}
@@ -760,7 +760,7 @@ func lacks(root *roles.Document[metadata.RootType], by ledger.SignedBy) string {
 func (p *publisher) warnCaches() {
 	var until time.Time
 	for _, g := range p.state.Signings {
-		if end := g.Superseded.Add(p.cfg.grace()); !g.Superseded.IsZero() && lacks(p.docs.root, g.SignedBy) != "" && end.After(until) {
+		if end := p.graceEnds(g.Superseded); !g.Superseded.IsZero() && lacks(p.docs.root, g.SignedBy) != "" && end.After(until) {
 			until = end
 		}
 	}

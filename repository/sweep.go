@@ -87,7 +87,7 @@ func (p *publisher) maySweep(ctx context.Context) error {
 		return err
 	}
 	left, why := p.stepLeft(), "the clock was set"
-	if opened := p.cfg.grace() - passed(p.collection.opened, p.clock.look()); opened > left {
+	if opened := p.cfg.grace() - passed(p.clock.opened, p.clock.look()); opened > left {
 		left, why = opened, "the repository was opened"
 	}
 	if unlisted := p.graceLeft(p.state.Unlisted); p.state.Unlisted > 0 && unlisted > left {

@@ -123,7 +123,7 @@ var conditions = map[string][]mutation.Edit{
 // rotations are mistakes that show where keys are replaced.
 var rotations = map[string][]mutation.Edit{
 	"engine: a key is dropped a grace too early": {
-		{"repository/install.go", "\t\tend := g.Superseded.Add(p.cfg.grace())\n\t\tif g.Superseded", "\t\tend := g.Superseded\n\t\tif g.Superseded"},
+		{"repository/install.go", "\t\tend := p.graceEnds(g.Superseded)\n\t\tif g.Superseded", "\t\tend := g.Superseded\n\t\tif g.Superseded"},
 	},
 	"engine: bins are renewed without the budget": {
 		{"repository/renew.go", "\tif b.perMinute == 0 {\n\t\treturn math.MaxInt", "\tif b.perMinute >= 0 {\n\t\treturn math.MaxInt"},
