@@ -191,7 +191,7 @@ var graces = map[string][]mutation.Edit{
 		{"repository/publish.go", "\tp.collection.committed(gen, p.clock.look())\n", ""},
 	},
 	"collection: no grace after Open": {
-		{"repository/collect.go", "\t\tlearned = p.collection.opened\n", "\t\treturn 0\n"},
+		{"repository/collect.go", "\t\tlearned = p.clock.opened\n", "\t\treturn 0\n"},
 	},
 	"collection: the grace goes by the wall clock": {
 		{"repository/collect.go", "return p.cfg.grace() - passed(learned, p.clock.look())", "return p.cfg.grace() - p.cfg.Now().Sub(learned.wall)"},
