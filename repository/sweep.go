@@ -41,7 +41,7 @@ const sweepChunk = 1000
 func (r *Repository) Sweep(ctx context.Context, dryRun bool) iter.Seq2[SweptFile, error] {
 	return func(yield func(SweptFile, error) bool) {
 		if err := r.sweep(ctx, dryRun, yield); err != nil {
-			yield(SweptFile{}, fmt.Errorf("sweep: %w", err))
+			yield(SweptFile{}, fmt.Errorf("sweep: %w", r.orEnded(err)))
 		}
 	}
 }
