@@ -111,8 +111,8 @@ type Config struct {
 	// superseded it, and since Open: see CacheAge. Roots are never deleted. Zero: 10,000. Negative:
 	// nothing is deleted.
 	CollectPerMinute int
-	// DeleteTarget deletes a target file that clients find no more: the target was removed or replaced, and
-	// the grace period has passed since. No generation that clients may need, no published role and no
+	// DeleteTarget deletes a target file that clients find no more: the target was removed or replaced,
+	// perhaps by a later item of the same generation, and the grace period has passed since. No generation that clients may need, no published role and no
 	// pending item names the path with one of these hashes. The file may have a name for each hash.
 	//
 	// Run calls it in goroutines of its own, with at most Workers calls at a time, while publishing goes
