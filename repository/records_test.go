@@ -149,7 +149,9 @@ func (a *auditor) published(gen int64) (refers []string, targets []ledger.Remove
 // published no more, and those that never were because another of their generation replaced them.
 func TestRecordsSayWhatIsThere(t *testing.T) {
 	t.Parallel()
-	for _, s := range append(repotest.Shapes(), repotest.PEP458(delegation.Succinct), repotest.PEP458(delegation.Explicit)) {
+	all := append(repotest.Shapes(), repotest.PEP458(delegation.Succinct), repotest.PEP458(delegation.Explicit))
+	for n := 0; n < len(all); n += stride(3) {
+		s := all[n]
 		t.Run(s.Name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				e := newEnv(t, 4, delegation.Succinct)
