@@ -65,7 +65,8 @@ func NewPublicKey(pub crypto.PublicKey) (*PublicKey, error) {
 
 // ParsePublicKey returns a key as metadata lists it: under any ID that isn't
 // empty, with the members keytype, scheme and keyval.public. The error names the
-// ID, and wraps ErrUnsupported for a kind of key that isn't in the table above.
+// ID, and wraps ErrUnsupported for a kind of key that isn't in the table above. An
+// Ed25519 key for which anyone can sign, or nobody, is refused: see the package comment.
 func ParsePublicKey(id, keytype, scheme, value string) (*PublicKey, error) {
 	if id == "" {
 		return nil, errors.New("public key: it has no ID")
@@ -119,6 +120,9 @@ func (k *PublicKey) check() ([]byte, error) {
 	case ed25519.PublicKey:
 		if len(pub) != ed25519.PublicKeySize {
 			return nil, fmt.Errorf("an Ed25519 key of %d bytes", len(pub))
+		}
+		if err := checkPoint(pub); err != nil {
+			return nil, err
 		}
 	case *ecdsa.PublicKey:
 		if pub.Curve != elliptic.P256() {

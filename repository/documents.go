@@ -41,6 +41,7 @@ type documents struct {
 	online                      online
 	snapshotKeys, timestampKeys roles.Authority
 	targetsSignedBy             []string // names of the keys that root lists for targets and that signed its document
+	risks                       []risk
 }
 
 // with returns the documents that are in force once d is installed over o, and the new files. A
@@ -164,6 +165,9 @@ func (o *documents) derive(isOnline func(role string) bool) error {
 		return errors.New("targets is missing: there is no VERSION.targets.json among the documents")
 	}
 	o.dropUnreached()
+	if err := o.checkKeys(); err != nil {
+		return err
+	}
 	tree, err := delegation.NewTree(o.root, o.roles)
 	if err != nil {
 		return err
@@ -188,6 +192,7 @@ func (o *documents) derive(isOnline func(role string) bool) error {
 			o.targetsSignedBy = append(o.targetsSignedBy, keyName(k))
 		}
 	}
+	o.risks = o.findRisks()
 	return o.judge()
 }
 
@@ -648,6 +653,9 @@ func judgeNewRoot(data []byte, from int64) error {
 	}
 	if !root.Signed().ConsistentSnapshot {
 		return errors.New("consistent_snapshot is false: clients would look for files under names that nothing here has")
+	}
+	if err := roles.CheckKeys(root); err != nil {
+		return err
 	}
 	return clients.Check(root)
 }

@@ -334,6 +334,8 @@ func (p *publisher) acceptDocuments(ctx context.Context, next *documents, files 
 	}
 	p.unwritten = stillWanted(slices.Concat(p.unwritten, files), next.installed)
 	p.bringIntoForce(next)
+	p.warnRisks()
+	p.warnOffline(p.cfg.Now())
 	clear(p.leftOut) // by these documents clients may refuse what is published of them
 	p.resetWaiting()
 	if p.accepted != nil {

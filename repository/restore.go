@@ -604,6 +604,7 @@ func (p *publisher) restoreJournal(ctx context.Context, r Restoration) error {
 		return err
 	}
 	p.bringIntoForce(next)
+	p.warnRisks()
 	_, public, err := p.publicVersion(ctx, r)
 	if err != nil {
 		return err

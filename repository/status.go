@@ -56,6 +56,7 @@ type Status struct {
 
 	online        map[string]bool // which of Roles are targets metadata that is signed online
 	documentsWait bool            // some are accepted and not published
+	risks         []risk
 }
 
 // RoleStatus is the version of a role in force, and when it expires.
@@ -127,7 +128,7 @@ func (p *publisher) status() Status {
 		Roles:      map[string]RoleStatus{},
 		BinCount:   p.docs.online.starts[len(p.docs.online.sets)],
 
-		online: map[string]bool{}, documentsWait: p.documentsWait(),
+		online: map[string]bool{}, documentsWait: p.documentsWait(), risks: p.docs.risks,
 	}
 	for role, expires := range p.docs.expiries() {
 		s.Roles[role] = RoleStatus{p.docs.installed[role].Version, expires}
