@@ -31,7 +31,7 @@ func start(ctx context.Context, a *app, flags *flag.FlagSet, args []string) (any
 	var o startOptions
 	flags.StringVar(&o.dir, "dir", "", "the new `folder`")
 	flags.Var(&o.holders, "holder", "the `card` of a holder of a root key; once for each")
-	flags.Var(&o.online, "online", "the `card` of the key that signs snapshot and timestamp, or NAME=KEY.pem")
+	flags.Var(&o.online, "online", "the `card` of the key that signs snapshot and timestamp, or NAME=FILE with its public key (PEM, DER, AWS's base64, OpenSSH)")
 	flags.Var(&o.perBin, "online-bins", "the same for the key that signs the bins; that of -online if not given")
 	flags.IntVar(&o.threshold, "threshold", 0, "how many holders must sign; more than half if not given")
 	flags.IntVar(&o.days, "days", 365, "for how many `days` the documents are good")
