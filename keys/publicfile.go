@@ -111,6 +111,23 @@ func (e *secretError) Error() string {
 		". If anybody else could read the file on its way, the owner makes a new key"
 }
 
+// notKeyFile says what a file is that isn't a key file, or returns err if it isn't known.
+func notKeyFile(data []byte, err error) error {
+	public, perr := parsePublicFile(data)
+	var secret *secretError
+	switch {
+	case public != nil:
+		return errors.New("it is a public key. Name the file of the private key")
+	case errors.As(perr, &secret) && !strings.Contains(secret.is, "key file of"): // else a damaged one of ours
+		return fmt.Errorf("it is %s, which isn't read here. Make a new key, or sign through an agent (sshagent:) that has this one", secret.is)
+	case errors.Is(perr, errCertificate):
+		return errors.New("it is a certificate. Name the file of the private key")
+	case strings.Contains(string(data), `"bindery-ceremony-`):
+		return errors.New("it is a file of a ceremony, such as a card. Name the file of the private key")
+	}
+	return err
+}
+
 const (
 	byOpenSSL = "the public key (openssl pkey -in KEY -pubout)"
 	bySSH     = "the public key (the file KEY.pub, or ssh-keygen -y -f KEY)"
