@@ -39,10 +39,17 @@ import (
 // not all clients verify.
 func ParsePublicKeyFile(data []byte) (*PublicKey, error) {
 	public, err := parsePublicFile(data)
-	if err != nil {
+	var k *PublicKey
+	if err == nil {
+		k, err = NewPublicKey(public)
+	}
+	switch {
+	case errors.Is(err, ErrUnsupported):
+		return nil, fmt.Errorf("no public key that is of use: %w. Use a key of Ed25519, ECDSA on P-256 (not compressed), or RSA of %d to %d bits", err, minRSABits, maxRSABits)
+	case err != nil:
 		return nil, fmt.Errorf("no public key: %w", err)
 	}
-	return NewPublicKey(public)
+	return k, nil
 }
 
 func parsePublicFile(data []byte) (crypto.PublicKey, error) {
@@ -345,7 +352,7 @@ func publicSSH(text string) (crypto.PublicKey, error) {
 	case strings.HasSuffix(kind, "-cert-v01@openssh.com"):
 		return nil, errors.New("an OpenSSH certificate. Give the public key that it is for")
 	case strings.HasPrefix(kind, "sk-"):
-		return nil, fmt.Errorf("%w: a FIDO key of OpenSSH (%s), whose signatures no TUF client verifies. Use another key", ErrUnsupported, kind)
+		return nil, fmt.Errorf("%w: a FIDO key of OpenSSH (%s), whose signatures no TUF client verifies", ErrUnsupported, kind)
 	case len(words) < 2:
 		return nil, errSSHDamaged
 	}
@@ -377,7 +384,7 @@ func publicSSH(text string) (crypto.PublicKey, error) {
 		}
 		public = &rsa.PublicKey{N: n, E: int(e.Int64())}
 	default:
-		return nil, fmt.Errorf("%w: an OpenSSH key of the type %s. Use ssh-ed25519, ecdsa-sha2-nistp256 or ssh-rsa", ErrUnsupported, kind)
+		return nil, fmt.Errorf("%w: an OpenSSH key of the type %s", ErrUnsupported, kind)
 	}
 	if r.short || len(r.rest) > 0 {
 		return nil, errSSHDamaged
