@@ -39,7 +39,7 @@ func (a *app) askNotebook(ctx context.Context, r *ceremony.Request, key *keys.Pu
 	if first {
 		return nil // as far as can be told
 	}
-	asked := marksOf(r.Marks())
+	asked := markNames(r.Marks())
 	a.title("There is no notebook")
 	a.say("  There is no file %s. It would tell what your key has", o.notebook)
 	a.say("  signed. Your key was in use before this request, so this program can't know whether")
@@ -62,16 +62,16 @@ func (a *app) askNotebook(ctx context.Context, r *ceremony.Request, key *keys.Pu
 func (a *app) showSignedBefore(r *ceremony.Request, n ceremony.Notebook) {
 	same, newer := r.SignedBefore(n)
 	if len(same) > 0 {
-		a.say("\nYour key has signed %s of this request already, as it is here.", marksOf(same))
+		a.say("\nYour key has signed %s of this request already, as it is here.", markNames(same))
 	}
 	if len(newer) > 0 {
-		a.say("It has signed %s since. So this request is OUTDATED:", marksOf(newer))
+		a.say("It has signed %s since. So this request is OUTDATED:", markNames(newer))
 		a.say("signing it once more is of no use. Ask for the request that is open.")
 	}
 }
 
-// marksOf is such as "root version 2, targets version 2".
-func marksOf(marks []ceremony.Mark) string {
+// markNames is such as "root version 2, targets version 2".
+func markNames(marks []ceremony.Mark) string {
 	var all []string
 	for _, m := range marks {
 		all = append(all, m.String())
