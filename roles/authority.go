@@ -89,7 +89,9 @@ func (a Authority) Check() error {
 
 // ListIn adds the keys to those that a document lists, by their IDs, and returns the
 // IDs in order: with the threshold, that is what the document says of a. It refuses
-// what Check refuses, and a key whose ID another key has in the list.
+// what Check refuses, and a key whose ID another key has in the list. An entry has the members
+// that the specification defines. If others listed the key with more, and made its ID of them,
+// take their entry over: NextRoot and NextTargets of package ceremony do.
 func (a Authority) ListIn(listed map[string]*metadata.Key) (ids []string, err error) {
 	if err := a.Check(); err != nil {
 		return nil, err

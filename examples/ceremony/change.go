@@ -75,7 +75,7 @@ func request(ctx context.Context, a *app, flags *flag.FlagSet, args []string) (a
 	case (c.good.targets != 0 || c.good.bins != 0 || c.firstBins != 0) && c.oneTime == 0:
 		return nil, errors.New("new targets and bins are signed by new one-time keys: add -new-one-time 2")
 	}
-	if err := c.good.check(); err != nil {
+	if err := c.good.check(a.now()); err != nil {
 		return nil, err
 	}
 	p, names, err := a.propose(ctx, f, c)

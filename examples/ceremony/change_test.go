@@ -30,6 +30,7 @@ func TestLifetimes(t *testing.T) {
 		s.refuse(name+" 3000000: it must be at most 36500, a hundred years", "", append(args, name, "3000000")...)
 		s.refuse(name+" must be at least 1", "", append(args, name, "-1")...)
 	}
+	s.refuse("-days 365: the document would be good beyond the year 9999", "", append(args, "-now", "9999-06-01T12:00:00Z")...)
 	expiries := func() map[string]string {
 		r, err := readRequest(s.request())
 		require.NoError(t, err)

@@ -174,11 +174,11 @@ func (l *lifetimes) flags(flags *flag.FlagSet) {
 	flags.IntVar(&l.bins, "bins-days", 0, "the same for bins, in `days`; as -days if not given")
 }
 
-// maxDays is a hundred years. Beyond the year 9999 clients can't read an expiry.
+// maxDays is a hundred years.
 const maxDays = 36_500
 
-// check refuses times that are none.
-func (l lifetimes) check() error {
+// check refuses times that are none, or that clients can't read.
+func (l lifetimes) check(now time.Time) error {
 	for i, days := range []int{l.all, l.root, l.targets, l.bins} {
 		name := []string{"-days", "-root-days", "-targets-days", "-bins-days"}[i]
 		switch {
@@ -186,6 +186,8 @@ func (l lifetimes) check() error {
 			return fmt.Errorf("%s must be at least 1", name)
 		case days > maxDays:
 			return fmt.Errorf("%s %d: it must be at most %d, a hundred years", name, days, maxDays)
+		case l.expiry(now, days).Year() > 9999:
+			return fmt.Errorf("%s %d: the document would be good beyond the year 9999, and clients can't read that", name, days)
 		}
 	}
 	return nil

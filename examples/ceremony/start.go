@@ -79,7 +79,7 @@ func (a *app) begin(ctx context.Context, o startOptions) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := o.good.check(); err != nil {
+	if err := o.good.check(a.now()); err != nil {
 		return nil, err
 	}
 	offline, err := signOnce(ctx, p.names, once{n: o.oneTime, good: o.good, now: a.now(), layout: layout, perBin: perBin})
