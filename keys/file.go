@@ -152,7 +152,7 @@ func openFile(name string) (*os.File, error) {
 func parseFile(data, passphrase []byte) (*MemorySigner, error) {
 	box, err := decodePEM(data, pemType, oldPEMType)
 	if err != nil {
-		return nil, fmt.Errorf("not an encrypted key file: %w", err)
+		return nil, fmt.Errorf("not an encrypted key file: %w", notKeyFile(data, err))
 	}
 	der, err := encrypted.Decrypt(box, passphrase)
 	switch {

@@ -78,7 +78,7 @@ func TestKeygen(t *testing.T) {
 	require.Equal(t, "KMS", fromPEM.Name)
 	require.Equal(t, h.Key.ID(), fromPEM.Key.ID())
 	_, err = readCard("KMS=" + s.write("two.pem", h.Key.Value()+h.Key.Value()))
-	require.ErrorContains(t, err, `not one PEM block "PUBLIC KEY"`)
+	require.ErrorContains(t, err, "two.pem: no public key: 2 PEM blocks. Give a file with one key")
 }
 
 func TestSheetFile(t *testing.T) {
