@@ -248,8 +248,14 @@ func (a *auditor) timestampAndSnapshot(authorities map[string]authority) bool {
 		}
 		a.current[role] = m.Version
 	}
+	if n := len(a.snapshot.Meta); n > quickEntries {
+		a.notef(checkClients, name, "it names %d roles: tuf-js clients, whose time grows with the square of that, take long: 17 seconds for 8192", n)
+	}
 	return true
 }
+
+// quickEntries is up to how many roles in a snapshot every client is quick.
+const quickEntries = 4096
 
 // isOnline reports whether a role is known to be signed online.
 func (a *auditor) isOnline(role string) bool {
@@ -289,7 +295,8 @@ type Finding struct {
 	//	signature   too few valid signatures, or an invalid one although the others suffice
 	//	version     another version than the name or the referring metadata says, or a lower one than before
 	//	expiry      expired, or soon to be
-	//	keys        the keys of a role, of which clients make different things or no use
+	//	keys        the keys of a role, of which clients make different things or no use, or a key's ID
+	//	clients     a choice by which one kind of client finds nothing, or takes long
 	//	delegation  a role that can't be reached, or that can't be audited
 	//	target      an entry that some client refuses
 	//	misplaced   an entry where clients don't look for it
@@ -322,6 +329,7 @@ const (
 	checkVersion    = "version"
 	checkExpiry     = "expiry"
 	checkKeys       = "keys"
+	checkClients    = "clients"
 	checkDelegation = "delegation"
 	checkTarget     = "target"
 	checkMisplaced  = "misplaced"
@@ -611,6 +619,11 @@ func (a *auditor) delegations(name, role string, d *metadata.Delegations, sound 
 		}
 		return auth
 	}
+	if slices.ContainsFunc(d.Roles, func(r metadata.DelegatedRole) bool {
+		return slices.ContainsFunc(r.PathHashPrefixes, func(prefix string) bool { return prefix != "" })
+	}) {
+		a.notef(checkClients, name, "go-tuf 2.4.2 compares path_hash_prefixes in a wrong way and finds no target behind these hashed bins; other clients do")
+	}
 	for i := range d.Roles {
 		if a.done() {
 			return
@@ -627,6 +640,7 @@ func (a *auditor) delegations(name, role string, d *metadata.Delegations, sound 
 	if s == nil {
 		return
 	}
+	a.notef(checkClients, name, "tough doesn't know succinct bins and finds no target behind them; other clients do")
 	if s.BitLength > maxAuditedBits {
 		a.warnf(checkDelegation, name, "it delegates to 2^%d bins, and at most 2^%d are audited", s.BitLength, maxAuditedBits)
 		a.partial = true

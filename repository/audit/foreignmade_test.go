@@ -39,6 +39,7 @@ type foreign struct {
 	snapshot  *metadata.SnapshotType
 	targets   map[string]*metadata.TargetsType // by role
 	signers   map[string][]string              // key IDs by role
+	others    int                              // more roles that the snapshot names
 }
 
 var foreignExpires = time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -162,6 +163,9 @@ func (f *foreign) sign() fstest.MapFS {
 		m := write(name(role, doc.Version), role, doc)
 		m.Version = doc.Version
 		f.snapshot.Meta[role+".json"] = &m
+	}
+	for i := range f.others {
+		f.snapshot.Meta[fmt.Sprintf("other-%d.json", i)] = &metadata.MetaFiles{Version: 1}
 	}
 	m := write(name(metadata.SNAPSHOT, f.snapshot.Version), metadata.SNAPSHOT, f.snapshot)
 	m.Version = f.snapshot.Version
