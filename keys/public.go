@@ -87,6 +87,9 @@ func (k *PublicKey) parse() error {
 	switch kind {
 	case typeEd25519 + " " + schemeEd25519:
 		raw, err := hex.DecodeString(k.value)
+		if other := otherForm(k.keytype, k.value); err != nil && other != "" {
+			return fmt.Errorf("keyval.public: %s", other)
+		}
 		if err != nil {
 			return fmt.Errorf("keyval.public: %w", err)
 		}
@@ -97,6 +100,9 @@ func (k *PublicKey) parse() error {
 		return fmt.Errorf("%w: keytype %q, scheme %q", ErrUnsupported, k.keytype, k.scheme)
 	}
 	der, err := decodePEM([]byte(k.value), publicPEM)
+	if other := otherForm(k.keytype, k.value); err != nil && other != "" {
+		return fmt.Errorf("keyval.public: %s", other)
+	}
 	if err != nil {
 		return fmt.Errorf("keyval.public: %w", err)
 	}
@@ -195,7 +201,7 @@ func (k *PublicKey) verify(input, signature []byte) error {
 		ok = rsa.VerifyPSS(pub, crypto.SHA256, input, signature, pssOptions) == nil
 	}
 	if !ok {
-		return fmt.Errorf("key %s: %w", k.id, ErrSignature)
+		return fmt.Errorf("key %s: %w%s", k.id, ErrSignature, k.whyInvalid(input, signature))
 	}
 	return nil
 }

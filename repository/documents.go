@@ -447,7 +447,7 @@ func (o *documents) signers(cfg Config, rotations map[string]ledger.Rotating) (s
 		s.all[role] = patient(signer)
 		return s.all[role], nil
 	}
-	root := fmt.Sprintf("root version %d", o.root.Version())
+	root := o.named(metadata.ROOT)
 	var err error
 	if s.timestamp, err = pick(metadata.TIMESTAMP, o.timestampKeys, root, envelopeSlack/4); err != nil {
 		return s, err
@@ -491,9 +491,9 @@ func configuredFor(configured []keys.Signer, auth roles.Authority, name string) 
 func (o *documents) authority(role string) (auth roles.Authority, document string, ok bool) {
 	switch role {
 	case metadata.TIMESTAMP:
-		return o.timestampKeys, fmt.Sprintf("root version %d", o.root.Version()), true
+		return o.timestampKeys, o.named(metadata.ROOT), true
 	case metadata.SNAPSHOT:
-		return o.snapshotKeys, fmt.Sprintf("root version %d", o.root.Version()), true
+		return o.snapshotKeys, o.named(metadata.ROOT), true
 	}
 	for _, set := range o.online.sets {
 		if setName(set.Prefix()) == role {
@@ -508,9 +508,9 @@ func (o *documents) authority(role string) (auth roles.Authority, document strin
 	return roles.Authority{}, "", false
 }
 
-// named is a document with its version.
+// named is the name of a document's file: a person can look into that.
 func (o *documents) named(role string) string {
-	return fmt.Sprintf("%s version %d", role, o.installed[role].Version)
+	return ledger.Name(o.installed[role].Version, role)
 }
 
 // ErrWrongKey is wrapped if an online role has no configured key that the documents name for it, or

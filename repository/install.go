@@ -497,9 +497,9 @@ func (p *publisher) withdrawRoot(ctx context.Context) error {
 	held := p.heldBack()
 	switch {
 	case len(held) == 0:
-		return errors.New("no root waits for a generation")
+		return errors.New("no root waits for a generation: it is published, or was never accepted")
 	case p.state.Sealed != nil:
-		return fmt.Errorf("generation %d is sealed with it", p.state.Last())
+		return fmt.Errorf("generation %d is sealed with it and will be published: only a newer root can follow", p.state.Last())
 	}
 	before := p.state.Published[metadata.ROOT]
 	var data []byte

@@ -291,13 +291,13 @@ func TestRotateRefuses(t *testing.T) {
 			require.Empty(t, e.inject.Calls())
 		}
 		old, next := c.Bins, c.NewEd25519()
-		refuses("bins-*", "rotate bins-*: bins version 1 names no other key than "+old.Public().ID()+": install documents that name both keys first")
+		refuses("bins-*", "rotate bins-*: 1.bins.json names no other key than "+old.Public().ID()+": install documents that name both keys first")
 		refuses("bins-0", `rotate bins-0: it is not signed online: want one of ["timestamp" "snapshot" "bins-*"]`)
 		refuses("targets", "it is not signed online")
 		e.close()
 		e.cfg.Signers = map[string][]keys.Signer{"bins-*": {next}} // and then Config.Bins
 		e.open()
-		refuses("bins-*", "the configured key may not sign it: it is key "+next.Public().ID()+", and bins version 1 names key "+old.Public().ID()+
+		refuses("bins-*", "the configured key may not sign it: it is key "+next.Public().ID()+", and 1.bins.json names key "+old.Public().ID()+
 			": install documents that name both keys first, and configure the new key as the first one")
 		require.ErrorIs(t, e.repo.Rotate(t.Context(), "bins-*"), repository.ErrWrongKey)
 		third := c.NewEd25519()

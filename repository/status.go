@@ -195,6 +195,9 @@ func ReadStatus(ctx context.Context, store Store, journal Reader) (Status, error
 	return s, nil
 }
 
+// emptyJournal says why there is no repository where nothing but the journal is read.
+const emptyJournal = "the journal is empty: nothing was created in it yet, or it is not the repository's"
+
 // readHistory folds what a journal says from its newest checkpoint on, with the queue.
 func readHistory(ctx context.Context, journal Reader) (*ledger.History, error) {
 	h := &ledger.History{}
@@ -207,7 +210,7 @@ func readHistory(ctx context.Context, journal Reader) (*ledger.History, error) {
 		}
 	}
 	if h.State.Chain == "" {
-		return nil, fmt.Errorf("%w: the journal is empty", ErrNotRepository)
+		return nil, fmt.Errorf("%w: %s", ErrNotRepository, emptyJournal)
 	}
 	return h, nil
 }

@@ -103,7 +103,7 @@ func (p *publisher) maySweep(ctx context.Context) error {
 // sweepFiles deletes those files that the sweeper condemned.
 func (p *publisher) sweepFiles(ctx context.Context, files []SweptFile) error {
 	if p.state.Sealed != nil {
-		return fmt.Errorf("generation %d is sealed and not committed", p.state.Last())
+		return fmt.Errorf("generation %d is sealed and not committed: sweep once Run has committed it", p.state.Last())
 	}
 	if err := p.checkOwn(ctx); err != nil {
 		return err
