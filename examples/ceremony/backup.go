@@ -184,7 +184,7 @@ func (a *app) showBackup(r backedUp) {
 	rows = nil
 	for _, d := range r.Documents {
 		rows = append(rows, []string{d.String(), "good " + a.until(d.Expires)})
-		rows = append(rows, digestRows("", d.Digest)...)
+		rows = append(rows, documentRows("", d.Digest)...)
 	}
 	a.table(rows...)
 }

@@ -62,7 +62,7 @@ func (a *app) inspect(name string) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		a.showRequest(r, showOptions{})
+		a.showRequest(r)
 		return viewRequest(r, name), nil
 	}
 }
@@ -77,7 +77,7 @@ func (a *app) inspectResponse(name string) (any, error) {
 		a.table(keyRows("by key", id)...)
 	}
 	for _, m := range r.Marks() {
-		a.table(digestRows(m.String(), m.Digest)...)
+		a.table(documentRows(m.String(), m.Digest)...)
 	}
 	return map[string]any{"file": name, "keyids": r.KeyIDs(), "signed": r.Marks()}, nil
 }
@@ -91,11 +91,11 @@ func (a *app) inspectNotebook(name string) (any, error) {
 	var rows [][]string
 	if n.Trusted != nil {
 		rows = append(rows, []string{"trusts", n.Trusted.String()})
-		rows = append(rows, digestRows("", n.Trusted.Digest)...)
+		rows = append(rows, documentRows("", n.Trusted.Digest)...)
 	}
 	for _, m := range n.Signed {
 		rows = append(rows, []string{"signed", m.String()})
-		rows = append(rows, digestRows("", m.Digest)...)
+		rows = append(rows, documentRows("", m.Digest)...)
 	}
 	a.table(rows...)
 	return n, nil

@@ -168,11 +168,11 @@ func status(_ context.Context, a *app, flags *flag.FlagSet, args []string) (any,
 	a.title("In force")
 	var rows [][]string
 	for _, h := range headers {
-		warning := ""
+		good := a.until(h.Expires)
 		if h.Expires.Before(a.now().AddDate(0, 0, *soon)) {
-			warning = "PREPARE THE NEXT ONE"
+			good += "  PREPARE THE NEXT ONE"
 		}
-		rows = append(rows, []string{h.Role, fmt.Sprintf("version %d", h.Version), "good " + a.until(h.Expires), warning})
+		rows = append(rows, []string{h.Role, fmt.Sprintf("version %d", h.Version), good})
 	}
 	if len(rows) == 0 {
 		rows = append(rows, []string{"nothing: the first root is not complete"})

@@ -56,6 +56,9 @@ func (s *stage) write(name, content string) string {
 	return s.path(name)
 }
 
+// unwrapped is a screen as one line.
+func unwrapped(screen string) string { return strings.Join(strings.Fields(screen), " ") }
+
 func TestSignRefuses(t *testing.T) {
 	s := asked(t)
 	group := s.digest().Groups()[2]
@@ -67,7 +70,7 @@ func TestSignRefuses(t *testing.T) {
 	s.refuse("wrong passphrase", "Bob\n", sign(s.request())...)
 	s.refuse(": nobody answered", "", sign(s.request())...)
 	s.refuse(": it is empty", "\n", sign(s.request())...)
-	s.refuse("nothing was signed: that is not this request's digest", "Ada\n",
+	s.refuse("nothing was signed: that is not a group of this request's digest. If that is what your paper", "Ada\n",
 		"sign", "-key", s.path("Ada.key"), "-confirm", "00000000", "-passphrase-fd", "0", s.request())
 	s.refuse("has nothing to sign: the request asks Ada (", "web\n",
 		"sign", "-key", s.path("web.key"), "-confirm", group, "-passphrase-fd", "0", s.request())
@@ -101,8 +104,8 @@ func TestMergeRefuses(t *testing.T) {
 	screen, errs := s.run(refused, "", "merge", "-dir", s.path("repo"), half, ada, other)
 	require.Contains(t, errs, "2 of 3 files were refused; the others are merged")
 	require.Contains(t, screen, "  Ada\n")
-	require.Contains(t, screen, "REFUSED: "+half+": response: damaged, or another kind of file")
-	require.Contains(t, screen, "REFUSED: "+other+": response 1 of 1: root version 1: by Ada (")
+	require.Contains(t, unwrapped(screen), "REFUSED: "+half+": response: damaged, or another kind of file")
+	require.Contains(t, unwrapped(screen), "REFUSED: "+other+": response 1 of 1: root version 1: by Ada (")
 	require.Contains(t, screen, "for root 1  1 of 2    1 more needed")
 	_, errs = s.run(refused, "", "merge", "-dir", s.path("repo"), half, ada)
 	require.Contains(t, errs, "1 of 2 files was refused; the others are merged")
@@ -216,7 +219,9 @@ func TestSignByHand(t *testing.T) {
 			require.Len(t, matches, 1)
 		} else {
 			require.Equal(t, refused, status)
-			require.Contains(t, errs.String(), "the request is not the one on paper: stop, and call the others")
+			require.Regexp(t, `No: that is group \d of this request's digest, and group \d of this request's digest is asked for\.`, unwrapped(out.String()))
+			require.Contains(t, errs.String(), "nothing was signed: group ")
+			require.NotContains(t, errs.String(), "stop", "a slip is no attack")
 		}
 	}
 }
@@ -287,7 +292,7 @@ func TestClock(t *testing.T) {
 	s.refuse("the clock is wrong: set it, or give the time with -now; nothing was written", "no\n", sign()...)
 	s.refuse("the clock (-clock-is-right answers this): nobody answered", "", sign()...)
 	screen, _ := s.run(done, "yes\nAda\n", sign("-out", s.path("1"))...)
-	require.Contains(t, screen, "  Wednesday, 30 January 2030, 12:00 UTC\n\n  It looks wrong: it is earlier than when the one-time keys were destroyed: 2030-01-31T12:00:00Z.")
+	require.Contains(t, unwrapped(screen), "Wednesday, 30 January 2030, 12:00 UTC It looks wrong: it is earlier than when the one-time keys were destroyed: 2030-01-31T12:00:00Z.")
 	s.run(done, "Ada\n", sign("-out", s.path("2"), "-clock-is-right")...)
 	screen, _ = s.run(done, "Ada\n", sign("-out", s.path("3"), "-now", "2030-01-31T13:00:00Z")...)
 	require.Contains(t, screen, "  Thursday, 31 January 2030, 13:00 UTC\n")

@@ -74,7 +74,7 @@ func (a *app) verifyDocuments(f *folder) ([]inForce, error) {
 	var rows [][]string
 	for _, d := range all {
 		rows = append(rows, []string{d.String(), "good " + a.until(d.Expires)})
-		rows = append(rows, digestRows("", d.Digest)...)
+		rows = append(rows, documentRows("", d.Digest)...)
 	}
 	a.table(rows...)
 	return all, nil
