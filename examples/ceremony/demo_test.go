@@ -26,7 +26,7 @@ func TestDemo(t *testing.T) {
 	require.NoError(t, err, string(out))
 	for want, n := range map[string]int{
 		"\n$ ceremony ":                        57,
-		"A client that trusts any of the ":     4,
+		"A client that trusts any of the ":     3,
 		"any of the 5 roots":                   1,
 		"A COMPROMISE IS DECLARED":             4, // the preparer's screen, and three holders'
 		"nothing is ever restored over":        1,

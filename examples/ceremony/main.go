@@ -40,7 +40,7 @@ func main() {
 }
 
 // errIncomplete says that signatures are missing.
-var errIncomplete = errors.New("not complete yet")
+var errIncomplete = errors.New("not complete yet: signatures are missing")
 
 // command is one of the program's.
 type command struct {

@@ -367,3 +367,51 @@ func TestScreensAreClean(t *testing.T) {
 	screen, errs := s.run(refused, "", "merge", "-dir", s.path("repo"), evil)
 	require.NotContains(t, screen+errs, "\x1b")
 }
+
+// inspect says of each file what it is: of a finished document what it proves of itself, of a key or
+// an archive that it shows nothing.
+func TestInspect(t *testing.T) {
+	s := asked(t)
+	s.merge("Ada", "Bob")
+	id := func(name string) string { groups := s.idOf(name); return strings.Join(groups[:], " ") }
+	screen, _ := s.run(done, "", "inspect", s.document("1.root"))
+	require.Contains(t, screen, "\nTUF METADATA: ROOT VERSION 1\n\n  good    until 2031-01-31 12:00 UTC, 365 days\n  digest  1: ")
+	require.Contains(t, screen, "\n  root can be signed by any 2 of:\n")
+	require.Equal(t, 2, strings.Count(screen, "    "+id("Ada")+"\n"), "it can sign, and did")
+	require.Equal(t, 1, strings.Count(screen, "    "+id("Cleo")+"\n"))
+	require.Contains(t, screen, "  Enough of its own keys signed it. Compare its digest with a record sheet.\n")
+	screen, _ = s.run(done, "", "inspect", s.document("1.targets"))
+	require.Contains(t, screen, "TARGETS VERSION 1\n")
+	require.Contains(t, screen, "  bins can be signed by any 2 of:\n")
+	screen, _ = s.run(done, "", "inspect", s.document("1.bins"))
+	require.Contains(t, screen, "  each bin can be signed by any 1 of:\n    "+id("bins")+"\n")
+	data, err := os.ReadFile(s.document("1.root"))
+	require.NoError(t, err)
+	altered := s.write("altered.json", strings.Replace(string(data), `"version":1`, `"version":2`, 1))
+	screen, _ = s.run(done, "", "inspect", altered)
+	require.Contains(t, unwrapped(screen), "It is not signed as it demands itself: ")
+
+	s.refuse("is a private key, encrypted: nothing in it can be shown", "", "inspect", s.path("Ada.key"))
+	s.refuse(`is a private key ("OPENSSH PRIVATE KEY"): give it to nobody`, "",
+		"inspect", s.write("id", "-----BEGIN OPENSSH PRIVATE KEY-----\n-----END OPENSSH PRIVATE KEY-----\n"))
+	s.refuse(`is a PEM file ("PUBLIC KEY"), and no file of a ceremony`, "",
+		"inspect", s.write("pem", "-----BEGIN PUBLIC KEY-----\n-----END PUBLIC KEY-----\n"))
+	s.refuse("is an archive: ceremony restore -check shows", "", "inspect", s.write("age", "age-encryption.org/v1\n"))
+	s.refuse("is no file of a ceremony and no TUF metadata, or it is damaged", "", "inspect", s.write("text", "Dear all"))
+}
+
+// verify says VERIFIED of all that was finished, and not of what is being signed.
+func TestVerifyWhileOpen(t *testing.T) {
+	s := asked(t)
+	_, errs := s.run(incomplete, "", "verify", "-dir", s.path("repo"))
+	require.Contains(t, errs, "not complete yet: signatures are missing of the first root; ceremony status")
+	s.merge("Ada", "Bob")
+	s.verify(1)
+	s.run(done, "", "request", "-dir", s.path("repo"), "-reason", "renewal", "-new-one-time", "2")
+	screen, errs := s.run(incomplete, "", "verify", "-dir", s.path("repo"))
+	require.Contains(t, screen, "\nVERIFIED, BUT FOR THE REQUEST THAT IS OPEN\n")
+	require.Contains(t, unwrapped(screen), "NOT AMONG THEM is what is being signed now: root version 2, targets version 2, bins version 2, root version 3.")
+	require.Contains(t, errs, "not complete yet: signatures are missing of root version 2, ")
+	s.merge("Ada", "Bob")
+	s.verify(3)
+}

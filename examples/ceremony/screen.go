@@ -114,7 +114,7 @@ func briefly(c ceremony.Change) string {
 		id, name := whoCells(*c.Key)
 		return text + id + " " + name
 	}
-	return text + strings.Join(values(c), " ")
+	return text + strings.Join(values(c, pageWidth), " ")
 }
 
 func (a *app) showStep(n int, step ceremony.Step, holder reader) {
@@ -128,10 +128,15 @@ func (a *app) showStep(n int, step ceremony.Step, holder reader) {
 		a.say("  you only see it here")
 	}
 	a.say("")
+	roleWidth, whatWidth := 0, 0
+	for _, c := range step.Changes {
+		roleWidth, whatWidth = max(roleWidth, columns.Width(c.Role)), max(whatWidth, columns.Width(c.What))
+	}
+	left := a.width() - len("  "+unmarked+"  ") - roleWidth - len("  ") - whatWidth - len("  ")
 	var rows [][]string
 	for _, c := range step.Changes {
 		mark := holder.mark(c)
-		for i, value := range values(c) {
+		for i, value := range values(c, left) {
 			if i == 0 {
 				rows = append(rows, []string{mark, c.Role, c.What, value})
 			} else {
@@ -143,7 +148,7 @@ func (a *app) showStep(n int, step ceremony.Step, holder reader) {
 		rows = append(rows, []string{unmarked, "nothing changes but the version"})
 	}
 	a.table(rows...)
-	a.say("\n  who can sign from then on")
+	a.say("\nWho can sign from then on:\n")
 	rows = nil
 	for _, s := range step.Signers {
 		for i, k := range s.Keys {
@@ -165,20 +170,16 @@ func (a *app) showStep(n int, step ceremony.Step, holder reader) {
 	}
 }
 
-// besideID is how wide a name beside half of a key's ID may be: with the columns before it, they
-// are 80.
-const besideID = 12
-
-// values says what is there then and what was before, in lines. A key has its whole ID,
-// before the name: whatever the name is, the ID is read first and from the left.
-func values(c ceremony.Change) []string {
+// values says what is there then and what was before, in lines of so many columns. A key has its
+// whole ID, before the name: whatever the name is, the ID is read first and from the left.
+func values(c ceremony.Change, width int) []string {
 	switch {
 	case c.Key != nil:
 		var lines []string
 		for _, row := range keyRows("", c.Key.KeyID) {
 			lines = append(lines, row[1])
 		}
-		if _, name := whoCells(*c.Key); columns.Width(name) <= besideID {
+		if _, name := whoCells(*c.Key); columns.Width(lines[0]+"  "+name) <= width {
 			lines[0] += "  " + name
 		} else {
 			lines = append(lines, name)

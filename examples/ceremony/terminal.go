@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"golang.org/x/term"
@@ -94,9 +95,9 @@ func pages(text string, height, room int) []string {
 		lines := strings.SplitAfter(strings.TrimLeft(part, "\n"), "\n")
 		lines = lines[:len(lines)-1] // after the last line feed there is nothing
 		for len(lines) > 0 {
-			n := min(full, len(lines))
-			if n == len(lines) {
-				n = min(n, last)
+			n := len(lines)
+			if n > last {
+				n = fit(lines, min(n-1, full))
 			}
 			all = append(all, strings.Join(lines[:n], ""))
 			lines = lines[n:]
@@ -106,6 +107,19 @@ func pages(text string, height, room int) []string {
 		}
 	}
 	return all
+}
+
+// fit returns how many of the lines, at most n and not all, a page shows. It goes on before a title or a
+// row that would be cut, unless that leaves half of the page empty.
+func fit(lines []string, n int) int {
+	const below = "                    " // a row goes on in its last column
+	for cut := n; cut > n/2; cut-- {
+		title := slices.ContainsFunc(lines[max(0, cut-3):cut], func(l string) bool { return l[0] != ' ' && l[0] != '\n' })
+		if !title && !strings.HasPrefix(lines[cut], below) {
+			return cut
+		}
+	}
+	return n
 }
 
 // dropTyped forgets what was typed and not read yet: it answered nothing that was on the screen.
