@@ -23,7 +23,7 @@ func TestTrust(t *testing.T) {
 	sign := func(more ...string) []string {
 		return append(append([]string{"sign", "-key", s.path("Cleo.key"), "-confirm", s.digest().Groups()[0], "-passphrase-fd", "0"}, more...), s.request())
 	}
-	s.refuse("another than that on your paper", "00000000\nCleo\n", sign()...)
+	s.refuse("the request is based on another root than the one on paper: stop", "00000000\n00000000\n00000000\nCleo\n", sign()...)
 	s.refuse("your root version 1 has the digest\n", "Cleo\n", sign("-trust", "1:"+ceremony.Digest{}.String())...)
 	s.refuse("it ends at root version 2, and you trust version 3", "Cleo\n", sign("-trust", "3:"+root.Digest.String())...)
 	s.refuse(`-trust "1" is not VERSION:DIGEST`, "Cleo\n", sign("-trust", "1")...)
