@@ -189,7 +189,7 @@ func TestReadFileRefuses(t *testing.T) {
 		"wrong passphrase": {rawFile(t, good), "wrong", keys.ErrPassphrase, "passphrase"},
 		"empty passphrase": {rawFile(t, good), "", nil, "passphrase is empty"},
 		"no file":          {filepath.Join(t.TempDir(), "none"), "correct horse", fs.ErrNotExist, "none"},
-		"a directory":      {t.TempDir(), "correct horse", nil, "directory"},
+		"a directory":      {t.TempDir(), "correct horse", nil, "not a regular file"},
 		"too large":        {rawFile(t, make([]byte, 64<<10+1)), "correct horse", nil, "more than 65536 bytes"},
 		"empty":            {rawFile(t, nil), "correct horse", nil, "not an encrypted key file"},
 		"no PEM":           {rawFile(t, []byte("hello")), "correct horse", nil, "not an encrypted key file"},

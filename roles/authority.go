@@ -1,7 +1,6 @@
 package roles
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -39,7 +38,7 @@ func (a Authority) Verify(d Signed) error {
 	var missing []string
 	for _, key := range a.Keys {
 		if err := verifyOne(key, message, signatures); err != nil {
-			missing = append(missing, fmt.Sprintf("key %s: %v", key.ID(), err))
+			missing = append(missing, err.Error())
 			continue
 		}
 		valid[key.Fingerprint()] = true
@@ -50,13 +49,14 @@ func (a Authority) Verify(d Signed) error {
 	return nil
 }
 
+// verifyOne returns an error that names the key, once.
 func verifyOne(key *keys.PublicKey, message []byte, signatures []Signature) error {
 	i := slices.IndexFunc(signatures, func(s Signature) bool { return s.KeyID == key.ID() })
 	switch {
 	case i < 0:
-		return errors.New("no signature")
+		return fmt.Errorf("key %s: no signature", key.ID())
 	case len(signatures[i].Sig) == 0:
-		return errors.New("an empty signature")
+		return fmt.Errorf("key %s: an empty signature", key.ID())
 	}
 	return key.Verify(message, signatures[i].Sig)
 }
@@ -79,7 +79,12 @@ func (a Authority) Check() error {
 	}
 	for i, key := range a.Keys {
 		for _, other := range a.Keys[:i] {
-			if key.ID() == other.ID() || key.Same(other) {
+			switch {
+			case key.ID() == other.ID() && key.Same(other):
+				return fmt.Errorf("key %s: named twice", key.ID())
+			case key.ID() == other.ID():
+				return fmt.Errorf("key %s: another key has this ID", key.ID())
+			case key.Same(other):
 				return fmt.Errorf("key %s: the same as key %s", key.ID(), other.ID())
 			}
 		}

@@ -37,7 +37,7 @@ func TestAirgap(t *testing.T) {
 	// Once the index is served, machines without a network see that it can't be reached.
 	require.Equal(t, 9, strings.Count(out.String(), "network is unreachable"))
 	for _, want := range []string{
-		"root     version 1  good until",
+		"root     version 1  until",
 		"PREPARE THE NEXT ONE",
 		"you trust  root version 1, and this follows from it",
 		"index: repository.Install of 2.root.json\n\nPublished.\nTwo clients verify everything, one that begins with root 1 and one that was here\nbefore; both come to root 2.",

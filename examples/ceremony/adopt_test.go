@@ -35,17 +35,22 @@ func TestTakeOver(t *testing.T) {
 
 	s.now = testNow.AddDate(0, 11, 0)
 	screen, _ := s.run(done, "", "status", "-dir", s.path("repo"))
-	require.Contains(t, screen, "root     version 1  good until 2031-01-31 12:00 UTC, 31 days  PREPARE THE NEXT ONE")
+	require.Contains(t, screen, "root     version 1  until 2031-01-31 12:00 UTC, 31 days  PREPARE THE NEXT ONE")
 	s.now = s.now.Add(time.Minute)
 	screen, _ = s.run(done, "", "request", "-dir", s.path("repo"), "-reason", "Another year")
 	for _, name := range []string{"targets", "bins"} {
-		require.Contains(t, screen, "  BEWARE: "+name+" version 1 is good until 2031-01-31 12:00 UTC, 31 days only, and this request doesn't renew it: -new-one-time 2 does.")
+		require.Contains(t, unwrapped(screen), "BEWARE: "+name+" version 1 is good until 2031-01-31 12:00 UTC, 31 days only, and this request doesn't renew it: -new-one-time 2 does.")
 	}
 	s.now = s.now.Add(-time.Minute)
 	out, _ := s.run(done, "", "request", "-json", "-give-up", "-dir", s.path("repo"), "-reason", "All of it", "-new-one-time", "2")
 	require.NotContains(t, out, "doesn't renew it")
 	out, _ = s.run(done, "", "request", "-json", "-give-up", "-dir", s.path("repo"), "-reason", "Until then", "-days", "20")
 	require.NotContains(t, out, "doesn't renew it")
+	// Two documents of one day are not of one minute.
+	s.now = testNow.Add(9 * time.Minute)
+	out, _ = s.run(done, "", "request", "-json", "-give-up", "-dir", s.path("repo"), "-reason", "A word", "-days", "365")
+	require.NotContains(t, out, "doesn't renew it")
+	s.now = testNow.AddDate(0, 11, 0)
 	out, _ = s.run(done, "", "request", "-json", "-give-up", "-dir", s.path("repo"), "-reason", "Another year")
 	var result struct{ Result requestView }
 	require.NoError(t, json.Unmarshal([]byte(out), &result))
@@ -57,7 +62,7 @@ func TestTakeOver(t *testing.T) {
 	require.Equal(t, [][]string{{s.document("2.root")}}, p.Publish)
 	s.verify(2)
 	screen, _ = s.run(done, "", "status", "-dir", s.path("repo"))
-	require.Contains(t, screen, "root     version 2  good until 2031-12-31 12:00 UTC, 365 days\n")
+	require.Contains(t, screen, "root     version 2  until 2031-12-31 12:00 UTC, 365 days\n")
 	screen, _ = s.run(done, "", "sheet", "-done", s.path("repo/done/"+doneName(t, s)))
 	require.Contains(t, screen, "   expires 2031-12-31 12:00 UTC; complete\n")
 }

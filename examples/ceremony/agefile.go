@@ -126,6 +126,18 @@ func (i *asking) Unwrap(stanzas []*age.Stanza) ([]byte, error) {
 	if len(stanzas) != 1 || stanzas[0].Type != "scrypt" {
 		return nil, age.ErrIncorrectIdentity
 	}
+	var key []byte
+	err := i.pass.retry(i.a, age.ErrIncorrectIdentity, func() (err error) {
+		key, err = i.unwrap(stanzas)
+		return err
+	})
+	if errors.Is(err, age.ErrIncorrectIdentity) {
+		i.err = nil
+	}
+	return key, err
+}
+
+func (i *asking) unwrap(stanzas []*age.Stanza) ([]byte, error) {
 	passphrase, err := i.pass.get(i.ctx, i.a, "the archive", false)
 	if err != nil {
 		i.err = err

@@ -9,6 +9,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/bindery-tuf/bindery/internal/columns"
 	"github.com/bindery-tuf/bindery/keys"
 )
 
@@ -16,6 +17,9 @@ import (
 type app struct {
 	in       io.Reader
 	out, err io.Writer
+	screen   strings.Builder // what is said and not shown yet
+	terminal *terminal       // of in and out, or nil
+	asked    bool            // somebody may still be typing
 	clock    func() time.Time
 	clockSet bool // by -now: nobody needs to ask
 	json     bool
@@ -35,14 +39,31 @@ func (a *app) setClock(s string) error {
 	return nil
 }
 
-// say prints for people; with -json nothing.
+// say adds lines to the screen, for people; with -json none. A long line goes on below its own
+// beginning.
 func (a *app) say(format string, args ...any) {
-	if !a.json {
-		fmt.Fprint(a.out, clean(fmt.Sprintf(format+"\n", args...)))
+	for _, line := range strings.Split(fmt.Sprintf(format, args...), "\n") {
+		text := strings.TrimLeft(line, " ")
+		a.hang(line[:len(line)-len(text)], text)
 	}
 }
 
-// table prints rows in columns below each other.
+// hang adds a text to the screen, whose lines are all below the beginning of the first.
+func (a *app) hang(first, text string) {
+	if a.json {
+		return
+	}
+	indent := columns.Width(first)
+	for _, line := range columns.Wrap(clean(text), max(a.width()-indent, narrow)) {
+		a.screen.WriteString(strings.TrimRight(first+line, " ") + "\n")
+		first = strings.Repeat(" ", indent)
+	}
+}
+
+// pageWidth is the columns of a screen, and narrow the fewest that its last column of a table has.
+const pageWidth, narrow = 80, 24
+
+// table adds rows in columns to the screen. What is too wide goes on in its own column, the last.
 func (a *app) table(rows ...[]string) {
 	var widths []int
 	for _, row := range rows {
@@ -50,27 +71,53 @@ func (a *app) table(rows ...[]string) {
 			if i == len(widths) {
 				widths = append(widths, 0)
 			}
-			widths[i] = max(widths[i], len([]rune(cell)))
+			if i < len(row)-1 {
+				widths[i] = max(widths[i], columns.Width(clean(cell)))
+			}
 		}
 	}
 	for _, row := range rows {
-		var line strings.Builder
-		for i, cell := range row {
-			fmt.Fprintf(&line, "  %s%s", cell, strings.Repeat(" ", widths[i]-len([]rune(cell))))
+		line := "  "
+		for i, cell := range row[:len(row)-1] {
+			line += columns.Pad(clean(cell), widths[i]) + "  "
 		}
-		a.say("%s", strings.TrimRight(line.String(), " "))
+		last := row[len(row)-1]
+		if wide := columns.Width(line); wide+narrow > a.width() && wide+columns.Width(last) > a.width() {
+			a.hang("", strings.TrimRight(line, " "))
+			line = "      "
+		}
+		a.hang(line, last)
 	}
 }
 
 // title begins a part of a screen.
 func (a *app) title(s string) { a.say("\n%s\n", strings.ToUpper(s)) }
 
-// finish prints how it ended.
-func (a *app) finish(code int, answer any, err error) error {
+// wrapped is a text of several lines for the standard error. Only on a terminal they are broken:
+// elsewhere somebody may search for a sentence.
+func (a *app) wrapped(text string) string {
+	text = clean(text)
+	if a.terminal == nil {
+		return text + "\n"
+	}
+	var b strings.Builder
+	for _, line := range strings.Split(text, "\n") {
+		b.WriteString(strings.Join(columns.Wrap(line, a.width()-1), "\n") + "\n")
+	}
+	return b.String()
+}
+
+// finish shows what was said, and how it ended.
+func (a *app) finish(ctx context.Context, code int, answer any, err error) error {
 	if !a.json {
+		text := ""
 		if err != nil {
-			_, err = fmt.Fprint(a.err, clean("ceremony: "+err.Error()+"\n"))
+			text = a.wrapped("ceremony: " + err.Error())
 		}
+		if err := a.show(ctx, strings.Count(text, "\n")+1); err != nil && ctx.Err() == nil {
+			return err
+		}
+		_, err = fmt.Fprint(a.err, text)
 		return err
 	}
 	result := struct {

@@ -68,7 +68,8 @@ func backup(ctx context.Context, a *app, flags *flag.FlagSet, args []string) (an
 		a.say("\n  No keys are in it: name the files of the online keys behind the flags, or keep")
 		a.say("  them elsewhere.")
 	}
-	a.say("\n  Try it now, on the machine that would need it:  ceremony restore -check %s", *out)
+	a.say("\n  Try it now, on the machine that would need it:\n")
+	a.table([]string{"ceremony restore -check " + *out})
 	return result, nil
 }
 
@@ -184,7 +185,7 @@ func (a *app) showBackup(r backedUp) {
 	rows = nil
 	for _, d := range r.Documents {
 		rows = append(rows, []string{d.String(), "good " + a.until(d.Expires)})
-		rows = append(rows, digestRows("", d.Digest)...)
+		rows = append(rows, documentRows("", d.Digest)...)
 	}
 	a.table(rows...)
 }

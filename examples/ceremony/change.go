@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
@@ -109,8 +110,12 @@ func request(ctx context.Context, a *app, flags *flag.FlagSet, args []string) (a
 	return a.prepared(c.dir, r, warnings...)
 }
 
-// leftBehind warns of documents that expire before the root that is asked for, and that the
-// request doesn't renew.
+// aDay is by how much documents that were made together, or one after the other on one day, may
+// differ in their expiry.
+const aDay = 24 * time.Hour
+
+// leftBehind warns of documents that expire a day or more before the root that is asked for, and
+// that the request doesn't renew.
 func (a *app) leftBehind(docs ceremony.Documents, r *ceremony.Request) ([]string, error) {
 	all, err := newest(docs)
 	if err != nil {
@@ -126,7 +131,7 @@ func (a *app) leftBehind(docs ceremony.Documents, r *ceremony.Request) ([]string
 	}
 	var warnings []string
 	for _, d := range all {
-		if !renewed[d.Role] && d.Expires.Before(root.Expires) {
+		if !renewed[d.Role] && root.Expires.Sub(d.Expires) >= aDay {
 			warnings = append(warnings, fmt.Sprintf("%s is good %s only, and this request doesn't renew it: -new-one-time 2 does. Clients fail once it expires, whatever root says.",
 				d.String(), a.until(d.Expires)))
 		}

@@ -66,12 +66,24 @@ func fileName(goos, path string) string {
 // calls closeKey.
 func (a *app) openKey(ctx context.Context, at place, public *keys.PublicKey, pass *passphrases) (keys.Signer, error) {
 	ask := pass.source(a)
-	return keys.Resolver{
+	resolver := keys.Resolver{
 		"file":     a.fileOpener(ask),
 		"sshagent": sshagent.Opener(sshagent.Config{Socket: os.Getenv("SSH_AUTH_SOCK")}),
 		// Who types the PIN is told that it is the last try; a script isn't.
 		"pkcs11": pkcs11.Opener(pkcs11.Config{PIN: ask, FinalTry: pass.fd < 0}),
-	}.Open(ctx, at.uri, public)
+	}
+	var key keys.Signer
+	open := func() (err error) {
+		key, err = resolver.Open(ctx, at.uri, public)
+		return err
+	}
+	var err error
+	if at.file == "" {
+		err = open() // a wrong PIN may lock a token
+	} else {
+		err = pass.retry(a, keys.ErrPassphrase, open)
+	}
+	return key, err
 }
 
 // closeKey ends the session with a token, which at the latest ends with the process.

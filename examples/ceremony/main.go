@@ -33,14 +33,14 @@ const (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	a := &app{in: os.Stdin, out: os.Stdout, err: os.Stderr, clock: time.Now, fileOpener: keys.FileOpener}
+	a := &app{in: os.Stdin, out: os.Stdout, err: os.Stderr, terminal: openTerminal(os.Stdin, os.Stdout), clock: time.Now, fileOpener: keys.FileOpener}
 	status := a.run(ctx, os.Args[1:])
 	stop()
 	os.Exit(status)
 }
 
 // errIncomplete says that signatures are missing.
-var errIncomplete = errors.New("not complete yet")
+var errIncomplete = errors.New("not complete yet: signatures are missing")
 
 // command is one of the program's.
 type command struct {
@@ -84,7 +84,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 	}
 	if asksJSON(args) {
 		a.json = true
-		_ = a.finish(refused, nil, fmt.Errorf("%q is no command", name))
+		_ = a.finish(ctx, refused, nil, fmt.Errorf("%q is no command", name))
 	}
 	return refused
 }
@@ -122,9 +122,10 @@ func (a *app) runCommand(ctx context.Context, c command, args []string) int {
 	case errors.Is(err, errIncomplete):
 		code = incomplete
 	}
-	if perr := a.finish(code, answer, err); perr != nil {
+	if perr := a.finish(ctx, code, answer, err); perr != nil {
 		fmt.Fprintln(a.err, "ceremony:", perr)
-		return refused
+		code = refused
 	}
+	a.leave(ctx, err)
 	return code
 }

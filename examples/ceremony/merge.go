@@ -57,20 +57,21 @@ func merge(_ context.Context, a *app, flags *flag.FlagSet, args []string) (any, 
 		a.say("\nREFUSED: %s", why)
 	}
 	if result.Progress.Complete() {
-		how, together := howToPublish(f.open.request)
+		request := f.open.request
+		how, together := howToPublish(request)
 		if result.Publish, err = f.finish(); err != nil {
 			return result, err
 		}
 		if together {
 			result.Publish = [][]string{slices.Concat(result.Publish...)}
 		}
-		a.showFinished(how, result.Publish)
+		a.showFinished(how, result.Publish, *dir, f.path("done", called(request)))
 	}
 	switch {
 	case len(result.Refused) > 0:
 		return result, refusedFiles(len(result.Refused), flags.NArg())
 	case !result.Progress.Complete():
-		return result, errIncomplete
+		return result, stillOpen(f)
 	}
 	return result, nil
 }
@@ -135,10 +136,10 @@ func howToPublish(r *ceremony.Request) (function string, together bool) {
 }
 
 // showFinished says how to publish.
-func (a *app) showFinished(how string, publish [][]string) {
+func (a *app) showFinished(how string, publish [][]string, dir, done string) {
 	a.title("All documents are complete")
 	for i, step := range publish {
-		a.say("  %d. %s of", i+1, how)
+		a.say("  %d. repository.%s with", i+1, how)
 		for _, name := range step {
 			a.say("        %s", name)
 		}
@@ -148,7 +149,8 @@ func (a *app) showFinished(how string, publish [][]string) {
 		a.say("  If online keys are dropped, the publisher must have published by a key that stays")
 		a.say("  before the last step.")
 	}
-	a.say("\n  Before: ceremony verify. And print the sheet once more, for the record.")
+	a.say("\n  Before that, verify them; and print the sheet once more, for the record:\n")
+	a.table([]string{"ceremony verify -dir " + dir}, []string{"ceremony sheet -done " + done})
 }
 
 func status(_ context.Context, a *app, flags *flag.FlagSet, args []string) (any, error) {
@@ -168,11 +170,11 @@ func status(_ context.Context, a *app, flags *flag.FlagSet, args []string) (any,
 	a.title("In force")
 	var rows [][]string
 	for _, h := range headers {
-		warning := ""
+		good := a.until(h.Expires)
 		if h.Expires.Before(a.now().AddDate(0, 0, *soon)) {
-			warning = "PREPARE THE NEXT ONE"
+			good += "  PREPARE THE NEXT ONE"
 		}
-		rows = append(rows, []string{h.Role, fmt.Sprintf("version %d", h.Version), "good " + a.until(h.Expires), warning})
+		rows = append(rows, []string{h.Role, fmt.Sprintf("version %d", h.Version), good})
 	}
 	if len(rows) == 0 {
 		rows = append(rows, []string{"nothing: the first root is not complete"})
@@ -185,9 +187,9 @@ func status(_ context.Context, a *app, flags *flag.FlagSet, args []string) (any,
 	a.showProgress(f.open.progress)
 	result := map[string]any{"documents": headers, "open": merged{Request: f.path("open", "request.json"), Progress: f.open.progress}}
 	if f.isComplete() {
-		return result, errors.New("all signatures are there, and something went wrong when the documents were written: run ceremony merge once more, without files")
+		return result, stillOpen(f)
 	}
-	return result, errIncomplete
+	return result, errIncomplete // the screen says whose
 }
 
 // inForce is a document and how long it is good.

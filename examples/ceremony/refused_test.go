@@ -56,6 +56,9 @@ func (s *stage) write(name, content string) string {
 	return s.path(name)
 }
 
+// unwrapped is a screen as one line.
+func unwrapped(screen string) string { return strings.Join(strings.Fields(screen), " ") }
+
 func TestSignRefuses(t *testing.T) {
 	s := asked(t)
 	group := s.digest().Groups()[2]
@@ -67,7 +70,7 @@ func TestSignRefuses(t *testing.T) {
 	s.refuse("wrong passphrase", "Bob\n", sign(s.request())...)
 	s.refuse(": nobody answered", "", sign(s.request())...)
 	s.refuse(": it is empty", "\n", sign(s.request())...)
-	s.refuse("nothing was signed: that is not this request's digest", "Ada\n",
+	s.refuse("nothing was signed: that is not a group of this request's digest. If that is what your paper", "Ada\n",
 		"sign", "-key", s.path("Ada.key"), "-confirm", "00000000", "-passphrase-fd", "0", s.request())
 	s.refuse("has nothing to sign: the request asks Ada (", "web\n",
 		"sign", "-key", s.path("web.key"), "-confirm", group, "-passphrase-fd", "0", s.request())
@@ -101,8 +104,8 @@ func TestMergeRefuses(t *testing.T) {
 	screen, errs := s.run(refused, "", "merge", "-dir", s.path("repo"), half, ada, other)
 	require.Contains(t, errs, "2 of 3 files were refused; the others are merged")
 	require.Contains(t, screen, "  Ada\n")
-	require.Contains(t, screen, "REFUSED: "+half+": response: damaged, or another kind of file")
-	require.Contains(t, screen, "REFUSED: "+other+": response 1 of 1: root version 1: by Ada (")
+	require.Contains(t, unwrapped(screen), "REFUSED: "+half+": response: damaged, or another kind of file")
+	require.Contains(t, unwrapped(screen), "REFUSED: "+other+": response 1 of 1: root version 1: by Ada (")
 	require.Contains(t, screen, "for root 1  1 of 2    1 more needed")
 	_, errs = s.run(refused, "", "merge", "-dir", s.path("repo"), half, ada)
 	require.Contains(t, errs, "1 of 2 files was refused; the others are merged")
@@ -216,7 +219,9 @@ func TestSignByHand(t *testing.T) {
 			require.Len(t, matches, 1)
 		} else {
 			require.Equal(t, refused, status)
-			require.Contains(t, errs.String(), "the request is not the one on paper: stop, and call the others")
+			require.Regexp(t, `No: that is group \d of this request's digest, and group \d of this request's digest is asked for\.`, unwrapped(out.String()))
+			require.Contains(t, errs.String(), "nothing was signed: group ")
+			require.NotContains(t, errs.String(), "stop", "a slip is no attack")
 		}
 	}
 }
@@ -287,7 +292,7 @@ func TestClock(t *testing.T) {
 	s.refuse("the clock is wrong: set it, or give the time with -now; nothing was written", "no\n", sign()...)
 	s.refuse("the clock (-clock-is-right answers this): nobody answered", "", sign()...)
 	screen, _ := s.run(done, "yes\nAda\n", sign("-out", s.path("1"))...)
-	require.Contains(t, screen, "  Wednesday, 30 January 2030, 12:00 UTC\n\n  It looks wrong: it is earlier than when the one-time keys were destroyed: 2030-01-31T12:00:00Z.")
+	require.Contains(t, unwrapped(screen), "Wednesday, 30 January 2030, 12:00 UTC It looks wrong: it is earlier than when the one-time keys were destroyed: 2030-01-31T12:00:00Z.")
 	s.run(done, "Ada\n", sign("-out", s.path("2"), "-clock-is-right")...)
 	screen, _ = s.run(done, "Ada\n", sign("-out", s.path("3"), "-now", "2030-01-31T13:00:00Z")...)
 	require.Contains(t, screen, "  Thursday, 31 January 2030, 13:00 UTC\n")
@@ -361,4 +366,52 @@ func TestScreensAreClean(t *testing.T) {
 	require.NotContains(t, screen, "\x1b")
 	screen, errs := s.run(refused, "", "merge", "-dir", s.path("repo"), evil)
 	require.NotContains(t, screen+errs, "\x1b")
+}
+
+// inspect says of each file what it is: of a finished document what it proves of itself, of a key or
+// an archive that it shows nothing.
+func TestInspect(t *testing.T) {
+	s := asked(t)
+	s.merge("Ada", "Bob")
+	id := func(name string) string { groups := s.idOf(name); return strings.Join(groups[:], " ") }
+	screen, _ := s.run(done, "", "inspect", s.document("1.root"))
+	require.Contains(t, screen, "\nTUF METADATA: ROOT VERSION 1\n\n  good    until 2031-01-31 12:00 UTC, 365 days\n  digest  1: ")
+	require.Contains(t, screen, "\n  root can be signed by any 2 of:\n")
+	require.Equal(t, 2, strings.Count(screen, "    "+id("Ada")+"\n"), "it can sign, and did")
+	require.Equal(t, 1, strings.Count(screen, "    "+id("Cleo")+"\n"))
+	require.Contains(t, screen, "  Enough of its own keys signed it. Compare its digest with a record sheet.\n")
+	screen, _ = s.run(done, "", "inspect", s.document("1.targets"))
+	require.Contains(t, screen, "TARGETS VERSION 1\n")
+	require.Contains(t, screen, "  bins can be signed by any 2 of:\n")
+	screen, _ = s.run(done, "", "inspect", s.document("1.bins"))
+	require.Contains(t, screen, "  each bin can be signed by any 1 of:\n    "+id("bins")+"\n")
+	data, err := os.ReadFile(s.document("1.root"))
+	require.NoError(t, err)
+	altered := s.write("altered.json", strings.Replace(string(data), `"version":1`, `"version":2`, 1))
+	screen, _ = s.run(done, "", "inspect", altered)
+	require.Contains(t, unwrapped(screen), "It is not signed as it demands itself: ")
+
+	s.refuse("is a private key, encrypted: nothing in it can be shown", "", "inspect", s.path("Ada.key"))
+	s.refuse(`is a private key ("OPENSSH PRIVATE KEY"): give it to nobody`, "",
+		"inspect", s.write("id", "-----BEGIN OPENSSH PRIVATE KEY-----\n-----END OPENSSH PRIVATE KEY-----\n"))
+	s.refuse(`is a PEM file ("PUBLIC KEY"), and no file of a ceremony`, "",
+		"inspect", s.write("pem", "-----BEGIN PUBLIC KEY-----\n-----END PUBLIC KEY-----\n"))
+	s.refuse("is an archive: ceremony restore -check shows", "", "inspect", s.write("age", "age-encryption.org/v1\n"))
+	s.refuse("is no file of a ceremony and no TUF metadata, or it is damaged", "", "inspect", s.write("text", "Dear all"))
+}
+
+// verify says VERIFIED of all that was finished, and not of what is being signed.
+func TestVerifyWhileOpen(t *testing.T) {
+	s := asked(t)
+	_, errs := s.run(incomplete, "", "verify", "-dir", s.path("repo"))
+	require.Contains(t, errs, "not complete yet: signatures are missing of the first root; ceremony status")
+	s.merge("Ada", "Bob")
+	s.verify(1)
+	s.run(done, "", "request", "-dir", s.path("repo"), "-reason", "renewal", "-new-one-time", "2")
+	screen, errs := s.run(incomplete, "", "verify", "-dir", s.path("repo"))
+	require.Contains(t, screen, "\nVERIFIED, BUT FOR THE REQUEST THAT IS OPEN\n")
+	require.Contains(t, unwrapped(screen), "NOT AMONG THEM is what is being signed now: root version 2, targets version 2, bins version 2, root version 3.")
+	require.Contains(t, errs, "not complete yet: signatures are missing of root version 2, ")
+	s.merge("Ada", "Bob")
+	s.verify(3)
 }

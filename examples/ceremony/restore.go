@@ -47,7 +47,8 @@ func restore(ctx context.Context, a *app, flags *flag.FlagSet, args []string) (a
 		r.Dir = ""
 		a.title("This archive can be restored")
 	} else {
-		a.title("Restored to " + *dir)
+		a.title("Restored")
+		a.table([]string{"to", *dir})
 	}
 	a.showBackup(r)
 	return r, nil

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bindery-tuf/bindery/internal/columns"
 	"github.com/bindery-tuf/bindery/roles/ceremony"
 )
 
@@ -21,14 +22,34 @@ func viewRequest(r *ceremony.Request, file string) requestView {
 	return requestView{File: file, Reason: r.Proposal().Reason, Digest: r.Digest(), Documents: r.Steps()}
 }
 
-// showOptions say what else the screen of a request has.
-type showOptions struct {
-	trusted *ceremony.Mark // what the holder trusts
-	hide    int            // the group of the digest that has to be typed, or 0
+// reader is the holder who reads the screen of a request. Nothing is known of others who do.
+type reader struct {
+	trusted *ceremony.Mark  // the root, or nil
+	keys    map[string]bool // the holder's own, by all IDs that it has; or none
 }
 
-// showRequest shows a request in words.
-func (a *app) showRequest(r *ceremony.Request, o showOptions) {
+// mark is what the first column says of a change: that it is grave, or of the reader's own key.
+func (h reader) mark(c ceremony.Change) string {
+	switch {
+	case c.Grave:
+		return grave
+	case c.Key != nil && h.keys[c.Key.KeyID]:
+		return yours
+	}
+	return unmarked
+}
+
+// What is in the first column of a change. It is as wide on all screens.
+const grave, yours, unmarked = "!! ", "you", "   "
+
+// showRequest shows a request in words, and its digest.
+func (a *app) showRequest(r *ceremony.Request) {
+	a.showChanges(r, reader{})
+	a.showDigest(r.Digest(), 0)
+}
+
+// showChanges shows what a request changes.
+func (a *app) showChanges(r *ceremony.Request, holder reader) {
 	p := r.Proposal()
 	if p.Compromise {
 		a.say("\n%s", strings.Repeat("!", 78))
@@ -40,21 +61,63 @@ func (a *app) showRequest(r *ceremony.Request, o showOptions) {
 	rows := [][]string{{"why", p.Reason}}
 	if based := r.Based(); based != nil {
 		rows = append(rows, []string{"based on", based.String()})
-		rows = append(rows, digestRows("", based.Digest)...)
+		rows = append(rows, documentRows("", based.Digest)...)
 	} else {
 		rows = append(rows, []string{"based on", "nothing: this is the first root"})
 	}
-	if o.trusted != nil {
-		rows = append(rows, []string{"you trust", fmt.Sprintf("root version %d, and this follows from it", o.trusted.Version)})
+	if holder.trusted != nil {
+		rows = append(rows, []string{"you trust", fmt.Sprintf("root version %d, and this follows from it", holder.trusted.Version)})
 	}
 	a.table(rows...)
 	for i, step := range r.Steps() {
-		a.showStep(i+1, step)
+		a.showStep(i+1, step, holder)
 	}
-	a.showDigest(r.Digest(), o.hide)
 }
 
-func (a *app) showStep(n int, step ceremony.Step) {
+// showAgain repeats on a page of its own what nobody may sign without having read it: on a low
+// screen the rest is out of sight when the question comes.
+func (a *app) showAgain(r *ceremony.Request, holder reader) {
+	a.newPage()
+	a.title("Once more, before you sign")
+	p, warnings := r.Proposal(), 0
+	rows := [][]string{{unmarked, "why", p.Reason}}
+	if p.Compromise {
+		rows = append(rows, []string{grave, "declared", "A COMPROMISE: what removed keys signed need not verify any longer"})
+	}
+	if len(p.Lowers) > 0 {
+		rows = append(rows, []string{grave, "declared", "FEWER MUST SIGN: " + strings.Join(p.Lowers, ", ")})
+	}
+	for _, step := range r.Steps() {
+		warnings += len(step.Warnings)
+		for _, c := range step.Changes {
+			if mark := holder.mark(c); mark != unmarked {
+				rows = append(rows, []string{mark, fmt.Sprintf("%s %d", step.Role, step.Version), c.Role + ", " + briefly(c)})
+			}
+		}
+	}
+	if warnings > 0 {
+		rows = append(rows, []string{"", "BEWARE", fmt.Sprintf("read the %d warnings above", warnings)})
+	}
+	if len(holder.keys) == 0 {
+		rows = append(rows, []string{"", "your key", "isn't marked: there is no card beside it, and -card names none"})
+	}
+	a.table(rows...)
+}
+
+// briefly is a change in one line, with the beginning of a key's ID before its name.
+func briefly(c ceremony.Change) string {
+	text := c.What + ": "
+	switch {
+	case c.Key != nil && c.Was != "" && c.Is != "":
+		return text + c.Is + ", was " + c.Was
+	case c.Key != nil:
+		id, name := whoCells(*c.Key)
+		return text + id + " " + name
+	}
+	return text + strings.Join(values(c, pageWidth), " ")
+}
+
+func (a *app) showStep(n int, step ceremony.Step, holder reader) {
 	a.title(fmt.Sprintf("%d. %s version %d", n, step.Role, step.Version))
 	a.say("  good until %s, %s from now", step.Expires.Format("2006-01-02 15:04 UTC"), days(step.Expires.Sub(a.now())))
 	switch {
@@ -65,13 +128,15 @@ func (a *app) showStep(n int, step ceremony.Step) {
 		a.say("  you only see it here")
 	}
 	a.say("")
+	roleWidth, whatWidth := 0, 0
+	for _, c := range step.Changes {
+		roleWidth, whatWidth = max(roleWidth, columns.Width(c.Role)), max(whatWidth, columns.Width(c.What))
+	}
+	left := a.width() - len("  "+unmarked+"  ") - roleWidth - len("  ") - whatWidth - len("  ")
 	var rows [][]string
 	for _, c := range step.Changes {
-		mark := ""
-		if c.Grave {
-			mark = "!!"
-		}
-		for i, value := range values(c) {
+		mark := holder.mark(c)
+		for i, value := range values(c, left) {
 			if i == 0 {
 				rows = append(rows, []string{mark, c.Role, c.What, value})
 			} else {
@@ -80,38 +145,45 @@ func (a *app) showStep(n int, step ceremony.Step) {
 		}
 	}
 	if len(rows) == 0 {
-		rows = append(rows, []string{"", "nothing changes but the version"})
+		rows = append(rows, []string{unmarked, "nothing changes but the version"})
 	}
 	a.table(rows...)
-	a.say("\n  who can sign from then on")
+	a.say("\nWho can sign from then on:\n")
 	rows = nil
 	for _, s := range step.Signers {
 		for i, k := range s.Keys {
 			id, name := whoCells(k)
-			if i == 0 {
-				rows = append(rows, []string{"", s.Role, fmt.Sprintf("any %d of %d", s.Threshold, len(s.Keys)), id, name})
-			} else {
-				rows = append(rows, []string{"", "", "", id, name})
+			mark, role, quorum := unmarked, "", ""
+			if holder.keys[k.KeyID] {
+				mark = yours
 			}
+			if i == 0 {
+				role, quorum = s.Role, fmt.Sprintf("any %d of %d", s.Threshold, len(s.Keys))
+			}
+			rows = append(rows, []string{mark, role, quorum, id, name})
 		}
 	}
 	a.table(rows...)
 	for _, w := range step.Warnings {
-		a.say("\n  BEWARE: %s", w)
+		a.say("")
+		a.hang("  BEWARE: ", w)
 	}
 }
 
-// values says what is there then and what was before, in lines. A key has its whole ID,
-// before the name: whatever the name is, the ID is read first and from the left.
-func values(c ceremony.Change) []string {
+// values says what is there then and what was before, in lines of so many columns. A key has its
+// whole ID, before the name: whatever the name is, the ID is read first and from the left.
+func values(c ceremony.Change, width int) []string {
 	switch {
 	case c.Key != nil:
 		var lines []string
 		for _, row := range keyRows("", c.Key.KeyID) {
 			lines = append(lines, row[1])
 		}
-		_, name := whoCells(*c.Key)
-		lines[0] += "  " + name
+		if _, name := whoCells(*c.Key); columns.Width(lines[0]+"  "+name) <= width {
+			lines[0] += "  " + name
+		} else {
+			lines = append(lines, name)
+		}
 		if c.Was != "" && c.Is != "" {
 			lines = append(lines, "was "+c.Was)
 		}
@@ -132,7 +204,26 @@ func whoCells(w ceremony.Who) (id, name string) {
 	return w.KeyID[:min(8, len(w.KeyID))], name
 }
 
-// digestRows are two rows of a table with a digest.
+// documentRows are two rows of a table with the digest of a document, whose groups have numbers as
+// they have on the record sheet.
+func documentRows(first string, d ceremony.Digest) [][]string {
+	lines := numbered(d, 0)
+	return [][]string{{first, lines[0]}, {"", lines[1]}}
+}
+
+// numbered is a digest in two lines of numbered groups, without the hidden one.
+func numbered(d ceremony.Digest, hide int) [2]string {
+	var lines [2]string
+	for i, g := range d.Groups() {
+		if i+1 == hide {
+			g = "________"
+		}
+		lines[i/4] += fmt.Sprintf("%d: %s   ", i+1, g)
+	}
+	return [2]string{strings.TrimSpace(lines[0]), strings.TrimSpace(lines[1])}
+}
+
+// digestRows are two rows of a table with a digest that nobody asks for by number.
 func digestRows(first string, d ceremony.Digest) [][]string {
 	groups := d.Groups()
 	return [][]string{{first, strings.Join(groups[:4], " ")}, {"", strings.Join(groups[4:], " ")}}
@@ -140,18 +231,9 @@ func digestRows(first string, d ceremony.Digest) [][]string {
 
 // showDigest shows the digest in groups. The hidden one has to come from paper.
 func (a *app) showDigest(d ceremony.Digest, hide int) {
-	a.title("The digest, to compare with your paper copy")
-	groups := d.Groups()
-	for row := range 2 {
-		var line strings.Builder
-		for i := 4 * row; i < 4*row+4; i++ {
-			g := groups[i]
-			if i+1 == hide {
-				g = "________"
-			}
-			fmt.Fprintf(&line, "   %d: %s", i+1, g)
-		}
-		a.say("%s", line.String())
+	a.title("The digest of this request, to compare with your paper copy")
+	for _, line := range numbered(d, hide) {
+		a.say("   %s", line)
 	}
 }
 

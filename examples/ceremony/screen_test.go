@@ -25,7 +25,7 @@ func (s *stage) idOf(name string) [8]string {
 func (s *stage) showsKey(screen, role, what, name string) {
 	s.t.Helper()
 	groups := s.idOf(name)
-	lines := regexp.MustCompile(`(?m)^    ` + role + ` +` + what + ` +` + strings.Join(groups[:4], " ") + "  " + name +
+	lines := regexp.MustCompile(`(?m)^  (?:   |you)  ` + role + ` +` + what + ` +` + strings.Join(groups[:4], " ") + "  " + name +
 		`\n +` + strings.Join(groups[4:], " ") + `$`)
 	require.Lenf(s.t, lines.FindAllString(screen, -1), 1, "%s\n%s", lines, screen)
 }

@@ -112,10 +112,17 @@ func (a *app) sign(ctx context.Context, o signOptions) (any, error) {
 	if o.confirm == "" {
 		hide = 1 + rand.IntN(8)
 	}
-	a.showRequest(r, showOptions{trusted: notebook.Trusted, hide: hide})
+	own, err := o.ownKey(public)
+	if err != nil {
+		return nil, err
+	}
+	holder := reader{notebook.Trusted, idsOf(own, r)}
+	a.showChanges(r, holder)
 	if err := a.checkClock(ctx, r, o.clockIsRight); err != nil {
 		return nil, err
 	}
+	a.showAgain(r, holder)
+	a.showDigest(r.Digest(), hide)
 	if err := a.confirm(ctx, r, o.confirm, hide); err != nil {
 		return nil, err
 	}
@@ -124,6 +131,10 @@ func (a *app) sign(ctx context.Context, o signOptions) (any, error) {
 		return nil, fmt.Errorf("nothing was signed: %w", err)
 	}
 	defer closeKey(key)
+	if own != nil && !own.Same(key.Public()) {
+		return nil, fmt.Errorf("nothing was signed: %s is the card of another key than %s, which the screen marked as yours: put the right card there, or name it with -card",
+			besideKey(o.at), o.at.file)
+	}
 	if err := a.askNotebook(ctx, r, key.Public(), o); err != nil {
 		return nil, err
 	}
@@ -148,6 +159,45 @@ func (a *app) sign(ctx context.Context, o signOptions) (any, error) {
 	return a.showSigned(r, response, key, out), nil
 }
 
+// ownKey returns the public key of the holder before the private one is opened: that of the card
+// that was named, or of the one that keygen put beside the key. It is nil if there is none.
+func (o signOptions) ownKey(named *keys.PublicKey) (*keys.PublicKey, error) {
+	if named != nil || o.at.file == "" {
+		return named, nil
+	}
+	h, err := readAs(besideKey(o.at), ceremony.ParseCard)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return h.Key, err
+}
+
+func besideKey(at place) string { return at.file + ".card.json" }
+
+// idsOf returns the IDs that a request has for a key.
+func idsOf(key *keys.PublicKey, r *ceremony.Request) map[string]bool {
+	if key == nil {
+		return nil
+	}
+	ids := map[string]bool{key.ID(): true}
+	p := r.Proposal()
+	docs := p.Current
+	for _, d := range p.New {
+		if d.Role == metadata.ROOT {
+			docs.Roots = append(slices.Clip(docs.Roots), d.File)
+		}
+	}
+	all, _ := authorities(docs) // a request has no document that can't be read
+	for _, authority := range all {
+		for _, k := range authority.Keys {
+			if k.Same(key) {
+				ids[k.ID()] = true
+			}
+		}
+	}
+	return ids
+}
+
 // isFree makes sure that a file isn't there, or is another response by the same
 // key: some keys never make the same signature twice.
 func isFree(name string, response *ceremony.Response) error {
@@ -166,7 +216,7 @@ func (a *app) showSigned(r *ceremony.Request, response *ceremony.Response, key k
 	a.title("Signed")
 	rows := [][]string{}
 	for _, m := range s.Signed {
-		rows = append(rows, digestRows(m.String(), m.Digest)...)
+		rows = append(rows, documentRows(m.String(), m.Digest)...)
 	}
 	a.table(rows...)
 	a.say("\n  Take %s back to whoever prepares the ceremony.", filepath.Base(out))
@@ -176,16 +226,37 @@ func (a *app) showSigned(r *ceremony.Request, response *ceremony.Response, key k
 
 // confirm has the digest compared with paper.
 func (a *app) confirm(ctx context.Context, r *ceremony.Request, given string, group int) error {
-	if given == "" {
-		var err error
-		if given, err = a.ask(ctx, fmt.Sprintf("\nGroup %d is left out above. Type it from your paper copy to sign:", group)); err != nil {
-			return fmt.Errorf("nothing was signed: the digest (-confirm answers this): %w", err)
+	all := onPaper(r)
+	var err error
+	if given != "" {
+		if !r.Digest().Confirms(0, given) {
+			err = notGroup(given, 0, all)
 		}
+	} else {
+		err = a.askGroup(ctx, fmt.Sprintf("\nGroup %d is left out above. Type it from your paper copy to sign:", group), group, all...)
 	}
-	if !r.Digest().Confirms(group, given) {
-		return errors.New("nothing was signed: that is not this request's digest. If your paper copy says so, the request is not the one on paper: stop, and call the others")
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, errNobody) || errors.Is(err, errNoScreen) || ctx.Err() != nil:
+		return fmt.Errorf("nothing was signed: the digest (-confirm answers this): %w", err)
+	case errors.Is(err, errSlip):
+		return fmt.Errorf("nothing was signed: %w", err)
 	}
-	return nil
+	return fmt.Errorf("nothing was signed: %w. If that is what your paper copy has under \"Digest of this request\", the request is not the one on paper: stop, and call the others", err)
+}
+
+// onPaper are the digests on the record sheet of a request. The first is what signers compare.
+func onPaper(r *ceremony.Request) []namedDigest {
+	all := []namedDigest{{"this request's digest", r.Digest()}}
+	marks := r.Marks()
+	if based := r.Based(); based != nil {
+		marks = append(marks, *based)
+	}
+	for _, m := range marks {
+		all = append(all, namedDigest{"the digest of " + m.String(), m.Digest})
+	}
+	return all
 }
 
 // trusting is the notebook with the root that the flags name.
@@ -225,14 +296,19 @@ func (a *app) askTrust(ctx context.Context, n ceremony.Notebook, r *ceremony.Req
 		return n, nil
 	}
 	group := 1 + rand.IntN(8)
-	a.say("\nYour notebook trusts no root yet. This request is based on root version %d.", based.Version)
-	typed, err := a.ask(ctx, fmt.Sprintf("Type group %d of the digest of root version %d from a record sheet:", group, based.Version))
-	if err != nil {
+	all := append([]namedDigest{{"the digest of " + based.String(), based.Digest}}, onPaper(r)...)
+	a.say("\nYour notebook trusts no root yet. This request is based on %s.", based)
+	a.say("An older record sheet has that root's digest under the heading \"%s\". The digest at the top of a sheet is another one.", strings.ToUpper(based.String()))
+	err := a.askGroup(ctx, fmt.Sprintf("Type group %d of the digest of %s from a record sheet:", group, based), group, all...)
+	switch {
+	case err == nil:
+		n.Trusted = based
+		return n, nil
+	case errors.Is(err, errNobody) || errors.Is(err, errNoScreen) || ctx.Err() != nil:
 		return n, fmt.Errorf("which root do you trust (-trust or -trust-root answers this): %w", err)
+	case errors.Is(err, errSlip):
+		return n, fmt.Errorf("nothing was signed: %w", err)
 	}
-	if !based.Digest.Confirms(group, typed) {
-		return n, fmt.Errorf("%w: the root version %d of this request is another than that on your paper", ceremony.ErrUntrusted, based.Version)
-	}
-	n.Trusted = based
-	return n, nil
+	return n, fmt.Errorf("nothing was signed: %w: %w. If a sheet has that under \"%s\", the request is based on another root than the one on paper: stop, and call the others",
+		ceremony.ErrUntrusted, err, strings.ToUpper(based.String()))
 }

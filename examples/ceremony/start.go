@@ -130,16 +130,19 @@ func layoutOf(prefix string, bins int, formName string) (delegation.Bins, error)
 
 // prepared shows a request that was just made, and says how it goes on.
 func (a *app) prepared(dir string, r *ceremony.Request, warnings ...string) (any, error) {
-	a.showRequest(r, showOptions{})
+	a.showRequest(r)
 	for _, w := range warnings {
-		a.say("\n  BEWARE: %s", w)
+		a.say("")
+		a.hang("  BEWARE: ", w)
 	}
 	file := filepath.Join(dir, "open", "request.json")
 	a.title("What now")
-	a.say("  1. Print the record sheet:       ceremony sheet -dir %s", dir)
-	a.say("  2. Give each holder a copy, and  %s", file)
-	a.say("  3. Each holder runs:             ceremony sign -key KEYFILE request.json")
-	a.say("  4. Bring back the responses:     ceremony merge -dir %s RESPONSE...", dir)
+	a.table(
+		[]string{"1. Print the record sheet:", "ceremony sheet -dir " + dir},
+		[]string{"2. Give each holder a copy, and", file},
+		[]string{"3. Each holder runs:", "ceremony sign -key KEYFILE request.json"},
+		[]string{"4. Bring back the responses:", "ceremony merge -dir " + dir + " RESPONSE..."},
+	)
 	view := viewRequest(r, file)
 	view.Warnings = warnings
 	return view, nil

@@ -23,7 +23,7 @@ func TestTrust(t *testing.T) {
 	sign := func(more ...string) []string {
 		return append(append([]string{"sign", "-key", s.path("Cleo.key"), "-confirm", s.digest().Groups()[0], "-passphrase-fd", "0"}, more...), s.request())
 	}
-	s.refuse("another than that on your paper", "00000000\nCleo\n", sign()...)
+	s.refuse("the request is based on another root than the one on paper: stop", "00000000\n00000000\n00000000\nCleo\n", sign()...)
 	s.refuse("your root version 1 has the digest\n", "Cleo\n", sign("-trust", "1:"+ceremony.Digest{}.String())...)
 	s.refuse("it ends at root version 2, and you trust version 3", "Cleo\n", sign("-trust", "3:"+root.Digest.String())...)
 	s.refuse(`-trust "1" is not VERSION:DIGEST`, "Cleo\n", sign("-trust", "1")...)
@@ -60,7 +60,9 @@ func TestKeygen(t *testing.T) {
 	s.refuse("-name: card: the name is empty", "a\na\n", "keygen", s.path("a.key"))
 	s.refuse("name one file for the key", "", "keygen", "-name", "Ada")
 	s.refuse(`-type "dsa": it can be ed25519, p256 or rsa`, "", "keygen", "-name", "Ada", "-type", "dsa", s.path("a.key"))
-	_, errs := s.run(done, "a\na\n", "keygen", "-name", "Ada", "-type", "p256", s.path("a.key"))
+	s.refuse("the passphrase has fewer than 8 characters", "a\na\n", "keygen", "-name", "Ada", s.path("a.key"))
+	const long = "correct horse\ncorrect horse\n"
+	_, errs := s.run(done, long, "keygen", "-name", "Ada", "-type", "p256", s.path("a.key"))
 	require.NotContains(t, errs, "a.key")
 	screen, _ := s.run(done, "", "verify", s.path("a.key.card.json"))
 	require.Contains(t, screen, "  name    Ada\n  key     ecdsa-sha2-nistp256\n")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"strings"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 	"github.com/theupdateframework/go-tuf/v2/metadata/trustedmetadata"
@@ -23,19 +24,23 @@ func verify(_ context.Context, a *app, flags *flag.FlagSet, args []string) (any,
 		return nil, errors.New("name a folder with -dir, or cards")
 	}
 	result := map[string]any{}
+	var open error // about a request that is, too
 	if *dir != "" {
 		f, err := openFolder(*dir)
 		if err != nil {
 			return nil, err
 		}
 		if len(f.docs.Roots) == 0 {
-			return nil, errIncomplete
+			return nil, fmt.Errorf("%w of the first root; ceremony status -dir %s says whose", errIncomplete, *dir)
 		}
 		documents, err := a.verifyDocuments(f)
 		if err != nil {
 			return nil, err
 		}
 		result["documents"] = documents
+		if open = stillOpen(f); open != nil {
+			a.say("\n  NOT AMONG THEM is what is being signed now: %s.", marksOf(f.open.request))
+		}
 	}
 	var cards []card
 	for _, name := range flags.Args() {
@@ -50,7 +55,7 @@ func verify(_ context.Context, a *app, flags *flag.FlagSet, args []string) (any,
 	if cards != nil {
 		result["cards"] = cards
 	}
-	return result, nil
+	return result, open
 }
 
 // verifyDocuments verifies by this project's code, and by that of go-tuf's client
@@ -68,16 +73,43 @@ func (a *app) verifyDocuments(f *folder) ([]inForce, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.title("Verified")
-	a.say("  A client that trusts any of the %d roots comes to these documents, by Bindery's", len(f.docs.Roots))
-	a.say("  own code and by go-tuf's:\n")
+	title := "Verified"
+	if f.open != nil {
+		title = "Verified, but for the request that is open"
+	}
+	a.title(title)
+	who := "the root"
+	if n := len(f.docs.Roots); n > 1 {
+		who = fmt.Sprintf("any of the %d roots", n)
+	}
+	a.say("  A client that trusts %s comes to these documents, by Bindery's own code and by go-tuf's:\n", who)
 	var rows [][]string
 	for _, d := range all {
 		rows = append(rows, []string{d.String(), "good " + a.until(d.Expires)})
-		rows = append(rows, digestRows("", d.Digest)...)
+		rows = append(rows, documentRows("", d.Digest)...)
 	}
 	a.table(rows...)
 	return all, nil
+}
+
+// stillOpen returns an error if the folder has a request whose documents aren't verified yet.
+func stillOpen(f *folder) error {
+	switch {
+	case f.open == nil:
+		return nil
+	case f.isComplete():
+		return fmt.Errorf("all signatures are there of %s, and its documents are not written: run ceremony merge once more, without files", marksOf(f.open.request))
+	}
+	return fmt.Errorf("%w of %s; ceremony status says whose", errIncomplete, marksOf(f.open.request))
+}
+
+// marksOf are the documents of a request, in words.
+func marksOf(r *ceremony.Request) string {
+	var all []string
+	for _, m := range r.Marks() {
+		all = append(all, m.String())
+	}
+	return strings.Join(all, ", ")
 }
 
 // judge has go-tuf follow the roots from one on, and verify targets and bins under

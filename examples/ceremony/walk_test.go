@@ -98,7 +98,11 @@ func (s *stage) document(name string) string { return s.path("repo/documents/" +
 func (s *stage) verify(roots int) {
 	s.t.Helper()
 	screen, _ := s.run(done, "", "verify", "-dir", s.path("repo"))
-	require.Contains(s.t, screen, fmt.Sprintf("any of the %d roots", roots))
+	who := fmt.Sprintf("any of the %d roots", roots)
+	if roots == 1 {
+		who = "the root"
+	}
+	require.Contains(s.t, screen, "\nVERIFIED\n\n  A client that trusts "+who+" comes")
 }
 
 // watched is a repository whose clients refresh before and after every write.

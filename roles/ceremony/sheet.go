@@ -32,11 +32,14 @@ type page struct {
 	Steps               []string
 }
 
+// pageMark is a document, and its digest in the groups that a holder may be asked for.
 type pageMark struct {
-	Role    string
+	Name    string // such as "root version 1"
 	Version int64
-	Digest  string
+	Groups  [8]string
 }
+
+func pageMarkOf(m Mark) pageMark { return pageMark{m.String(), m.Version, m.Digest.Groups()} }
 
 type pageDocument struct {
 	pageMark
@@ -56,7 +59,14 @@ type pageDestroyed struct {
 
 // short is a key with the beginning of its ID first, so that a name that is written from
 // right to left doesn't move the ID.
-func short(w Who) string { return printable(w.KeyID[:min(groupLen, len(w.KeyID))]) + "  " + w.orNone() }
+func short(w Who) string {
+	id, name := shortCells(w)
+	return id + "  " + name
+}
+
+func shortCells(w Who) (id, name string) {
+	return printable(w.KeyID[:min(groupLen, len(w.KeyID))]), w.orNone()
+}
 
 // pageHolder is a line on which a holder signs.
 type pageHolder struct {
@@ -78,11 +88,12 @@ func (s Sheet) page() page {
 	}
 	if n := len(r.chain); n > 0 {
 		root := r.chain[n-1]
-		p.Based = &pageMark{roleRoot, root.Version(), Digest(root.Digest()).String()}
+		based := pageMarkOf(Mark{roleRoot, root.Version(), Digest(root.Digest())})
+		p.Based = &based
 	}
 	for i, step := range r.Steps() {
 		d := pageDocument{
-			pageMark: pageMark{step.Role, step.Version, step.Digest.String()},
+			pageMark: pageMarkOf(step.Mark),
 			Expires:  dateOf(step.Expires),
 			Signers:  step.Signers,
 			Warnings: step.Warnings,

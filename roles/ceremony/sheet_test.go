@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/bindery-tuf/bindery/internal/columns"
 	"github.com/bindery-tuf/bindery/roles"
 	"github.com/bindery-tuf/bindery/roles/ceremony"
 )
@@ -25,18 +26,26 @@ func TestSheet(t *testing.T) {
 	require.NoError(t, sheet.WriteText(&text))
 	require.NoError(t, sheet.WriteHTML(&page))
 	for _, line := range strings.Split(text.String(), "\n") {
-		require.LessOrEqual(t, len(line), 78, line)
+		require.LessOrEqual(t, columns.Width(line), 78, line)
 	}
 	id := func(i int) string { return w.people[i].key.Public().ID() }
+	halves := func(i int, indent string) string {
+		d, err := ceremony.ParseDigest(id(i))
+		require.NoError(t, err)
+		groups := d.Groups()
+		return strings.Join(groups[:4], " ") + "\n" + indent + strings.Join(groups[4:], " ")
+	}
 	for _, want := range []string{
 		"Record of a key ceremony: root version 2\n",
 		"Made    2030-01-31 12:00 UTC\nReason  Bob's key was stolen & <sold>\n",
 		"!! A COMPROMISE IS DECLARED",
-		"BASED ON ROOT VERSION 1\n",
+		"DIGEST OF THIS REQUEST: COMPARE IT GROUP BY GROUP\n\n   1. ",
+		"BASED ON ROOT VERSION 1\n\n   digest of root version 1:\n   1. ",
+		"ROOT VERSION 2\n\n   digest of root version 2:\n   1. ",
 		"expires 2031-01-31 12:00 UTC; root 1: 1 of 2 signed; root 2: 1 of 1 signed\n",
-		"   root        key removed: " + id(1)[:8] + " Bob\n   root        threshold: 1 of 2 (was 2 of 3) [!]\n",
-		"   [signed] Ada\n            " + id(0) + "\n",
-		"   [      ] Bob\n            " + id(1) + "\n",
+		"   root        key removed: " + id(1)[:8] + "  Bob\n   root        threshold: 1 of 2 (was 2 of 3) [!]\n",
+		"   [signed] Ada\n            " + halves(0, "            ") + "\n",
+		"   [      ] Bob\n            " + halves(1, "            ") + "\n",
 		"Beware:  any one holder of a root key can change everything alone\n",
 		"\nALL KEYS\n\n",
 		"      " + id(2)[:8] + "  Cleo <b>\n",
@@ -71,8 +80,8 @@ func TestSheet(t *testing.T) {
 	require.Contains(t, page.String(), "<td><small>1</small>"+groups[0]+"</td>")
 	require.Contains(t, page.String(), "</tr><tr><td><small>5</small>"+groups[4]+"</td>")
 	mark := r.Steps()[0].Digest.Groups()
-	require.Contains(t, page.String(), `<p class="lead"><span class="half">`+strings.Join(mark[:4], " ")+
-		`</span> <span class="half">`+strings.Join(mark[4:], " ")+`</span>`, "a line breaks between halves only")
+	require.Contains(t, page.String(), "Digest of root version 2:<table><tr><td><small>1</small>"+mark[0]+"</td>")
+	require.Contains(t, page.String(), "</tr><tr><td><small>5</small>"+mark[4]+"</td>")
 	require.Contains(t, page.String(), "<tr><td>Ada<br>")
 	require.Equal(t, 1, strings.Count(page.String(), "<td>signed</td><td></td><td></td>"))
 	require.Contains(t, page.String(), "Bob&#39;s key was stolen &amp; &lt;sold&gt;")

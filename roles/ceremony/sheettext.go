@@ -4,123 +4,132 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/bindery-tuf/bindery/internal/columns"
 )
 
 // sheetWidth is the number of columns on a page in a fixed font.
 const sheetWidth = 78
 
-// WriteText writes the sheet as plain text of at most 78 columns, where names and
-// digests allow it.
+// WriteText writes the sheet as plain text of at most 78 columns. No word is cut: only a word that is
+// wider itself goes beyond.
 func (s Sheet) WriteText(w io.Writer) error {
 	p := s.page()
-	var b strings.Builder
-	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	t := &textSheet{}
 	rule := strings.Repeat("=", sheetWidth)
-	line("%s", rule)
-	for _, l := range wrap(p.Title, sheetWidth) {
-		line("%s", l)
-	}
-	line("%s", rule)
-	line("Made    %s", p.Made)
-	for i, l := range wrap(p.Reason, sheetWidth-8) {
-		line("%-8s%s", []string{"Reason", ""}[min(i, 1)], l)
-	}
+	t.line(rule)
+	t.hang("", p.Title)
+	t.line(rule)
+	t.line("Made    " + p.Made)
+	t.hang("Reason  ", p.Reason)
 	if p.Alarm != "" {
-		line("")
-		for _, l := range wrap("!! "+p.Alarm, sheetWidth) {
-			line("%s", l)
-		}
+		t.line("")
+		t.hang("!! ", p.Alarm)
 	}
-	line("\nDIGEST TO COMPARE, GROUP BY GROUP\n")
-	for i, g := range p.Groups {
-		fmt.Fprintf(&b, "   %d. %s", i+1, g)
-		if i%4 == 3 {
-			line("")
-		}
-	}
+	t.title("Digest of this request: compare it group by group")
+	t.numbered(p.Groups)
 	if p.Based != nil {
-		line("\nBASED ON ROOT VERSION %d\n", p.Based.Version)
-		writeDigest(&b, p.Based.Digest)
+		t.title(fmt.Sprintf("Based on root version %d", p.Based.Version))
+		t.digest(*p.Based)
 	}
 	for _, d := range p.Documents {
-		writeDocument(&b, d)
+		t.document(d)
 	}
 	for _, d := range p.Destroyed {
-		line("\nONE-TIME KEYS OF %s, DESTROYED %s\n", strings.ToUpper(d.Role), d.At)
+		t.title("One-time keys of " + d.Role + ", destroyed " + d.At)
 		for _, id := range d.KeyIDs {
-			line("   %s", id)
+			t.keyID("   ", id)
 		}
 	}
-	line("\nHOLDERS\n")
+	t.title("Holders")
 	for _, h := range p.Holders {
-		name := Who{Name: h.Name}.orNone()
-		line("   [%s] %s", map[bool]string{true: "signed", false: "      "}[h.Signed], name)
-		line("            %s", h.KeyID)
-		line("            by hand: ______________________________  on: ______________\n")
+		t.hang("   ["+map[bool]string{true: "signed", false: "      "}[h.Signed]+"] ", Who{Name: h.Name}.orNone())
+		t.keyID("            ", h.KeyID)
+		t.line("            by hand: ______________________________  on: ______________")
+		t.line("")
 	}
-	line("ALL KEYS\n")
+	t.line("ALL KEYS")
+	t.line("")
 	for _, k := range p.Keys {
-		line("   %s", strings.Join(halves(k.KeyID), " "))
-		line("      %s", k.orNone())
+		t.keyID("   ", k.KeyID)
+		t.hang("      ", k.orNone())
 	}
-	line("\nSTEPS\n")
+	t.title("Steps")
 	for i, step := range p.Steps {
-		for j, l := range wrap(step, sheetWidth-10) {
-			line("   %-6s %s", []string{fmt.Sprintf("[ ] %d", i+1), ""}[min(j, 1)], l)
-		}
+		t.hang(fmt.Sprintf("   %-6s ", fmt.Sprintf("[ ] %d", i+1)), step)
 	}
-	line("\nWITNESSES\n")
+	t.title("Witnesses")
 	for range 2 {
-		line("   name: _______________________  by hand: ______________________________\n")
+		t.line("   name: _______________________  by hand: ______________________________")
+		t.line("")
 	}
-	_, err := io.WriteString(w, b.String())
+	_, err := io.WriteString(w, t.String())
 	return err
 }
 
-func writeDocument(b *strings.Builder, d pageDocument) {
-	fmt.Fprintf(b, "\n%s VERSION %d\n\n", strings.ToUpper(d.Role), d.Version)
-	writeDigest(b, d.Digest)
-	fmt.Fprintf(b, "   expires %s; %s\n\n", d.Expires, d.State)
-	for _, c := range d.Changes {
-		for i, l := range wrap(c.Text, sheetWidth-15) {
-			fmt.Fprintf(b, "   %-11s %s\n", []string{c.Role, ""}[min(i, 1)], l)
+// textSheet is a sheet as text.
+type textSheet struct{ strings.Builder }
+
+func (t *textSheet) line(s string) { t.WriteString(s + "\n") }
+
+func (t *textSheet) title(s string) { t.line("\n" + strings.ToUpper(s) + "\n") }
+
+// hang writes a text whose lines are all below the beginning of the first.
+func (t *textSheet) hang(first, text string) {
+	indent := columns.Width(first)
+	for _, l := range columns.Wrap(text, sheetWidth-indent) {
+		t.line(strings.TrimRight(first+l, " "))
+		first = strings.Repeat(" ", indent)
+	}
+}
+
+// numbered writes a digest whose groups people ask each other for.
+func (t *textSheet) numbered(groups [8]string) {
+	for i, g := range groups {
+		fmt.Fprintf(t, "   %d. %s", i+1, g)
+		if i%4 == 3 {
+			t.line("")
 		}
 	}
+}
+
+func (t *textSheet) digest(m pageMark) {
+	t.line("   digest of " + m.Name + ":")
+	t.numbered(m.Groups)
+}
+
+// keyID writes a key ID in groups, on one line or, if that is too narrow, half by half.
+func (t *textSheet) keyID(indent, id string) {
+	lines := halves(id)
+	if one := strings.Join(lines, " "); columns.Width(indent+one) <= sheetWidth {
+		lines = []string{one}
+	}
+	for _, l := range lines {
+		t.line(indent + l)
+	}
+}
+
+func (t *textSheet) document(d pageDocument) {
+	t.title(d.Name)
+	t.digest(d.pageMark)
+	t.hang("   ", "expires "+d.Expires+"; "+d.State)
+	t.line("")
+	for _, c := range d.Changes {
+		t.hang("   "+columns.Pad(c.Role, 11)+" ", c.Text)
+	}
 	if len(d.Changes) == 0 {
-		b.WriteString("   nothing changes but the version\n")
+		t.line("   nothing changes but the version")
 	}
 	for _, s := range d.Signers {
-		fmt.Fprintf(b, "\n   then %s is signed by any %d of these %d:\n", s.Role, s.Threshold, len(s.Keys))
+		t.line("")
+		t.hang("   ", fmt.Sprintf("then %s is signed by any %d of these %d:", s.Role, s.Threshold, len(s.Keys)))
 		for _, k := range s.Keys {
-			fmt.Fprintf(b, "      %s\n", short(k))
+			id, name := shortCells(k)
+			t.hang("      "+id+"  ", name)
 		}
 	}
 	for _, warning := range d.Warnings {
-		b.WriteString("\n")
-		for i, l := range wrap(warning, sheetWidth-12) {
-			fmt.Fprintf(b, "   %-8s %s\n", []string{"Beware:", ""}[min(i, 1)], l)
-		}
+		t.line("")
+		t.hang("   Beware:  ", warning)
 	}
-}
-
-func writeDigest(b *strings.Builder, digest string) {
-	half := len(digest) / 2
-	fmt.Fprintf(b, "   %s\n   %s\n", digest[:half], digest[half+1:])
-}
-
-// wrap breaks a line between words. It gives at least one line.
-func wrap(s string, width int) []string {
-	lines := []string{""}
-	for _, word := range strings.Fields(s) {
-		last := &lines[len(lines)-1]
-		switch {
-		case *last == "":
-			*last = word
-		case len([]rune(*last))+1+len([]rune(word)) <= width:
-			*last += " " + word
-		default:
-			lines = append(lines, word)
-		}
-	}
-	return lines
 }
