@@ -250,25 +250,21 @@ func (w *words) warnOfShared(root rootDoc) {
 
 // warnOfIDs warns of IDs that others made in another way, and that were kept.
 func (w *words) warnOfIDs(d document) {
-	listed, err := entriesOf(d)
-	if err != nil {
-		return // can't be: it was judged
+	var ids []string
+	switch d := d.(type) {
+	case rootDoc:
+		ids = roles.OddKeyIDs(d)
+	case targetsDoc:
+		ids = roles.OddKeyIDs(d)
 	}
-	var odd []Who
-	for id, e := range listed {
-		if !e.hashed() {
-			odd = append(odd, w.r.who(id))
-		}
-	}
-	if len(odd) == 0 {
-		return
-	}
-	slices.SortFunc(odd, byName)
 	var names []string
-	for _, who := range odd {
-		names = append(names, who.String())
+	for _, id := range ids {
+		names = append(names, w.r.who(id).String())
 	}
-	w.warn("clients in Rust (tough) can't read this document: the IDs of these keys aren't the hash of what it says of them: %s", strings.Join(names, ", "))
+	slices.Sort(names)
+	if len(names) > 0 {
+		w.warn("clients in Rust (tough) can't read this document: the IDs of these keys aren't the hash of what it says of them: %s", strings.Join(names, ", "))
+	}
 }
 
 func (w *words) targets(p part) {
