@@ -185,8 +185,8 @@ func (a *app) takeOver(o startOptions) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.say("%s holds the %d roots, targets and bins of %s. The root in force is", o.dir, len(docs.Roots), o.from)
-	a.say("version %d, and expires %s.", root.Version(), root.Expires().Format(time.DateOnly))
+	a.say("%s holds the %d roots, targets and bins of %s. The root in force is version %d, and expires %s.",
+		o.dir, len(docs.Roots), o.from, root.Version(), root.Expires().Format(time.DateOnly))
 	return map[string]any{"dir": o.dir, "root": root.Version()}, nil
 }
 
