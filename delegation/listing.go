@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/bindery-tuf/bindery/keys"
 	"github.com/bindery-tuf/bindery/roles"
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 )
@@ -150,13 +151,19 @@ func checkName(name string) error {
 // readAuthority is who may sign a role, if all clients agree about it.
 func readAuthority(d *metadata.Delegations, ids []string, threshold int) (roles.Authority, error) {
 	a := roles.NewAuthority(d.Keys, ids, threshold)
-	return a, checkAuthority(ids, a)
+	return a, checkAuthority(d.Keys, ids, a)
 }
 
-func checkAuthority(ids []string, a roles.Authority) error {
+// checkAuthority says which of the keys not all clients know, and why.
+func checkAuthority(all map[string]*metadata.Key, ids []string, a roles.Authority) error {
 	for i, id := range ids {
 		if i == len(a.Keys) || a.Keys[i].ID() != id { // those are in order
-			return fmt.Errorf("key %s: not listed, or of a type that not every client knows", id)
+			key, ok := all[id]
+			if !ok {
+				return fmt.Errorf("key %s: it is not among the keys of this document", id)
+			}
+			_, err := keys.ParsePublicKey(id, key.Type, key.Scheme, key.Value.PublicKey)
+			return fmt.Errorf("not every client knows it: %w", err)
 		}
 	}
 	return a.Check()

@@ -161,7 +161,7 @@ func TestNewRoleRefusesAnAuthorityThatNobodyMeets(t *testing.T) {
 	_, err := newBins(t, 2, delegation.Succinct).NewRole(9, expiry, authority(2, s))
 	require.EqualError(t, err, "bins 9: a threshold of 2 with 1 keys")
 	_, err = newBins(t, 2, delegation.Succinct).NewRole(9, expiry, authority(2, s, s))
-	require.EqualError(t, err, "bins 9: key "+s.Public().ID()+": the same as key "+s.Public().ID())
+	require.EqualError(t, err, "bins 9: key "+s.Public().ID()+": named twice")
 }
 
 func TestTargets(t *testing.T) {

@@ -95,7 +95,7 @@ func NewTree(root *roles.Document[metadata.RootType], documents map[string]*role
 		byName:    make(map[string]int32),
 		folded:    make(map[string]string),
 	}
-	err = checkAuthority(root.Signed().Roles[metadata.TARGETS].KeyIDs, keys)
+	err = checkAuthority(root.Signed().Keys, root.Signed().Roles[metadata.TARGETS].KeyIDs, keys)
 	if err == nil {
 		_, err = b.add(delegator{metadata.ROOT, root.Version(), 0}, metadata.TARGETS, keys)
 	} else {

@@ -110,8 +110,13 @@ func TestNewTreeRefuses(t *testing.T) {
 			"targets": s.role("targets", s.to("a", false, "*"), s.to("b", false, "*")),
 			"a":       s.bins("a", bins(t, "bins", 4, delegation.Succinct)), "b": s.bins("b", bins(t, "Bins", 16, delegation.Succinct))}},
 
-		{"an unknown key", `targets 1: role "a": key other: not listed, or of a type that not every client knows`,
+		{"an unknown key", `targets 1: role "a": key other: it is not among the keys of this document`,
 			list(func(r *metadata.DelegatedRole) { r.KeyIDs = append(r.KeyIDs, "other") })},
+		{"a key that some clients don't know", `targets 1: role "a": not every client knows it: public key "larger": unsupported kind of key: keytype "ecdsa", scheme "ecdsa-sha2-nistp384"`,
+			documents{"targets": s.sign(edited(t, s.role("targets", s.to("a", false, "*")), func(signed *metadata.TargetsType) {
+				signed.Delegations.Keys["larger"] = &metadata.Key{Type: "ecdsa", Scheme: "ecdsa-sha2-nistp384"}
+				signed.Delegations.Roles[0].KeyIDs = append(signed.Delegations.Roles[0].KeyIDs, "larger")
+			}), "targets")}},
 		{"threshold", `targets 1: role "a": a threshold of 2 with 1 keys`, list(func(r *metadata.DelegatedRole) { r.Threshold = 2 })},
 		{"threshold of bins", `targets 1: bins named "bins": a threshold of 2 with 1 keys`,
 			explicit(bins(t, "bins", 4, delegation.Succinct), func(signed *metadata.TargetsType) { signed.Delegations.SuccinctRoles.Threshold = 2 })},

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -106,6 +107,12 @@ func writeSynced(f *os.File, data []byte) error {
 // ReadFile reads a key file that WriteFile or cosign wrote. The error wraps
 // ErrPassphrase if the passphrase is wrong, ErrUnsupported for a key that not all
 // clients verify. Any other error says why the file is not a key file.
+//
+// ReadFile refuses a file that every user of the machine may read or write, or that its
+// group may write: whoever copies it can try passphrases. The error says which mode is
+// needed. It makes an exception for file systems that keep no modes, such as FAT, and for
+// Windows. It also refuses what isn't a regular file, such as a named pipe or a device,
+// without reading it, and a file of more than 64 KiB.
 func ReadFile(name string, passphrase []byte) (*MemorySigner, error) {
 	s, err := readFile(name, passphrase)
 	if err != nil {
@@ -118,9 +125,9 @@ func readFile(name string, passphrase []byte) (*MemorySigner, error) {
 	if len(passphrase) == 0 {
 		return nil, errors.New("the passphrase is empty")
 	}
-	f, err := os.Open(name)
+	f, err := openFile(name)
 	if err != nil {
-		return nil, errors.Unwrap(err) // without the name once more
+		return nil, err
 	}
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
@@ -133,10 +140,19 @@ func readFile(name string, passphrase []byte) (*MemorySigner, error) {
 	return parseFile(data, passphrase)
 }
 
+// openFile opens a key file that is one by its kind and mode. The error lacks the name.
+func openFile(name string) (*os.File, error) {
+	f, err := disk.OpenPrivate(name, true)
+	if of, ok := errors.AsType[*fs.PathError](err); ok {
+		err = of.Err
+	}
+	return f, err
+}
+
 func parseFile(data, passphrase []byte) (*MemorySigner, error) {
 	box, err := decodePEM(data, pemType, oldPEMType)
 	if err != nil {
-		return nil, fmt.Errorf("not an encrypted key file: %w", err)
+		return nil, fmt.Errorf("not an encrypted key file: %w", notKeyFile(data, err))
 	}
 	der, err := encrypted.Decrypt(box, passphrase)
 	switch {

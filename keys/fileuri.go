@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"os"
 	"regexp"
 	"runtime"
 	"strings"
@@ -23,7 +22,7 @@ import (
 //	file:/C:/bindery/online.key
 //
 // The passphrase is what ask returns, which is called with a prompt that names the
-// file, once the file is known to exist. Package passphrase has functions for
+// file, once ReadFile is known to take such a file. Package passphrase has functions for
 // ask; any other will do.
 func FileOpener(ask func(ctx context.Context, prompt string) ([]byte, error)) Opener {
 	return func(ctx context.Context, place string, _ *PublicKey) (Signer, error) {
@@ -31,13 +30,11 @@ func FileOpener(ask func(ctx context.Context, prompt string) ([]byte, error)) Op
 		if err != nil {
 			return nil, err
 		}
-		info, err := os.Stat(name)
-		switch {
-		case err != nil:
-			return nil, err
-		case !info.Mode().IsRegular(): // opening a pipe would wait for its writer, whatever ctx says
-			return nil, fmt.Errorf("%s is not a regular file", name)
+		f, err := openFile(name)
+		if err != nil {
+			return nil, fmt.Errorf("key file %s: %w", name, err)
 		}
+		_ = f.Close() // nothing was written
 		passphrase, err := ask(ctx, "Passphrase of key file "+name)
 		if err != nil {
 			return nil, fmt.Errorf("passphrase of key file %s: %w", name, err)

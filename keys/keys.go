@@ -27,6 +27,11 @@
 //
 // The old keytype ecdsa-sha2-nistp256 is read as ecdsa.
 //
+// An Ed25519 key must be a point of the curve in its one canonical encoding (RFC 8032,
+// 5.1.3), and not one of the eight points of small order. Anyone can make signatures for
+// those eight, without a private key, and clients accept them. A key in another encoding
+// would be a second key to some clients. Nobody can sign for a value that is no point.
+//
 // # Key IDs
 //
 // A key made here has the ID that the specification defines: the SHA-256, in hex, of

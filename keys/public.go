@@ -65,7 +65,8 @@ func NewPublicKey(pub crypto.PublicKey) (*PublicKey, error) {
 
 // ParsePublicKey returns a key as metadata lists it: under any ID that isn't
 // empty, with the members keytype, scheme and keyval.public. The error names the
-// ID, and wraps ErrUnsupported for a kind of key that isn't in the table above.
+// ID, and wraps ErrUnsupported for a kind of key that isn't in the table above. An
+// Ed25519 key for which anyone can sign, or nobody, is refused: see the package comment.
 func ParsePublicKey(id, keytype, scheme, value string) (*PublicKey, error) {
 	if id == "" {
 		return nil, errors.New("public key: it has no ID")
@@ -86,6 +87,9 @@ func (k *PublicKey) parse() error {
 	switch kind {
 	case typeEd25519 + " " + schemeEd25519:
 		raw, err := hex.DecodeString(k.value)
+		if other := otherForm(k.keytype, k.value); err != nil && other != "" {
+			return fmt.Errorf("keyval.public: %s", other)
+		}
 		if err != nil {
 			return fmt.Errorf("keyval.public: %w", err)
 		}
@@ -96,6 +100,9 @@ func (k *PublicKey) parse() error {
 		return fmt.Errorf("%w: keytype %q, scheme %q", ErrUnsupported, k.keytype, k.scheme)
 	}
 	der, err := decodePEM([]byte(k.value), publicPEM)
+	if other := otherForm(k.keytype, k.value); err != nil && other != "" {
+		return fmt.Errorf("keyval.public: %s", other)
+	}
 	if err != nil {
 		return fmt.Errorf("keyval.public: %w", err)
 	}
@@ -119,6 +126,9 @@ func (k *PublicKey) check() ([]byte, error) {
 	case ed25519.PublicKey:
 		if len(pub) != ed25519.PublicKeySize {
 			return nil, fmt.Errorf("an Ed25519 key of %d bytes", len(pub))
+		}
+		if err := checkPoint(pub); err != nil {
+			return nil, err
 		}
 	case *ecdsa.PublicKey:
 		if pub.Curve != elliptic.P256() {
@@ -191,7 +201,7 @@ func (k *PublicKey) verify(input, signature []byte) error {
 		ok = rsa.VerifyPSS(pub, crypto.SHA256, input, signature, pssOptions) == nil
 	}
 	if !ok {
-		return fmt.Errorf("key %s: %w", k.id, ErrSignature)
+		return fmt.Errorf("key %s: %w%s", k.id, ErrSignature, k.whyInvalid(input, signature))
 	}
 	return nil
 }

@@ -82,11 +82,8 @@ func (r *Repository) Archive(ctx context.Context, a Archive) (Archived, error) {
 	ctx, cancel := r.untilClosed(ctx)
 	defer cancel()
 	result, err := r.archive(ctx, a)
-	if ended := context.Cause(r.alive); ended != nil && errors.Is(err, context.Canceled) {
-		err = ended
-	}
 	if err != nil {
-		return result, fmt.Errorf("archive history: %w", err)
+		return result, fmt.Errorf("archive history: %w", r.orEnded(err))
 	}
 	return result, nil
 }

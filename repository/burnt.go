@@ -114,7 +114,7 @@ func (p *publisher) deleteBurnt(ctx context.Context) {
 		delete(p.wrote.burnt, name)
 	}
 	if err != nil {
-		p.log.Warn("files of an attempt that failed are still in the store", "files", len(p.wrote.burnt), "err", err)
+		p.log.Warn("files of an attempt that failed are still in the store: they are deleted later, and clients never see them", "files", len(p.wrote.burnt), "err", err)
 	}
 }
 

@@ -31,6 +31,8 @@ type clock struct {
 	// doesn't tell.
 	sinceBoot func() (time.Duration, bool)
 
+	opened   moment        // when this process opened the repository
+	gap      time.Duration // how much time had passed by the wall clock since the last generation was signed
 	last     moment
 	stepped  moment // when the wall clock was last found to have been set; zero: never
 	doubted  bool   // by the last check
@@ -135,6 +137,25 @@ func (p *publisher) stepLeft() time.Duration {
 	}
 	left := p.cfg.grace() - passed(p.clock.stepped, p.clock.look())
 	return max((left + time.Second - 1).Truncate(time.Second), 0)
+}
+
+// open notes that the repository was opened now. lastSigned is when the last generation was signed,
+// zero if there is none.
+func (c *clock) open(lastSigned time.Time) {
+	c.opened = c.look()
+	if gap := c.opened.wall.Sub(lastSigned); gap > 0 && !lastSigned.IsZero() {
+		c.gap = (gap + time.Second - 1).Truncate(time.Second)
+	}
+}
+
+// graceEnds returns when the grace period of a generation ends that was superseded at this time,
+// according to the journal. Nobody knows how much of the time before Open really passed: the clock may
+// have been set forward while no publisher ran. So none of it counts.
+func (p *publisher) graceEnds(superseded time.Time) time.Time {
+	if c := p.clock; c != nil && superseded.Before(c.opened.wall) { // see ReadStatus
+		superseded = superseded.Add(min(c.gap, c.opened.wall.Sub(superseded))).UTC().Truncate(time.Second)
+	}
+	return superseded.Add(p.cfg.grace())
 }
 
 // offlineUntil is when the last of the offline documents expires.

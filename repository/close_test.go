@@ -2,6 +2,7 @@ package repository_test
 
 import (
 	"context"
+	"iter"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bindery-tuf/bindery/delegation"
+	"github.com/bindery-tuf/bindery/internal/faulty"
 	"github.com/bindery-tuf/bindery/keys"
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/roles"
@@ -70,5 +72,57 @@ func TestSignerThatHangs(t *testing.T) {
 		})
 		e.check()
 		e.close()
+	})
+}
+
+// unlisted is a store that doesn't answer when it is listed.
+type unlisted struct{ repository.Store }
+
+func (unlisted) List(ctx context.Context) iter.Seq2[repository.Info, error] {
+	return func(yield func(repository.Info, error) bool) {
+		<-ctx.Done()
+		yield(repository.Info{}, ctx.Err())
+	}
+}
+
+// A call that Close ends says that the repository was closed.
+func TestCloseEndsCalls(t *testing.T) {
+	for _, hangs := range []struct {
+		op   string
+		call func(*env) error
+	}{
+		{"store.Get", func(e *env) error { return e.repo.Rebuild(e.t.Context(), "bins-0") }},
+		{"store.Create", func(e *env) error {
+			return e.repo.Install(e.t.Context(), repository.Documents{Roots: [][]byte{e.ceremony.NextRoot(nil)}})
+		}},
+	} {
+		t.Run(hangs.op, func(t *testing.T) {
+			inBubble(t, 2, delegation.Succinct, func(t *testing.T, e *env) {
+				e.publish(file("a", "1"))
+				e.inject.Plan(faulty.On(faulty.Hang, hangs.op))
+				ended := make(chan error, 1)
+				go func() { ended <- hangs.call(e) }()
+				synctest.Wait()
+				e.repo.Close()
+				require.ErrorIs(t, <-ended, repository.ErrClosed)
+				e.inject.Plan(nil)
+				e.open()
+			})
+		})
+	}
+	inBubble(t, 2, delegation.Succinct, func(t *testing.T, e *env) {
+		e.close()
+		e.cfg.Store = unlisted{e.cfg.Store}
+		e.open()
+		ended := make(chan error, 1)
+		go func() {
+			for _, err := range e.repo.Sweep(t.Context(), true) {
+				ended <- err
+			}
+		}()
+		synctest.Wait()
+		require.NoError(t, e.repo.Close())
+		require.ErrorIs(t, <-ended, repository.ErrClosed)
+		e.open()
 	})
 }

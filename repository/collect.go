@@ -68,8 +68,7 @@ var ErrBeingDeleted = errors.New("its file is being deleted: store it again, and
 
 // collection is what the publisher knows of garbage in addition to the state.
 type collection struct {
-	opened moment           // when this process opened the repository
-	known  map[int64]moment // when it wrote the commit record of a generation
+	known map[int64]moment // when it wrote the commit record of a generation
 
 	done progress  // what is deleted of the oldest garbage
 	last time.Time // when the last chunk began; zero: none that left something
@@ -99,7 +98,7 @@ func (c *collection) committed(generation int64, at moment) {
 func (p *publisher) graceLeft(generation int64) time.Duration {
 	learned, ok := p.collection.known[generation]
 	if !ok {
-		learned = p.collection.opened
+		learned = p.clock.opened
 	}
 	return p.cfg.grace() - passed(learned, p.clock.look())
 }
@@ -380,7 +379,7 @@ func (p *publisher) collectionStatus() CollectionStatus {
 	if s.GivenBack = len(c.back); s.GivenBack > 0 {
 		s.GivenError = c.givenErr.Error()
 	}
-	if len(p.state.Garbage) > 0 && p.cfg.CollectPerMinute >= 0 && !c.opened.mono.IsZero() {
+	if len(p.state.Garbage) > 0 && p.cfg.CollectPerMinute >= 0 && p.clock != nil {
 		if left := p.graceLeft(p.state.Garbage[0].Generation); left < 0 {
 			s.Overdue = p.cfg.Now().Add(left).UTC()
 		}
@@ -461,21 +460,9 @@ func (p *publisher) claim(ctx context.Context) ([]ledger.RemovedTarget, error) {
 		return nil, nil
 	}
 	maps.DeleteFunc(c.held, func(_ ledger.TargetFile, wait pause) bool { return wait.left() <= 0 })
-	later := map[ledger.TargetFile]bool{}
-	for _, g := range p.state.Garbage {
-		for _, t := range g.Targets {
-			for f := range t.Files() {
-				later[f] = true
-			}
-		}
-	}
 	free := c.deleting.free(p.cfg.Workers)
 	var claimed []ledger.RemovedTarget
-	for _, t := range p.state.Targets {
-		if names(later, t) {
-			c.gone = append(c.gone, t)
-			continue
-		}
+	for _, t := range p.state.Targets { // there may be very many
 		file := oneFile(t)
 		if wait := max(c.back[file].left(), c.held[file].left()); wait > 0 {
 			continue
@@ -488,6 +475,15 @@ func (p *publisher) claim(ctx context.Context) ([]ledger.RemovedTarget, error) {
 			claimed = append(claimed, t)
 		}
 	}
+	later := p.removedAgain(claimed)
+	claimed = slices.DeleteFunc(claimed, func(t ledger.RemovedTarget) bool {
+		if names(later, t) {
+			c.deleting.release(t)
+			c.gone = append(c.gone, t)
+			return true
+		}
+		return false
+	})
 	if len(claimed) == 0 {
 		return nil, nil
 	}
@@ -519,6 +515,26 @@ func (p *publisher) claim(ctx context.Context) ([]ledger.RemovedTarget, error) {
 		c.deleting.release(t)
 	}
 	return unnamed, nil
+}
+
+// removedAgain returns those of the targets' files that a generation removed whose grace isn't over.
+func (p *publisher) removedAgain(targets []ledger.RemovedTarget) map[ledger.TargetFile]bool {
+	asked, again := map[ledger.TargetFile]bool{}, map[ledger.TargetFile]bool{}
+	for _, t := range targets {
+		for f := range t.Files() {
+			asked[f] = true
+		}
+	}
+	for _, g := range p.state.Garbage {
+		for _, t := range g.Targets {
+			for f := range t.Files() {
+				if asked[f] {
+					again[f] = true
+				}
+			}
+		}
+	}
+	return again
 }
 
 func names(files map[ledger.TargetFile]bool, t ledger.RemovedTarget) bool {

@@ -166,13 +166,20 @@ func ledgerView(ctx context.Context, store Store, journal Reader) (*View, error)
 	return v, nil
 }
 
-// loadPublished reads a role's published file.
+// loadPublished reads a role's published file from the store.
 func (p *publisher) loadPublished(ctx context.Context, i int) (*roles.Bin, error) {
 	data, err := getPublished(ctx, p.cfg.Store, p.fileName(i), p.row(i).Blob())
 	if err != nil {
 		return nil, err
 	}
-	return roles.OpenBin(data)
+	bin, err := roles.OpenBin(data)
+	if err == nil {
+		err = p.checkSigned(i, bin)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return bin, nil
 }
 
 // documentsOf are those of the published documents that are among files. A history may begin after

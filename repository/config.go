@@ -111,8 +111,8 @@ type Config struct {
 	// superseded it, and since Open: see CacheAge. Roots are never deleted. Zero: 10,000. Negative:
 	// nothing is deleted.
 	CollectPerMinute int
-	// DeleteTarget deletes a target file that clients find no more: the target was removed or replaced, and
-	// the grace period has passed since. No generation that clients may need, no published role and no
+	// DeleteTarget deletes a target file that clients find no more: the target was removed or replaced,
+	// perhaps by a later item of the same generation, and the grace period has passed since. No generation that clients may need, no published role and no
 	// pending item names the path with one of these hashes. The file may have a name for each hash.
 	//
 	// Run calls it in goroutines of its own, with at most Workers calls at a time, while publishing goes
@@ -223,7 +223,7 @@ func (c Config) withDefaults() (Config, error) {
 		{"RenewalsPerMinute", &c.RenewalsPerMinute, 0},
 	} {
 		if *f.v < 0 {
-			return c, fmt.Errorf("config: %s is %d", f.name, *f.v)
+			return c, fmt.Errorf("config: %s is %d: must not be negative (zero: the default)", f.name, *f.v)
 		}
 		if *f.v == 0 {
 			*f.v = f.def
@@ -270,13 +270,13 @@ func (c Config) withDefaults() (Config, error) {
 		c.MaxDelay = time.Second
 	}
 	if c.MaxPendingBytes < 0 {
-		return c, fmt.Errorf("config: MaxPendingBytes is %d", c.MaxPendingBytes)
+		return c, fmt.Errorf("config: MaxPendingBytes is %d: must not be negative (zero: the default)", c.MaxPendingBytes)
 	}
 	if c.MaxPendingBytes == 0 {
 		c.MaxPendingBytes = 256 << 20
 	}
 	if c.MaxBatchBytes < 0 {
-		return c, fmt.Errorf("config: MaxBatchBytes is %d", c.MaxBatchBytes)
+		return c, fmt.Errorf("config: MaxBatchBytes is %d: must not be negative (zero: the default)", c.MaxBatchBytes)
 	}
 	if c.MaxBatchBytes == 0 {
 		c.MaxBatchBytes = 16 << 20
@@ -300,7 +300,7 @@ func (c *Config) setRenewals() error {
 		v    time.Duration
 	}{{"MaxAge", c.Caching.MaxAge}, {"StaleIfError", c.Caching.StaleIfError}} {
 		if d.v < 0 || d.v%time.Second != 0 {
-			return fmt.Errorf("config: Caching.%s is %v: want whole seconds", d.name, d.v)
+			return fmt.Errorf("config: Caching.%s is %v: want whole seconds, not negative", d.name, d.v)
 		}
 	}
 	for _, r := range []struct {

@@ -41,6 +41,7 @@ type documents struct {
 	online                      online
 	snapshotKeys, timestampKeys roles.Authority
 	targetsSignedBy             []string // names of the keys that root lists for targets and that signed its document
+	risks                       []risk
 }
 
 // with returns the documents that are in force once d is installed over o, and the new files. A
@@ -164,6 +165,9 @@ func (o *documents) derive(isOnline func(role string) bool) error {
 		return errors.New("targets is missing: there is no VERSION.targets.json among the documents")
 	}
 	o.dropUnreached()
+	if err := o.checkKeys(); err != nil {
+		return err
+	}
 	tree, err := delegation.NewTree(o.root, o.roles)
 	if err != nil {
 		return err
@@ -188,6 +192,7 @@ func (o *documents) derive(isOnline func(role string) bool) error {
 			o.targetsSignedBy = append(o.targetsSignedBy, keyName(k))
 		}
 	}
+	o.risks = o.findRisks()
 	return o.judge()
 }
 
@@ -442,7 +447,7 @@ func (o *documents) signers(cfg Config, rotations map[string]ledger.Rotating) (s
 		s.all[role] = patient(signer)
 		return s.all[role], nil
 	}
-	root := fmt.Sprintf("root version %d", o.root.Version())
+	root := o.named(metadata.ROOT)
 	var err error
 	if s.timestamp, err = pick(metadata.TIMESTAMP, o.timestampKeys, root, envelopeSlack/4); err != nil {
 		return s, err
@@ -486,9 +491,9 @@ func configuredFor(configured []keys.Signer, auth roles.Authority, name string) 
 func (o *documents) authority(role string) (auth roles.Authority, document string, ok bool) {
 	switch role {
 	case metadata.TIMESTAMP:
-		return o.timestampKeys, fmt.Sprintf("root version %d", o.root.Version()), true
+		return o.timestampKeys, o.named(metadata.ROOT), true
 	case metadata.SNAPSHOT:
-		return o.snapshotKeys, fmt.Sprintf("root version %d", o.root.Version()), true
+		return o.snapshotKeys, o.named(metadata.ROOT), true
 	}
 	for _, set := range o.online.sets {
 		if setName(set.Prefix()) == role {
@@ -503,9 +508,9 @@ func (o *documents) authority(role string) (auth roles.Authority, document strin
 	return roles.Authority{}, "", false
 }
 
-// named is a document with its version.
+// named is the name of a document's file: a person can look into that.
 func (o *documents) named(role string) string {
-	return fmt.Sprintf("%s version %d", role, o.installed[role].Version)
+	return ledger.Name(o.installed[role].Version, role)
 }
 
 // ErrWrongKey is wrapped if an online role has no configured key that the documents name for it, or
@@ -648,6 +653,9 @@ func judgeNewRoot(data []byte, from int64) error {
 	}
 	if !root.Signed().ConsistentSnapshot {
 		return errors.New("consistent_snapshot is false: clients would look for files under names that nothing here has")
+	}
+	if err := roles.CheckKeys(root); err != nil {
+		return err
 	}
 	return clients.Check(root)
 }

@@ -37,6 +37,14 @@ type env struct {
 	altered     string   // a name that the test itself altered
 }
 
+// stride is 1, or n for short tests, which try one of n cases.
+func stride(n int) int {
+	if testing.Short() {
+		return n
+	}
+	return 1
+}
+
 // inBubble runs a test in which time is fake.
 func inBubble(t *testing.T, bins int, form delegation.Form, f func(t *testing.T, e *env)) {
 	t.Helper()

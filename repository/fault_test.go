@@ -77,7 +77,7 @@ func TestEveryCallFails(t *testing.T) {
 			}
 			sites := map[string]int{}
 			n, alone := 1, 0
-			for ; ; n++ {
+			for ; ; n += stride(3) {
 				failing := "" // the site of call n
 				t.Run(fmt.Sprintf("fault %d, %d times, call %d", fault, times, n), func(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) {

@@ -182,7 +182,7 @@ func events(ctx context.Context, journal Reader, h *ledger.History) iter.Seq2[ev
 			}
 		}
 		if h.State.Chain == "" {
-			yield(event{}, fmt.Errorf("%w: the journal is empty", ErrNotRepository))
+			yield(event{}, fmt.Errorf("%w: %s", ErrNotRepository, emptyJournal))
 		}
 	}
 }

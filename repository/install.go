@@ -334,6 +334,8 @@ func (p *publisher) acceptDocuments(ctx context.Context, next *documents, files 
 	}
 	p.unwritten = stillWanted(slices.Concat(p.unwritten, files), next.installed)
 	p.bringIntoForce(next)
+	p.warnRisks()
+	p.warnOffline(p.cfg.Now())
 	clear(p.leftOut) // by these documents clients may refuse what is published of them
 	p.resetWaiting()
 	if p.accepted != nil {
@@ -495,9 +497,9 @@ func (p *publisher) withdrawRoot(ctx context.Context) error {
 	held := p.heldBack()
 	switch {
 	case len(held) == 0:
-		return errors.New("no root waits for a generation")
+		return errors.New("no root waits for a generation: it is published, or was never accepted")
 	case p.state.Sealed != nil:
-		return fmt.Errorf("generation %d is sealed with it", p.state.Last())
+		return fmt.Errorf("generation %d is sealed with it and will be published: only a newer root can follow", p.state.Last())
 	}
 	before := p.state.Published[metadata.ROOT]
 	var data []byte
@@ -724,7 +726,7 @@ func (p *publisher) checkRoots(ctx context.Context, data [][]byte, now time.Time
 // no such generation.
 func (p *publisher) servedUntil(before, next *roles.Document[metadata.RootType]) (until time.Time, role string) {
 	for _, g := range p.state.Signings {
-		end := g.Superseded.Add(p.cfg.grace())
+		end := p.graceEnds(g.Superseded)
 		if g.Superseded.IsZero() || lacks(before, g.SignedBy) != "" {
 			continue
 		}
@@ -760,7 +762,7 @@ func lacks(root *roles.Document[metadata.RootType], by ledger.SignedBy) string {
 func (p *publisher) warnCaches() {
 	var until time.Time
 	for _, g := range p.state.Signings {
-		if end := g.Superseded.Add(p.cfg.grace()); !g.Superseded.IsZero() && lacks(p.docs.root, g.SignedBy) != "" && end.After(until) {
+		if end := p.graceEnds(g.Superseded); !g.Superseded.IsZero() && lacks(p.docs.root, g.SignedBy) != "" && end.After(until) {
 			until = end
 		}
 	}

@@ -385,3 +385,23 @@ func TestTargetsAreNotOffered(t *testing.T) {
 		require.Zero(c.t, c.waiting())
 	})
 }
+
+// A file that was never published, because another of the same batch replaced or removed it, is offered too.
+func TestTargetsOfOneBatchAreOffered(t *testing.T) {
+	offering(t, func(c *collected, d *deleter) {
+		first, second, third := file("packages/x/a", "1"), file("packages/x/a", "2"), file("packages/x/a", "3")
+		other := file("packages/x/b", "1")
+		var last *repository.Receipt
+		for _, it := range []repository.Item{
+			{Add: []roles.Target{first}}, {Add: []roles.Target{second, other}}, {Add: []roles.Target{third}},
+			{Remove: []string{other.Path}}, {Add: []roles.Target{first}},
+		} {
+			last = c.submit(it)
+		}
+		c.run(func() { c.wait(last, repository.Published) })
+		c.pass(grace + sweepInterval)
+		want := named(second, third, other)
+		slices.Sort(want)
+		require.Equal(c.t, want, d.took())
+	})
+}

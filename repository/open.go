@@ -40,7 +40,8 @@ var (
 // supersede them: for instance, if a key that they name doesn't sign.
 //
 // Errors wrap ErrExists, ErrLocked (see Open) or ErrWrongKey, or name the document. After an error
-// the journal is still the caller's to close.
+// the journal is still the caller's to close. To call Create again in another process, open store and
+// journal: that of a directory was made the first time, and OpenOrCreate of its package does either.
 func Create(ctx context.Context, cfg Config, d Documents) (*Repository, error) {
 	p, err := lead(ctx, cfg)
 	if err != nil {
@@ -64,7 +65,7 @@ func (p *publisher) create(ctx context.Context, d Documents) error {
 	}
 	switch _, err := p.cfg.Store.Get(ctx, ledger.Timestamp); {
 	case err == nil:
-		return fmt.Errorf("store: %w: it has a %s", ErrExists, ledger.Timestamp)
+		return fmt.Errorf("store: %w: it has a %s: if the journal that belongs to it is another, use Open with that; for a new repository, give an empty store", ErrExists, ledger.Timestamp)
 	case !errors.Is(err, ErrNotExist):
 		return fmt.Errorf("store: %w", err)
 	}
@@ -194,7 +195,7 @@ func giveUpLead(l Lead) error {
 
 func (p *publisher) recover(ctx context.Context) error {
 	if p.state.Chain == "" {
-		return fmt.Errorf("%w: the journal is empty: if it was lost, RestoreJournal makes a new one agree with what the store publishes", ErrNotRepository)
+		return p.notYet(ctx)
 	}
 	if err := p.loadDocuments(ctx, p.cfg.isOnline); err != nil {
 		return err
@@ -251,6 +252,21 @@ func (p *publisher) recover(ctx context.Context) error {
 		return conflictIsFatal(fmt.Errorf("store: %w", err))
 	}
 	return nil
+}
+
+// notYet is the error for an empty journal. What can be done depends on the store: by RestoreJournal
+// nothing can be made of an empty one.
+func (p *publisher) notYet(ctx context.Context) error {
+	_, err := p.cfg.Store.Get(ctx, ledger.Timestamp)
+	switch {
+	case errors.Is(err, ErrNotExist):
+		return fmt.Errorf("%w: the journal is empty, and the store has no %s: nothing was created here yet: call Create, also again if it was refused. "+
+			"If there was a repository, give the journal and the store that it had", ErrNotRepository, ledger.Timestamp)
+	case err != nil:
+		return fmt.Errorf("store: %w", err)
+	}
+	return fmt.Errorf("%w: the journal is empty, and the store publishes a repository: give the journal that belongs to it; if that was lost, "+
+		"RestoreJournal makes a new one agree with what the store publishes", ErrNotRepository)
 }
 
 // compare makes sure that the store has the timestamp that the journal says it has, and that
@@ -370,7 +386,7 @@ func (p *publisher) loadDocuments(ctx context.Context, isOnline func(role string
 	}
 	p.docs = o
 	if p.state.Generation > 0 && !p.hasSets() {
-		return fmt.Errorf("%w: the journal knows other sets of bins than the documents in force", ErrDiverged)
+		return fmt.Errorf("%w: the journal knows other sets of bins than the documents in force: is the journal that of this store, and Config.Signers the one of before?", ErrDiverged)
 	}
 	return nil
 }

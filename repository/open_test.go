@@ -23,10 +23,62 @@ import (
 	"github.com/bindery-tuf/bindery/repository/dirstore"
 )
 
+// A refused Create leaves a store and a journal. Each error after that says how to go on, and none of them
+// speaks of a loss.
+func TestCreateAgainAfterARefusal(t *testing.T) {
+	e := newEnv(t, 2, delegation.Succinct)
+	dir := t.TempDir()
+	metadata, queue := filepath.Join(dir, "metadata"), filepath.Join(dir, "journal")
+	begin := func() repository.Config {
+		t.Helper()
+		cfg := e.cfg
+		var err error
+		cfg.Store, err = dirstore.OpenOrCreate(metadata)
+		require.NoError(t, err)
+		cfg.Journal, err = dirjournal.OpenOrCreate(queue)
+		require.NoError(t, err)
+		return cfg
+	}
+	cfg := begin()
+	cfg.Bins = cfg.Timestamp
+	_, err := repository.Create(t.Context(), cfg, e.ceremony.Documents())
+	require.ErrorIs(t, err, repository.ErrWrongKey)
+	require.ErrorContains(t, err, "and 1.bins.json names key ", "a document is named by its file")
+	require.NoError(t, cfg.Journal.Close())
+
+	_, err = dirstore.Create(metadata)
+	require.ErrorIs(t, err, os.ErrExist)
+	require.ErrorContains(t, err, "it is a store already: open it, or call OpenOrCreate in place of Create")
+	_, err = dirjournal.Create(queue)
+	require.ErrorIs(t, err, os.ErrExist)
+	require.ErrorContains(t, err, "it is a journal already: open it, or call OpenOrCreate in place of Create")
+
+	cfg = begin()
+	_, err = repository.Open(t.Context(), cfg)
+	require.ErrorIs(t, err, repository.ErrNotRepository)
+	require.ErrorContains(t, err, "call Create, also again if it was refused")
+	require.NotContains(t, err.Error(), "RestoreJournal")
+	repo, err := repository.Create(t.Context(), cfg, e.ceremony.Documents())
+	require.NoError(t, err)
+	require.NoError(t, repo.Close())
+
+	// The journal of a published repository is lost.
+	cfg = begin()
+	require.NoError(t, cfg.Journal.Close())
+	cfg.Journal, err = dirjournal.Create(filepath.Join(dir, "other"))
+	require.NoError(t, err)
+	_, err = repository.Open(t.Context(), cfg)
+	require.ErrorIs(t, err, repository.ErrNotRepository)
+	require.ErrorContains(t, err, "RestoreJournal makes a new one agree with what the store publishes")
+	require.NoError(t, cfg.Journal.Close())
+}
+
 func TestOpenWhatIsNoRepository(t *testing.T) {
 	e := newEnv(t, 2, delegation.Succinct)
 	_, err := repository.Open(t.Context(), e.config())
 	require.ErrorIs(t, err, repository.ErrNotRepository)
+	require.ErrorContains(t, err, "nothing was created here yet: call Create, also again if it was refused")
+	require.NotContains(t, err.Error(), "RestoreJournal")
 	require.Empty(t, e.store.Names())
 
 	for name, spoil := range map[string]func(*repository.Config){

@@ -107,7 +107,7 @@ func (p planner) plan(items []queued, generation int64) (plan, error) {
 			out.outcomes[n].State = Superseded
 		}
 	}
-	out.removed = list.removedFiles(leaves)
+	out.removed = list.removedFiles(leaves, out.edits)
 	return out, nil
 }
 
@@ -216,11 +216,17 @@ func supersededBy(it Item, i int, last map[string]int) bool {
 
 // removedFiles returns the target files that go, path by path. One kind is a file that clients found
 // before and don't find now. The other kind is a file that a role no longer lists. Clients never
-// found that one: they asked another role first. A file that clients still find at its path is left
-// out.
-func (l listed) removedFiles(leaves map[string][]int) []ledger.RemovedTarget {
+// found that one: they asked another role first. The third is a file that one of the edits adds and a
+// later one replaces. A file that clients still find at its path is left out.
+func (l listed) removedFiles(leaves map[string][]int, edits map[int][]roles.TargetEdit) []ledger.RemovedTarget {
 	var out []ledger.RemovedTarget
 	before := listed{published: l.published}
+	added := map[string][]*roles.Target{}
+	for _, i := range slices.Sorted(maps.Keys(edits)) {
+		for _, e := range edits[i] {
+			added[e.Path] = append(added[e.Path], e.Target)
+		}
+	}
 	for _, path := range slices.Sorted(maps.Keys(leaves)) {
 		stays := []*roles.Target{l.find(path, leaves[path])}
 		gone := func(old *roles.Target) {
@@ -235,6 +241,9 @@ func (l listed) removedFiles(leaves map[string][]int) []ledger.RemovedTarget {
 			if _, changed := l.now[place{i, path}]; changed {
 				gone(l.published[place{i, path}])
 			}
+		}
+		for _, t := range added[path] {
+			gone(t)
 		}
 	}
 	return out

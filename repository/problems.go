@@ -81,6 +81,11 @@ func (s Status) problems(h health) []Problem {
 		add(SeverityError, old, "see the other problems and the publisher's log; if there are none, the publisher doesn't run or doesn't keep up",
 			"an item waits since %s, with %d others", old.Format(time.RFC3339), s.Queue.Pending-1)
 	}
+	for _, r := range s.risks {
+		if r.lasting {
+			add(SeverityWarning, time.Time{}, r.advice, "%s", r.what)
+		}
+	}
 	if h.publisher {
 		s.publisherProblems(h, add)
 	}

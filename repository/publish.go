@@ -723,7 +723,8 @@ func (p *publisher) length(i int) int64 {
 	return int64(row.Length)
 }
 
-// loadBin returns the published content of role i, checked against the journal.
+// loadBin returns the published content of role i. What comes from the store is checked against the
+// journal, and against the signature of the key that made it, see checkSigned.
 func (p *publisher) loadBin(ctx context.Context, i int) (*roles.Bin, error) {
 	if data := p.document(i); data != nil {
 		return roles.ParseBin(data)
@@ -738,14 +739,27 @@ func (p *publisher) loadBin(ctx context.Context, i int) (*roles.Bin, error) {
 	if p.rebuild.wants(i) {
 		return p.rebuild.bin(ctx, i)
 	}
-	data := p.cache.get(i, row.Version)
-	if data == nil {
-		var err error
-		if data, err = getPublished(ctx, p.cfg.Store, p.fileName(i), row.Blob()); err != nil {
-			return nil, err
+	if data := p.cache.get(i, row.Version); data != nil {
+		return roles.OpenBin(data)
+	}
+	return p.loadPublished(ctx, i)
+}
+
+// checkSigned returns an error that wraps errQuarantine if the published bin of role i isn't signed by
+// the key that the journal says signed it. The digest, which is the journal's too, shows what the store
+// did to the bin, and nothing that was done to both. A bin that is signed by a key that the documents
+// in force no longer name is only known by its digest: that key's public half is gone with them.
+func (p *publisher) checkSigned(i int, bin *roles.Bin) error {
+	row := p.row(i)
+	for _, k := range p.docs.online.keys(i).Keys {
+		if keyName(k) != p.state.Table.Keys[row.Key] {
+			continue
+		}
+		if err := (roles.Authority{Keys: []*keys.PublicKey{k}, Threshold: 1}).Verify(bin); err != nil {
+			return fmt.Errorf("%s: %w: the journal has its digest, and its signature is wrong, so somebody altered both: %w", p.fileName(i), errQuarantine, err)
 		}
 	}
-	return roles.OpenBin(data)
+	return nil
 }
 
 // getPublished returns the content of a published file. The error wraps errQuarantine if the store

@@ -329,7 +329,7 @@ func (p *publisher) unused(ctx context.Context, public int64) (int64, error) {
 		gen = max(gen, n)
 	}
 	if gen > maxGeneration {
-		return 0, fmt.Errorf("version %d: at most %d leaves room for more", gen, maxGeneration)
+		return 0, fmt.Errorf("generation %d was used: at most %d leaves room for more: the versions were raised on purpose; replace the online keys (see Restoration.Documents)", gen, maxGeneration)
 	}
 	return gen + 1, nil
 }
@@ -604,6 +604,7 @@ func (p *publisher) restoreJournal(ctx context.Context, r Restoration) error {
 		return err
 	}
 	p.bringIntoForce(next)
+	p.warnRisks()
 	_, public, err := p.publicVersion(ctx, r)
 	if err != nil {
 		return err
@@ -645,12 +646,12 @@ func (p *publisher) trustedRoot(ctx context.Context, r Restoration) ([]byte, err
 	}
 	d := p.state.Documents[metadata.ROOT]
 	if d.Version == 0 {
-		return nil, errors.New("the journal knows no root: a trusted one must be given")
+		return nil, errors.New("the journal knows no root: a trusted one must be given, such as the one that clients begin with (Restoration.Root)")
 	}
 	name := ledger.Name(d.Version, metadata.ROOT)
 	data, err := p.cfg.Store.Get(ctx, name)
 	if err == nil && ledger.BlobOf(data) != d.Blob {
-		err = errors.New("it isn't the one that the journal knows")
+		err = errors.New("it isn't the one that the journal knows: store and journal are of different repositories, or the root was replaced: give one that you trust (Restoration.Root)")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("store: %s: %w", name, err)
@@ -679,7 +680,7 @@ func (p *publisher) olderThan(pub *published) error {
 		}
 		journal, published := s.Documents[role], pub.docs.installed[role]
 		if journal.Version > published.Version || journal.Version == published.Version && journal != published {
-			return fmt.Errorf("%w: the journal knows %s version %d, and the store publishes version %d, which isn't newer",
+			return fmt.Errorf("%w: the journal knows %s version %d, and the store publishes version %d, which isn't newer: RestoreStore publishes what the journal says",
 				ErrDiverged, role, journal.Version, published.Version)
 		}
 	}
@@ -849,7 +850,7 @@ func readPublished(ctx context.Context, cfg Config, root []byte) (*published, er
 		return nil, err
 	}
 	if snapshot := p.timestamp.Signed().Meta[metadata.SNAPSHOT+".json"].Version; snapshot != p.timestamp.Version() {
-		return nil, fmt.Errorf("%s: the timestamp is %d: a generation has one number for both", ledger.Name(snapshot, metadata.SNAPSHOT), p.timestamp.Version())
+		return nil, fmt.Errorf("%s: the timestamp is version %d, and both must be the same: this metadata isn't Bindery's, or somebody else published here too", ledger.Name(snapshot, metadata.SNAPSHOT), p.timestamp.Version())
 	}
 	if err := p.readDocuments(ctx, cfg.Store, cfg.isOnline, versions); err != nil {
 		return nil, err

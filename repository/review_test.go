@@ -254,7 +254,7 @@ func TestCloseEndsInstall(t *testing.T) {
 		start := time.Now()
 		require.NoError(t, e.repo.Close())
 		require.Zero(t, time.Since(start))
-		require.ErrorIs(t, <-done, context.Canceled)
+		require.ErrorIs(t, <-done, repository.ErrClosed)
 		hung.hangs = false
 		e.open()
 		require.NoError(t, e.install(d))

@@ -24,7 +24,9 @@ import (
 //	waiting   Caches may still serve what the old key signed. This concerns the keys that root names
 //	          (timestamp, snapshot, targets), because clients fetch root anew. The keys of other
 //	          roles stand in a document that the snapshot names by its version, as it does the
-//	          role itself: a client that has an older snapshot uses the older document.
+//	          role itself: a client that has an older snapshot uses the older document. The
+//	          time between the last generation and Open doesn't count, because the clock may
+//	          have been set meanwhile.
 //	ready     People install documents that name only the new key. This ends the rotation.
 //
 // Which bins are left follows from the table: each row has its key. So a restart loses nothing.
@@ -273,7 +275,7 @@ func (p *publisher) rotations() []Rotation {
 func (p *publisher) neededUntil(role, to string) (until time.Time) {
 	for _, g := range p.state.Signings {
 		by, ofRoot := g.SignedBy[role]
-		if end := g.Superseded.Add(p.cfg.grace()); ofRoot && !slices.Contains(by, to) && !g.Superseded.IsZero() && end.After(until) {
+		if end := p.graceEnds(g.Superseded); ofRoot && !slices.Contains(by, to) && !g.Superseded.IsZero() && end.After(until) {
 			until = end
 		}
 	}

@@ -213,18 +213,16 @@ func TestRotateSnapshotAndTimestamp(t *testing.T) {
 		r.rotate("timestamp") // the same again
 		r.run(func() { time.Sleep(10 * time.Minute) })
 		r.reopen()
-		require.Equal(t, waiting("24m59s"), r.lines())
+		require.Equal(t, waiting("35m0s"), r.lines()) // for all that this process knows, the clock was set
 
 		require.ErrorIs(t, r.install(r.dropOnline), repository.ErrLocksOut)
-		time.Sleep(24*time.Minute + 58*time.Second)
+		time.Sleep(34*time.Minute + 59*time.Second)
 		require.ErrorContains(t, r.install(r.dropOnline), "clients behind caches fail for 1s then")
 		// A client that gets the oldest timestamp that a cache may still serve, or the one before.
 		for _, timestamp := range cached {
 			repotest.CheckRepository(t, repotest.Published{Store: r.store, Timestamps: [][]byte{timestamp, r.store.History("timestamp.json")[len(r.store.History("timestamp.json"))-1]}, Now: time.Now()})
 		}
 		time.Sleep(time.Second)
-		require.Equal(t, []string{"snapshot ready 0", "timestamp ready 0"}, r.lines())
-		r.reopen()
 		require.Equal(t, []string{"snapshot ready 0", "timestamp ready 0"}, r.lines())
 		require.NoError(t, r.install(r.dropOnline))
 		require.Empty(t, r.lines())
@@ -293,13 +291,13 @@ func TestRotateRefuses(t *testing.T) {
 			require.Empty(t, e.inject.Calls())
 		}
 		old, next := c.Bins, c.NewEd25519()
-		refuses("bins-*", "rotate bins-*: bins version 1 names no other key than "+old.Public().ID()+": install documents that name both keys first")
+		refuses("bins-*", "rotate bins-*: 1.bins.json names no other key than "+old.Public().ID()+": install documents that name both keys first")
 		refuses("bins-0", `rotate bins-0: it is not signed online: want one of ["timestamp" "snapshot" "bins-*"]`)
 		refuses("targets", "it is not signed online")
 		e.close()
 		e.cfg.Signers = map[string][]keys.Signer{"bins-*": {next}} // and then Config.Bins
 		e.open()
-		refuses("bins-*", "the configured key may not sign it: it is key "+next.Public().ID()+", and bins version 1 names key "+old.Public().ID()+
+		refuses("bins-*", "the configured key may not sign it: it is key "+next.Public().ID()+", and 1.bins.json names key "+old.Public().ID()+
 			": install documents that name both keys first, and configure the new key as the first one")
 		require.ErrorIs(t, e.repo.Rotate(t.Context(), "bins-*"), repository.ErrWrongKey)
 		third := c.NewEd25519()
@@ -482,6 +480,36 @@ func TestRotateWithAClockThatSteps(t *testing.T) {
 		r.publish(file("b", "1"))
 		s, err := r.repo.Status(t.Context())
 		require.NoError(t, err)
+		for _, x := range s.Rotations {
+			require.Equal(t, repository.RotationWaiting, x.State)
+			require.Equal(t, until, x.At)
+		}
+		time.Sleep(2*time.Hour - time.Second)
+		require.ErrorIs(t, r.install(r.dropOnline), repository.ErrLocksOut)
+		time.Sleep(time.Second)
+		require.NoError(t, r.install(r.dropOnline))
+		r.close()
+	})
+}
+
+// Nor does one that was set forward while no publisher ran, as a machine's clock is before it is set
+// from the network.
+func TestRotateWithAClockSetWhileDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var offset time.Duration
+		r := newRotating(t, 2, func(c *repository.Config) { c.Now = func() time.Time { return time.Now().Add(offset) } })
+		r.reconfigure(func() { r.configure(r.newBins, r.newOnline) })
+		r.rotate("snapshot", "timestamp")
+		r.publish(file("a", "1"))
+		time.Sleep(time.Hour)
+		r.close()
+		offset = 3 * time.Hour
+		r.open()
+		until := time.Now().Add(offset + 2*time.Hour).UTC()
+		require.ErrorContains(t, r.install(r.dropOnline), "may be served by a cache until "+until.Format(time.RFC3339))
+		s, err := r.repo.Status(t.Context())
+		require.NoError(t, err)
+		require.Len(t, s.Rotations, 2)
 		for _, x := range s.Rotations {
 			require.Equal(t, repository.RotationWaiting, x.State)
 			require.Equal(t, until, x.At)

@@ -102,6 +102,14 @@ func (r *Repository) untilClosed(ctx context.Context) (context.Context, context.
 	}
 }
 
+// orEnded returns why the repository ended instead of the cancellation that came of it.
+func (r *Repository) orEnded(err error) error {
+	if ended := context.Cause(r.alive); ended != nil && errors.Is(err, context.Canceled) {
+		return ended
+	}
+	return err
+}
+
 // await returns when there may be something to publish. It reports whether items arrived that a
 // generation may take now: a full batch, or what came until Config.MaxDelay was over or something
 // fell due.
@@ -242,7 +250,7 @@ func (r *Repository) exclusively(ctx context.Context, f func(context.Context, *p
 	if isFatal(err) {
 		r.end(fmt.Errorf("%w: the repository must be opened again: %w", ErrClosed, err))
 	}
-	return err
+	return r.orEnded(err)
 }
 
 // noteErr lets Status show why publishing failed, or that it succeeded.

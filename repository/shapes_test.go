@@ -36,7 +36,9 @@ func (e *env) createShape(s repotest.Shape) {
 // restored and audited, and clients of every generation follow.
 func TestShapes(t *testing.T) {
 	t.Parallel()
-	for _, s := range repotest.Shapes() {
+	all := repotest.Shapes()
+	for n := 0; n < len(all); n += stride(3) {
+		s := all[n]
 		t.Run(s.Name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				e := newEnv(t, 4, delegation.Succinct)

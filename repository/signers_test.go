@@ -82,7 +82,7 @@ func TestSignersByRole(t *testing.T) {
 		own := manyKeys(e)
 		wrong := []keys.Signer{e.ceremony.NewEd25519(), e.ceremony.NewP256()}
 		for name, document := range map[string]string{
-			"snapshot": "root version 2", "timestamp": "root version 2", "recent": "targets version 2", "bins-*": "bins version 2", "page-*": "pages version 2",
+			"snapshot": "2.root.json", "timestamp": "2.root.json", "recent": "2.targets.json", "bins-*": "2.bins.json", "page-*": "2.pages.json",
 		} {
 			e.cfg.Signers = map[string][]keys.Signer{}
 			for name, key := range own {
@@ -167,7 +167,7 @@ func TestSignersForARotation(t *testing.T) {
 			"bins": e.ceremony.NextBins(func(a *roles.Authority) { *a = repotest.Of(1, stranger) }),
 		}})
 		require.ErrorIs(t, err, repository.ErrWrongKey)
-		require.EqualError(t, err, fmt.Sprintf("install: bins-*: the configured key may not sign it: it is key %s, %s, and bins version %d names key %s",
+		require.EqualError(t, err, fmt.Sprintf("install: bins-*: the configured key may not sign it: it is key %s, %s, and %d.bins.json names key %s",
 			newBins.Public().ID(), oldBins.Public().ID(), 4, stranger.Public().ID()))
 		require.Empty(t, e.inject.Calls())
 		require.NoError(t, e.install(docs))

@@ -56,6 +56,7 @@ type Status struct {
 
 	online        map[string]bool // which of Roles are targets metadata that is signed online
 	documentsWait bool            // some are accepted and not published
+	risks         []risk
 }
 
 // RoleStatus is the version of a role in force, and when it expires.
@@ -127,7 +128,7 @@ func (p *publisher) status() Status {
 		Roles:      map[string]RoleStatus{},
 		BinCount:   p.docs.online.starts[len(p.docs.online.sets)],
 
-		online: map[string]bool{}, documentsWait: p.documentsWait(),
+		online: map[string]bool{}, documentsWait: p.documentsWait(), risks: p.docs.risks,
 	}
 	for role, expires := range p.docs.expiries() {
 		s.Roles[role] = RoleStatus{p.docs.installed[role].Version, expires}
@@ -194,6 +195,9 @@ func ReadStatus(ctx context.Context, store Store, journal Reader) (Status, error
 	return s, nil
 }
 
+// emptyJournal says why there is no repository where nothing but the journal is read.
+const emptyJournal = "the journal is empty: nothing was created in it yet, or it is not the repository's"
+
 // readHistory folds what a journal says from its newest checkpoint on, with the queue.
 func readHistory(ctx context.Context, journal Reader) (*ledger.History, error) {
 	h := &ledger.History{}
@@ -206,7 +210,7 @@ func readHistory(ctx context.Context, journal Reader) (*ledger.History, error) {
 		}
 	}
 	if h.State.Chain == "" {
-		return nil, fmt.Errorf("%w: the journal is empty", ErrNotRepository)
+		return nil, fmt.Errorf("%w: %s", ErrNotRepository, emptyJournal)
 	}
 	return h, nil
 }

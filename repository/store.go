@@ -61,5 +61,5 @@ var (
 
 	// ErrConflict is wrapped by Store.Create and Store.Swap when the name holds
 	// bytes that the caller did not expect.
-	ErrConflict = errors.New("conflict: the name holds other bytes")
+	ErrConflict = errors.New("conflict: it doesn't hold the bytes expected")
 )

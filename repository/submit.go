@@ -81,12 +81,12 @@ func newRepository(p *publisher) *Repository {
 	r := &Repository{cfg: p.cfg, pub: p, turn: make(chan struct{}, 1), entering: map[string]*entering{}, waiters: map[string][]chan Outcome{}}
 	r.alive, r.end = context.WithCancelCause(context.Background())
 	r.turn <- struct{}{}
+	p.clock.open(p.state.Signed)
 	p.openBudget()
 	r.published = p.status()
 	r.online.Store(&p.docs.online)
 	r.close = sync.OnceValue(r.shut)
 	r.stuck = p.documentsWait()
-	p.collection.opened = p.clock.look()
 	if p.cfg.DeleteTarget != nil {
 		p.collection.deleting = newDeletions()
 	}

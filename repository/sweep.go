@@ -41,7 +41,7 @@ const sweepChunk = 1000
 func (r *Repository) Sweep(ctx context.Context, dryRun bool) iter.Seq2[SweptFile, error] {
 	return func(yield func(SweptFile, error) bool) {
 		if err := r.sweep(ctx, dryRun, yield); err != nil {
-			yield(SweptFile{}, fmt.Errorf("sweep: %w", err))
+			yield(SweptFile{}, fmt.Errorf("sweep: %w", r.orEnded(err)))
 		}
 	}
 }
@@ -87,7 +87,7 @@ func (p *publisher) maySweep(ctx context.Context) error {
 		return err
 	}
 	left, why := p.stepLeft(), "the clock was set"
-	if opened := p.cfg.grace() - passed(p.collection.opened, p.clock.look()); opened > left {
+	if opened := p.cfg.grace() - passed(p.clock.opened, p.clock.look()); opened > left {
 		left, why = opened, "the repository was opened"
 	}
 	if unlisted := p.graceLeft(p.state.Unlisted); p.state.Unlisted > 0 && unlisted > left {
@@ -103,7 +103,7 @@ func (p *publisher) maySweep(ctx context.Context) error {
 // sweepFiles deletes those files that the sweeper condemned.
 func (p *publisher) sweepFiles(ctx context.Context, files []SweptFile) error {
 	if p.state.Sealed != nil {
-		return fmt.Errorf("generation %d is sealed and not committed", p.state.Last())
+		return fmt.Errorf("generation %d is sealed and not committed: sweep once Run has committed it", p.state.Last())
 	}
 	if err := p.checkOwn(ctx); err != nil {
 		return err

@@ -1,7 +1,6 @@
 package roles
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -39,7 +38,7 @@ func (a Authority) Verify(d Signed) error {
 	var missing []string
 	for _, key := range a.Keys {
 		if err := verifyOne(key, message, signatures); err != nil {
-			missing = append(missing, fmt.Sprintf("key %s: %v", key.ID(), err))
+			missing = append(missing, err.Error())
 			continue
 		}
 		valid[key.Fingerprint()] = true
@@ -50,13 +49,14 @@ func (a Authority) Verify(d Signed) error {
 	return nil
 }
 
+// verifyOne returns an error that names the key, once.
 func verifyOne(key *keys.PublicKey, message []byte, signatures []Signature) error {
 	i := slices.IndexFunc(signatures, func(s Signature) bool { return s.KeyID == key.ID() })
 	switch {
 	case i < 0:
-		return errors.New("no signature")
+		return fmt.Errorf("key %s: no signature", key.ID())
 	case len(signatures[i].Sig) == 0:
-		return errors.New("an empty signature")
+		return fmt.Errorf("key %s: an empty signature", key.ID())
 	}
 	return key.Verify(message, signatures[i].Sig)
 }
@@ -79,7 +79,12 @@ func (a Authority) Check() error {
 	}
 	for i, key := range a.Keys {
 		for _, other := range a.Keys[:i] {
-			if key.ID() == other.ID() || key.Same(other) {
+			switch {
+			case key.ID() == other.ID() && key.Same(other):
+				return fmt.Errorf("key %s: named twice", key.ID())
+			case key.ID() == other.ID():
+				return fmt.Errorf("key %s: another key has this ID", key.ID())
+			case key.Same(other):
 				return fmt.Errorf("key %s: the same as key %s", key.ID(), other.ID())
 			}
 		}
@@ -89,7 +94,9 @@ func (a Authority) Check() error {
 
 // ListIn adds the keys to those that a document lists, by their IDs, and returns the
 // IDs in order: with the threshold, that is what the document says of a. It refuses
-// what Check refuses, and a key whose ID another key has in the list.
+// what Check refuses, and a key whose ID another key has in the list. An entry has the members
+// that the specification defines. If others listed the key with more, and made its ID of them,
+// take their entry over: NextRoot and NextTargets of package ceremony do.
 func (a Authority) ListIn(listed map[string]*metadata.Key) (ids []string, err error) {
 	if err := a.Check(); err != nil {
 		return nil, err
@@ -108,7 +115,7 @@ func (a Authority) ListIn(listed map[string]*metadata.Key) (ids []string, err er
 
 // RootAuthority returns who may sign a top-level role, as root says. It leaves out keys
 // of types that package keys doesn't know, and key IDs without a key: the other keys may
-// meet the threshold. The error is for a role that root doesn't list.
+// meet the threshold. RootUnusable names them. The error is for a role that root doesn't list.
 func RootAuthority(root *Document[metadata.RootType], role string) (Authority, error) {
 	listed, ok := root.signed.Roles[role]
 	if !ok {
@@ -119,38 +126,86 @@ func RootAuthority(root *Document[metadata.RootType], role string) (Authority, e
 
 // DelegatedAuthority returns who may sign role, as targets says. The document is that of
 // any role that delegates, in either form. It leaves out the keys that RootAuthority
-// leaves out. The error is for a role that targets doesn't delegate to.
+// leaves out, and DelegatedUnusable names them. The error is for a role that targets doesn't
+// delegate to.
 func DelegatedAuthority(targets *Document[metadata.TargetsType], role string) (Authority, error) {
+	ids, threshold, err := delegatedIDs(targets, role)
+	if err != nil {
+		return Authority{}, err
+	}
+	return NewAuthority(targets.signed.Delegations.Keys, ids, threshold), nil
+}
+
+// delegatedIDs returns the key IDs and the threshold that targets lists for role.
+func delegatedIDs(targets *Document[metadata.TargetsType], role string) (ids []string, threshold int, err error) {
 	if d := targets.signed.Delegations; d != nil {
 		for _, r := range d.Roles {
 			if r.Name == role {
-				return NewAuthority(d.Keys, r.KeyIDs, r.Threshold), nil
+				return r.KeyIDs, r.Threshold, nil
 			}
 		}
 		if s := d.SuccinctRoles; s != nil && isBin(s, role) {
-			return NewAuthority(d.Keys, s.KeyIDs, s.Threshold), nil
+			return s.KeyIDs, s.Threshold, nil
 		}
 	}
-	return Authority{}, fmt.Errorf("targets %d: no delegation to %q", targets.Version(), role)
+	return nil, 0, fmt.Errorf("targets %d: no delegation to %q", targets.Version(), role)
 }
 
 // NewAuthority returns the authority that a document describes with the keys it
 // lists, the IDs it names and a threshold: the inverse of Authority.ListIn. Which
 // keys are left out is as for RootAuthority.
 func NewAuthority(listed map[string]*metadata.Key, ids []string, threshold int) Authority {
-	a := Authority{Threshold: threshold}
+	usable, _ := sortOut(listed, ids)
+	return Authority{Keys: usable, Threshold: threshold}
+}
+
+// UnusableKey is a key ID that a document lists for a role and whose signatures don't count
+// here, though they may count with some clients.
+type UnusableKey struct {
+	ID string
+	// Err says why. It names the ID, and wraps keys.ErrUnsupported for a kind of key that not all
+	// clients verify.
+	Err error
+}
+
+// RootUnusable returns the key IDs that root lists for a top-level role and that RootAuthority
+// leaves out, in the document's order.
+func RootUnusable(root *Document[metadata.RootType], role string) []UnusableKey {
+	listed, ok := root.signed.Roles[role]
+	if !ok {
+		return nil
+	}
+	_, rest := sortOut(root.signed.Keys, listed.KeyIDs)
+	return rest
+}
+
+// DelegatedUnusable returns the key IDs that targets lists for role and that DelegatedAuthority
+// leaves out, in the document's order.
+func DelegatedUnusable(targets *Document[metadata.TargetsType], role string) []UnusableKey {
+	ids, _, err := delegatedIDs(targets, role)
+	if err != nil {
+		return nil
+	}
+	_, rest := sortOut(targets.signed.Delegations.Keys, ids)
+	return rest
+}
+
+// sortOut returns the keys that count, and the IDs of the others.
+func sortOut(listed map[string]*metadata.Key, ids []string) (usable []*keys.PublicKey, rest []UnusableKey) {
 	for _, id := range ids {
 		key, ok := listed[id]
 		if !ok {
+			rest = append(rest, UnusableKey{id, fmt.Errorf("key %s is not listed", id)})
 			continue
 		}
 		public, err := keys.ParsePublicKey(id, key.Type, key.Scheme, key.Value.PublicKey)
 		if err != nil {
+			rest = append(rest, UnusableKey{id, err})
 			continue
 		}
-		a.Keys = append(a.Keys, public)
+		usable = append(usable, public)
 	}
-	return a
+	return usable, rest
 }
 
 // isBin reports whether name is that of a bin of s (TAP 15). go-tuf's

@@ -1,12 +1,15 @@
 package roles_test
 
 import (
+	"context"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
+	"github.com/bindery-tuf/bindery/keys"
 	"github.com/bindery-tuf/bindery/roles"
 )
 
@@ -72,17 +75,17 @@ func TestVerifyIsAboutTheBytesReceived(t *testing.T) {
 func TestListInRefuses(t *testing.T) {
 	a, b := ed25519Signer(t), ed25519Signer(t)
 	for want, authority := range map[string]roles.Authority{
-		"a threshold of 0 with 1 keys":                                authorityOf(0, a),
-		"a threshold of 2 with 1 keys":                                authorityOf(2, a),
-		"a threshold of 1 with 0 keys":                                authorityOf(1),
-		"key z: the same as key " + a.public.ID():                     authorityOf(1, a, b, renamed(t, a, "z")),
-		"key " + a.public.ID() + ": the same as key " + a.public.ID(): authorityOf(2, a, a),
+		"a threshold of 0 with 1 keys":            authorityOf(0, a),
+		"a threshold of 2 with 1 keys":            authorityOf(2, a),
+		"a threshold of 1 with 0 keys":            authorityOf(1),
+		"key z: the same as key " + a.public.ID(): authorityOf(1, a, b, renamed(t, a, "z")),
+		"key " + a.public.ID() + ": named twice":  authorityOf(2, a, a),
 	} {
 		_, err := authority.ListIn(map[string]*metadata.Key{})
 		require.EqualError(t, err, want)
 	}
 	_, err := authorityOf(1, a, renamed(t, b, a.public.ID())).ListIn(map[string]*metadata.Key{})
-	require.EqualError(t, err, "key "+a.public.ID()+": the same as key "+a.public.ID())
+	require.EqualError(t, err, "key "+a.public.ID()+": another key has this ID")
 }
 
 func TestAuthoritiesLeaveOutWhatTheyDontKnow(t *testing.T) {
@@ -125,4 +128,34 @@ func TestAuthoritiesLeaveOutWhatTheyDontKnow(t *testing.T) {
 		_, err = roles.DelegatedAuthority(succinct, name)
 		require.EqualError(t, err, fmt.Sprintf(`targets 5: no delegation to %q`, name))
 	}
+}
+
+// A person compares key IDs: each is there once.
+func TestErrorsNameAKeyOnce(t *testing.T) {
+	good, bad, silent := ed25519Signer(t), ed25519Signer(t), ed25519Signer(t)
+	doc, err := roles.NewTimestamp(1, time.Now().UTC().Truncate(time.Second), 1, []byte("{}"))
+	require.NoError(t, err)
+	doc, err = doc.Sign(t.Context(), good)
+	require.NoError(t, err)
+	doc, err = doc.AddSignature(roles.Signature{KeyID: bad.public.ID(), Sig: []byte("no signature")})
+	require.NoError(t, err)
+	err = authorityOf(2, good, bad, silent).Verify(doc)
+	require.EqualError(t, err, "1 of 2 signatures: key "+bad.public.ID()+": invalid signature; key "+silent.public.ID()+": no signature")
+
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	inMemory, err := keys.GenerateEd25519()
+	require.NoError(t, err)
+	_, err = roles.Sign(ctx, inMemory, []byte("message"))
+	require.EqualError(t, err, "key "+inMemory.Public().ID()+": sign: context canceled")
+	require.ErrorIs(t, err, context.Canceled)
+	swapped := &fakeSigner{Signer: good, limit: 100, sign: func(m []byte) ([]byte, error) { return bad.Sign(t.Context(), m) }}
+	_, err = roles.Sign(t.Context(), swapped, []byte("message"))
+	require.EqualError(t, err, "key "+good.public.ID()+": sign: the signature it made does not verify: invalid signature")
+	require.ErrorIs(t, err, keys.ErrSignature)
+	kms := &fakeSigner{Signer: good, limit: 100, sign: func([]byte) ([]byte, error) {
+		return nil, fmt.Errorf("sign with arn:aws:kms (key ID %s): throttled", good.public.ID())
+	}}
+	_, err = roles.Sign(t.Context(), kms, []byte("message"))
+	require.EqualError(t, err, "sign with arn:aws:kms (key ID "+good.public.ID()+"): throttled")
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/bindery-tuf/bindery/internal/cjson"
@@ -31,10 +32,32 @@ func Sign(ctx context.Context, signer keys.Signer, message []byte) (Signature, e
 	}
 	sig, err := keys.SignVerified(ctx, signer, message)
 	if err != nil {
-		return Signature{}, fmt.Errorf("key %s: sign: %w", id, err)
+		return Signature{}, namedOnce(id, err)
 	}
 	return Signature{KeyID: id, Sig: sig}, nil
 }
+
+// namedOnce says that signing failed, and names the key in front. Many signers name it too: there
+// it is left out.
+func namedOnce(id string, err error) error {
+	text := err.Error()
+	for _, again := range []string{"sign with key " + id + ": ", "key " + id + ": "} {
+		text = strings.ReplaceAll(text, again, "")
+	}
+	if strings.Contains(text, id) {
+		return err
+	}
+	return signError{"key " + id + ": sign: " + text, err}
+}
+
+type signError struct {
+	text  string
+	cause error
+}
+
+func (e signError) Error() string { return e.text }
+
+func (e signError) Unwrap() error { return e.cause }
 
 // check refuses what no file may hold as a new signature.
 func (s Signature) check() error {

@@ -1,15 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"context"
-	"crypto/x509"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"flag"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/bindery-tuf/bindery/keys"
@@ -100,33 +98,41 @@ func passphraseFlag(flags *flag.FlagSet) *passphrases {
 	return p
 }
 
-// readCard reads a card, or a public key as "NAME=FILE.pem", which has no proof: for
-// keys in a KMS.
+// readCard reads a card, or a public key as NAME=FILE, which has no proof: for keys in a KMS.
 func readCard(arg string) (ceremony.Holder, error) {
-	if name, file, ok := strings.Cut(arg, "="); ok && filepath.Ext(file) == ".pem" {
-		key, err := readAs(file, parsePEM)
-		return ceremony.Holder{Name: name, Key: key}, err
+	name, file, named := strings.Cut(arg, "=")
+	if _, err := os.Lstat(arg); err == nil || !named { // a path may hold "="
+		return readAs(arg, parseCard)
 	}
-	return readAs(arg, ceremony.ParseCard)
+	key, err := readAs(file, keys.ParsePublicKeyFile)
+	if err != nil {
+		if h, cerr := readAs(file, parseCard); cerr == nil {
+			err = fmt.Errorf("%s is a card, which has the name %q in it: give it without %q", file, h.Name, name+"=")
+		}
+	}
+	return ceremony.Holder{Name: name, Key: key}, err
 }
 
-func parsePEM(data []byte) (*keys.PublicKey, error) {
-	block, rest := pem.Decode(data)
-	if block == nil || block.Type != "PUBLIC KEY" || len(strings.TrimSpace(string(rest))) > 0 {
-		return nil, errors.New("not one PEM block \"PUBLIC KEY\"")
+// byteOrderMark is what programs on Windows write at the beginning of a text file.
+const byteOrderMark = "\xef\xbb\xbf"
+
+// parseCard is ceremony.ParseCard, and says what another file is that people take for a card.
+func parseCard(data []byte) (ceremony.Holder, error) {
+	h, err := ceremony.ParseCard(bytes.TrimPrefix(data, []byte(byteOrderMark)))
+	if err == nil || bytes.Contains(data, []byte(`"bindery-ceremony-`)) {
+		return h, err
 	}
-	public, err := x509.ParsePKIXPublicKey(block.Bytes)
-	if err != nil {
-		return nil, err
+	if _, err = keys.ParsePublicKeyFile(data); err == nil {
+		err = errors.New("a public key, and a card is wanted: have its holder make one (ceremony card), or give it as NAME=FILE, without a proof")
 	}
-	return keys.NewPublicKey(public)
+	return h, fmt.Errorf("no card: %w", err)
 }
 
 // readNames reads what to call the keys.
 func readNames(file string) (map[string]string, error) {
 	return readAs(file, func(data []byte) (map[string]string, error) {
 		var names map[string]string
-		err := json.Unmarshal(data, &names)
+		err := json.Unmarshal(bytes.TrimPrefix(data, []byte(byteOrderMark)), &names)
 		if err == nil && names == nil {
 			err = errors.New("no object of names by key ID")
 		}

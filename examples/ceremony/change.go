@@ -11,6 +11,7 @@ import (
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
+	"github.com/bindery-tuf/bindery/delegation"
 	"github.com/bindery-tuf/bindery/keys"
 	"github.com/bindery-tuf/bindery/roles"
 	"github.com/bindery-tuf/bindery/roles/ceremony"
@@ -18,14 +19,18 @@ import (
 
 // changes are the flags of request.
 type changes struct {
-	dir, reason              string
-	add, remove, swap        list
-	threshold, days, oneTime int
-	addOnline, dropOnline    list
-	addBins, dropBins        list
-	lower                    list
-	compromise, giveUp       bool
-	clockIsRight             bool
+	dir, reason           string
+	add, remove, swap     list
+	threshold, oneTime    int
+	good                  lifetimes
+	firstBins             int
+	prefix, form          string
+	emptyTargets          bool
+	addOnline, dropOnline list
+	addBins, dropBins     list
+	lower                 list
+	compromise, giveUp    bool
+	clockIsRight          bool
 }
 
 func request(ctx context.Context, a *app, flags *flag.FlagSet, args []string) (any, error) {
@@ -36,12 +41,16 @@ func request(ctx context.Context, a *app, flags *flag.FlagSet, args []string) (a
 	flags.Var(&c.remove, "remove", "a `holder` to remove: a name, or the beginning of a key ID")
 	flags.Var(&c.swap, "replace", "the key of a holder to replace, as `HOLDER=CARD`")
 	flags.IntVar(&c.threshold, "threshold", 0, "how many holders must sign; as before if not given")
-	flags.IntVar(&c.days, "days", 365, "for how many `days` the new documents are good")
+	c.good.flags(flags)
 	flags.IntVar(&c.oneTime, "new-one-time", 0, "replace the one-time keys by so many for each of targets and bins")
 	flags.Var(&c.addOnline, "add-online", "the `card` of a new key for snapshot and timestamp")
 	flags.Var(&c.dropOnline, "drop-online", "a `key` for snapshot and timestamp to drop")
 	flags.Var(&c.addBins, "add-online-bins", "the `card` of a new key for the bins; needs -new-one-time")
 	flags.Var(&c.dropBins, "drop-online-bins", "a `key` for the bins to drop; needs -new-one-time")
+	flags.IntVar(&c.firstBins, "first-bins", 0, "make the first bins of a repository that has none: how `many`, a power of two; needs -new-one-time and -add-online-bins")
+	flags.StringVar(&c.prefix, "prefix", "bins", "with -first-bins: what the names of the bins begin with")
+	flags.StringVar(&c.form, "form", "succinct", "with -first-bins: how bins are described: succinct or explicit")
+	flags.BoolVar(&c.emptyTargets, "empty-targets", false, "with -first-bins: leave out the files and roles that targets lists now")
 	flags.Var(&c.lower, "lower", "declare that the threshold of this `role` goes down")
 	flags.BoolVar(&c.compromise, "compromise", false, "a key is in wrong hands: drop keys without an overlap")
 	flags.BoolVar(&c.clockIsRight, "clock-is-right", false, "don't ask about a clock that looks wrong")
@@ -62,10 +71,13 @@ func request(ctx context.Context, a *app, flags *flag.FlagSet, args []string) (a
 		return nil, errors.New("the open request has all its signatures, and its documents are not all written: run ceremony merge once more")
 	case f.open != nil && !c.giveUp:
 		return nil, fmt.Errorf("the request of %s is still open: finish it (ceremony status says who is missing), or give it up with -give-up", f.open.request.Marks()[0].String())
-	case c.days < 1:
-		return nil, errors.New("-days must be at least 1")
 	case (len(c.addBins) > 0 || len(c.dropBins) > 0) && c.oneTime == 0:
 		return nil, errors.New("other keys for the bins need a new document of bins, signed by new one-time keys: add -new-one-time 2")
+	case (c.good.targets != 0 || c.good.bins != 0 || c.firstBins != 0) && c.oneTime == 0:
+		return nil, errors.New("new targets and bins are signed by new one-time keys: add -new-one-time 2")
+	}
+	if err := c.good.check(a.now()); err != nil {
+		return nil, err
 	}
 	p, names, err := a.propose(ctx, f, c)
 	if err != nil {
@@ -137,13 +149,19 @@ func (a *app) propose(ctx context.Context, f *folder, c changes) (ceremony.Propo
 	if err != nil {
 		return proposal, nil, err
 	}
-	before, err := ceremony.RootSpec(last)
+	var dropped []string // whether all may go is checked below
+	for _, role := range metadata.TOP_LEVEL_ROLE_NAMES {
+		for _, k := range roles.RootUnusable(last, role) {
+			dropped = append(dropped, k.ID)
+		}
+	}
+	before, err := ceremony.RootSpec(last, dropped...)
 	if err != nil {
 		return proposal, nil, err
 	}
-	before.Expires = a.now().AddDate(0, 0, c.days)
+	before.Expires = c.good.expiry(a.now(), c.good.root)
 	final := before
-	if err := c.root(p, &final); err != nil {
+	if err := c.root(p, last, &final); err != nil {
 		return proposal, nil, err
 	}
 	var offline signedOnce
@@ -179,10 +197,11 @@ func (a *app) propose(ctx context.Context, f *folder, c changes) (ceremony.Propo
 }
 
 // root makes the changes of who signs what root names, but for targets.
-func (c changes) root(p *people, spec *roles.RootSpec) error {
+func (c changes) root(p *people, last *roles.Document[metadata.RootType], spec *roles.RootSpec) error {
 	before := spec.Root
+	holders := listed{before, roles.RootUnusable(last, metadata.ROOT)}
 	for _, who := range c.remove {
-		if err := p.remove(&spec.Root, who); err != nil {
+		if err := p.remove(&holders, who); err != nil {
 			return fmt.Errorf("-remove: %w", err)
 		}
 	}
@@ -192,11 +211,15 @@ func (c changes) root(p *people, spec *roles.RootSpec) error {
 		if !ok {
 			return fmt.Errorf("-replace %q is not HOLDER=CARD", arg)
 		}
-		if err := p.remove(&spec.Root, who); err != nil {
+		if err := p.remove(&holders, who); err != nil {
 			return fmt.Errorf("-replace: %w", err)
 		}
 		add = append(add, card)
 	}
+	if err := p.checkUsable(metadata.ROOT, holders, "-remove KEYID, or -replace KEYID=CARD,"); err != nil {
+		return err
+	}
+	spec.Root = holders.Authority
 	for _, card := range add {
 		h, err := readCard(card)
 		if err == nil && slices.ContainsFunc(before.Keys, h.Key.Same) && !slices.ContainsFunc(spec.Root.Keys, h.Key.Same) {
@@ -212,11 +235,45 @@ func (c changes) root(p *people, spec *roles.RootSpec) error {
 	if c.threshold != 0 {
 		spec.Root.Threshold = c.threshold
 	}
-	for _, a := range []*roles.Authority{&spec.Snapshot, &spec.Timestamp} {
-		if err := p.change(a, c.addOnline, c.dropOnline); err != nil {
-			return fmt.Errorf("-add-online, -drop-online: %w", err)
+	if c.oneTime == 0 { // else all keys of targets are replaced
+		targets := listed{spec.Targets, roles.RootUnusable(last, metadata.TARGETS)}
+		if err := p.checkUsable(metadata.TARGETS, targets, "-new-one-time 2, once"); err != nil {
+			return err
 		}
 	}
+	return c.online(p, last, spec)
+}
+
+// online changes who signs snapshot and timestamp. A key to drop is one of either.
+func (c changes) online(p *people, last *roles.Document[metadata.RootType], spec *roles.RootSpec) error {
+	both := []*listed{
+		{spec.Snapshot, roles.RootUnusable(last, metadata.SNAPSHOT)},
+		{spec.Timestamp, roles.RootUnusable(last, metadata.TIMESTAMP)},
+	}
+	// each fails if f fails for both roles.
+	each := func(f func(l *listed) error) error {
+		first, second := f(both[0]), f(both[1])
+		if first != nil && second != nil {
+			return first
+		}
+		return nil
+	}
+	for _, card := range c.addOnline {
+		if err := each(func(l *listed) error { return p.addAll(&l.Authority, []string{card}) }); err != nil {
+			return fmt.Errorf("-add-online: %w", err)
+		}
+	}
+	for _, who := range c.dropOnline {
+		if err := each(func(l *listed) error { return p.remove(l, who) }); err != nil {
+			return fmt.Errorf("-drop-online: %w", err)
+		}
+	}
+	for i, role := range []string{metadata.SNAPSHOT, metadata.TIMESTAMP} {
+		if err := p.checkUsable(role, *both[i], "-drop-online KEYID"); err != nil {
+			return err
+		}
+	}
+	spec.Snapshot, spec.Timestamp = both[0].Authority, both[1].Authority
 	return nil
 }
 
@@ -234,44 +291,71 @@ func (p *people) addAll(a *roles.Authority, cards []string) error {
 	return nil
 }
 
-// change adds first, so that a key can be named that replaces the last one.
-func (p *people) change(a *roles.Authority, add, drop []string) error {
-	if err := p.addAll(a, add); err != nil {
-		return err
-	}
-	for _, who := range drop {
-		if err := p.remove(a, who); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // replaceOnce has new one-time keys sign new targets and bins. Keys of the bins need
 // no overlap: all bins are signed again in the generation that publishes the two.
 func (a *app) replaceOnce(ctx context.Context, f *folder, p *people, c changes) (signedOnce, error) {
-	if f.docs.Targets == nil || f.docs.Bins == nil {
-		return signedOnce{}, fmt.Errorf("%s has no targets and bins to replace", f.path("documents"))
+	o := once{n: c.oneTime, good: c.good, now: a.now()}
+	if f.docs.Targets == nil {
+		return signedOnce{}, fmt.Errorf("%s has no targets to follow: copy the newest VERSION.targets.json of the repository there", f.path("documents"))
 	}
-	targets, err := roles.Parse[metadata.TargetsType](f.docs.Targets)
-	if err != nil {
+	var err error
+	if o.targets, err = roles.Parse[metadata.TargetsType](f.docs.Targets); err != nil {
 		return signedOnce{}, err
 	}
-	bins, err := roles.Parse[metadata.TargetsType](f.docs.Bins)
-	if err != nil {
+	var perBin listed
+	if f.docs.Bins == nil {
+		if o.layout, err = c.beginBins(f, o.targets); err != nil {
+			return signedOnce{}, err
+		}
+		perBin.Threshold = 1
+	} else {
+		if c.firstBins != 0 {
+			return signedOnce{}, fmt.Errorf("-first-bins: %s has bins already", f.path("documents"))
+		}
+		if o.bins, err = roles.Parse[metadata.TargetsType](f.docs.Bins); err != nil {
+			return signedOnce{}, err
+		}
+		if o.layout, perBin, err = parseBins(o.bins); err != nil {
+			return signedOnce{}, err
+		}
+	}
+	if err := p.addAll(&perBin.Authority, c.addBins); err != nil {
+		return signedOnce{}, fmt.Errorf("-add-online-bins: %w", err)
+	}
+	for _, who := range c.dropBins {
+		if err := p.remove(&perBin, who); err != nil {
+			return signedOnce{}, fmt.Errorf("-drop-online-bins: %w", err)
+		}
+	}
+	if err := p.checkUsable("each bin", perBin, "-drop-online-bins KEYID"); err != nil {
 		return signedOnce{}, err
 	}
-	layout, perBin, err := parseBins(f.docs.Bins)
-	if err != nil {
-		return signedOnce{}, err
+	o.perBin = perBin.Authority
+	return signOnce(ctx, p.names, o)
+}
+
+// beginBins is the layout of the first bins of a repository whose targets delegate to none.
+func (c changes) beginBins(f *folder, targets *roles.Document[metadata.TargetsType]) (delegation.Bins, error) {
+	var none delegation.Bins
+	if _, err := roles.DelegatedAuthority(targets, delegation.BinsRole); err == nil {
+		return none, fmt.Errorf("targets version %d delegates to bins, and %s has none: copy the newest VERSION.bins.json of the repository there", targets.Version(), f.path("documents"))
 	}
-	if err := p.change(&perBin, c.addBins, c.dropBins); err != nil {
-		return signedOnce{}, fmt.Errorf("-add-online-bins, -drop-online-bins: %w", err)
+	if c.firstBins == 0 || len(c.addBins) == 0 {
+		return none, fmt.Errorf("%s has no bins. The first ones are made with: -first-bins 16384 -add-online-bins CARD", f.path("documents"))
 	}
-	return signOnce(ctx, p.names, once{
-		n: c.oneTime, expires: a.now().AddDate(0, 0, c.days), now: a.now(),
-		targets: targets.Version() + 1, bins: bins.Version() + 1, layout: layout, perBin: perBin,
-	})
+	signed := targets.Signed()
+	files, delegations := len(signed.Targets), 0
+	if d := signed.Delegations; d != nil {
+		delegations = len(d.Roles)
+		if d.SuccinctRoles != nil {
+			delegations++
+		}
+	}
+	if files+delegations > 0 && !c.emptyTargets {
+		return none, fmt.Errorf("targets version %d lists %d files and delegates to %d roles. The new one delegates every path to bins and lists nothing else, so clients find those files only if they are published again, in bins. If that is meant, add -empty-targets",
+			targets.Version(), files, delegations)
+	}
+	return layoutOf(c.prefix, c.firstBins, c.form)
 }
 
 func sameKeys(a, b roles.RootSpec) bool {

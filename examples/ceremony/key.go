@@ -97,7 +97,7 @@ func closeKey(key keys.Signer) {
 func makeCard(ctx context.Context, a *app, flags *flag.FlagSet, args []string) (any, error) {
 	name := flags.String("name", "", "the holder's `name`, as all will see it")
 	keyName := flags.String("key", "", "the `key`: "+keyUsage)
-	publicFile := flags.String("public", "", "a `file` with the public key (PEM), for a token that doesn't show it")
+	publicFile := flags.String("public", "", "a `file` with the public key (PEM, DER or OpenSSH), for a token that doesn't show it")
 	pass := passphraseFlag(flags)
 	if err := flags.Parse(args); err != nil {
 		return nil, err
@@ -115,7 +115,7 @@ func makeCard(ctx context.Context, a *app, flags *flag.FlagSet, args []string) (
 	}
 	var public *keys.PublicKey
 	if *publicFile != "" {
-		if public, err = readAs(*publicFile, parsePEM); err != nil {
+		if public, err = readAs(*publicFile, keys.ParsePublicKeyFile); err != nil {
 			return nil, err
 		}
 	}

@@ -95,7 +95,7 @@ func TestCardOfFile(t *testing.T) {
 	}
 	public := []string{"card", "-name", "Ada", "-key", s.path("Ada.key"), "-passphrase-fd", "0", "-public"}
 	s.refuse(h.Key.ID()+", not "+bob.Key.ID(), "Ada\n", append(public, pemOf(bob), s.path("x.json"))...)
-	s.refuse("not one PEM block", "Ada\n", append(public, s.card("Ada"), s.path("x.json"))...)
+	s.refuse("no public key: a card, which has the holder's name in it", "Ada\n", append(public, s.card("Ada"), s.path("x.json"))...)
 	s.run(done, "Ada\n", append(public, pemOf(h), s.path("x.json"))...)
 }
 

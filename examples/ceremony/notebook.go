@@ -39,11 +39,7 @@ func (a *app) askNotebook(ctx context.Context, r *ceremony.Request, key *keys.Pu
 	if first {
 		return nil // as far as can be told
 	}
-	var versions []string
-	for _, m := range r.Marks() {
-		versions = append(versions, m.String())
-	}
-	asked := strings.Join(versions, ", ")
+	asked := markNames(r.Marks())
 	a.title("There is no notebook")
 	a.say("  There is no file %s. It would tell what your key has signed. Your key was in use before this request, so this program can't know whether it has signed another %s.", o.notebook, asked)
 	a.say("  If you have the notebook, or a copy of it: stop, and bring it.")
@@ -58,6 +54,27 @@ func (a *app) askNotebook(ctx context.Context, r *ceremony.Request, key *keys.Pu
 		return fmt.Errorf("nothing was signed: the notebook is missing (-no-notebook answers this): %w", err)
 	}
 	return nil
+}
+
+// showSignedBefore says what the key has signed already, and that a request is outdated.
+func (a *app) showSignedBefore(r *ceremony.Request, n ceremony.Notebook) {
+	same, newer := r.SignedBefore(n)
+	if len(same) > 0 {
+		a.say("\nYour key has signed %s of this request already, as it is here.", markNames(same))
+	}
+	if len(newer) > 0 {
+		a.say("It has signed %s since. So this request is OUTDATED:", markNames(newer))
+		a.say("signing it once more is of no use. Ask for the request that is open.")
+	}
+}
+
+// markNames is such as "root version 2, targets version 2".
+func markNames(marks []ceremony.Mark) string {
+	var all []string
+	for _, m := range marks {
+		all = append(all, m.String())
+	}
+	return strings.Join(all, ", ")
 }
 
 // conflicts are what the key has signed of versions that the request asks for with other

@@ -85,3 +85,36 @@ func TestFirstUseOfAKey(t *testing.T) {
 	_, screen = s.sign("Ada")
 	require.NotContains(t, screen, "NO NOTEBOOK", "the notebook is there")
 }
+
+// A request whose root is complete says that the key has signed it, and a newer one.
+func TestOutdatedRequest(t *testing.T) {
+	s := asked(t)
+	s.merge("Ada", "Bob")
+	renew := func() string {
+		s.run(done, "", "request", "-dir", s.path("repo"), "-reason", "renewal")
+		data, err := os.ReadFile(s.request())
+		require.NoError(t, err)
+		return s.write("old.json", string(data))
+	}
+	old := renew()
+	group := s.digest().Groups()[6]
+	again := func(want int) string {
+		screen, errs := s.run(want, "Ada\n", "sign", "-key", s.path("Ada.key"), "-out", s.path("again.json"), "-confirm", group, "-passphrase-fd", "0", old)
+		return flat(screen + errs)
+	}
+	require.NotContains(t, again(done), "already")
+	screen := again(done)
+	require.Contains(t, screen, "Your key has signed root version 2 of this request already, as it is here.")
+	require.NotContains(t, screen, "OUTDATED")
+	s.merge("Ada", "Bob")
+	data, err := os.ReadFile(old)
+	require.NoError(t, err)
+	renew()
+	s.merge("Ada", "Bob")
+	s.write("old.json", string(data))
+	require.Contains(t, again(done), "It has signed root version 3 since. So this request is OUTDATED:")
+	renew()
+	s.merge("Ada", "Bob")
+	s.write("old.json", string(data))
+	require.Contains(t, again(refused), "your key has signed root version 2 of it already, and root version 4 since: the request is outdated. Ask for the one that is open")
+}

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"slices"
 	"strings"
@@ -51,33 +53,68 @@ func (p *people) add(arg string) (*keys.PublicKey, error) {
 	return h.Key, nil
 }
 
-// find returns the key of an authority that a person means: by name, or by at least
-// the first eight digits of its ID.
-func (p *people) find(a roles.Authority, who string) (*keys.PublicKey, error) {
-	var found []*keys.PublicKey
-	for _, k := range a.Keys {
-		if p.names[k.ID()] == who || len(who) >= 8 && strings.HasPrefix(k.ID(), strings.ToLower(who)) {
-			found = append(found, k)
-		}
+// listed is who a document lists for a role: the keys, and those that no next document can list.
+type listed struct {
+	roles.Authority
+	unusable []roles.UnusableKey
+}
+
+// ids are the IDs of all listed keys.
+func (l listed) ids() []string {
+	var ids []string
+	for _, k := range l.Keys {
+		ids = append(ids, k.ID())
 	}
+	for _, k := range l.unusable {
+		ids = append(ids, k.ID)
+	}
+	return ids
+}
+
+// find returns the ID of the listed key that a person means: by name, by at least the first eight
+// digits of its ID, or as it is shown, with both.
+func (p *people) find(l listed, who string) (string, error) {
+	var found, there []string
+	for _, id := range l.ids() {
+		shown := ceremony.Who{Name: p.names[id], KeyID: id}.String()
+		if p.names[id] == who || id == who || shown == who || len(who) >= 8 && strings.HasPrefix(id, strings.ToLower(who)) {
+			found = append(found, id)
+		}
+		there = append(there, shown)
+	}
+	slices.Sort(there)
 	switch len(found) {
 	case 1:
 		return found[0], nil
 	case 0:
-		return nil, fmt.Errorf("nobody there is %q: name a holder, or the first eight digits of a key ID", who)
+		return "", fmt.Errorf("nobody there is %q: name one of %s, or give the first eight digits of the key ID", who, strings.Join(there, ", "))
 	default:
-		return nil, fmt.Errorf("%d keys are those of %q: give the first eight digits of the key ID", len(found), who)
+		return "", fmt.Errorf("%d keys are those of %q: give the first eight digits of the key ID, of one of %s", len(found), who, strings.Join(there, ", "))
 	}
 }
 
-// remove takes a key out of an authority.
-func (p *people) remove(a *roles.Authority, who string) error {
-	key, err := p.find(*a, who)
+// remove takes a key out of what is listed.
+func (p *people) remove(l *listed, who string) error {
+	id, err := p.find(*l, who)
 	if err != nil {
 		return err
 	}
-	a.Keys = slices.DeleteFunc(slices.Clone(a.Keys), key.Same)
+	l.Keys = slices.DeleteFunc(slices.Clone(l.Keys), func(k *keys.PublicKey) bool { return k.ID() == id })
+	l.unusable = slices.DeleteFunc(slices.Clone(l.unusable), func(k roles.UnusableKey) bool { return k.ID == id })
 	return nil
+}
+
+// checkUsable refuses to go on while keys are listed that the next document can't list. how is
+// what removes a key, such as "-remove".
+func (p *people) checkUsable(role string, l listed, how string) error {
+	if len(l.unusable) == 0 {
+		return nil
+	}
+	text := ""
+	for _, k := range l.unusable {
+		text += fmt.Sprintf("\n  %s: %s\n    %v", role, ceremony.Who{Name: p.names[k.ID], KeyID: k.ID}, k.Err)
+	}
+	return fmt.Errorf("not all clients can verify these keys, and the next document can't list them. To go on without them, give %s for each:%s", how, text)
 }
 
 // authorities are all that the documents name.
@@ -88,11 +125,13 @@ func authorities(docs ceremony.Documents) ([]roles.Authority, error) {
 		if err != nil {
 			return nil, err
 		}
-		spec, err := ceremony.RootSpec(root)
-		if err != nil {
-			return nil, err
+		for _, role := range metadata.TOP_LEVEL_ROLE_NAMES {
+			a, err := roles.RootAuthority(root, role)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, a)
 		}
-		all = append(all, spec.Root, spec.Targets, spec.Snapshot, spec.Timestamp)
 	}
 	if docs.Targets != nil {
 		targets, err := roles.Parse[metadata.TargetsType](docs.Targets)
@@ -104,35 +143,70 @@ func authorities(docs ceremony.Documents) ([]roles.Authority, error) {
 		}
 	}
 	if docs.Bins != nil {
-		_, a, err := parseBins(docs.Bins)
-		if err == nil {
-			all = append(all, a)
+		doc, err := roles.Parse[metadata.TargetsType](docs.Bins)
+		if err != nil {
+			return nil, err
+		}
+		if _, a, err := parseBins(doc); err == nil {
+			all = append(all, a.Authority)
 		}
 	}
 	return all, nil
 }
 
-// parseBins returns the layout of the bins, and who signs each.
-func parseBins(file []byte) (delegation.Bins, roles.Authority, error) {
-	doc, err := roles.Parse[metadata.TargetsType](file)
-	if err != nil {
-		return delegation.Bins{}, roles.Authority{}, err
-	}
+// parseBins returns the layout of the bins, and who is listed for each.
+func parseBins(doc *roles.Document[metadata.TargetsType]) (delegation.Bins, listed, error) {
 	layout, err := delegation.Parse(doc)
 	if err != nil {
-		return layout, roles.Authority{}, err
+		return layout, listed{}, err
 	}
 	a, err := roles.DelegatedAuthority(doc, layout.Name(0))
-	return layout, a, err
+	return layout, listed{a, roles.DelegatedUnusable(doc, layout.Name(0))}, err
 }
 
-// once is what one-time keys shall sign: targets and bins of these versions.
+// lifetimes are for how many days documents are good.
+type lifetimes struct{ all, root, targets, bins int }
+
+func (l *lifetimes) flags(flags *flag.FlagSet) {
+	flags.IntVar(&l.all, "days", 365, "for how many `days` the new documents are good")
+	flags.IntVar(&l.root, "root-days", 0, "the same for root, in `days`; as -days if not given")
+	flags.IntVar(&l.targets, "targets-days", 0, "the same for targets, in `days`; as -days if not given")
+	flags.IntVar(&l.bins, "bins-days", 0, "the same for bins, in `days`; as -days if not given")
+}
+
+// maxDays is a hundred years.
+const maxDays = 36_500
+
+// check refuses times that are none, or that clients can't read.
+func (l lifetimes) check(now time.Time) error {
+	for i, days := range []int{l.all, l.root, l.targets, l.bins} {
+		name := []string{"-days", "-root-days", "-targets-days", "-bins-days"}[i]
+		switch {
+		case days < 0 || days == 0 && i == 0:
+			return fmt.Errorf("%s must be at least 1", name)
+		case days > maxDays:
+			return fmt.Errorf("%s %d: it must be at most %d, a hundred years", name, days, maxDays)
+		case l.expiry(now, days).Year() > 9999:
+			return fmt.Errorf("%s %d: the document would be good beyond the year 9999, and clients can't read that", name, days)
+		}
+	}
+	return nil
+}
+
+// expiry is when a document made now expires that is good for so many days, or for -days if 0.
+func (l lifetimes) expiry(now time.Time, days int) time.Time {
+	return now.AddDate(0, 0, cmp.Or(days, l.all))
+}
+
+// once is what one-time keys shall sign: targets and bins.
 type once struct {
-	n             int // keys of each role
-	expires, now  time.Time
-	targets, bins int64
-	layout        delegation.Bins
-	perBin        roles.Authority
+	n       int // keys of each role
+	good    lifetimes
+	now     time.Time
+	targets *roles.Document[metadata.TargetsType] // the ones before; nil for none
+	bins    *roles.Document[metadata.TargetsType]
+	layout  delegation.Bins
+	perBin  roles.Authority
 }
 
 // signedOnce is what they signed.
@@ -160,16 +234,16 @@ func signOnce(ctx context.Context, names map[string]string, o once) (signedOnce,
 			names[k.ID()] = fmt.Sprintf("one-time key %d of %s, %s", i+1, role, o.now.Format(time.DateOnly))
 		}
 	}
-	targets, err := delegation.NewTargets(o.targets, o.expires, binsKeys.Authority())
+	targets, err := delegation.NewTargets(versionAfter(o.targets), o.good.expiry(o.now, o.good.targets), binsKeys.Authority())
 	if err == nil {
-		targets, err = targetsKeys.Sign(ctx, targets)
+		targets, err = signAfter(ctx, targetsKeys, o.targets, targets)
 	}
 	if err != nil {
 		return out, err
 	}
-	bins, err := o.layout.NewRole(o.bins, o.expires, o.perBin)
+	bins, err := o.layout.NewRole(versionAfter(o.bins), o.good.expiry(o.now, o.good.bins), o.perBin)
 	if err == nil {
-		bins, err = binsKeys.Sign(ctx, bins)
+		bins, err = signAfter(ctx, binsKeys, o.bins, bins)
 	}
 	if err != nil {
 		return out, err
@@ -178,4 +252,23 @@ func signOnce(ctx context.Context, names map[string]string, o once) (signedOnce,
 	out.authority = targetsKeys.Authority()
 	out.destroyed = []ceremony.Destroyed{targetsKeys.Destroy(o.now), binsKeys.Destroy(o.now)}
 	return out, nil
+}
+
+// versionAfter is the version that follows a document, or nothing.
+func versionAfter(last *roles.Document[metadata.TargetsType]) int64 {
+	if last == nil {
+		return 1
+	}
+	return last.Version() + 1
+}
+
+// signAfter has one-time keys sign a document, with what others wrote in the one before.
+func signAfter(ctx context.Context, by *ceremony.OneTime, last, fresh *roles.Document[metadata.TargetsType]) (*roles.Document[metadata.TargetsType], error) {
+	if last != nil {
+		var err error
+		if fresh, err = ceremony.NextTargets(last, fresh); err != nil {
+			return nil, err
+		}
+	}
+	return by.Sign(ctx, fresh)
 }

@@ -85,10 +85,10 @@ func TestEveryScreen(t *testing.T) {
 		whole(see(done, "", "inspect", key+".key.card.json"), name)
 	}
 	s.keygen("web", "bins", "web2", "bins2")
-	whole(see(done, "secret\nsecret\n", "keygen", "-name", crowd["ada"], "more.key"), crowd["ada"])
-	see(refused, "a\nb\na\nb\na\nb\n", "keygen", "-name", "Zoe", "zoe.key")
+	whole(see(done, "secret words\nsecret words\n", "keygen", "-name", crowd["ada"], "more.key"), crowd["ada"])
+	see(refused, "short\nsecret words\nother words\n", "keygen", "-name", "Zoe", "zoe.key")
 	see(refused, "", "keygen", "-name", "Zoe", "more.key")
-	see(done, "secret\n", "card", "-name", crowd["cleo"], "-key", "more.key", "more.card.json")
+	see(done, "secret words\n", "card", "-name", crowd["cleo"], "-key", "more.key", "more.card.json")
 
 	// sign signs what is open, and returns the response.
 	sign := func(who string, more ...string) string {
@@ -175,11 +175,11 @@ func TestEveryScreen(t *testing.T) {
 	s.now = testNow
 
 	// Archives.
-	see(done, "secret\nother\nsecret\nsecret\n", "backup", "-dir", "repo", "-out", "all.age")
-	see(done, "secret\nsecret\n", "backup", "-dir", "repo", "-online", "-out", "online.age")
+	see(done, "secret words\nother\nsecret words\nsecret words\n", "backup", "-dir", "repo", "-out", "all.age")
+	see(done, "secret words\nsecret words\n", "backup", "-dir", "repo", "-online", "-out", "online.age")
 	see(refused, "", "backup", "-dir", "repo", "-out", "all.age")
-	see(done, "wrong\nsecret\n", "restore", "-check", "all.age")
-	see(done, "secret\n", "restore", "-dir", "restored", "all.age")
+	see(done, "wrong\nsecret words\n", "restore", "-check", "all.age")
+	see(done, "secret words\n", "restore", "-dir", "restored", "all.age")
 	see(refused, "", "restore", "-dir", "restored", "all.age")
 	see(refused, "", "inspect", "all.age")
 	see(done, "", "init", "-dir", "taken-over", "-from", "repo/documents", "-holder", "bob.key.card.json")

@@ -104,6 +104,7 @@ func (a *app) sign(ctx context.Context, o signOptions) (any, error) {
 	if notebook, err = a.askTrust(ctx, notebook, r); err != nil {
 		return nil, err
 	}
+	a.showSignedBefore(r, notebook)
 	if err := r.Check(notebook, a.now()); err != nil {
 		return nil, explain(err, notebook, r)
 	}

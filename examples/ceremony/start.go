@@ -21,7 +21,8 @@ import (
 type startOptions struct {
 	dir, from, reason       string
 	holders, online, perBin list
-	threshold, days         int
+	threshold               int
+	good                    lifetimes
 	bins, oneTime           int
 	prefix, form            string
 	clockIsRight            bool
@@ -31,10 +32,10 @@ func start(ctx context.Context, a *app, flags *flag.FlagSet, args []string) (any
 	var o startOptions
 	flags.StringVar(&o.dir, "dir", "", "the new `folder`")
 	flags.Var(&o.holders, "holder", "the `card` of a holder of a root key; once for each")
-	flags.Var(&o.online, "online", "the `card` of the key that signs snapshot and timestamp, or NAME=KEY.pem")
+	flags.Var(&o.online, "online", "the `card` of the key that signs snapshot and timestamp, or NAME=FILE with its public key (PEM, DER, AWS's base64, OpenSSH)")
 	flags.Var(&o.perBin, "online-bins", "the same for the key that signs the bins; that of -online if not given")
 	flags.IntVar(&o.threshold, "threshold", 0, "how many holders must sign; more than half if not given")
-	flags.IntVar(&o.days, "days", 365, "for how many `days` the documents are good")
+	o.good.flags(flags)
 	flags.IntVar(&o.bins, "bins", 16384, "how many bins, a power of two")
 	flags.StringVar(&o.prefix, "prefix", "bins", "what the names of the bins begin with")
 	flags.StringVar(&o.form, "form", "succinct", "how bins are described: succinct or explicit")
@@ -74,22 +75,19 @@ func (a *app) begin(ctx context.Context, o startOptions) (any, error) {
 			return nil, fmt.Errorf("-online-bins: %w", err)
 		}
 	}
-	layout, err := layoutOf(o)
+	layout, err := layoutOf(o.prefix, o.bins, o.form)
 	if err != nil {
 		return nil, err
 	}
-	if o.days < 1 {
-		return nil, errors.New("-days must be at least 1")
+	if err := o.good.check(a.now()); err != nil {
+		return nil, err
 	}
-	expires := a.now().AddDate(0, 0, o.days)
-	offline, err := signOnce(ctx, p.names, once{
-		n: o.oneTime, expires: expires, now: a.now(), targets: 1, bins: 1, layout: layout, perBin: perBin,
-	})
+	offline, err := signOnce(ctx, p.names, once{n: o.oneTime, good: o.good, now: a.now(), layout: layout, perBin: perBin})
 	if err != nil {
 		return nil, err
 	}
 	doc, err := roles.NewRoot(roles.RootSpec{
-		Version: 1, Expires: expires,
+		Version: 1, Expires: o.good.expiry(a.now(), o.good.root),
 		Root: root, Targets: offline.authority, Snapshot: online, Timestamp: online,
 	})
 	if err != nil {
@@ -120,14 +118,14 @@ func (a *app) begin(ctx context.Context, o startOptions) (any, error) {
 	return a.prepared(o.dir, r)
 }
 
-func layoutOf(o startOptions) (delegation.Bins, error) {
+func layoutOf(prefix string, bins int, formName string) (delegation.Bins, error) {
 	form := delegation.Succinct
-	if o.form == delegation.Explicit.String() {
+	if formName == delegation.Explicit.String() {
 		form = delegation.Explicit
-	} else if o.form != form.String() {
-		return delegation.Bins{}, fmt.Errorf("-form %q: it can be succinct or explicit", o.form)
+	} else if formName != form.String() {
+		return delegation.Bins{}, fmt.Errorf("-form %q: it can be succinct or explicit", formName)
 	}
-	return delegation.New(o.prefix, o.bins, form)
+	return delegation.New(prefix, bins, form)
 }
 
 // prepared shows a request that was just made, and says how it goes on.
@@ -185,9 +183,30 @@ func (a *app) takeOver(o startOptions) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.say("%s holds the %d roots, targets and bins of %s. The root in force is version %d, and expires %s.",
-		o.dir, len(docs.Roots), o.from, root.Version(), root.Expires().Format(time.DateOnly))
+	a.say("%s holds %s of %s. The root in force is version %d, and expires %s.",
+		o.dir, held(docs), o.from, root.Version(), root.Expires().Format(time.DateOnly))
+	for _, role := range metadata.TOP_LEVEL_ROLE_NAMES {
+		for _, k := range roles.RootUnusable(root, role) {
+			a.say("")
+			a.hang("  BEWARE: ", fmt.Sprintf("role %s: the next root can't list this key: %v", role, k.Err))
+		}
+	}
 	return map[string]any{"dir": o.dir, "root": root.Version()}, nil
+}
+
+// held says which documents there are.
+func held(docs ceremony.Documents) string {
+	text := fmt.Sprintf("%d roots", len(docs.Roots))
+	if len(docs.Roots) == 1 {
+		text = "1 root"
+	}
+	switch {
+	case docs.Targets == nil:
+		return text + ", no targets and no bins,"
+	case docs.Bins == nil:
+		return text + " and targets, and no bins,"
+	}
+	return text + ", targets and bins"
 }
 
 func copyDocuments(dir string, docs ceremony.Documents) error {

@@ -60,7 +60,9 @@ func TestKeygen(t *testing.T) {
 	s.refuse("-name: card: the name is empty", "a\na\n", "keygen", s.path("a.key"))
 	s.refuse("name one file for the key", "", "keygen", "-name", "Ada")
 	s.refuse(`-type "dsa": it can be ed25519, p256 or rsa`, "", "keygen", "-name", "Ada", "-type", "dsa", s.path("a.key"))
-	_, errs := s.run(done, "a\na\n", "keygen", "-name", "Ada", "-type", "p256", s.path("a.key"))
+	s.refuse("the passphrase has fewer than 8 characters", "a\na\n", "keygen", "-name", "Ada", s.path("a.key"))
+	const long = "correct horse\ncorrect horse\n"
+	_, errs := s.run(done, long, "keygen", "-name", "Ada", "-type", "p256", s.path("a.key"))
 	require.NotContains(t, errs, "a.key")
 	screen, _ := s.run(done, "", "verify", s.path("a.key.card.json"))
 	require.Contains(t, screen, "  name    Ada\n  key     ecdsa-sha2-nistp256\n")
@@ -76,7 +78,7 @@ func TestKeygen(t *testing.T) {
 	require.Equal(t, "KMS", fromPEM.Name)
 	require.Equal(t, h.Key.ID(), fromPEM.Key.ID())
 	_, err = readCard("KMS=" + s.write("two.pem", h.Key.Value()+h.Key.Value()))
-	require.ErrorContains(t, err, `not one PEM block "PUBLIC KEY"`)
+	require.ErrorContains(t, err, "two.pem: no public key: 2 PEM blocks. Give a file with one key")
 }
 
 func TestSheetFile(t *testing.T) {

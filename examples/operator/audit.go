@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -30,6 +31,7 @@ func runAudit(ctx context.Context, a *app, flags *flag.FlagSet, args []string) (
 	where := newFolderFlags(flags, true)
 	soon := flags.Duration("soon", 720*time.Hour, "warn this long before a document expires that people sign")
 	soonOnline := flags.Duration("soon-online", 6*time.Hour, "warn this long before timestamp, snapshot or a bin expires")
+	all := flags.Bool("all", false, "list every finding, also where thousands of bins have the same one")
 	if err := flags.Parse(args); err != nil {
 		return nil, err
 	}
@@ -56,6 +58,7 @@ func runAudit(ctx context.Context, a *app, flags *flag.FlagSet, args []string) (
 	metadata := os.DirFS(p.metadata)
 	bar := a.progress("roles", countRoles(metadata))
 	defer bar.end()
+	screen := findings{a: a, all: *all, groups: map[findingGroup]int{}}
 	r := audited{Metadata: p.metadata, Targets: p.targets, Journal: p.journal, Findings: []audit.Finding{}}
 	for f, err := range audit.Run(ctx, countedFiles{audit.FS(metadata), bar}, cfg) {
 		if err != nil {
@@ -71,14 +74,78 @@ func runAudit(ctx context.Context, a *app, flags *flag.FlagSet, args []string) (
 			r.Notes++
 		}
 		bar.hide()
-		a.showFinding(f)
+		screen.show(f)
 	}
 	bar.end()
+	screen.end()
 	a.showAudited(r)
 	if r.Errors+r.Warnings > 0 {
 		return r, errAttention
 	}
 	return r, nil
+}
+
+// findings are what is shown of an audit. Thousands of bins may have the same fault: of each kind the
+// first are shown, and the others counted.
+type findings struct {
+	a      *app
+	all    bool
+	groups map[findingGroup]int
+	order  []findingGroup
+}
+
+// mostAlike is how many findings of one kind are shown.
+const mostAlike = 5
+
+// findingGroup is what findings have in common: all but the bin, the target and the numbers.
+type findingGroup struct {
+	severity       audit.Severity
+	check          string
+	files, problem string
+}
+
+var (
+	quoted   = regexp.MustCompile(`"(\\.|[^"\\])*"`)
+	binOrSum = regexp.MustCompile(`-[0-9a-f]+\b|[0-9a-f]*[0-9][0-9a-f]*`)
+	binFile  = regexp.MustCompile(`-[0-9a-f]+\.json$`)
+)
+
+func groupOf(f audit.Finding) findingGroup {
+	g := findingGroup{severity: f.Severity, check: f.Check, files: f.Name, problem: f.Problem}
+	if f.Target != "" { // one for each of millions of targets
+		g.problem = strings.ReplaceAll(g.problem, strconv.Quote(f.Target), `""`)
+		g.problem = strings.ReplaceAll(g.problem, f.Target, "")
+		g.files = "targets"
+	}
+	if m := versioned.FindStringSubmatch(g.files); m != nil {
+		g.files = m[1]
+	}
+	g.files = binFile.ReplaceAllString(g.files, "-*.json")
+	g.problem = binOrSum.ReplaceAllString(quoted.ReplaceAllString(g.problem, `""`), "#")
+	return g
+}
+
+func (s *findings) show(f audit.Finding) {
+	g := groupOf(f)
+	if s.groups[g] == 0 {
+		s.order = append(s.order, g)
+	}
+	if s.groups[g]++; s.all || s.groups[g] <= mostAlike {
+		s.a.showFinding(f)
+	}
+}
+
+// end says what wasn't shown.
+func (s *findings) end() {
+	for _, g := range s.order {
+		if more := s.groups[g] - mostAlike; more > 0 && !s.all {
+			s.a.text(findingLine(g.severity, g.check), fmt.Sprintf("%s: %s like the %d above (-all lists each)", g.files, number(more)+" more", mostAlike))
+		}
+	}
+}
+
+func findingLine(severity audit.Severity, check string) string {
+	return fmt.Sprintf("%-7s  %-10s  ", severity, check)
 }
 
 func (a *app) showFinding(f audit.Finding) {
@@ -89,7 +156,7 @@ func (a *app) showFinding(f audit.Finding) {
 	if f.Target != "" {
 		what += fmt.Sprintf(", target %q", f.Target)
 	}
-	a.text(fmt.Sprintf("%-7s  %-10s  ", f.Severity, f.Check), what+": "+f.Problem)
+	a.text(findingLine(f.Severity, f.Check), what+": "+f.Problem)
 }
 
 func (a *app) showAudited(r audited) {

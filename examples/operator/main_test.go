@@ -3,8 +3,10 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -209,11 +211,16 @@ func TestShow(t *testing.T) {
 	out, _ = x.operator(attention, "lookup", "-life", x.dir, "pkg/demo-1.0.whl")
 	golden(t, "lookup-none", out)
 	out, _ = x.operator(done, "audit", x.dir)
-	require.Equal(t, "checked "+filepath.Join(x.dir, "metadata")+", target files in "+filepath.Join(x.dir, "targets")+
-		", journal "+filepath.Join(x.dir, "journal")+": errors=0 warnings=0 notes=0\n", out)
+	require.Equal(t, forms+"checked "+filepath.Join(x.dir, "metadata")+", target files in "+filepath.Join(x.dir, "targets")+
+		", journal "+filepath.Join(x.dir, "journal")+": errors=0 warnings=0 notes=1\n", out)
 
 	require.Equal(t, before, tree(t, x.dir))
 }
+
+// forms is what an audit says of every index with succinct bins.
+const forms = `note     clients     1.bins.json: tough doesn't know succinct bins and finds no
+                     target behind them; other clients do
+`
 
 func TestJSON(t *testing.T) {
 	x := newIndex(t)
@@ -240,7 +247,8 @@ func TestJSON(t *testing.T) {
 	require.Equal(t, "attention", state)
 	require.Nil(t, r["target"])
 	_, _, r = result(done, "audit", "-json", x.dir)
-	require.Empty(t, r["findings"])
+	require.Len(t, r["findings"], 1)
+	require.Equal(t, []any{0., 0., 1.}, []any{r["errors"], r["warnings"], r["notes"]})
 	_, _, r = result(done, "plan", "-json", "-targets", "100", "-bins", "4", "-form", "explicit")
 	require.Equal(t, "explicit", r["form"])
 	require.Equal(t, 4., r["spec"].(map[string]any)["bins"])
@@ -286,8 +294,8 @@ func TestAuditFindings(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(other, "read\x1bme"), nil, 0o644))
 	out, errs := x.operator(done, "audit", other)
 	require.Empty(t, errs)
-	require.Equal(t, "note     stray       read\uFFFDme: it is not the name of any metadata\n"+
-		"checked "+other+": errors=0 warnings=0 notes=1\n", out, "notes alone need no attention")
+	require.Equal(t, forms+"note     stray       read\uFFFDme: it is not the name of any metadata\n"+
+		"checked "+other+": errors=0 warnings=0 notes=2\n", out, "notes alone need no attention")
 
 	require.NoError(t, os.Remove(filepath.Join(metadata, "1.bins.json")))
 	out, _ = x.operator(attention, "audit", "-json", x.dir)
@@ -302,10 +310,70 @@ func TestAuditFindings(t *testing.T) {
 
 	// A warning needs attention too.
 	out, _ = x.operator(attention, "audit", "-soon", "9000h", "-targets", filepath.Join(x.dir, "targets"), other)
-	require.Contains(t, out, "errors=0 warnings=3 notes=1\n")
+	require.Contains(t, out, "errors=0 warnings=3 notes=2\n")
 	out, _ = x.operator(attention, "audit", "-targets", t.TempDir(), other)
 	require.Contains(t, out, "error    file        ", "target files are missing")
 	_, _ = x.operator(attention, "audit", "-journal", "", x.dir)
+}
+
+// Thousands of bins with the same fault are a few lines.
+func TestAuditCountsWhatIsAlike(t *testing.T) {
+	show := func(all bool, given ...audit.Finding) []string {
+		var screen bytes.Buffer
+		s := findings{a: &app{out: &screen}, all: all, groups: map[findingGroup]int{}}
+		for _, f := range given {
+			s.show(f)
+		}
+		s.end()
+		return strings.Split(strings.TrimSuffix(screen.String(), "\n"), "\n")
+	}
+	var given []audit.Finding
+	for i := range 16384 {
+		given = append(given, audit.Finding{Severity: audit.Error, Check: "missing", Name: fmt.Sprintf("%d.bins-%04x.json", i%97+1, i), Problem: "it is missing"})
+	}
+	given = append(given, audit.Finding{Severity: audit.Error, Check: "missing", Name: "7.targets.json", Problem: "it is missing"})
+	lines := show(false, given...)
+	require.Equal(t, []string{
+		"error    missing     1.bins-0000.json: it is missing",
+		"error    missing     2.bins-0001.json: it is missing",
+		"error    missing     3.bins-0002.json: it is missing",
+		"error    missing     4.bins-0003.json: it is missing",
+		"error    missing     5.bins-0004.json: it is missing",
+		"error    missing     7.targets.json: it is missing",
+		"error    missing     bins-*.json: 16,379 more like the 5 above (-all lists each)",
+	}, lines)
+	require.Len(t, show(true, given...), 16385)
+
+	// Different faults are never counted together, whatever is in their texts.
+	require.Len(t, show(false,
+		audit.Finding{Severity: audit.Error, Check: "signature", Name: "1.bins-0.json", Problem: "0 of 1 signatures"},
+		audit.Finding{Severity: audit.Error, Check: "signature", Name: "1.bins-1.json", Problem: "0 of 1 signatures: no signature"},
+		audit.Finding{Severity: audit.Warning, Check: "signature", Name: "1.bins-2.json", Problem: "0 of 1 signatures"},
+		audit.Finding{Severity: audit.Error, Check: "expiry", Name: "1.bins-3.json", Problem: "0 of 1 signatures"},
+		audit.Finding{Severity: audit.Error, Check: "signature", Name: "1.claimed.json", Problem: "0 of 1 signatures"},
+	), 5)
+	for what, f := range map[string]func(i int) audit.Finding{
+		"an expiry": func(i int) audit.Finding {
+			return audit.Finding{Severity: audit.Error, Check: "expiry", Name: fmt.Sprintf("1.bins-%02x.json", i), Problem: fmt.Sprintf("it expired %d days ago, at 2026-01-%02dT00:00:00Z", i, i%28)}
+		},
+		"a role that the snapshot lacks": func(i int) audit.Finding {
+			return audit.Finding{Severity: audit.Error, Check: "missing", Name: "5.snapshot.json", Problem: fmt.Sprintf("it doesn't name the role %q, which bins delegates to", fmt.Sprintf("bins-%02x", i))}
+		},
+		"a misplaced target": func(i int) audit.Finding {
+			return audit.Finding{Severity: audit.Error, Check: "misplaced", Name: fmt.Sprintf("1.bins-%02x.json", i), Target: fmt.Sprint("a/", i), Problem: fmt.Sprintf("clients don't look for it here: bins doesn't delegate this path to bins-%02x", i)}
+		},
+		"a file of a target": func(i int) audit.Finding {
+			sum := sha256.Sum256([]byte{byte(i)})
+			return audit.Finding{Severity: audit.Error, Check: "file", Name: fmt.Sprintf("a/%x.b", sum), Target: fmt.Sprint("a/", i), Problem: fmt.Sprintf("its sha256 is %x, and the metadata says %x", sum, sum)}
+		},
+	} {
+		var given []audit.Finding
+		for i := range 200 {
+			given = append(given, f(i))
+		}
+		lines := show(false, given...)
+		require.Contains(t, lines[len(lines)-1], ": 195 more like the 5 above", what)
+	}
 }
 
 func TestPlan(t *testing.T) {
@@ -592,4 +660,6 @@ func TestRunbookIsComplete(t *testing.T) {
 	for _, c := range commands {
 		require.Contains(t, string(readme), "operator "+c.name)
 	}
+	// It promises exit statuses, which go run doesn't pass on.
+	require.NotRegexp(t, `(?m)^ {4}.*go run`, string(readme))
 }

@@ -23,13 +23,14 @@ type History struct {
 	layout       delegation.Bins
 	bins, online keys.Signer
 	signers      map[string][]keys.Signer
-	claimed      string // a path that people sign, or ""
-	checkpoint   int    // bytes
-	cache        int64  // bytes; negative: none
-	batch        int64  // bytes; zero: the default
-	thorough     bool   // every sync fails at every moment
-	budget       int    // of renewals a minute; zero: none
-	collects     bool   // superseded files are deleted at once
+	claimed      string        // a path that people sign, or ""
+	checkpoint   int           // bytes
+	cache        int64         // bytes; negative: none
+	batch        int64         // bytes; zero: the default
+	thorough     bool          // every sync fails at every moment
+	budget       int           // of renewals a minute; zero: none
+	grace        time.Duration // for which caches serve, and a client runs; zero: the default
+	collects     bool          // superseded files are deleted at once
 
 	last repository.Documents // without the keys that are replaced
 }

@@ -60,7 +60,11 @@ func (s *session) recover(step int, r *rand.Rand) error {
 		}
 	}
 	if step >= 0 && r.IntN(2) == 0 {
-		if err := s.install(s.history.Steps[step].Install); err != nil {
+		err := s.install(s.history.Steps[step].Install)
+		if s.history.Steps[step].Ready && errors.Is(err, repository.ErrLocksOut) {
+			err = nil // to this process, the clock may have been set while none ran
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -66,6 +66,7 @@ func (s *session) open() error {
 		MaxCustomBytes: 64 << 10, RenewalsPerMinute: s.history.budget,
 		Now: s.ledger.clock,
 	}
+	cfg.CacheAge, cfg.ClientRun = s.history.grace, s.history.grace
 	if s.history.collects {
 		cfg.CacheAge, cfg.ClientRun = -1, -1
 	}

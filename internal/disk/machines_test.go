@@ -71,6 +71,11 @@ func TestNoLinks(t *testing.T) {
 	for _, answer := range []error{errNoLinks, fs.ErrPermission, errors.ErrUnsupported} {
 		require.True(t, NoLinks(&os.LinkError{Op: "link", Old: "a", New: "b", Err: answer}))
 	}
+	require.NoError(t, explainLink(nil))
+	err := explainLink(&os.LinkError{Op: "link", Old: "a", New: "b", Err: errNoLinks})
+	require.ErrorIs(t, err, errNoLinks)
+	require.ErrorContains(t, err, "link a b: ")
+	require.ErrorContains(t, err, "(FAT and exFAT have none), and they are needed: use a folder on another one, such as ext4, XFS, ZFS or APFS")
 	require.False(t, NoLinks(nil))
 	require.False(t, NoLinks(&os.LinkError{Op: "link", Old: "a", New: "b", Err: fs.ErrExist}))
 }

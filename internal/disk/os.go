@@ -112,9 +112,13 @@ func (o osFS) Link(oldname, newname string) error {
 	if err := o.refuse("link", newname); err != nil {
 		return err
 	}
-	err := os.Link(oldname, newname)
+	return explainLink(os.Link(oldname, newname))
+}
+
+// explainLink says what can be done where the file system has no links.
+func explainLink(err error) error {
 	if NoLinks(err) {
-		return fmt.Errorf("%w (are there hard links on this file system? FAT and exFAT have none, and they are needed)", err)
+		return fmt.Errorf("%w: the file system has no hard links, or allows none here (FAT and exFAT have none), and they are needed: use a folder on another one, such as ext4, XFS, ZFS or APFS", err)
 	}
 	return err
 }

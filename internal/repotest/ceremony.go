@@ -135,6 +135,11 @@ func (c *Ceremony) SignTargets(doc *roles.Document[metadata.TargetsType]) []byte
 	return c.SignRole(metadata.TARGETS, doc, c.root.Targets)
 }
 
+// SignBins has the holders of "bins" sign any document of that role.
+func (c *Ceremony) SignBins(doc *roles.Document[metadata.TargetsType]) []byte {
+	return c.SignRole(delegation.BinsRole, doc, c.binsRole)
+}
+
 // SignRole has those who may sign a delegated role sign a document of it, which is one of
 // Documents from then on.
 func (c *Ceremony) SignRole(role string, doc *roles.Document[metadata.TargetsType], who roles.Authority) []byte {

@@ -8,9 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
-	"syscall"
 
+	"github.com/bindery-tuf/bindery/internal/disk"
 	"github.com/bindery-tuf/bindery/internal/interrupt"
 )
 
@@ -18,9 +17,9 @@ import (
 // The line feed, or carriage return and line feed, at its end is dropped, and may be missing.
 // The file is read at each call, so a passphrase may be changed while the program runs.
 //
-// A file that every user of the machine may read or write is refused, and so is one that isn't
-// regular (such as a named pipe), is empty, or has a second line. The file's group may read it,
-// which is how Kubernetes gives a secret to a user other than root. On Windows, the file is
+// A file that every user of the machine may read or write is refused, and so is one that its group may
+// write, or that isn't regular (such as a named pipe), is empty, or has a second line. The file's group
+// may read it, which is how Kubernetes gives a secret to a user other than root. On Windows, the file is
 // protected by its folder's permissions only. Prompts are not shown.
 func File(path string) Source {
 	return func(ctx context.Context, _ string) ([]byte, error) {
@@ -54,8 +53,7 @@ func Credential(name string) Source {
 }
 
 func readFile(path string) (line []byte, err error) {
-	// Without O_NONBLOCK, a named pipe would be waited for before it is known to be one.
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	f, err := disk.OpenPrivate(path, false)
 	if err != nil {
 		return nil, reason(err)
 	}
@@ -63,9 +61,6 @@ func readFile(path string) (line []byte, err error) {
 	info, err := f.Stat()
 	if err != nil {
 		return nil, reason(err)
-	}
-	if err := private(runtime.GOOS, info.Mode()); err != nil {
-		return nil, err
 	}
 	if info.Size() == 0 {
 		return nil, errors.New("the file is empty")
@@ -81,17 +76,6 @@ func readFile(path string) (line []byte, err error) {
 		return nil, reason(err)
 	}
 	return line, nil
-}
-
-// private refuses a file that may be anybody's.
-func private(goos string, mode fs.FileMode) error {
-	switch {
-	case !mode.IsRegular():
-		return errors.New("it is not a regular file")
-	case goos != "windows" && mode.Perm()&0o007 != 0: // modes say nothing there
-		return fmt.Errorf("every user may read or write it (mode %04o): take that away with chmod o=", mode.Perm())
-	}
-	return nil
 }
 
 // reason is err without the path, which is said already.

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/bindery-tuf/bindery/internal/disk"
 	"github.com/stretchr/testify/require"
 )
 
@@ -63,19 +64,23 @@ func TestFileChanges(t *testing.T) {
 
 func TestFileOfEverybody(t *testing.T) {
 	for _, mode := range []fs.FileMode{0o604, 0o602, 0o601, 0o644, 0o444, 0o666, 0o777} {
-		require.ErrorContains(t, private("linux", mode), "every user may read or write it (mode 0", "%o", mode)
-		require.NoError(t, private("windows", mode))
+		require.ErrorContains(t, disk.CheckPrivate("linux", mode), "every user may read or write it (mode 0", "%o", mode)
+		require.NoError(t, disk.CheckPrivate("windows", mode))
 		if runtime.GOOS != "windows" {
 			_, err := File(passphraseFile(t, "hunter2", mode|0o400))(t.Context(), prompt)
 			require.ErrorContains(t, err, "take that away with chmod o=")
 		}
 	}
+	for _, mode := range []fs.FileMode{0o620, 0o660} {
+		_, err := File(passphraseFile(t, "hunter2", mode))(t.Context(), prompt)
+		require.True(t, runtime.GOOS == "windows" || strings.Contains(err.Error(), "take that away with chmod g-w"), err)
+	}
 	for _, mode := range []fs.FileMode{0o600, 0o400, 0o440, 0o640} {
-		require.NoError(t, private("linux", mode))
+		require.NoError(t, disk.CheckPrivate("linux", mode))
 	}
 	for _, mode := range []fs.FileMode{fs.ModeDir, fs.ModeNamedPipe, fs.ModeDevice, fs.ModeSocket, fs.ModeCharDevice} {
-		require.EqualError(t, private("linux", mode|0o600), "it is not a regular file")
-		require.EqualError(t, private("windows", mode|0o600), "it is not a regular file")
+		require.EqualError(t, disk.CheckPrivate("linux", mode|0o600), "it is not a regular file")
+		require.EqualError(t, disk.CheckPrivate("windows", mode|0o600), "it is not a regular file")
 	}
 	_, err := File(t.TempDir())(t.Context(), prompt)
 	require.Error(t, err)

@@ -23,6 +23,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 const maxLength = 1024
@@ -34,7 +35,7 @@ const maxLength = 1024
 type Source func(ctx context.Context, prompt string) ([]byte, error)
 
 // Confirmed returns a Source that asks twice, for a passphrase that is being set. Two
-// different answers are an error.
+// different answers are an error, and so is what CheckNew refuses.
 func Confirmed(ask Source) Source {
 	return func(ctx context.Context, prompt string) ([]byte, error) {
 		first, err := ask(ctx, prompt)
@@ -51,8 +52,30 @@ func Confirmed(ask Source) Source {
 		case !bytes.Equal(first, second):
 			return nil, errors.New("the two passphrases differ")
 		}
+		if err := CheckNew(first); err != nil {
+			return nil, err
+		}
 		return first, nil
 	}
+}
+
+// minNew is how many characters a new passphrase has at least (NIST SP 800-63B, 5.1.1.1).
+const minNew = 8
+
+// CheckNew refuses a passphrase for a new key file that has fewer than 8 characters, or one
+// character again and again: who copies the file would soon find it. Confirmed calls it. A
+// program that sets a passphrase without Confirmed should call it too.
+func CheckNew(passphrase []byte) error {
+	characters := []rune(string(passphrase))
+	switch err := check(passphrase); {
+	case err != nil:
+		return err
+	case len(characters) < minNew:
+		return fmt.Errorf("the passphrase has fewer than %d characters, and who copies the key file would soon guess it: take several words", minNew)
+	case len(slices.Compact(characters)) == 1:
+		return errors.New("the passphrase is one character again and again: take several words")
+	}
+	return nil
 }
 
 // inTurn has concurrent calls wait for each other, and fail once ctx has ended.

@@ -56,6 +56,22 @@ func TestConfirmed(t *testing.T) {
 	}
 }
 
+func TestCheckNew(t *testing.T) {
+	for secret, want := range map[string]string{
+		"": "the passphrase is empty", "x": "fewer than 8 characters", "1234567": "fewer than 8 characters", "äöüäöüä": "fewer than 8 characters",
+		"xxxxxxxx": "one character again and again", "        ": "one character again and again",
+	} {
+		require.ErrorContains(t, CheckNew([]byte(secret)), want, secret)
+		var prompts []string
+		got, err := Confirmed(answers(&prompts, secret, secret))(t.Context(), prompt)
+		require.ErrorContains(t, err, want, secret)
+		require.Nil(t, got)
+	}
+	for _, secret := range []string{"correct horse", "12345678", "äöüäöüäö"} {
+		require.NoError(t, CheckNew([]byte(secret)))
+	}
+}
+
 // readAll calls a Source until it fails.
 func readAll(t *testing.T, s Source) (got []string, err error) {
 	t.Helper()

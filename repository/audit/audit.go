@@ -14,7 +14,6 @@
 package audit
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -33,7 +32,6 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"github.com/bindery-tuf/bindery/internal/clients"
-	"github.com/bindery-tuf/bindery/keys"
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/repository/ledger"
 	"github.com/bindery-tuf/bindery/roles"
@@ -134,12 +132,20 @@ func (a *auditor) audit() error {
 	if err := a.list(); err != nil {
 		return err
 	}
-	root, err := a.roots()
+	root, parsed, err := a.roots()
 	if err != nil || root == nil {
 		return err
 	}
+	name := ledger.Name(root.Version(), metadata.ROOT)
 	a.consistent = root.Signed().ConsistentSnapshot
-	authorities := a.topLevel(root)
+	if !a.consistent {
+		a.warnf(checkFormat, name, "consistent_snapshot is false: while metadata is published, clients may see a half of it")
+	}
+	a.compareRoot(root)
+	var authorities map[string]authority // none: signatures can't be judged
+	if rightful := a.rightfulRoot(root, parsed); rightful != nil {
+		authorities = a.topLevel(rightful)
+	}
 	if a.timestampAndSnapshot(authorities) {
 		a.walk(authorities[metadata.TARGETS])
 		a.unreachable()
@@ -209,19 +215,22 @@ func (a *auditor) fileName(role string, version int64) string {
 
 // timestampAndSnapshot reports whether there is a snapshot to go on from.
 func (a *auditor) timestampAndSnapshot(authorities map[string]authority) bool {
-	timestamp := fetch[metadata.TimestampType](a, expected{
+	timestamp, _ := fetch[metadata.TimestampType](a, expected{
 		name: ledger.Timestamp, authority: authorities[metadata.TIMESTAMP],
 		limit: roles.MaxTimestamp,
 	})
 	if timestamp == nil {
 		a.partial = true
+		if name := a.journal.otherRoot; name != "" {
+			a.errorf(checkJournal, name, "it is not the root that the journal installed: it was replaced, or the journal is another repository's")
+		}
 		return false
 	}
 	a.expiry(metadata.TIMESTAMP, ledger.Timestamp, timestamp.Expires(), a.cfg.SoonOnline)
 	a.compareTimestamp(timestamp)
 	meta := timestamp.Signed().Meta["snapshot.json"]
 	name := a.fileName(metadata.SNAPSHOT, meta.Version)
-	snapshot := fetch[metadata.SnapshotType](a, expected{
+	snapshot, _ := fetch[metadata.SnapshotType](a, expected{
 		name: name, authority: authorities[metadata.SNAPSHOT], meta: *meta, limit: roles.MaxSnapshot,
 	})
 	if snapshot == nil {
@@ -239,8 +248,14 @@ func (a *auditor) timestampAndSnapshot(authorities map[string]authority) bool {
 		}
 		a.current[role] = m.Version
 	}
+	if n := len(a.snapshot.Meta); n > quickEntries {
+		a.notef(checkClients, name, "it names %d roles: tuf-js clients, whose time grows with the square of that, take long: 17 seconds for 8192", n)
+	}
 	return true
 }
+
+// quickEntries is up to how many roles in a snapshot every client is quick.
+const quickEntries = 4096
 
 // isOnline reports whether a role is known to be signed online.
 func (a *auditor) isOnline(role string) bool {
@@ -259,7 +274,7 @@ type Severity string
 const (
 	// Error: some client fails now, or trusts what it should not.
 	Error Severity = "error"
-	// Warning: clients are well, and soon may not be.
+	// Warning: clients are well and soon may not be, or one kind of client, which is named, can't follow.
 	Warning Severity = "warning"
 	// Note: no client is concerned, a tidy operator may be.
 	Note Severity = "note"
@@ -280,7 +295,8 @@ type Finding struct {
 	//	signature   too few valid signatures, or an invalid one although the others suffice
 	//	version     another version than the name or the referring metadata says, or a lower one than before
 	//	expiry      expired, or soon to be
-	//	keys        the keys of a role, of which clients make different things or no use
+	//	keys        the keys of a role, of which clients make different things or no use, or a key's ID
+	//	clients     a choice by which one kind of client finds nothing, or takes long
 	//	delegation  a role that can't be reached, or that can't be audited
 	//	target      an entry that some client refuses
 	//	misplaced   an entry where clients don't look for it
@@ -313,6 +329,7 @@ const (
 	checkVersion    = "version"
 	checkExpiry     = "expiry"
 	checkKeys       = "keys"
+	checkClients    = "clients"
 	checkDelegation = "delegation"
 	checkTarget     = "target"
 	checkMisplaced  = "misplaced"
@@ -402,174 +419,10 @@ func (r folder) List(ctx context.Context) iter.Seq2[repository.Info, error] {
 	}
 }
 
-// maxRootSteps is how many roots a client follows in one refresh.
-const maxRootSteps = 256
-
-// roots checks the chain of all roots and returns the newest that is trusted,
-// or nil if none is.
-func (a *auditor) roots() (*roles.Document[metadata.RootType], error) {
-	var versions []int64
-	for _, name := range a.listed {
-		if version, role, ok := ledger.ParseName(name); ok && role == metadata.ROOT {
-			versions = append(versions, version)
-		}
-	}
-	if len(versions) == 0 {
-		return nil, fmt.Errorf("%w: there is no root metadata", repository.ErrNotRepository)
-	}
-	slices.Sort(versions)
-	versions = append(versions, a.newRoots(versions[len(versions)-1])...)
-	if n := versions[len(versions)-1] - 1; n > maxRootSteps {
-		a.warnf(checkVersion, ledger.Name(n+1, metadata.ROOT), "clients that begin with root 1 follow %d new roots at a time, and there are %d", maxRootSteps, n)
-	}
-	var last, trusted *roles.Document[metadata.RootType]
-	before := int64(0)
-	for _, v := range versions {
-		if v > before+1 {
-			a.rootGap(before+1, v-1)
-		}
-		before = v
-		root, sound := a.root(v, last)
-		if root != nil {
-			last = root
-		}
-		if sound {
-			trusted = root
-		}
-	}
-	if trusted == nil {
-		trusted = last // reported; there is nothing better to go on with
-	}
-	if trusted == nil {
-		a.partial = true
-		return nil, nil
-	}
-	a.expiry(metadata.ROOT, ledger.Name(trusted.Version(), metadata.ROOT), trusted.Expires(), a.cfg.Soon)
-	return trusted, nil
-}
-
-// newRoots are those that were written since the store was listed: clients ask for
-// the next root until there is none.
-func (a *auditor) newRoots(last int64) []int64 {
-	var versions []int64
-	for !a.done() {
-		last++
-		if _, err := a.store.Get(a.ctx, ledger.Name(last, metadata.ROOT)); err != nil {
-			break
-		}
-		versions = append(versions, last)
-	}
-	return versions
-}
-
-func (a *auditor) rootGap(first, last int64) {
-	name := ledger.Name(first, metadata.ROOT)
-	switch {
-	case first == 1 && last == 1:
-		a.warnf(checkMissing, name, "it does not exist, so nobody can begin with it who doesn't have it")
-	case first == last:
-		a.errorf(checkMissing, name, "it does not exist: clients that trust an older root don't find the newer ones")
-	default:
-		a.errorf(checkMissing, name, "roots %d to %d do not exist: clients that trust an older one don't find the newer ones", first, last)
-	}
-}
-
-// root checks one root, against last if that is the one before. sound tells that
-// clients which trust last accept it.
-func (a *auditor) root(version int64, last *roles.Document[metadata.RootType]) (root *roles.Document[metadata.RootType], sound bool) {
-	name := ledger.Name(version, metadata.ROOT)
-	data, ok := a.get(name)
-	if !ok {
-		return nil, false
-	}
-	e := expected{name: name, meta: metadata.MetaFiles{Version: version}, limit: roles.MaxRoot}
-	root, err := roles.Parse[metadata.RootType](data)
-	r := judgeFile(e, data, root, err)
-	if r == nil {
-		err := signedByItself(root)
-		if err == nil && last != nil && last.Version()+1 == version {
-			err = roles.VerifyRootUpdate(last, root)
-		}
-		if err != nil {
-			r = &refusal{checkSignature, err.Error()}
-		}
-	}
-	if r != nil {
-		a.errorf(r.check, name, "%s", r.problem)
-		return root, false
-	}
-	judgeForAll(a, name, root)
-	if auth, err := roles.RootAuthority(root, metadata.ROOT); err == nil {
-		a.spareSignatures(name, auth, root)
-	}
-	return root, true
-}
-
 // roleOf returns the role of a file's name without a version.
 func roleOf(file string) (role string, ok bool) {
 	role, ok = strings.CutSuffix(file, ".json")
 	return role, ok && role != ""
-}
-
-// authority is who may sign a role. It isn't usable if nothing could satisfy it.
-type authority struct {
-	roles.Authority
-	usable bool
-}
-
-// authorityFrom reads who may sign role from the file name, and reports what
-// clients can't make use of. It is pure but for that.
-func (a *auditor) authorityFrom(name, role string, listed map[string]*metadata.Key, ids []string, threshold int) authority {
-	out := authority{Authority: roles.Authority{Threshold: threshold}}
-	seen := map[string]string{} // key IDs by the keys' material
-	for _, id := range ids {
-		key, ok := listed[id]
-		if !ok {
-			a.errorf(checkKeys, name, "role %q: key %s is not listed: go-tuf and tough refuse the role, whoever signed it", role, id)
-			continue
-		}
-		public, err := keys.ParsePublicKey(id, key.Type, key.Scheme, key.Value.PublicKey)
-		if err != nil {
-			a.errorf(checkKeys, name, "role %q: go-tuf and tough refuse the role, whoever signed it: %v", role, err)
-			continue
-		}
-		if other, twice := seen[public.Fingerprint()]; twice {
-			a.warnf(checkKeys, name, "role %q: keys %s and %s are the same: some clients count its signature twice", role, other, id)
-		}
-		seen[public.Fingerprint()] = id
-		out.Keys = append(out.Keys, public)
-	}
-	out.usable = len(seen) >= threshold
-	if !out.usable {
-		a.errorf(checkKeys, name, "role %q: a threshold of %d can't be met with %d usable keys", role, threshold, len(seen))
-	}
-	return out
-}
-
-// topLevel returns who signs each top-level role.
-func (a *auditor) topLevel(root *roles.Document[metadata.RootType]) map[string]authority {
-	name, signed := ledger.Name(root.Version(), metadata.ROOT), root.Signed()
-	if !signed.ConsistentSnapshot {
-		a.warnf(checkFormat, name, "consistent_snapshot is false: while metadata is published, clients may see a half of it")
-	}
-	out := map[string]authority{}
-	for _, role := range slices.Sorted(maps.Keys(signed.Roles)) {
-		r := signed.Roles[role]
-		out[role] = a.authorityFrom(name, role, signed.Keys, r.KeyIDs, r.Threshold)
-	}
-	return out
-}
-
-// authorityCache keeps what authorityFrom said of one document, in which all
-// bins have the same keys.
-type authorityCache map[string]authority
-
-func (c authorityCache) get(a *auditor, name, role string, listed map[string]*metadata.Key, ids []string, threshold int) authority {
-	key := fmt.Sprint(threshold, " ", strings.Join(ids, " "))
-	if _, ok := c[key]; !ok {
-		c[key] = a.authorityFrom(name, role, listed, ids, threshold)
-	}
-	return c[key]
 }
 
 // expected is what a client knows of a file before it reads it.
@@ -586,14 +439,15 @@ type refusal struct {
 }
 
 // fetch reads a file and reports why clients refuse it, if they do. It
-// returns what could be parsed, also if it is refused, or nil.
-func fetch[T roles.Type](a *auditor, e expected) *roles.Document[T] {
+// returns what could be parsed, also if it is refused, or nil. sound reports that they don't.
+func fetch[T roles.Type](a *auditor, e expected) (doc *roles.Document[T], sound bool) {
 	data, ok := a.get(e.name)
 	if !ok {
-		return nil
+		return nil, false
 	}
 	doc, err := roles.Parse[T](data)
-	if r := judgeFile(e, data, doc, err); r != nil {
+	r := judgeFile(e, data, doc, err)
+	if r != nil {
 		a.errorf(r.check, e.name, "%s", r.problem)
 	} else {
 		judgeForAll(a, e.name, doc)
@@ -601,9 +455,9 @@ func fetch[T roles.Type](a *auditor, e expected) *roles.Document[T] {
 		a.compareRecorded(e.name, data)
 	}
 	if err != nil {
-		return nil
+		return nil, false
 	}
-	return doc
+	return doc, r == nil
 }
 
 // judgeFile returns the first reason, in the order of clients, to refuse a file
@@ -632,8 +486,12 @@ func judgeFile[T roles.Type](e expected, data []byte, doc *roles.Document[T], er
 		return &refusal{checkFormat, err.Error()}
 	}
 	if e.authority.usable { // otherwise it is what was reported
-		if err := e.authority.Verify(doc); err != nil {
-			return &refusal{checkSignature, err.Error()}
+		if err := verify(e.authority, doc); err != nil {
+			problem := err.Error()
+			if by := e.authority.doubtful; by != "" {
+				problem += ": the keys are those that " + by + " lists, which is refused itself: mend that first"
+			}
+			return &refusal{checkSignature, problem}
 		}
 	}
 	if e.meta.Version > 0 && doc.Version() != e.meta.Version {
@@ -646,6 +504,10 @@ func judgeFile[T roles.Type](e expected, data []byte, doc *roles.Document[T], er
 func judgeForAll[T roles.Type](a *auditor, name string, doc *roles.Document[T]) {
 	if err := clients.Check(doc); err != nil {
 		a.errorf(checkFormat, name, "%v", err)
+	}
+	switch any(doc).(type) {
+	case *roles.Document[metadata.RootType], *roles.Document[metadata.TargetsType]:
+		a.keyIDs(name, doc.Canonical())
 	}
 }
 
@@ -724,7 +586,7 @@ func (a *auditor) follow(e edge, seen map[[2]string]bool) {
 		return
 	}
 	name := a.fileName(e.role, meta.Version)
-	doc := fetch[metadata.TargetsType](a, expected{name: name, authority: e.authority, meta: *meta, limit: roles.MaxTargets})
+	doc, sound := fetch[metadata.TargetsType](a, expected{name: name, authority: e.authority, meta: *meta, limit: roles.MaxTargets})
 	if doc == nil {
 		a.partial = true
 		return
@@ -744,12 +606,24 @@ func (a *auditor) follow(e edge, seen map[[2]string]bool) {
 	if signed.Delegations == nil {
 		return
 	}
-	a.delegations(name, e.role, signed.Delegations, seen)
+	a.delegations(name, e.role, signed.Delegations, sound, seen)
 }
 
-// delegations follows each of a document's delegations.
-func (a *auditor) delegations(name, role string, d *metadata.Delegations, seen map[[2]string]bool) {
+// delegations follows each of a document's delegations. sound reports that clients accept the document.
+func (a *auditor) delegations(name, role string, d *metadata.Delegations, sound bool, seen map[[2]string]bool) {
 	cache := authorityCache{}
+	authorityOf := func(role string, ids []string, threshold int) authority {
+		auth := cache.get(a, name, role, d.Keys, ids, threshold)
+		if !sound {
+			auth.doubtful = name
+		}
+		return auth
+	}
+	if slices.ContainsFunc(d.Roles, func(r metadata.DelegatedRole) bool {
+		return slices.ContainsFunc(r.PathHashPrefixes, func(prefix string) bool { return prefix != "" })
+	}) {
+		a.notef(checkClients, name, "go-tuf 2.4.2 compares path_hash_prefixes in a wrong way and finds no target behind these hashed bins; other clients do")
+	}
 	for i := range d.Roles {
 		if a.done() {
 			return
@@ -757,7 +631,7 @@ func (a *auditor) delegations(name, role string, d *metadata.Delegations, seen m
 		r := &d.Roles[i]
 		a.follow(edge{
 			delegator: role, role: r.Name,
-			authority: cache.get(a, name, r.Name, d.Keys, r.KeyIDs, r.Threshold),
+			authority: authorityOf(r.Name, r.KeyIDs, r.Threshold),
 			covers:    func(target string) bool { return covers(r, target) },
 			hashed:    len(r.PathHashPrefixes) > 0,
 		}, seen)
@@ -766,12 +640,13 @@ func (a *auditor) delegations(name, role string, d *metadata.Delegations, seen m
 	if s == nil {
 		return
 	}
+	a.notef(checkClients, name, "tough doesn't know succinct bins and finds no target behind them; other clients do")
 	if s.BitLength > maxAuditedBits {
 		a.warnf(checkDelegation, name, "it delegates to 2^%d bins, and at most 2^%d are audited", s.BitLength, maxAuditedBits)
 		a.partial = true
 		return
 	}
-	auth := cache.get(a, name, s.NamePrefix+"-…", d.Keys, s.KeyIDs, s.Threshold)
+	auth := authorityOf(s.NamePrefix+"-…", s.KeyIDs, s.Threshold)
 	for i := range uint64(1) << s.BitLength {
 		if a.done() {
 			return
@@ -988,104 +863,4 @@ func (a *auditor) succession(keys authority) {
 				version, m.Role, name, m.Version)
 		}
 	}
-}
-
-// journalView is what the journal says, or nothing if there is none.
-type journalView struct {
-	state    *ledger.State
-	given    map[int64]bool         // generations of intents that were given up
-	recorded map[string]ledger.Blob // what published names must hold
-}
-
-// burnt reports whether the journal knows that this generation was given up. It
-// knows what happened since the checkpoint it was read from.
-func (v journalView) burnt(generation int64) bool { return v.given[generation] }
-
-// readJournal folds the journal's records.
-func (a *auditor) readJournal() {
-	if a.cfg.Journal == nil {
-		return
-	}
-	v := journalView{state: &ledger.State{}, given: map[int64]bool{}}
-	var open int64 // of the last intent that was neither sealed nor followed
-	for step, err := range a.cfg.Journal.Read(a.ctx, ledger.FromCheckpoint) {
-		if err == nil && step.Record != nil {
-			err = v.state.Apply(*step.Record)
-		}
-		if err != nil {
-			if a.ctx.Err() == nil {
-				a.errorf(checkJournal, "", "%v", err)
-			}
-			return
-		}
-		if step.Record == nil {
-			continue
-		}
-		switch step.Record.Kind() {
-		case ledger.KindIntent:
-			if open > 0 {
-				v.given[open] = true
-			}
-			open = step.Record.Generation
-		case ledger.KindSeal:
-			open = 0
-		}
-	}
-	if v.state.Chain != "" {
-		a.journal = v
-	}
-}
-
-// compareTimestamp holds the published timestamp against the journal, and if they
-// agree lets the files that follow be compared.
-func (a *auditor) compareTimestamp(t *roles.Document[metadata.TimestampType]) {
-	v := &a.journal
-	if v.state == nil {
-		return
-	}
-	s := v.state
-	if s.Sealed != nil && bytes.Equal(t.Bytes(), s.Sealed.Timestamp()) { // it was swapped in, and not noted yet
-		commit, err := s.Next(s.Epoch, s.Last(), a.now, &ledger.Commit{})
-		if err != nil || s.Apply(commit) != nil {
-			return
-		}
-	}
-	switch version := t.Version(); {
-	case bytes.Equal(t.Bytes(), s.Timestamp()):
-		v.recorded = map[string]ledger.Blob{ledger.Name(s.Generation, metadata.SNAPSHOT): s.Snapshot}
-		for role, d := range s.Published {
-			v.recorded[ledger.Name(d.Version, role)] = d.Blob
-		}
-		for role, row := range s.Table.All() {
-			v.recorded[ledger.Name(row.Version, role)] = row.Blob()
-		}
-	case version == s.Generation:
-		a.errorf(checkJournal, ledger.Timestamp, "it is not the one that the journal recorded for generation %d", version)
-	case version < s.Generation:
-		a.errorf(checkJournal, ledger.Timestamp, "it is version %d, and by the journal generation %d is published: was the store restored from a backup?",
-			version, s.Generation)
-	case version > s.Planned:
-		a.warnf(checkJournal, ledger.Timestamp, "it is version %d, and the journal knows of %d: was the journal restored from a backup, or the generation published just now?",
-			version, s.Planned)
-	}
-}
-
-// compareRecorded reports a file that clients accept and that isn't the one
-// which the journal recorded.
-func (a *auditor) compareRecorded(name string, data []byte) {
-	if want, ok := a.journal.recorded[name]; ok && want != ledger.BlobOf(data) {
-		a.errorf(checkJournal, name, "it is not what was published by the journal: nothing that changes it is published before it is mended")
-	}
-}
-
-// signedByItself returns nil if a root is signed by its own keys.
-func signedByItself(root *roles.Document[metadata.RootType]) error {
-	auth, err := roles.RootAuthority(root, metadata.ROOT)
-	if err == nil {
-		err = auth.Verify(root)
-	}
-	if err != nil {
-		return fmt.Errorf("root version %d under root version %d: %w", root.Version(), root.Version(), err)
-	}
-	return nil
 }

@@ -1,12 +1,15 @@
 package audit_test
 
 import (
+	"fmt"
 	"io/fs"
 	"slices"
 	"strings"
 	"testing/fstest"
 	"time"
 
+	"github.com/bindery-tuf/bindery/delegation"
+	"github.com/bindery-tuf/bindery/internal/repotest"
 	"github.com/bindery-tuf/bindery/repository/audit"
 	"github.com/bindery-tuf/bindery/roles"
 )
@@ -37,7 +40,7 @@ var damages = map[string]func(p *published) found{
 	},
 	"newest root altered": func(p *published) found {
 		p.replace("3.root.json", `"spec_version":"1.0.34"`, `"spec_version":"1.0.33"`)
-		return found{finding(isError, "signature", "3.root.json", "", "under root version 3: 0 of 2 signatures")}
+		return found{finding(isError, "signature", "3.root.json", "", "by the keys of root 3: 0 of 2 signatures")}
 	},
 	"newest root truncated": func(p *published) found {
 		p.replace("3.root.json", `"spec_version"`, `"`)
@@ -46,6 +49,35 @@ var damages = map[string]func(p *published) found{
 	"root too large": func(p *published) found {
 		p.files["3.root.json"] = &fstest.MapFile{Data: []byte(string(p.files["3.root.json"].Data) + strings.Repeat(" ", 512_000))}
 		return found{finding(isError, "size", "3.root.json", "", "and clients read 512000")}
+	},
+	"all roots missing": func(p *published) found {
+		for _, name := range []string{"1.root.json", "2.root.json", "3.root.json"} {
+			delete(p.files, name)
+		}
+		return found{finding(isError, "missing", "1.root.json", "", "there is other metadata and no root: no client can begin or go on: restore every root")}
+	},
+	// The root is to blame, and not each of the files that it says nothing of.
+	"newest root of another repository": func(p *published) found {
+		p.files["3.root.json"] = strangersRoots(p, 3)[2]
+		return found{finding(isError, "signature", "3.root.json", "", "by the keys of root 2: 0 of 2 signatures")}
+	},
+	"last two roots of another repository": func(p *published) found {
+		stranger := strangersRoots(p, 3)
+		p.files["2.root.json"], p.files["3.root.json"] = stranger[1], stranger[2]
+		return found{
+			finding(isError, "signature", "2.root.json", "", "by the keys of root 1: 0 of 2 signatures"),
+			finding(isError, "signature", "3.root.json", "", "timestamp, snapshot and targets are signed by the keys of root version 1, and none by keys that this root lists"),
+		}
+	},
+	"root of the middle of another repository": func(p *published) found {
+		p.files["2.root.json"] = strangersRoots(p, 2)[1]
+		return found{finding(isError, "signature", "2.root.json", "", "by the keys of root 1: 0 of 2 signatures")}
+	},
+	"all roots of another repository": func(p *published) found {
+		for i, f := range strangersRoots(p, 3) {
+			p.files[fmt.Sprintf("%d.root.json", i+1)] = f
+		}
+		return found{finding(isError, "signature", "3.root.json", "", "none of timestamp, snapshot and targets is signed by a key that this root lists for it")}
 	},
 	"timestamp missing": func(p *published) found {
 		delete(p.files, "timestamp.json")
@@ -109,6 +141,18 @@ var damages = map[string]func(p *published) found{
 	"bins altered": func(p *published) found {
 		p.replace("1.bins.json", `"spec_version":"1.0.34"`, `"spec_version":"1.0.33"`)
 		return found{finding(isError, "signature", "1.bins.json", "", "0 of 2 signatures")}
+	},
+	// Its bins are signed, but by whom can't be said.
+	"bins of another repository": func(p *published) found {
+		p.files["1.bins.json"] = &fstest.MapFile{Data: stranger(p).Documents().Roles["bins"]}
+		refused := "the keys are those that 1.bins.json lists, which is refused itself: mend that first"
+		return found{
+			finding(isError, "signature", "1.bins.json", "", "0 of 2 signatures"),
+			finding(isError, "signature", p.binName(0), "", refused),
+			finding(isError, "signature", p.binName(1), "", refused),
+			finding(isError, "signature", p.binName(2), "", refused),
+			finding(isError, "signature", p.binName(3), "", refused),
+		}
 	},
 	"bin missing": func(p *published) found {
 		delete(p.files, p.binName(1))
@@ -218,4 +262,23 @@ func edited(p *published, b *roles.Bin, version int64, expires time.Time, edits 
 		p.t.Fatal(err)
 	}
 	return b
+}
+
+// stranger signs for another repository of the same shape.
+func stranger(p *published) *repotest.Ceremony {
+	layout, err := delegation.New("bins", 4, delegation.Succinct)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return repotest.NewCeremony(p.t, layout, time.Now())
+}
+
+// strangersRoots are the first n roots of another repository.
+func strangersRoots(p *published, n int) []*fstest.MapFile {
+	c := stranger(p)
+	out := []*fstest.MapFile{{Data: c.Documents().Roots[0]}}
+	for len(out) < n {
+		out = append(out, &fstest.MapFile{Data: c.NextRoot(nil)})
+	}
+	return out
 }

@@ -32,22 +32,29 @@ type env struct {
 func inBubble(t *testing.T, bins int, form delegation.Form, f func(t *testing.T, e *env)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		layout, err := delegation.New("bins", bins, form)
-		require.NoError(t, err)
-		e := &env{
-			t: t, store: storetest.NewStore(), journal: storetest.NewJournal(), inject: &faulty.Injector{},
-			ceremony: repotest.NewCeremony(t, layout, time.Now()), want: map[string]roles.Target{},
-		}
-		e.cfg = repository.Config{
-			Store: faulty.Store{Injector: e.inject, Inner: e.store},
-			Bins:  e.ceremony.Bins, Snapshot: e.ceremony.Online, Timestamp: e.ceremony.Online,
-			MaxDelay: -1, CheckpointBytes: 1,
-		}
-		e.repo, err = repository.Create(t.Context(), e.config(), e.ceremony.Documents())
-		require.NoError(t, err)
+		e := newEnv(t, bins, form)
 		f(t, e)
 		require.NoError(t, e.repo.Close())
 	})
+}
+
+// newEnv is for a test that is in a bubble.
+func newEnv(t *testing.T, bins int, form delegation.Form) *env {
+	t.Helper()
+	layout, err := delegation.New("bins", bins, form)
+	require.NoError(t, err)
+	e := &env{
+		t: t, store: storetest.NewStore(), journal: storetest.NewJournal(), inject: &faulty.Injector{},
+		ceremony: repotest.NewCeremony(t, layout, time.Now()), want: map[string]roles.Target{},
+	}
+	e.cfg = repository.Config{
+		Store: faulty.Store{Injector: e.inject, Inner: e.store},
+		Bins:  e.ceremony.Bins, Snapshot: e.ceremony.Online, Timestamp: e.ceremony.Online,
+		MaxDelay: -1, CheckpointBytes: 1,
+	}
+	e.repo, err = repository.Create(t.Context(), e.config(), e.ceremony.Documents())
+	require.NoError(t, err)
+	return e
 }
 
 // config is the configuration of one more process.

@@ -1,12 +1,18 @@
 package audit_test
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
 	"time"
 
+	"github.com/secure-systems-lab/go-securesystemslib/cjson"
 	"github.com/stretchr/testify/require"
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
@@ -15,20 +21,69 @@ import (
 
 var foreignNow = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
+const noHash = "a key ID must be the SHA-256 of the key's entry"
+
+// auditForeign leaves out that key IDs are no hashes: in what newForeign makes none is.
 func auditForeign(t *testing.T, files fstest.MapFS) []audit.Finding {
 	t.Helper()
 	p := published{env: &env{t: t}, files: files, cfg: audit.Config{Now: func() time.Time { return foreignNow }}}
-	return p.audit()
+	var out []audit.Finding
+	for _, f := range p.audit() {
+		if f.Check != "keys" || f.Severity != isWarning || !strings.Contains(f.Problem, noHash) {
+			out = append(out, f)
+		}
+	}
+	return out
 }
 
 // Metadata that Bindery did not write, in a folder that isn't a store.
 func TestAuditOfForeignMetadata(t *testing.T) {
+	want := []string{"1.root.json", "2.root.json", "7.targets.json", "3.ö.json"}
 	for f, err := range audit.Run(t.Context(), audit.FS(os.DirFS(foreignDir)), audit.Config{
 		Now: func() time.Time { return foreignNow },
 	}) {
 		require.NoError(t, err)
-		require.Fail(t, "a finding", "%+v", f)
+		require.NotEmpty(t, want, "%+v", f)
+		requireFindings(t, []audit.Finding{finding(isWarning, "keys", want[0], "", noHash)}, []audit.Finding{f})
+		want = want[1:]
 	}
+	require.Empty(t, want)
+}
+
+// tough takes a key's ID for wrong unless it is the hash of the whole entry, as it was received.
+func TestAuditNamesKeyIDsThatAreNoHashes(t *testing.T) {
+	f := newForeign(t)
+	extra := func(k *metadata.Key) *metadata.Key {
+		k.UnrecognizedFields = map[string]any{"x-owner": "@alice", "x-large": json.Number("9007199254740993")}
+		return k
+	}
+	dev := f.targets["ö"].Delegations
+	text, err := cjson.EncodeCanonical(extra(dev.Keys["alice"]))
+	require.NoError(t, err)
+	sum := sha256.Sum256(text)
+	right := hex.EncodeToString(sum[:])
+	wrong, err := dev.Keys["carol"].ID() // before it gets the other members
+	require.NoError(t, err)
+	dev.Keys[right], dev.Keys[wrong] = dev.Keys["alice"], extra(dev.Keys["carol"])
+	delete(dev.Keys, "alice")
+	delete(dev.Keys, "carol")
+	dev.Roles[0].KeyIDs = []string{right, wrong}
+	f.keys[right], f.keys[wrong] = f.keys["alice"], f.keys["carol"]
+	f.signers["deep"] = []string{right, wrong}
+	p := published{env: &env{t: t}, files: f.sign(), cfg: audit.Config{Now: func() time.Time { return foreignNow }}}
+	all := p.audit()
+	all = slices.DeleteFunc(all, func(f audit.Finding) bool { return f.Name != "3.ö.json" })
+	requireFindings(t, []audit.Finding{finding(isWarning, "keys", "3.ö.json", "", "tough clients refuse the file: "+noHash+": key "+wrong+" should be ")}, all)
+	require.NotContains(t, all[0].Problem, right)
+
+	for i := range 10 { // a few are enough to see what is wrong
+		dev.Keys[fmt.Sprint("later ", i)] = f.public("alice")["alice"]
+	}
+	p.files = f.sign()
+	all = slices.DeleteFunc(p.audit(), func(f audit.Finding) bool { return f.Name != "3.ö.json" })
+	require.Len(t, all, 1)
+	require.Contains(t, all[0].Problem, "key later 0 should be ")
+	require.True(t, strings.HasSuffix(all[0].Problem, "; and 6 more"), all[0].Problem)
 }
 
 // A role's file may be under its escaped name.
@@ -51,7 +106,7 @@ func TestAuditOfWhatWasSigned(t *testing.T) {
 		}},
 		"a key that isn't listed": {func(f *foreign) {
 			f.roots[1].Roles[metadata.TARGETS].KeyIDs = []string{"carol", "dave"}
-		}, []audit.Finding{finding(isError, "keys", root, "", "key dave is not listed")}},
+		}, []audit.Finding{finding(isError, "keys", root, "", "key dave: it is not listed")}},
 		"an unknown kind of key": {func(f *foreign) {
 			f.roots[1].Keys["bob"].Type = "quantum"
 			f.signers[metadata.ROOT] = []string{"alice", "carol"}
@@ -98,6 +153,44 @@ func TestAuditOfWhatWasSigned(t *testing.T) {
 			finding(isWarning, "keys", dev, "", "keys alice and alice too are the same"),
 			finding(isError, "signature", "9.deep.json", "", "1 of 2 signatures"),
 		}},
+		"only a key that isn't listed": {func(f *foreign) {
+			f.roots[1].Roles[metadata.TARGETS].KeyIDs = []string{"dave"}
+		}, []audit.Finding{
+			finding(isError, "keys", root, "", "key dave: it is not listed"),
+			finding(isError, "keys", root, "", `role "targets": a threshold of 1 can't be met with 0 usable keys: key dave: it is not listed`),
+		}},
+		"no usable key among several": {func(f *foreign) {
+			d := f.targets["ö"].Delegations
+			d.Keys["eve"] = &metadata.Key{Type: "ed25519", Scheme: "ed25519", Value: metadata.KeyVal{PublicKey: "zz"}}
+			d.Roles[0].KeyIDs = []string{"dave", "eve"}
+		}, []audit.Finding{
+			finding(isError, "format", dev, "", `key "eve"`),
+			finding(isError, "keys", dev, "", "key dave: it is not listed"),
+			finding(isError, "keys", dev, "", "key eve: keyval.public: "),
+			finding(isError, "keys", dev, "", "with 0 usable keys: key dave: it is not listed; key eve: keyval.public: "),
+		}},
+		"no key at all": {func(f *foreign) {
+			f.targets["ö"].Delegations.Roles[0].KeyIDs = []string{}
+		}, []audit.Finding{finding(isError, "keys", dev, "", "with 0 usable keys: it names 0")}},
+		// go-tuf knows P-384: what it accepts isn't said to be refused.
+		"P-384 keys that sign": {func(f *foreign) { f.p384("deep", "p384") }, []audit.Finding{
+			finding(isWarning, "keys", dev, "", "clients differ about key p384: go-tuf verifies with it, tough refuses the whole file: "),
+		}},
+		"P-384 keys that didn't sign": {func(f *foreign) {
+			f.p384("deep", "p384")
+			f.signers["deep"] = []string{"alice"}
+		}, []audit.Finding{
+			finding(isWarning, "keys", dev, "", "clients differ about key p384"),
+			finding(isError, "signature", "9.deep.json", "", "go-tuf, which knows all keys of the role, finds fewer than 2 valid signatures"),
+		}},
+		"a P-384 key of root": {func(f *foreign) {
+			larger := f.newP384("p384")
+			for _, r := range f.roots {
+				r.Keys["p384"] = larger
+				r.Roles[metadata.ROOT].KeyIDs = []string{"alice", "p384"}
+			}
+			f.signers[metadata.ROOT] = []string{"alice", "p384"}
+		}, []audit.Finding{finding(isWarning, "keys", root, "", `role "root": clients differ about key p384`)}},
 		"a threshold that can't be met": {func(f *foreign) {
 			f.targets["ö"].Delegations.Roles[0].Threshold = 3
 		}, []audit.Finding{finding(isError, "keys", dev, "", "a threshold of 3 can't be met with 2 usable keys")}},

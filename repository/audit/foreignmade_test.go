@@ -1,10 +1,16 @@
 package audit_test
 
 import (
+	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/sha256"
+	"crypto/sha512"
+	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
+	"encoding/pem"
 	"flag"
 	"fmt"
 	"os"
@@ -27,17 +33,19 @@ var update = flag.Bool("update", false, "write testdata/foreign again")
 type foreign struct {
 	t         *testing.T
 	keys      map[string]ed25519.PrivateKey // by key ID
+	larger    map[string]*ecdsa.PrivateKey  // on P-384, by key ID
 	roots     []*metadata.RootType
 	timestamp *metadata.TimestampType
 	snapshot  *metadata.SnapshotType
 	targets   map[string]*metadata.TargetsType // by role
 	signers   map[string][]string              // key IDs by role
+	others    int                              // more roles that the snapshot names
 }
 
 var foreignExpires = time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)
 
 func newForeign(t *testing.T) *foreign {
-	f := &foreign{t: t, keys: map[string]ed25519.PrivateKey{}}
+	f := &foreign{t: t, keys: map[string]ed25519.PrivateKey{}, larger: map[string]*ecdsa.PrivateKey{}}
 	for _, id := range []string{"alice", "bob", "carol", "online", "dev ö"} {
 		seed := sha256.Sum256([]byte(id))
 		f.keys[id] = ed25519.NewKeyFromSeed(seed[:])
@@ -92,6 +100,27 @@ func (f *foreign) public(ids ...string) map[string]*metadata.Key {
 	return out
 }
 
+// newP384 makes a key that go-tuf knows and tough doesn't.
+func (f *foreign) newP384(id string) *metadata.Key {
+	f.t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	require.NoError(f.t, err)
+	f.larger[id] = key
+	der, err := x509.MarshalPKIXPublicKey(key.Public())
+	require.NoError(f.t, err)
+	return &metadata.Key{Type: "ecdsa", Scheme: "ecdsa-sha2-nistp384", Value: metadata.KeyVal{
+		PublicKey: string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})),
+	}}
+}
+
+// p384 gives the delegated role such a key, in place of carol's.
+func (f *foreign) p384(role, id string) {
+	d := f.targets["ö"].Delegations
+	d.Keys[id] = f.newP384(id)
+	d.Roles[0].KeyIDs = []string{"alice", id}
+	f.signers[role] = []string{"alice", id}
+}
+
 // sign signs everything and returns the files.
 func (f *foreign) sign() fstest.MapFS {
 	f.t.Helper()
@@ -105,6 +134,13 @@ func (f *foreign) sign() fstest.MapFS {
 		}
 		var signatures []signature
 		for _, id := range f.signers[role] {
+			if key, ok := f.larger[id]; ok {
+				digest := sha512.Sum384(message)
+				sig, err := ecdsa.SignASN1(rand.Reader, key, digest[:])
+				require.NoError(f.t, err)
+				signatures = append(signatures, signature{id, hex.EncodeToString(sig)})
+				continue
+			}
 			signatures = append(signatures, signature{id, hex.EncodeToString(ed25519.Sign(f.keys[id], message))})
 		}
 		data, err := json.MarshalIndent(map[string]any{"signatures": signatures, "signed": signed}, "", "  ")
@@ -127,6 +163,9 @@ func (f *foreign) sign() fstest.MapFS {
 		m := write(name(role, doc.Version), role, doc)
 		m.Version = doc.Version
 		f.snapshot.Meta[role+".json"] = &m
+	}
+	for i := range f.others {
+		f.snapshot.Meta[fmt.Sprintf("other-%d.json", i)] = &metadata.MetaFiles{Version: 1}
 	}
 	m := write(name(metadata.SNAPSHOT, f.snapshot.Version), metadata.SNAPSHOT, f.snapshot)
 	m.Version = f.snapshot.Version

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"github.com/bindery-tuf/bindery/delegation"
 	"github.com/bindery-tuf/bindery/internal/faulty"
@@ -100,6 +101,53 @@ func TestAuditAgainstTheJournal(t *testing.T) {
 	})
 }
 
+// A journal of another repository isn't an old backup: that advice would destroy one of the two.
+func TestAuditOfAnotherRepositorysJournal(t *testing.T) {
+	auditing(t, func(t *testing.T, fresh func() *published) {
+		other := newEnv(t, 4, delegation.Succinct)
+		for i := range 8 { // it begins behind, and gets ahead
+			other.publish(file("packages/other", fmt.Sprint(i)))
+			p := fresh()
+			p.cfg.Targets, p.cfg.Journal = nil, (&published{env: other}).journalLog(t)
+			requireFindings(t, []audit.Finding{
+				finding(isError, "journal", "", "", "it is the journal of another repository: nothing that it installed or published is in this store, and 1.root.json is another root"),
+			}, p.audit())
+		}
+		require.NoError(t, other.repo.Close())
+	})
+}
+
+// What happened to the root is told from the journal, and nothing else is blamed for it.
+func TestAuditOfTheRootAgainstTheJournal(t *testing.T) {
+	auditing(t, func(t *testing.T, fresh func() *published) {
+		log := fresh().journalLog(t)
+		judge := func(damage func(p *published), want ...audit.Finding) {
+			t.Helper()
+			p := fresh()
+			p.cfg.Journal = log
+			damage(p)
+			requireFindings(t, want, p.audit())
+		}
+		judge(func(p *published) { delete(p.files, "3.root.json") },
+			finding(isError, "missing", "3.root.json", "", "by the journal it was installed, and it does not exist: clients don't come beyond root 2: "))
+		judge(func(p *published) {
+			for _, name := range []string{"1.root.json", "2.root.json", "3.root.json"} {
+				delete(p.files, name)
+			}
+		}, finding(isError, "missing", "3.root.json", "", "there is other metadata and no root, and by the journal root version 3 was installed: "))
+		// Another root of the same people.
+		judge(func(p *published) {
+			root, err := roles.Parse[metadata.RootType](p.files["3.root.json"].Data)
+			require.NoError(t, err)
+			signed := root.Signed()
+			signed.Expires = signed.Expires.Add(time.Hour)
+			again, err := roles.New(signed)
+			require.NoError(t, err)
+			p.files["3.root.json"] = &fstest.MapFile{Data: p.ceremony.SignRoot(again.Bytes())}
+		}, finding(isError, "journal", "3.root.json", "", "it is not the root that the journal installed: it was replaced"))
+	})
+}
+
 func TestAuditEnds(t *testing.T) {
 	inBubble(t, 4, delegation.Succinct, func(t *testing.T, e *env) {
 		old := audit.Config{Now: func() time.Time { return time.Now().AddDate(2, 0, 0) }}
@@ -117,7 +165,7 @@ func TestAuditEnds(t *testing.T) {
 			}
 			return findings, last
 		}
-		_, err := errs(audit.FS(fstest.MapFS{"x": {}}))
+		_, err := errs(audit.FS(fstest.MapFS{"x": {}, "x.json": {}}))
 		require.ErrorIs(t, err, repository.ErrNotRepository)
 
 		n, err := errs(unlisted{e.store})
@@ -131,8 +179,8 @@ func TestAuditEnds(t *testing.T) {
 		require.Equal(t, 1, n) // the one root; there is no way beyond
 		e.inject.Plan(nil)
 
-		for range audit.Run(t.Context(), e.cfg.Store, audit.Config{}) {
-			require.Fail(t, "a finding")
+		for f := range audit.Run(t.Context(), e.cfg.Store, audit.Config{}) {
+			require.Equal(t, "clients", f.Check)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
@@ -178,6 +226,9 @@ func TestAuditFollowsNewRoots(t *testing.T) {
 	files["2.root.json"] = files["1.root.json"]
 	for f, err := range audit.Run(t.Context(), late{audit.FS(files)}, audit.Config{Now: func() time.Time { return foreignNow }}) {
 		require.NoError(t, err)
+		if f.Name == "1.root.json" { // its key IDs
+			continue
+		}
 		requireFindings(t, []audit.Finding{finding(isError, "version", "2.root.json", "", "it is version 1")}, []audit.Finding{f})
 		return
 	}

@@ -200,6 +200,7 @@ func TestMissingSegments(t *testing.T) {
 		d := restore(left)
 		_, err := openOn(d, "/journal")
 		require.ErrorContains(t, err, test.want)
+		require.ErrorContains(t, err, "put a copy of that segment from a backup or an archive in its place. If there is none, move the journal away")
 		require.Equal(t, left, d.files())
 	}
 }
@@ -249,7 +250,7 @@ func TestStrangeParts(t *testing.T) {
 	good := `e {"id":"a","accepted":"2026-05-17T12:00:00Z","size":3}` + "\n\n\n\n\n"
 	outcome := `o {"id":"a","digest":"` + ledger.Entry{}.Digest() + `","state":"published"}` + "\n"
 	for payload, want := range map[string]string{
-		"x {}\n":                                 `part 1: written by a newer version: unknown kind 'x'`,
+		"x {}\n":                                 `part 1: written by a newer version of Bindery, which must be used: unknown kind 'x'`,
 		"e\n":                                    "part 1: malformed",
 		"e {}":                                   "part 1: malformed",
 		"e {}\n":                                 `part 1: entry: item: no ID`,
@@ -262,22 +263,22 @@ func TestStrangeParts(t *testing.T) {
 		good + "\n":                              "part 2: malformed",
 		good + "e {\"id\":1}\n\n":                `part 2: entry: json`,
 		"e {\"id\":\"a\"} {}\n\n":                `part 1: entry: trailing data after JSON value`,
-		"e {\"id\":\"a\",\"since\":1}\n\n":       `part 1: entry: written by a newer version: json: unknown field "since"`,
+		"e {\"id\":\"a\",\"since\":1}\n\n":       `part 1: entry: written by a newer version of Bindery, which must be used: json: unknown field "since"`,
 		"r 02\n{}\n":                             "part 1: malformed",
 		"r +2\n{}\n":                             "part 1: malformed",
 		"r -1\n{}\n":                             "part 1: record: malformed",
 		"r 3\n{}\n":                              "part 1: record: malformed",
 		"r 1\n{}\n":                              "part 1: record: malformed",
-		"r 2\n{}\n":                              `part 1:  record of generation 0: written by a newer version: unknown kind ""`,
+		"r 2\n{}\n":                              `part 1:  record of generation 0: written by a newer version of Bindery, which must be used: unknown kind ""`,
 		"r 13\n{\"epoch\":\"x\"}\n":              "part 1: record: json",
 		"z \n":                                   "part 1: malformed",
 		"z closed\nz closed\n":                   "part 1: malformed",
 		good + "z closed\n":                      "part 2: malformed",
 		"r 99999999999999999999\n{}\n":           "part 1: malformed",
 		strings.Replace(outcome, `"a"`, `""`, 1): `part 1: outcome of item "": appears twice, or has no ID`,
-		strings.Replace(outcome, "published", "lost", 1): `part 1: outcome: item "a": written by a newer version: unknown state "lost"`,
+		strings.Replace(outcome, "published", "lost", 1): `part 1: outcome: item "a": written by a newer version of Bindery, which must be used: unknown state "lost"`,
 		strings.Replace(outcome, `:"e3`, `:"E3`, 1):      `part 1: outcome: item "a": the digest "E3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855" is no SHA-256 in lower-case hexadecimal`,
-		"o {\"id\":\"a\",\"since\":1}\n":                 `part 1: outcome: written by a newer version: json: unknown field "since"`,
+		"o {\"id\":\"a\",\"since\":1}\n":                 `part 1: outcome: written by a newer version of Bindery, which must be used: json: unknown field "since"`,
 		outcome + outcome:                                `part 2: outcome of item "a": appears twice`,
 		"p " + good[2:] + outcome:                        `part 2: outcome of item "a": appears twice`,
 		outcome:                                          "no checkpoint in this frame",

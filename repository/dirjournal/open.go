@@ -29,6 +29,10 @@ var defaults = limits{remember: Remembered, spill: Remembered / 4, segment: segm
 
 var errNoJournal = fmt.Errorf("not a journal: it has no segments: %w", fs.ErrNotExist)
 
+// fromBackup is what can be done about a damaged journal.
+const fromBackup = "keep a copy of the folder as it is, and put a copy of that segment from a backup or an archive in its place. If there is none, " +
+	"move the journal away, create another and let RestoreJournal make it agree with what is published: what was accepted and isn't published is then lost"
+
 // Create makes a new journal in dir and opens it. It makes dir if necessary, but not the
 // parent. An existing dir must be empty, or hold only what a
 // killed Create left, and perhaps the lost+found of a new file system. Otherwise the
@@ -58,6 +62,9 @@ func Open(dir string) (*Journal, error) { return openOn(disk.OS(), dir) }
 func openOn(fsys disk.FS, dir string) (*Journal, error) {
 	j, err := open(fsys, absolute(dir), defaults)
 	if err != nil {
+		if errors.As(err, &placed{}) && !errors.Is(err, ledger.ErrNewer) && !errors.Is(err, errOlder) {
+			err = fmt.Errorf("%w: %s", err, fromBackup)
+		}
 		return nil, fmt.Errorf("open journal %s: %w", dir, err)
 	}
 	return j, nil
@@ -160,7 +167,7 @@ func creatable(fsys disk.FS, dir string) error {
 	if c, _, err := readSegment(fsys, dir, 1); err == nil && len(l.segments) == 1 && len(c.frames) == 0 && !c.torn {
 		return nil
 	}
-	return fmt.Errorf("a journal already exists: %w", fs.ErrExist)
+	return fmt.Errorf("it is a journal already: open it, or call OpenOrCreate in place of Create: %w", fs.ErrExist)
 }
 
 func open(fsys disk.FS, dir string, lim limits) (*Journal, error) {

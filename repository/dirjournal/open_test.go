@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -43,8 +44,8 @@ func TestOpenRefuses(t *testing.T) {
 		{"empty", map[string]string{}, fs.ErrNotExist, "not a journal: it has no segments"},
 		{"something else", map[string]string{"1.root.json": "{}", "1.seg": "x", "000000000001.seg.bak": ""}, fs.ErrNotExist, "not a journal"},
 		{"no segment's content", with(second, "{\"signed\":{}}"+good[second]), nil, "segment 000000000002.seg: not a journal segment: wrong first bytes"},
-		{"newer", with(second, string(newer)), nil, "segment 000000000002.seg: format 3, and this program reads format 2 only"},
-		{"older", with(second, string(older)), nil, "segment 000000000002.seg: format 1, and this program reads format 2 only"},
+		{"newer", with(second, string(newer)), nil, "segment 000000000002.seg: written by a newer version of Bindery, which must be used: format 3, and this program reads format 2 only"},
+		{"older", with(second, string(older)), nil, "segment 000000000002.seg: written by an older version of Bindery, which must be used: format 1, and this program reads format 2 only"},
 	} {
 		d := restore(test.files)
 		_, err := openOn(d, "/journal")
@@ -52,6 +53,8 @@ func TestOpenRefuses(t *testing.T) {
 		if test.is != nil {
 			require.ErrorIs(t, err, test.is, test.name)
 		}
+		// A copy from a backup mends damage, and nothing else.
+		require.Equal(t, test.name == "no segment's content", strings.Contains(err.Error(), "backup"), test.name)
 		require.Equal(t, test.files, d.files(), test.name)
 		require.Zero(t, d.Locks(), test.name)
 	}
@@ -105,8 +108,8 @@ func TestOpenCopy(t *testing.T) {
 func TestCreateRefuses(t *testing.T) {
 	good := journalOf(t)
 	for want, all := range map[string]map[string]string{
-		"create journal /journal: a journal already exists: ":    good,
-		"create journal /journal: the directory holds notes.txt": {"notes.txt": "x"},
+		"create journal /journal: it is a journal already: open it, or call OpenOrCreate in place of Create: ": good,
+		"create journal /journal: the directory holds notes.txt":                                               {"notes.txt": "x"},
 	} {
 		d := restore(all)
 		_, err := createOn(d, "/journal")

@@ -27,8 +27,13 @@ func segmentNumber(name string) (number uint64, ok bool) {
 
 // place adds to an error the segment where something is wrong.
 func place(number uint64, err error) error {
-	return fmt.Errorf("segment %s: %w", segmentName(number), err)
+	return placed{fmt.Errorf("segment %s: %w", segmentName(number), err)}
 }
+
+// placed is an error that place made.
+type placed struct{ error }
+
+func (p placed) Unwrap() error { return p.error }
 
 func readSegment(fsys disk.FS, dir string, number uint64) (contents, []byte, error) {
 	data, err := disk.ReadFile(fsys, filepath.Join(dir, segmentName(number)), maxSegment)

@@ -6,7 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+
+	"github.com/bindery-tuf/bindery/repository/ledger"
 )
+
+// errOlder is wrapped for a journal that is sound, and of a format that no longer is read.
+var errOlder = errors.New("written by an older version of Bindery, which must be used")
 
 const (
 	magic         = "bndryjnl"
@@ -54,8 +59,11 @@ func parseHeader(data []byte, size int64, number uint64) (header, error) {
 	if got := binary.BigEndian.Uint32(data[60:]); got != crc32.Checksum(data[:60], castagnoli) {
 		return header{}, errors.New("damaged header: wrong checksum")
 	}
-	if v := binary.BigEndian.Uint32(data[8:]); v != formatVersion {
-		return header{}, fmt.Errorf("format %d, and this program reads format %d only", v, formatVersion)
+	switch v := binary.BigEndian.Uint32(data[8:]); {
+	case v > formatVersion:
+		return header{}, fmt.Errorf("%w: format %d, and this program reads format %d only", ledger.ErrNewer, v, formatVersion)
+	case v < formatVersion:
+		return header{}, fmt.Errorf("%w: format %d, and this program reads format %d only", errOlder, v, formatVersion)
 	}
 	u := func(at int) uint64 { return binary.BigEndian.Uint64(data[at:]) }
 	h := header{number: u(12), epoch: int64(u(20)), first: u(28), base: u(36), synced: u(44), id: [8]byte(data[52:60])}

@@ -164,7 +164,7 @@ func vacant(fsys disk.FS, dir string) error {
 			return err
 		}
 		if e.Name == formatFile {
-			return fmt.Errorf("already a store: %w", fs.ErrExist)
+			return fmt.Errorf("it is a store already: open it, or call OpenOrCreate in place of Create: %w", fs.ErrExist)
 		}
 		if !strings.HasPrefix(e.Name, tempPrefix) {
 			return fmt.Errorf("directory not empty: it has %q: %w", filepath.Join(ownDir, e.Name), fs.ErrExist)

@@ -69,7 +69,7 @@ func TestCreateRefuses(t *testing.T) {
 	_, _, dir := newStore(t)
 	_, err := dirstore.Create(dir)
 	require.ErrorIs(t, err, fs.ErrExist)
-	require.EqualError(t, err, "create metadata store in "+dir+": already a store: file already exists")
+	require.EqualError(t, err, "create metadata store in "+dir+": it is a store already: open it, or call OpenOrCreate in place of Create: file already exists")
 
 	full := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(full, "1.root.json"), nil, 0o644))

@@ -106,7 +106,7 @@ func TestConflicts(t *testing.T) {
 
 	err := s.Create(ctx, "a", []byte("2"))
 	require.ErrorIs(t, err, repository.ErrConflict)
-	require.EqualError(t, err, fmt.Sprintf("create %q in %s: conflict: the name holds other bytes", "a", dir))
+	require.EqualError(t, err, fmt.Sprintf("create %q in %s: conflict: it doesn't hold the bytes expected", "a", dir))
 	require.ErrorIs(t, s.Create(ctx, "a", nil), repository.ErrConflict)
 	require.ErrorIs(t, s.Swap(ctx, "a", []byte("2"), []byte("3")), repository.ErrConflict)
 	require.ErrorIs(t, s.Swap(ctx, "a", nil, []byte("3")), repository.ErrConflict)

@@ -17,7 +17,7 @@ import (
 
 // ErrNewer is wrapped when an entry or a record has a kind or a member that this version
 // doesn't know.
-var ErrNewer = errors.New("written by a newer version")
+var ErrNewer = errors.New("written by a newer version of Bindery, which must be used")
 
 // Kind says what a Record decides.
 type Kind string

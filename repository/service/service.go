@@ -126,7 +126,7 @@ func start(ctx context.Context, cfg Config) (_ *Service, err error) {
 	case cfg.Open == nil:
 		return nil, errors.New("config: Open is missing")
 	case cfg.Patience < 0:
-		return nil, fmt.Errorf("config: Patience is %v", cfg.Patience)
+		return nil, fmt.Errorf("config: Patience is %v: must not be negative (zero: the default)", cfg.Patience)
 	case cfg.Patience == 0:
 		cfg.Patience = 10 * time.Second
 	}

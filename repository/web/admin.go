@@ -90,7 +90,7 @@ func (a *admin) install(r *http.Request) (names []string, status int, err error)
 	}
 	names, files, err := readForm(form)
 	if tooMuch, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return names, http.StatusRequestEntityTooLarge, fmt.Errorf("more than %d bytes", tooMuch.Limit)
+		return names, http.StatusRequestEntityTooLarge, fmt.Errorf("the form has more than %d bytes: is there a file in it that is no document?", tooMuch.Limit)
 	}
 	var documents repository.Documents
 	if err == nil {

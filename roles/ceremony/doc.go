@@ -57,7 +57,7 @@
 //   - current is what is published now, and empty for a new repository. roots are consecutive
 //     and complete, and the last is in force: a holder who trusts any of them can follow.
 //     targets and bins may be left out if no document follows them and none changes who signs
-//     them;
+//     them. There are no bins if targets delegate to none: the first ones have version 1;
 //   - documents are to be published in this order. Each is of the role "root", "targets" or
 //     "bins". digest is the SHA-256 of the canonical form of "signed". A document has no
 //     signatures or, if one-time keys signed it, all that it needs. Documents stay byte for
@@ -110,9 +110,14 @@
 //
 // NewRequest and ParseRequest refuse documents that some client can't follow or reads
 // differently: a version that is skipped or already in force, a key of an unknown kind, one
-// key under two IDs, a new key under another ID than its own, a threshold that can't be met, an
-// expiry in fractions of a second, an online role that more than one key must sign. They also
-// refuse a threshold that goes down without a declaration.
+// key under two IDs, a threshold that can't be met, an expiry in fractions of a second, an online
+// role that more than one key must sign. They also refuse a threshold that goes down without a
+// declaration.
+//
+// They refuse a key under an ID that isn't the SHA-256 of the canonical form of its entry. A
+// published entry may stay as it is, whatever its ID; Steps then has a warning, because tough can't
+// read the document. NextRoot and NextTargets keep such entries. RootSpec refuses a root with a key
+// that Bindery can't use until the caller drops that key by its ID.
 //
 // ErrLocksOut is wrapped if clients would refuse what is published now. Only a declared
 // compromise allows that. Overlap makes the root that avoids it. This package doesn't know

@@ -7,7 +7,6 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"github.com/bindery-tuf/bindery/delegation"
-	"github.com/bindery-tuf/bindery/keys"
 	"github.com/bindery-tuf/bindery/roles"
 )
 
@@ -90,27 +89,28 @@ func (d Documents) parse() (s state, chain []rootDoc, err error) {
 	return s, chain, nil
 }
 
-// keysOf returns all keys that the documents name for a role.
-func keysOf(s state, chain []rootDoc) []*keys.PublicKey {
-	var all []*keys.PublicKey
+// entriesIn returns the keys that the documents list.
+func entriesIn(s state, chain []rootDoc) (map[entry]bool, error) {
+	var docs []document
 	for _, root := range chain {
-		for _, role := range metadata.TOP_LEVEL_ROLE_NAMES {
-			if a, err := roles.RootAuthority(root, role); err == nil {
-				all = append(all, a.Keys...)
-			}
+		docs = append(docs, root)
+	}
+	for _, d := range []targetsDoc{s.targets, s.bins} {
+		if d != nil {
+			docs = append(docs, d)
 		}
 	}
-	if s.targets != nil {
-		if a, err := roles.DelegatedAuthority(s.targets, roleBins); err == nil {
-			all = append(all, a.Keys...)
+	all := make(map[entry]bool)
+	for _, d := range docs {
+		listed, err := entriesOf(d)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range listed {
+			all[e] = true
 		}
 	}
-	if s.bins != nil {
-		if _, a, err := layoutOf(s.bins); err == nil {
-			all = append(all, a.Keys...)
-		}
-	}
-	return all
+	return all, nil
 }
 
 // verify returns the function that verifies a document under an authority.

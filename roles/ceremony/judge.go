@@ -2,15 +2,17 @@ package ceremony
 
 import (
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"github.com/bindery-tuf/bindery/delegation"
-	"github.com/bindery-tuf/bindery/keys"
+	"github.com/bindery-tuf/bindery/internal/cjson"
 	"github.com/bindery-tuf/bindery/roles"
 )
 
@@ -43,8 +45,37 @@ type quorum struct {
 type judge struct {
 	state
 	proposal  Proposal
-	published []*keys.PublicKey // of Current
+	published map[entry]bool // of Current
 	lowered   map[string]bool
+	firstBins bool // Current has targets, and they delegate to no bins
+}
+
+// entry is a key as a document lists it: its ID, and the canonical form of what stands there.
+type entry struct{ id, value string }
+
+// hashed reports whether the ID is the one that the specification defines (4.2).
+func (e entry) hashed() bool { return e.id == e.hash() }
+
+func (e entry) hash() string {
+	sum := sha256.Sum256([]byte(e.value))
+	return hex.EncodeToString(sum[:])
+}
+
+// entriesOf returns all that a document lists as keys, by ID.
+func entriesOf(d document) (map[string]entry, error) {
+	members, err := membersOf(d.Canonical())
+	if err == nil && members["delegations"] != nil {
+		members, err = membersOf(members["delegations"])
+	}
+	if err != nil || members["keys"] == nil {
+		return nil, err
+	}
+	listed, err := membersOf(members["keys"])
+	all := make(map[string]entry)
+	for id, value := range listed {
+		all[id] = entry{id, string(value)}
+	}
+	return all, err
 }
 
 // next takes the next document into force. role is the role of the document after it, or "".
@@ -142,7 +173,7 @@ func (j *judge) judgeRoot(p *part, old, root rootDoc) error {
 	for _, role := range metadata.TOP_LEVEL_ROLE_NAMES {
 		is, err := rootAuthority(root, role)
 		if err == nil {
-			err = j.checkIDs(is)
+			err = j.checkIDs(root, is)
 		}
 		if err != nil {
 			return fmt.Errorf("role %s: %w", role, err)
@@ -158,14 +189,14 @@ func (j *judge) judgeRoot(p *part, old, root rootDoc) error {
 		if old == nil {
 			continue
 		}
-		was, err := roles.RootAuthority(old, role)
+		was, err := listedInRoot(old, role)
 		if err != nil {
 			return err
 		}
 		if role == roleRoot {
-			p.quorums = slices.Insert(p.quorums, 0, quorum{fmt.Sprintf("root %d", old.Version()), was})
+			p.quorums = slices.Insert(p.quorums, 0, quorum{fmt.Sprintf("root %d", old.Version()), was.Authority})
 		}
-		if err := j.lowers(role, was, is); err != nil {
+		if err := j.lowers(role, was.Authority, is); err != nil {
 			return err
 		}
 		if err := j.keeps(role, was, is); err != nil {
@@ -175,18 +206,26 @@ func (j *judge) judgeRoot(p *part, old, root rootDoc) error {
 	return nil
 }
 
-// checkIDs refuses a new key under an ID other than its own. People know keys by their IDs, and a
-// document could list a stranger's key under the ID of a holder.
-func (j *judge) checkIDs(a roles.Authority) error {
+// checkIDs refuses a key under an ID that isn't the hash of its entry, unless a published document
+// lists that very entry. People know keys by their IDs, and a document could list a stranger's key
+// under the ID of a holder. tough reads no document that has such an ID.
+func (j *judge) checkIDs(d document, a roles.Authority) error {
+	listed, err := entriesOf(d)
+	if err != nil {
+		return err
+	}
 	for _, k := range a.Keys {
-		id, err := cardKeyOf(k).id()
-		if err != nil {
-			return err
+		e := listed[k.ID()]
+		if e.hashed() || j.published[e] {
+			continue
 		}
-		listed := func(p *keys.PublicKey) bool { return p.ID() == k.ID() && p.Same(k) }
-		if id != k.ID() && !slices.ContainsFunc(j.published, listed) {
-			return fmt.Errorf("new key %q: wrong ID: the ID of this key is %s", k.ID(), id)
+		value := string(cjson.AppendString(nil, k.Value()))
+		for p := range j.published {
+			if p.id == e.id && strings.Contains(p.value, value) {
+				return fmt.Errorf("key %q: its entry is not the one that is published, of which the ID was made: keep the entry as it is, as NextRoot and NextTargets do", k.ID())
+			}
 		}
+		return fmt.Errorf("new key %q: wrong ID: the ID of this key is %s", k.ID(), e.hash())
 	}
 	return nil
 }
@@ -204,12 +243,12 @@ func (j *judge) lowers(role string, was, is roles.Authority) error {
 }
 
 // keeps refuses a root under which a role's published document would not verify.
-func (j *judge) keeps(role string, was, is roles.Authority) error {
+func (j *judge) keeps(role string, was listing, is roles.Authority) error {
 	switch {
 	case role == roleRoot || j.proposal.Compromise:
 		return nil
 	case role != roleTargets:
-		return overlaps(role, was, is)
+		return overlaps(role, was.Authority, is)
 	case j.state.targets == nil && !covers(was, is):
 		return errors.New("it changes who signs targets, and the request doesn't hold the targets that are published now")
 	case j.state.targets == nil:
@@ -219,7 +258,7 @@ func (j *judge) keeps(role string, was, is roles.Authority) error {
 }
 
 // holds returns nil if d, which is valid under one authority, is valid under the other too.
-func holds(role string, d targetsDoc, was, is roles.Authority) error {
+func holds(role string, d targetsDoc, was listing, is roles.Authority) error {
 	err := is.Verify(d)
 	if len(d.Signatures()) == 0 { // it is still to be signed
 		if err = nil; !covers(was, is) {
@@ -232,10 +271,31 @@ func holds(role string, d targetsDoc, was, is roles.Authority) error {
 	return nil
 }
 
-// covers reports whether everything valid under one authority is valid under the other.
-func covers(was, is roles.Authority) bool {
-	gone := len(was.Keys) - common(was, is)
-	return was.Threshold-gone >= is.Threshold
+// covers reports whether everything valid under one authority is valid under the other. With some
+// clients, keys that are unusable here have signed too.
+func covers(was listing, is roles.Authority) bool {
+	return was.Threshold-was.gone(is) >= is.Threshold
+}
+
+// listing is who a document lists for a role: the authority, and the keys that it leaves out.
+type listing struct {
+	roles.Authority
+	unusable []roles.UnusableKey
+}
+
+// gone is how many of the listed keys an authority lacks.
+func (l listing) gone(is roles.Authority) int {
+	return len(l.Keys) - common(l.Authority, is) + len(l.unusable)
+}
+
+func listedInRoot(root rootDoc, role string) (listing, error) {
+	a, err := roles.RootAuthority(root, role)
+	return listing{a, roles.RootUnusable(root, role)}, err
+}
+
+func listedByDelegation(d targetsDoc, role string) (listing, error) {
+	a, err := roles.DelegatedAuthority(d, role)
+	return listing{a, roles.DelegatedUnusable(d, role)}, err
 }
 
 // common is how many keys two authorities share.
@@ -268,49 +328,36 @@ func (p *part) set(role string, d document) {
 // rootAuthority is roles.RootAuthority for a root that is to be published: every
 // client must understand every key.
 func rootAuthority(root rootDoc, role string) (roles.Authority, error) {
-	a, err := roles.RootAuthority(root, role)
+	l, err := listedInRoot(root, role)
 	if err != nil {
-		return a, err
+		return l.Authority, err
 	}
-	return a, sound(a, root.Signed().Keys, root.Signed().Roles[role].KeyIDs)
+	return l.Authority, l.sound()
 }
 
-// sound returns nil if every key of an authority counts with all clients, and once.
-func sound(a roles.Authority, listed map[string]*metadata.Key, ids []string) error {
-	for _, id := range ids {
-		key, ok := listed[id]
-		if !ok {
-			return fmt.Errorf("key %s is not listed", id)
-		}
-		if _, err := keys.ParsePublicKey(id, key.Type, key.Scheme, key.Value.PublicKey); err != nil {
-			return err
-		}
+// sound returns nil if every key of a listing counts with all clients, and once.
+func (l listing) sound() error {
+	if len(l.unusable) > 0 {
+		return l.unusable[0].Err
 	}
-	return a.Check()
+	return l.Check()
 }
 
 // delegated is rootAuthority for a role that a targets document delegates to.
 func delegated(d targetsDoc, role string) (roles.Authority, error) {
-	a, err := roles.DelegatedAuthority(d, role)
+	l, err := listedByDelegation(d, role)
 	if err != nil {
-		return a, err
+		return l.Authority, err
 	}
-	del := d.Signed().Delegations
-	var ids []string
-	if del.SuccinctRoles != nil {
-		ids = del.SuccinctRoles.KeyIDs
-	} else {
-		ids = del.Roles[0].KeyIDs // of "bins", or of the first bin like all others
-	}
-	return a, sound(a, del.Keys, ids)
+	return l.Authority, l.sound()
 }
 
 // layoutOf is delegation.Parse, and also returns who signs each bin.
-func layoutOf(bins targetsDoc) (delegation.Bins, roles.Authority, error) {
+func layoutOf(bins targetsDoc) (delegation.Bins, listing, error) {
 	layout, err := delegation.Parse(bins)
 	if err != nil {
-		return layout, roles.Authority{}, err
+		return layout, listing{}, err
 	}
-	a, err := delegated(bins, layout.Name(0))
-	return layout, a, err
+	l, err := listedByDelegation(bins, layout.Name(0))
+	return layout, l, err
 }

@@ -46,7 +46,7 @@ func (j *judge) judgeTargets(p *part, d targetsDoc, bins bool) error {
 	}
 	is, err := delegated(d, roleBins)
 	if err == nil {
-		err = j.checkIDs(is)
+		err = j.checkIDs(d, is)
 	}
 	if err != nil {
 		return fmt.Errorf("role bins: %w", err)
@@ -54,15 +54,18 @@ func (j *judge) judgeTargets(p *part, d targetsDoc, bins bool) error {
 	if j.state.targets == nil {
 		return nil
 	}
-	was, err := roles.DelegatedAuthority(j.state.targets, roleBins)
+	was, err := listedByDelegation(j.state.targets, roleBins)
 	if err != nil {
 		// Others made it: it delegates to no bins.
-		if j.state.bins != nil {
+		switch {
+		case j.state.bins != nil:
 			return err
+		case !bins:
+			return errors.New("it is the first one that delegates to bins, and no document of bins comes after it")
 		}
 		return nil
 	}
-	if err := j.lowers(roleBins, was, is); err != nil {
+	if err := j.lowers(roleBins, was.Authority, is); err != nil {
 		return err
 	}
 	if bins || j.proposal.Compromise {
@@ -102,9 +105,13 @@ func (j *judge) judgeBins(p *part, d targetsDoc) error {
 		return err
 	}
 	p.quorums = []quorum{{fmt.Sprintf("bins, by targets %d", j.state.targets.Version()), a}}
-	layout, is, err := layoutOf(d)
+	layout, each, err := layoutOf(d)
+	is := each.Authority
 	if err == nil {
-		err = j.checkIDs(is)
+		err = each.sound()
+	}
+	if err == nil {
+		err = j.checkIDs(d, is)
 	}
 	if err != nil {
 		return err
@@ -133,12 +140,12 @@ func (j *judge) judgeBins(p *part, d targetsDoc) error {
 }
 
 // followsTargets refuses d unless it is the next version of its role. The version before must be in
-// the request, unless the repository is new.
+// the request, unless there is none: the repository is new, or has had no bins.
 func (j *judge) followsTargets(role string, d, before targetsDoc) error {
 	if before != nil {
 		return follows(role, d, before.Version())
 	}
-	if len(j.proposal.Current.Roots) > 0 {
+	if len(j.proposal.Current.Roots) > 0 && !(role == roleBins && j.firstBins) {
 		return fmt.Errorf("%s version %d: the request doesn't hold the one that is published now", role, d.Version())
 	}
 	return follows(role, d, 0)

@@ -105,10 +105,13 @@ func (r *Request) accept(s signature) (int, error) {
 }
 
 // asks lists the documents of the request.
-func (r *Request) asks() string {
+func (r *Request) asks() string { return listOf(r.Marks()) }
+
+// listOf is such as "root version 2, targets version 2".
+func listOf(marks []Mark) string {
 	var all []string
-	for _, p := range r.parts {
-		all = append(all, fmt.Sprintf("%s version %d", p.Role, p.Version))
+	for _, m := range marks {
+		all = append(all, m.String())
 	}
 	return strings.Join(all, ", ")
 }

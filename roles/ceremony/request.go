@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+
+	"github.com/bindery-tuf/bindery/roles"
 )
 
 // ErrLocksOut is wrapped if clients would refuse what is published now after the change, and no
@@ -123,7 +125,14 @@ func (r *Request) judge() error {
 	if len(p.New) == 0 {
 		return errors.New("no document to sign")
 	}
-	j := judge{state: s, proposal: p, published: keysOf(s, chain), lowered: map[string]bool{}}
+	j := judge{state: s, proposal: p, lowered: map[string]bool{}}
+	if j.published, err = entriesIn(s, chain); err != nil {
+		return fmt.Errorf("current: %w", err)
+	}
+	if s.targets != nil {
+		_, err := roles.DelegatedAuthority(s.targets, roleBins)
+		j.firstBins = err != nil
+	}
 	for i, d := range p.New {
 		next := ""
 		if i+1 < len(p.New) {

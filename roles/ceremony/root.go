@@ -1,8 +1,8 @@
 package ceremony
 
 import (
-	"bytes"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -12,14 +12,21 @@ import (
 	"github.com/bindery-tuf/bindery/roles"
 )
 
-// RootSpec returns the contents of root, as a start for the next one. It leaves out keys that not all
-// clients can verify.
-func RootSpec(root *roles.Document[metadata.RootType]) (roles.RootSpec, error) {
+// RootSpec returns the contents of root, as a start for the next one. A key that not all clients
+// can verify has no place in the next root, and leaving it out takes its holder's say away. So it
+// is an error that names the key, and wraps keys.ErrUnsupported or says that the key isn't listed,
+// unless dropped has its ID. roles.RootUnusable returns such keys. Other IDs in dropped are ignored.
+func RootSpec(root *roles.Document[metadata.RootType], dropped ...string) (roles.RootSpec, error) {
 	spec := roles.RootSpec{Version: root.Version(), Expires: root.Expires().Truncate(time.Second)}
 	for _, r := range authoritiesOf(&spec) {
 		a, err := roles.RootAuthority(root, r.role)
 		if err != nil {
 			return roles.RootSpec{}, err
+		}
+		for _, k := range roles.RootUnusable(root, r.role) {
+			if !slices.Contains(dropped, k.ID) {
+				return roles.RootSpec{}, fmt.Errorf("root %d: role %s: %w: the next root can't list this key: drop it by its ID, %s", root.Version(), r.role, k.Err, k.ID)
+			}
 		}
 		*r.authority = a
 	}
@@ -65,88 +72,129 @@ func Overlap(before, after roles.RootSpec) roles.RootSpec {
 
 // NextRoot returns the unsigned root after last that says what spec says. The version of spec
 // is ignored. Members of last that Bindery doesn't know are kept: those of the signed part, of
-// the four roles, and of the keys that stay. It refuses what roles.NewRoot refuses.
+// the four roles, and of the keys that stay. So a key that stays has the ID that others gave it and
+// the very entry that the ID was made of. NextRoot refuses what roles.NewRoot refuses.
 func NextRoot(last *roles.Document[metadata.RootType], spec roles.RootSpec) (*roles.Document[metadata.RootType], error) {
 	spec.Version = last.Version() + 1
 	fresh, err := roles.NewRoot(spec)
 	if err != nil {
 		return nil, err
 	}
-	signed, err := graft(last.Canonical(), fresh.Canonical())
+	next, err := graft(last, fresh, graftRoot)
 	if err != nil {
 		return nil, fmt.Errorf("root %d: %w", spec.Version, err)
 	}
-	return roles.Parse[metadata.RootType](slices.Concat([]byte(`{"signatures":[],"signed":`), cjson.AppendJSON(nil, signed), []byte("}")))
+	return next, nil
 }
 
-// graft returns the signed part of the old root, with the contents of the fresh one.
-func graft(old, fresh []byte) ([]byte, error) {
-	was, err := membersOf(old)
-	if err != nil {
-		return nil, err
+// NextTargets returns fresh, an unsigned document of targets or of the role "bins", with what last
+// has in it that Bindery doesn't know: members of the signed part, of the delegations, of a role
+// that both delegate to, and of the keys that both list. last is the document in force that fresh
+// follows. One-time keys sign what NextTargets returns, and not fresh. It refuses another version
+// than the next one, and a document that has signatures.
+func NextTargets(last, fresh *roles.Document[metadata.TargetsType]) (*roles.Document[metadata.TargetsType], error) {
+	if fresh.Version() != last.Version()+1 {
+		return nil, fmt.Errorf("targets %d doesn't follow version %d", fresh.Version(), last.Version())
 	}
-	is, err := membersOf(fresh)
-	if err != nil {
-		return nil, err
+	if len(fresh.Signatures()) > 0 {
+		return nil, fmt.Errorf("targets %d: already has signatures, which would not verify any more", fresh.Version())
 	}
-	keys, err := eachMember(was["keys"], is["keys"], keepKey)
+	next, err := graft(last, fresh, graftTargets)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("targets %d: %w", fresh.Version(), err)
 	}
-	listed, err := eachMember(was["roles"], is["roles"], overlay)
-	if err != nil {
-		return nil, err
-	}
-	is["keys"], is["roles"] = keys, listed
-	return splice(old, is)
+	return next, nil
 }
 
-// eachMember returns fresh, after both has merged each member that old has too.
-func eachMember(old, fresh []byte, both func(old, fresh []byte) ([]byte, error)) ([]byte, error) {
-	was, err := membersOf(old)
+// graft returns the fresh document with what keep takes over from the old one. Both trees are
+// those of signed parts; numbers in them are exact.
+func graft[T roles.Type](old, fresh *roles.Document[T], keep func(was, is map[string]any)) (*roles.Document[T], error) {
+	was, err := treeOf(old.Canonical())
 	if err != nil {
 		return nil, err
 	}
-	is, err := membersOf(fresh)
+	is, err := treeOf(fresh.Canonical())
 	if err != nil {
 		return nil, err
 	}
-	for name, value := range is {
-		if before, ok := was[name]; ok {
-			if is[name], err = both(before, value); err != nil {
-				return nil, err
-			}
+	keep(was, is)
+	signed, err := cjson.Canonicalize(encode(is))
+	if err != nil {
+		return nil, err
+	}
+	return roles.Parse[T](slices.Concat([]byte(`{"signatures":[],"signed":`), cjson.AppendJSON(nil, signed), []byte("}")))
+}
+
+// treeOf decodes a signed part.
+func treeOf(canonical []byte) (map[string]any, error) {
+	tree, err := cjson.Decode(cjson.AppendJSON(nil, canonical))
+	if err != nil {
+		return nil, err
+	}
+	return objectOf(tree), nil
+}
+
+// objectOf is v as an object. It is empty for a value that is none.
+func objectOf(v any) map[string]any {
+	object, _ := v.(map[string]any)
+	return object
+}
+
+func graftRoot(was, is map[string]any) {
+	keepUnknown(was, is, rootShape)
+	keepEntries(was["keys"], is["keys"])
+	for name, role := range objectOf(is["roles"]) {
+		keepUnknown(objectOf(objectOf(was["roles"])[name]), objectOf(role), byWhom)
+	}
+}
+
+func graftTargets(was, is map[string]any) {
+	keepUnknown(was, is, targetsShape)
+	before, after := objectOf(was["delegations"]), objectOf(is["delegations"])
+	if after == nil {
+		return
+	}
+	shapes := targetsShape["delegations"]
+	keepUnknown(before, after, shapes)
+	keepEntries(before["keys"], after["keys"])
+	if bins := objectOf(after["succinct_roles"]); bins != nil {
+		keepUnknown(objectOf(before["succinct_roles"]), bins, shapes["succinct_roles"])
+	}
+	known := maps.Clone(shapes["roles"][""])
+	known["paths"] = nil // in the place of which a fresh role may have hash prefixes
+	named := map[any]map[string]any{}
+	roles, _ := before["roles"].([]any)
+	for _, role := range roles {
+		named[objectOf(role)["name"]] = objectOf(role)
+	}
+	roles, _ = after["roles"].([]any)
+	for _, role := range roles {
+		keepUnknown(named[objectOf(role)["name"]], objectOf(role), known)
+	}
+}
+
+// keepUnknown adds the members of an old object that have no place in known.
+func keepUnknown(was, is map[string]any, known shape) {
+	for name, v := range was {
+		if _, ok := known[name]; !ok {
+			is[name] = v
 		}
 	}
-	return splice(fresh, is)
 }
 
-// keepKey returns the old entry of a key with all its members, unless fresh has another key under that
-// ID.
-func keepKey(old, fresh []byte) ([]byte, error) {
-	kept, err := overlay(old, fresh)
-	if err != nil || !bytes.Equal(kept, old) {
-		return fresh, err
+// keepEntries puts the old entry of a key with all its members in the place of the fresh one,
+// unless fresh has another key under that ID.
+func keepEntries(was, is any) {
+	old, fresh := objectOf(was), objectOf(is)
+	for id, entry := range fresh {
+		if before, ok := old[id]; ok && sameKey(objectOf(before), objectOf(entry)) {
+			fresh[id] = before
+		}
 	}
-	return old, nil
 }
 
-// overlay returns old with the members of fresh in it.
-func overlay(old, fresh []byte) ([]byte, error) {
-	is, err := membersOf(fresh)
-	if err != nil {
-		return nil, err
-	}
-	return splice(old, is)
-}
-
-func splice(object []byte, members map[string][]byte) ([]byte, error) {
-	var edits []cjson.Edit
-	for name, value := range members {
-		edits = append(edits, cjson.Edit{Key: name, Value: value})
-	}
-	slices.SortFunc(edits, func(a, b cjson.Edit) int { return slices.Compare([]byte(a.Key), []byte(b.Key)) })
-	return cjson.Splice(nil, object, edits)
+func sameKey(a, b map[string]any) bool {
+	return a["keytype"] == b["keytype"] && a["scheme"] == b["scheme"] && objectOf(a["keyval"])["public"] == objectOf(b["keyval"])["public"]
 }
 
 func membersOf(object []byte) (map[string][]byte, error) {

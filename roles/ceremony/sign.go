@@ -15,7 +15,7 @@ import (
 // document that has expired, a request that doesn't follow from the trusted root or is older
 // (ErrUntrusted), and a version that the key signed with other contents (ErrSigned).
 func (r *Request) Check(n Notebook, now time.Time) error {
-	if err := r.checkTrust(n.Trusted); err != nil {
+	if err := r.checkTrust(n); err != nil {
 		return err
 	}
 	for _, p := range r.parts {
@@ -46,8 +46,51 @@ func (r *Request) roots() []Mark {
 	return marks
 }
 
-func (r *Request) checkTrust(trusted *Mark) error {
-	roots := r.roots()
+// SignedBefore returns the documents of the request that the key of a notebook has signed already, as
+// they are here, and the newest ones of the same roles that it has signed since. If there are newer
+// ones, the request is outdated: its documents are complete, and another request is open. A newer
+// root counts only if the notebook trusts the one before it, because others may have been given up.
+func (r *Request) SignedBefore(n Notebook) (same, newer []Mark) {
+	signed := map[string]bool{} // by role
+	for _, m := range r.Marks() {
+		if slices.Contains(n.Signed, m) {
+			same = append(same, m)
+			signed[m.Role] = true
+		}
+	}
+	for _, role := range []string{roleRoot, roleTargets, roleBins} {
+		var newest *Mark
+		for i, m := range n.Signed {
+			if m.Role != role || !signed[role] || m.Version <= r.lastOf(role) {
+				continue
+			}
+			if role == roleRoot && (n.Trusted == nil || m.Version > n.Trusted.Version+1) {
+				continue
+			}
+			if newest == nil || m.Version > newest.Version {
+				newest = &n.Signed[i]
+			}
+		}
+		if newest != nil {
+			newer = append(newer, *newest)
+		}
+	}
+	return same, newer
+}
+
+// lastOf is the highest version of a role that the request asks for, or 0.
+func (r *Request) lastOf(role string) int64 {
+	var last int64
+	for _, m := range r.Marks() {
+		if m.Role == role {
+			last = max(last, m.Version)
+		}
+	}
+	return last
+}
+
+func (r *Request) checkTrust(n Notebook) error {
+	roots, trusted := r.roots(), n.Trusted
 	if trusted == nil {
 		if len(r.chain) > 0 {
 			return fmt.Errorf("%w: you trust none yet, and it goes on from root version %d: say which root you trust", ErrUntrusted, r.chain[len(r.chain)-1].Version())
@@ -57,6 +100,9 @@ func (r *Request) checkTrust(trusted *Mark) error {
 	first, last := roots[0], roots[len(roots)-1]
 	switch {
 	case trusted.Version > last.Version:
+		if same, newer := r.SignedBefore(n); len(newer) > 0 {
+			return fmt.Errorf("%w: your key has signed %s of it already, and %s since: the request is outdated. Ask for the one that is open", ErrUntrusted, listOf(same), listOf(newer))
+		}
 		return fmt.Errorf("%w: it ends at root version %d, and you trust version %d: it is an old request, or one of another repository", ErrUntrusted, last.Version, trusted.Version)
 	case trusted.Version < first.Version:
 		return fmt.Errorf("%w: it begins with root version %d, and you trust version %d: ask for a request that holds all roots from there", ErrUntrusted, first.Version, trusted.Version)

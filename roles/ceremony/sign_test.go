@@ -71,6 +71,59 @@ func TestSignRefusesASecondContent(t *testing.T) {
 	require.Equal(t, before, after)
 }
 
+// An outdated request is called that: its documents are complete, and the key has signed newer ones.
+func TestOutdatedRequests(t *testing.T) {
+	w := begun(t)
+	ada, bob := w.people[0], w.people[1]
+	two := w.request(w.next(nil))
+	same, newer := two.SignedBefore(ada.notebook)
+	require.Empty(t, same)
+	require.Empty(t, newer)
+	w.publish(two, ada, bob)
+	same, newer = two.SignedBefore(ada.notebook)
+	require.Equal(t, two.Marks(), same, "the stick was lost")
+	require.Empty(t, newer)
+
+	three := w.request(w.next(nil))
+	w.publish(three, ada, bob)
+	same, newer = two.SignedBefore(ada.notebook)
+	require.Equal(t, two.Marks(), same)
+	require.Equal(t, three.Marks(), newer)
+	require.NoError(t, two.Check(ada.notebook, now), "it does no harm")
+	same, newer = three.SignedBefore(ada.notebook)
+	require.Equal(t, three.Marks(), same)
+	require.Empty(t, newer)
+
+	four := w.request(w.next(nil))
+	w.publish(four, ada, bob)
+	_, newer = two.SignedBefore(ada.notebook)
+	require.Equal(t, four.Marks(), newer)
+	require.EqualError(t, two.Check(ada.notebook, now), ceremony.ErrUntrusted.Error()+
+		": your key has signed root version 2 of it already, and root version 4 since: the request is outdated. Ask for the one that is open")
+
+	// A newer root that was given up, with the one before it, outdates nothing.
+	n := ceremony.Notebook{Trusted: two.Based(), Signed: append(two.Marks(), ceremony.Mark{Role: "root", Version: 3})}
+	same, newer = two.SignedBefore(n)
+	require.Equal(t, two.Marks(), same)
+	require.Empty(t, newer)
+
+	// So it is of targets and bins.
+	held, docs := held(t)
+	ada, bob = held.people[0], held.people[1]
+	ask := func(version int64) *ceremony.Request {
+		p := held.next(nil)
+		p.New = docs(version)
+		return held.request(p)
+	}
+	two = ask(2)
+	held.publish(two, ada, bob)
+	three = ask(3)
+	held.publish(three, ada, bob)
+	same, newer = two.SignedBefore(ada.notebook)
+	require.Equal(t, two.Marks(), same)
+	require.Equal(t, three.Marks(), newer)
+}
+
 func TestSignRefusesAKeyThatIsNotAsked(t *testing.T) {
 	w := begun(t)
 	r := w.request(w.next(nil))

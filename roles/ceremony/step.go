@@ -81,6 +81,7 @@ func (r *Request) Steps() []Step {
 			w.bins(p)
 		}
 		w.others(p.doc, before, known)
+		w.warnOfIDs(p.doc)
 		if p.signed {
 			w.destroyed(p)
 		}
@@ -145,18 +146,23 @@ func (w *words) expiry(p part, before document) {
 func dateOf(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
 
 // authority describes the changes in who signs a role. was has no keys for a new role.
-func (w *words) authority(role string, was, is roles.Authority) {
+func (w *words) authority(role string, was listing, is roles.Authority) {
 	signers := Signers{Role: role, Threshold: is.Threshold, Keys: []Who{}}
 	for _, k := range is.Keys {
 		signers.Keys = append(signers.Keys, w.r.who(k.ID()))
 	}
 	slices.SortFunc(signers.Keys, byName)
 	w.step.Signers = append(w.step.Signers, signers)
-	for _, who := range w.r.without(is, was) {
+	for _, who := range w.r.without(is, was.Authority) {
 		w.change(Change{Role: role, What: "key added", Is: who.String(), Key: &who})
 	}
-	for _, who := range w.r.without(was, is) {
+	for _, who := range w.r.without(was.Authority, is) {
 		w.change(Change{Role: role, What: "key removed", Was: who.String(), Key: &who})
+	}
+	for _, k := range was.unusable {
+		who := w.r.who(k.ID)
+		w.change(Change{Role: role, What: "key removed", Was: who.String(), Key: &who})
+		w.warn("role %s: %s is removed, which not all clients can verify: %s", role, who, printable(k.Err.Error()))
 	}
 	for _, k := range is.Keys {
 		i := slices.IndexFunc(was.Keys, k.Same)
@@ -166,9 +172,9 @@ func (w *words) authority(role string, was, is roles.Authority) {
 		who := w.r.who(k.ID())
 		w.change(Change{Role: role, What: "key ID", Was: w.r.who(was.Keys[i].ID()).String(), Is: who.String(), Key: &who})
 	}
-	c := Change{Role: role, What: "threshold", Is: ofKeys(is), Grave: is.Threshold < was.Threshold}
-	if len(was.Keys) > 0 {
-		c.Was = ofKeys(was)
+	c := Change{Role: role, What: "threshold", Is: ofKeys(is.Threshold, len(is.Keys)), Grave: is.Threshold < was.Threshold}
+	if n := len(was.Keys) + len(was.unusable); n > 0 {
+		c.Was = ofKeys(was.Threshold, n)
 	}
 	if c.Was != c.Is {
 		w.change(c)
@@ -187,19 +193,19 @@ func (r *Request) without(a, b roles.Authority) []Who {
 	return rest
 }
 
-func ofKeys(a roles.Authority) string { return fmt.Sprintf("%d of %d", a.Threshold, len(a.Keys)) }
+func ofKeys(threshold, n int) string { return fmt.Sprintf("%d of %d", threshold, n) }
 
 func (w *words) root(p part) {
 	for _, role := range []string{roleRoot, roleTargets, metadata.SNAPSHOT, metadata.TIMESTAMP} {
-		var was roles.Authority
+		var was listing
 		if p.before.root != nil {
-			was, _ = roles.RootAuthority(p.before.root, role) // none: all its keys are new
+			was, _ = listedInRoot(p.before.root, role) // none: all its keys are new
 		}
 		is, _ := roles.RootAuthority(p.after.root, role) // judged
 		w.authority(role, was, is)
 		// After a compromise a root may be published without it, and nothing that stays
 		// need have signed.
-		if role != roleRoot && role != roleTargets && len(was.Keys) > common(was, is) && !w.r.proposal.Compromise {
+		if role != roleRoot && role != roleTargets && was.gone(is) > 0 && !w.r.proposal.Compromise {
 			w.warn("role %s: before this root is published, a generation must be published that a key signed which stays; the repository makes sure of that", role)
 		}
 		if role == roleRoot {
@@ -242,19 +248,57 @@ func (w *words) warnOfShared(root rootDoc) {
 	}
 }
 
+// warnOfIDs warns of IDs that others made in another way, and that were kept.
+func (w *words) warnOfIDs(d document) {
+	listed, err := entriesOf(d)
+	if err != nil {
+		return // can't be: it was judged
+	}
+	var odd []Who
+	for id, e := range listed {
+		if !e.hashed() {
+			odd = append(odd, w.r.who(id))
+		}
+	}
+	if len(odd) == 0 {
+		return
+	}
+	slices.SortFunc(odd, byName)
+	var names []string
+	for _, who := range odd {
+		names = append(names, who.String())
+	}
+	w.warn("clients in Rust (tough) can't read this document: the IDs of these keys aren't the hash of what it says of them: %s", strings.Join(names, ", "))
+}
+
 func (w *words) targets(p part) {
-	var was roles.Authority
+	var was listing
 	if p.before.targets != nil {
-		was, _ = roles.DelegatedAuthority(p.before.targets, roleBins)
+		was, _ = listedByDelegation(p.before.targets, roleBins)
 	}
 	is, _ := roles.DelegatedAuthority(p.after.targets, roleBins)
 	if p.before.targets == nil || delegation.CheckTargets(p.before.targets) != nil {
-		w.change(Change{Role: roleTargets, What: "delegates to", Is: "bins: every path"})
+		w.change(Change{Role: roleTargets, What: "delegates to", Was: delegatesTo(p.before.targets), Is: "bins: every path"})
 	}
 	if before, after := ends(p.before.targets), ends(p.after.targets); before != after {
 		w.change(Change{Role: roleBins, What: "terminating", Was: strconv.FormatBool(before), Is: strconv.FormatBool(after), Grave: true})
 	}
 	w.authority(roleBins, was, is)
+}
+
+// delegatesTo names the roles that targets of others delegate to, or is "".
+func delegatesTo(d targetsDoc) string {
+	if d == nil || d.Signed().Delegations == nil {
+		return ""
+	}
+	var names []string
+	for _, role := range d.Signed().Delegations.Roles {
+		names = append(names, printable(role.Name))
+	}
+	if s := d.Signed().Delegations.SuccinctRoles; s != nil {
+		names = append(names, printable(s.NamePrefix)+"-…")
+	}
+	return strings.Join(names, ", ")
 }
 
 // ends reports whether targets delegate to bins as Bindery does: no other role is asked
@@ -265,18 +309,19 @@ func ends(d targetsDoc) bool {
 
 func (w *words) bins(p part) {
 	c := Change{Role: roleBins, What: "delegates to"}
-	var was roles.Authority
+	var was listing
 	if p.before.bins != nil {
-		if layout, a, err := layoutOf(p.before.bins); err == nil {
-			c.Was, was = layoutWords(layout), a
+		if layout, l, err := layoutOf(p.before.bins); err == nil {
+			c.Was, was = layoutWords(layout), l
 		}
 	}
-	layout, is, _ := layoutOf(p.after.bins) // judged
+	layout, each, _ := layoutOf(p.after.bins) // judged
+	is := each.Authority
 	if c.Is = layoutWords(layout); c.Was != c.Is {
 		w.change(c)
 	}
 	w.authority(eachBin, was, is)
-	if len(was.Keys) > common(was, is) {
+	if was.gone(is) > 0 {
 		w.warn("the publisher must have one of the keys listed here before this document is published; all bins are then signed again at once")
 	}
 }

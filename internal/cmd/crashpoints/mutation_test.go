@@ -74,7 +74,7 @@ var mutations = map[string][]mutation.Edit{
 		{"repository/publish.go", "role != metadata.ROOT && !row && p.outOfUse(role, p.state.Published[role]) {", "false && !row {"},
 	},
 	"engine: removed targets aren't named": {
-		{"repository/plan.go", "out.removed = list.removedFiles(leaves)", "_ = list.removedFiles"},
+		{"repository/plan.go", "out.removed = list.removedFiles(leaves, out.edits)", "_ = list.removedFiles"},
 	},
 	"engine: the commit is recorded before the swap": {
 		{"repository/publish.go", "\tfor _, swap := range s.Swaps {\n", "\tif err := p.append(ctx, gen, &ledger.Commit{}); err != nil {\n\t\treturn err\n\t}\n\tfor _, swap := range s.Swaps {\n"},
@@ -123,7 +123,7 @@ var conditions = map[string][]mutation.Edit{
 // rotations are mistakes that show where keys are replaced.
 var rotations = map[string][]mutation.Edit{
 	"engine: a key is dropped a grace too early": {
-		{"repository/install.go", "\t\tend := g.Superseded.Add(p.cfg.grace())\n\t\tif g.Superseded", "\t\tend := g.Superseded\n\t\tif g.Superseded"},
+		{"repository/install.go", "\t\tend := p.graceEnds(g.Superseded)\n\t\tif g.Superseded", "\t\tend := g.Superseded\n\t\tif g.Superseded"},
 	},
 	"engine: bins are renewed without the budget": {
 		{"repository/renew.go", "\tif b.perMinute == 0 {\n\t\treturn math.MaxInt", "\tif b.perMinute >= 0 {\n\t\treturn math.MaxInt"},
@@ -191,7 +191,7 @@ var graces = map[string][]mutation.Edit{
 		{"repository/publish.go", "\tp.collection.committed(gen, p.clock.look())\n", ""},
 	},
 	"collection: no grace after Open": {
-		{"repository/collect.go", "\t\tlearned = p.collection.opened\n", "\t\treturn 0\n"},
+		{"repository/collect.go", "\t\tlearned = p.clock.opened\n", "\t\treturn 0\n"},
 	},
 	"collection: the grace goes by the wall clock": {
 		{"repository/collect.go", "return p.cfg.grace() - passed(learned, p.clock.look())", "return p.cfg.grace() - p.cfg.Now().Sub(learned.wall)"},
