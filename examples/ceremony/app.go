@@ -50,14 +50,20 @@ func (a *app) say(format string, args ...any) {
 
 // hang adds a text to the screen, whose lines are all below the beginning of the first.
 func (a *app) hang(first, text string) {
-	if a.json {
-		return
+	if !a.json {
+		a.screen.WriteString(a.hanging(first, clean(text)))
 	}
+}
+
+// hanging is a text in lines that are all below the beginning of the first.
+func (a *app) hanging(first, text string) string {
+	var b strings.Builder
 	indent := columns.Width(first)
-	for _, line := range columns.Wrap(clean(text), max(a.width()-indent, narrow)) {
-		a.screen.WriteString(strings.TrimRight(first+line, " ") + "\n")
+	for _, line := range columns.Wrap(text, max(a.width()-indent, narrow)) {
+		b.WriteString(strings.TrimRight(first+line, " ") + "\n")
 		first = strings.Repeat(" ", indent)
 	}
+	return b.String()
 }
 
 // pageWidth is the columns of a screen, and narrow the fewest that its last column of a table has.

@@ -65,8 +65,7 @@ func backup(ctx context.Context, a *app, flags *flag.FlagSet, args []string) (an
 	a.title("A backup")
 	a.showBackup(result)
 	if *online && flags.NArg() == 0 {
-		a.say("\n  No keys are in it: name the files of the online keys behind the flags, or keep")
-		a.say("  them elsewhere.")
+		a.say("\n  No keys are in it: name the files of the online keys after the flags, or keep them elsewhere.")
 	}
 	a.say("\n  Try it now, on the machine that would need it:\n")
 	a.table([]string{"ceremony restore -check " + *out})

@@ -88,9 +88,7 @@ func keygen(ctx context.Context, a *app, flags *flag.FlagSet, args []string) (an
 	c := cardOf(ceremony.Holder{Name: *name, Key: key.Public()}, *cardName)
 	a.title("A new key")
 	a.showCard(c)
-	a.say("\n  The key is in %s, encrypted. Keep a copy of it in a second place, and the", keyFile)
-	a.say("  passphrase in neither. Give %s to whoever prepares the", *cardName)
-	a.say("  ceremony, and read the key ID aloud to the others from this screen.")
+	a.say("\n  The key is in %s, encrypted. Keep a copy of it in a second place, and the passphrase in neither. Give %s to the person who prepares the ceremony, and read the key ID aloud to the others from this screen.", keyFile, *cardName)
 	return c, nil
 }
 

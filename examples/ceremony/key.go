@@ -134,8 +134,6 @@ func makeCard(ctx context.Context, a *app, flags *flag.FlagSet, args []string) (
 	c := cardOf(ceremony.Holder{Name: *name, Key: key.Public()}, file)
 	a.title("The card of a key")
 	a.showCard(c)
-	a.say("\n  The key stays where it is: nothing in the card is secret. Keep it, to sign with")
-	a.say("  -card. Give a copy of %s to whoever prepares the", file)
-	a.say("  ceremony, and read the key ID aloud to the others from this screen.")
+	a.say("\n  The key stays where it is: nothing in the card is secret. Keep it, to sign with -card. Give a copy of %s to the person who prepares the ceremony, and read the key ID aloud to the others from this screen.", file)
 	return c, nil
 }

@@ -18,6 +18,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -76,7 +77,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 	}
 	fmt.Fprint(a.err, "usage: ceremony COMMAND [flags] [files]\n\n")
 	for _, c := range commands {
-		fmt.Fprintf(a.err, "  %-8s %s\n", c.name, c.about)
+		fmt.Fprint(a.err, a.hanging(fmt.Sprintf("  %-8s ", c.name), c.about))
 	}
 	fmt.Fprint(a.err, "\n\"ceremony COMMAND -h\" lists the flags of a command.\n")
 	if name == "help" || name == "-h" || name == "-help" || name == "--help" {
@@ -101,8 +102,19 @@ func (a *app) runCommand(ctx context.Context, c command, args []string) int {
 	flags := flag.NewFlagSet("ceremony "+c.name, flag.ContinueOnError)
 	flags.SetOutput(a.err)
 	flags.Usage = func() {
-		fmt.Fprintf(a.err, "usage: ceremony %s %s\n\n%s.\n\n", c.name, c.args, c.about)
+		fmt.Fprint(a.err, a.hanging("usage: ", "ceremony "+c.name+" "+c.args), "\n", a.hanging("", c.about+"."), "\n")
+		var b strings.Builder
+		flags.SetOutput(&b)
 		flags.PrintDefaults()
+		flags.SetOutput(a.err)
+		for line := range strings.Lines(b.String()) {
+			text := strings.TrimLeft(line, " \t")
+			indent := "  "
+			if strings.Contains(line, "\t") {
+				indent = "        "
+			}
+			fmt.Fprint(a.err, a.hanging(indent, strings.TrimSuffix(text, "\n")))
+		}
 	}
 	flags.BoolVar(&a.json, "json", false, "print the result as one JSON object")
 	flags.Func("now", "the `time`, such as 2030-01-31T12:00:00Z, where the clock is wrong", a.setClock)

@@ -145,9 +145,7 @@ func (a *app) showFinished(how string, publish [][]string, dir, done string) {
 		}
 	}
 	if len(publish) > 1 {
-		a.say("\n  In this order. Wait between two steps for as long as a client may take to update.")
-		a.say("  If online keys are dropped, the publisher must have published by a key that stays")
-		a.say("  before the last step.")
+		a.say("\n  In this order. Wait between two steps for as long as a client may take to update. If online keys are dropped, the publisher must have published by a key that stays before the last step.")
 	}
 	a.say("\n  Before that, verify them; and print the sheet once more, for the record:\n")
 	a.table([]string{"ceremony verify -dir " + dir}, []string{"ceremony sheet -done " + done})

@@ -178,7 +178,7 @@ func (p *passphrases) get(ctx context.Context, a *app, what string, twice bool) 
 			return secret, err
 		}
 		last = err
-		a.say("\n  %s: type it again (try %d of %d).", err, try+1, tries)
+		a.say("\n  No: %s. Type it again (try %d of %d).", err, try+1, tries)
 	}
 }
 

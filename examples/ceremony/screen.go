@@ -95,11 +95,14 @@ func (a *app) showAgain(r *ceremony.Request, holder reader) {
 			}
 		}
 	}
-	if warnings > 0 {
-		rows = append(rows, []string{"", "BEWARE", fmt.Sprintf("read the %d warnings above", warnings)})
+	switch {
+	case warnings == 1:
+		rows = append(rows, []string{unmarked, "BEWARE", "there is a warning above"})
+	case warnings > 1:
+		rows = append(rows, []string{unmarked, "BEWARE", fmt.Sprintf("there are %d warnings above", warnings)})
 	}
 	if len(holder.keys) == 0 {
-		rows = append(rows, []string{"", "your key", "isn't marked: there is no card beside it, and -card names none"})
+		rows = append(rows, []string{unmarked, "your key", "isn't marked: there is no card beside it, and -card names none"})
 	}
 	a.table(rows...)
 }

@@ -219,7 +219,7 @@ func (a *app) showSigned(r *ceremony.Request, response *ceremony.Response, key k
 		rows = append(rows, documentRows(m.String(), m.Digest)...)
 	}
 	a.table(rows...)
-	a.say("\n  Take %s back to whoever prepares the ceremony.", filepath.Base(out))
+	a.say("\n  Take %s back to the person who prepares the ceremony.", filepath.Base(out))
 	a.say("  It is in %s.", out)
 	return s
 }

@@ -47,7 +47,7 @@ func TestTrust(t *testing.T) {
 	s.refuse("the notebook is missing (-no-notebook answers this): nobody answered", "Cleo\n", lost...)
 	s.refuse("name it with -notebook, or ask the others what you signed", "Cleo\nno\n", lost...)
 	screen, _ := s.run(done, "Cleo\n", append([]string{"sign", "-no-notebook"}, lost[1:]...)...)
-	require.Contains(t, screen, "it has signed another root version 2.")
+	require.Contains(t, unwrapped(screen), "it has signed another root version 2.")
 	screen, _ = s.run(done, "", "inspect", s.path("other"))
 	require.Contains(t, screen, "  trusts  root version 1\n")
 	require.Contains(t, screen, "  signed  root version 2\n")

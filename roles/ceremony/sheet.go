@@ -22,7 +22,7 @@ type Sheet struct {
 // page is the contents of a sheet, for both forms.
 type page struct {
 	Title, Made, Reason string
-	Alarm               string // of a compromise, or ""
+	Alarms              []string // what the request declares
 	Groups              [8]string
 	Based               *pageMark // the root in force, or nil
 	Documents           []pageDocument
@@ -50,7 +50,10 @@ type pageDocument struct {
 	Warnings []string
 }
 
-type pageChange struct{ Role, Text string }
+type pageChange struct {
+	Role, Text string
+	Grave      bool
+}
 
 type pageDestroyed struct {
 	Role, At string
@@ -84,7 +87,10 @@ func (s Sheet) page() page {
 		Steps:  s.steps(),
 	}
 	if r.proposal.Compromise {
-		p.Alarm = "A COMPROMISE IS DECLARED: what the removed keys signed need not verify any longer."
+		p.Alarms = append(p.Alarms, "A COMPROMISE IS DECLARED: what the removed keys signed need not verify any longer.")
+	}
+	if lowers := r.proposal.Lowers; len(lowers) > 0 {
+		p.Alarms = append(p.Alarms, "FEWER MUST SIGN from then on: "+strings.Join(lowers, ", ")+".")
 	}
 	if n := len(r.chain); n > 0 {
 		root := r.chain[n-1]
@@ -104,7 +110,7 @@ func (s Sheet) page() page {
 			if c.Key != nil && (c.Was == "" || c.Is == "") {
 				text = c.What + ": " + short(*c.Key)
 			}
-			d.Changes = append(d.Changes, pageChange{c.Role, text})
+			d.Changes = append(d.Changes, pageChange{c.Role, text, c.Grave})
 		}
 		p.Documents = append(p.Documents, d)
 	}

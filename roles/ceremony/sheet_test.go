@@ -39,6 +39,7 @@ func TestSheet(t *testing.T) {
 		"Record of a key ceremony: root version 2\n",
 		"Made    2030-01-31 12:00 UTC\nReason  Bob's key was stolen & <sold>\n",
 		"!! A COMPROMISE IS DECLARED",
+		"\n!! FEWER MUST SIGN from then on: root.\n",
 		"DIGEST OF THIS REQUEST: COMPARE IT GROUP BY GROUP\n\n   1. ",
 		"BASED ON ROOT VERSION 1\n\n   digest of root version 1:\n   1. ",
 		"ROOT VERSION 2\n\n   digest of root version 2:\n   1. ",
@@ -82,6 +83,8 @@ func TestSheet(t *testing.T) {
 	mark := r.Steps()[0].Digest.Groups()
 	require.Contains(t, page.String(), "Digest of root version 2:<table><tr><td><small>1</small>"+mark[0]+"</td>")
 	require.Contains(t, page.String(), "</tr><tr><td><small>5</small>"+mark[4]+"</td>")
+	require.Contains(t, page.String(), `<p class="alarm">FEWER MUST SIGN from then on: root.</p>`)
+	require.Contains(t, page.String(), "<strong>threshold: 1 of 2 (was 2 of 3) [!]</strong>")
 	require.Contains(t, page.String(), "<tr><td>Ada<br>")
 	require.Equal(t, 1, strings.Count(page.String(), "<td>signed</td><td></td><td></td>"))
 	require.Contains(t, page.String(), "Bob&#39;s key was stolen &amp; &lt;sold&gt;")

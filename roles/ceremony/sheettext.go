@@ -22,9 +22,9 @@ func (s Sheet) WriteText(w io.Writer) error {
 	t.line(rule)
 	t.line("Made    " + p.Made)
 	t.hang("Reason  ", p.Reason)
-	if p.Alarm != "" {
+	for _, alarm := range p.Alarms {
 		t.line("")
-		t.hang("!! ", p.Alarm)
+		t.hang("!! ", alarm)
 	}
 	t.title("Digest of this request: compare it group by group")
 	t.numbered(p.Groups)
