@@ -244,7 +244,7 @@ func (s *Store) replace(name, temp string, wanted func(have []byte, exists bool)
 	}
 	if !wanted(have, exists) {
 		if !exists {
-			return fmt.Errorf("%w: it is missing", repository.ErrConflict)
+			return fmt.Errorf("%w: the file is missing", repository.ErrConflict)
 		}
 		return repository.ErrConflict
 	}
