@@ -15,6 +15,7 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"github.com/bindery-tuf/bindery/delegation"
+	"github.com/bindery-tuf/bindery/keys"
 	"github.com/bindery-tuf/bindery/roles"
 	"github.com/bindery-tuf/bindery/roles/ceremony"
 )
@@ -58,7 +59,7 @@ func (a *app) inspect(name string) (any, error) {
 		if head.Signed != nil {
 			return a.inspectMetadata(name, data)
 		}
-		return nil, fmt.Errorf("%s is no file of a ceremony and no TUF metadata, or it is damaged: get another copy of it", name)
+		return a.inspectOther(name, data)
 	case "bindery-ceremony-response":
 		return a.inspectResponse(name)
 	case "bindery-ceremony-card":
@@ -91,10 +92,21 @@ func otherFile(data []byte) error {
 		return nil
 	case strings.HasPrefix(block.Type, "ENCRYPTED") && strings.HasSuffix(block.Type, "PRIVATE KEY"):
 		return errors.New("is a private key, encrypted: nothing in it can be shown without the passphrase, and it belongs on nobody's stick but its holder's. What others may see is in its card (.card.json)")
-	case strings.HasSuffix(block.Type, "PRIVATE KEY"):
-		return fmt.Errorf("is a private key (%q): give it to nobody. What others may see is in a card: ceremony card makes one", block.Type)
 	}
-	return fmt.Errorf("is a PEM file (%q), and no file of a ceremony", block.Type)
+	return nil
+}
+
+// inspectOther shows a public key, and says what any other file is.
+func (a *app) inspectOther(name string, data []byte) (any, error) {
+	key, err := keys.ParsePublicKeyFile(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s is no file of a ceremony and no TUF metadata, or it is damaged; and it is %w", name, err)
+	}
+	a.title("A public key: nothing proves whose it is")
+	c := card{KeyID: key.ID(), Scheme: key.Scheme(), File: name}
+	rows := append([][]string{{"key", c.Scheme}}, keyRows("key ID", c.KeyID)...)
+	a.table(append(rows, []string{"file", c.File})...)
+	return c, nil
 }
 
 // metadataView is a document for scripts.

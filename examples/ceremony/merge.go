@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -12,6 +13,8 @@ import (
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
+	"github.com/bindery-tuf/bindery/delegation"
+	"github.com/bindery-tuf/bindery/roles"
 	"github.com/bindery-tuf/bindery/roles/ceremony"
 )
 
@@ -178,16 +181,63 @@ func status(_ context.Context, a *app, flags *flag.FlagSet, args []string) (any,
 		rows = append(rows, []string{"nothing: the first root is not complete"})
 	}
 	a.table(rows...)
+	signers, err := f.signers()
+	if err != nil {
+		return nil, err
+	}
+	if len(signers) > 0 {
+		a.say("\nWho can sign now:\n")
+		a.showSigners(signers, reader{})
+	}
 	if f.open == nil {
 		a.say("\nNo request is open.")
-		return map[string]any{"documents": headers}, nil
+		return map[string]any{"documents": headers, "signers": signers}, nil
 	}
 	a.showProgress(f.open.progress)
-	result := map[string]any{"documents": headers, "open": merged{Request: f.path("open", "request.json"), Progress: f.open.progress}}
+	result := map[string]any{"documents": headers, "signers": signers, "open": merged{Request: f.path("open", "request.json"), Progress: f.open.progress}}
 	if f.isComplete() {
 		return result, stillOpen(f)
 	}
 	return result, errIncomplete // the screen says whose
+}
+
+// signers are who can sign what the documents in force name, as far as Bindery can use their keys.
+func (f *folder) signers() ([]ceremony.Signers, error) {
+	var all []ceremony.Signers
+	add := func(role string, authority roles.Authority, err error) {
+		if err != nil {
+			return // others made it; verify says what is wrong
+		}
+		s := ceremony.Signers{Role: role, Threshold: authority.Threshold, Keys: []ceremony.Who{}}
+		for _, k := range authority.Keys {
+			s.Keys = append(s.Keys, ceremony.Who{Name: f.names[k.ID()], KeyID: k.ID()})
+		}
+		slices.SortFunc(s.Keys, func(a, b ceremony.Who) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.KeyID, b.KeyID)) })
+		all = append(all, s)
+	}
+	n := len(f.docs.Roots)
+	if n == 0 {
+		return nil, nil
+	}
+	root, err := roles.Parse[metadata.RootType](f.docs.Roots[n-1])
+	if err != nil {
+		return nil, err
+	}
+	for _, role := range []string{metadata.ROOT, metadata.TARGETS, metadata.SNAPSHOT, metadata.TIMESTAMP} {
+		authority, err := roles.RootAuthority(root, role)
+		add(role, authority, err)
+	}
+	if f.docs.Bins != nil {
+		bins, err := roles.Parse[metadata.TargetsType](f.docs.Bins)
+		if err != nil {
+			return nil, err
+		}
+		if layout, err := delegation.Parse(bins); err == nil {
+			authority, err := roles.DelegatedAuthority(bins, layout.Name(0))
+			add("each bin", authority, err)
+		}
+	}
+	return all, nil
 }
 
 // inForce is a document and how long it is good.

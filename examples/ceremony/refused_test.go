@@ -392,12 +392,12 @@ func TestInspect(t *testing.T) {
 	require.Contains(t, unwrapped(screen), "It is not signed as it demands itself: ")
 
 	s.refuse("is a private key, encrypted: nothing in it can be shown", "", "inspect", s.path("Ada.key"))
-	s.refuse(`is a private key ("OPENSSH PRIVATE KEY"): give it to nobody`, "",
+	s.refuse("no public key: a private key (OpenSSH)", "",
 		"inspect", s.write("id", "-----BEGIN OPENSSH PRIVATE KEY-----\n-----END OPENSSH PRIVATE KEY-----\n"))
-	s.refuse(`is a PEM file ("PUBLIC KEY"), and no file of a ceremony`, "",
-		"inspect", s.write("pem", "-----BEGIN PUBLIC KEY-----\n-----END PUBLIC KEY-----\n"))
+	screen, _ = s.run(done, "", "inspect", s.write("id.pub", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINykyvYuPuijj//SnidEytxJIKInZYvHpLgYuquokHhQ ada\n"))
+	require.Contains(t, screen, "\nA PUBLIC KEY: NOTHING PROVES WHOSE IT IS\n\n  key     ed25519\n")
 	s.refuse("is an archive: ceremony restore -check shows", "", "inspect", s.write("age", "age-encryption.org/v1\n"))
-	s.refuse("is no file of a ceremony and no TUF metadata, or it is damaged", "", "inspect", s.write("text", "Dear all"))
+	s.refuse("is no file of a ceremony and no TUF metadata, or it is damaged; and it is no public key: ", "", "inspect", s.write("text", "Dear all"))
 }
 
 // verify says VERIFIED of all that was finished, and not of what is being signed.

@@ -152,8 +152,17 @@ func (a *app) showStep(n int, step ceremony.Step, holder reader) {
 	}
 	a.table(rows...)
 	a.say("\nWho can sign from then on:\n")
-	rows = nil
-	for _, s := range step.Signers {
+	a.showSigners(step.Signers, holder)
+	for _, w := range step.Warnings {
+		a.say("")
+		a.hang("  BEWARE: ", w)
+	}
+}
+
+// showSigners shows who signs each role, and marks the reader.
+func (a *app) showSigners(all []ceremony.Signers, holder reader) {
+	var rows [][]string
+	for _, s := range all {
 		for i, k := range s.Keys {
 			id, name := whoCells(k)
 			mark, role, quorum := unmarked, "", ""
@@ -167,10 +176,6 @@ func (a *app) showStep(n int, step ceremony.Step, holder reader) {
 		}
 	}
 	a.table(rows...)
-	for _, w := range step.Warnings {
-		a.say("")
-		a.hang("  BEWARE: ", w)
-	}
 }
 
 // values says what is there then and what was before, in lines of so many columns. A key has its

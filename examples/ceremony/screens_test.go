@@ -142,6 +142,7 @@ func TestEveryScreen(t *testing.T) {
 	states(incomplete, incomplete)
 	whole(see(done, "", "merge", "-dir", "repo", sign("bob"), sign("cleo")), "repo/documents/1.root.json", crowd["cleo"])
 	states(done, done)
+	whole(see(done, "", "status", "-dir", "repo"), append(names("ada", "bob", "cleo", "dora", "emil"), "web", "bins")...)
 
 	// A holder is replaced; the request is given up, and made again.
 	replace := []string{"request", "-dir", "repo", "-reason", "Emil's key is lost, and so that all of this is long enough for two lines, we say so at some length", "-replace", crowd["emil"] + "=fay.key.card.json"}
