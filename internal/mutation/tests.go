@@ -23,7 +23,7 @@ func RequireTestsFail(t *testing.T, mutations map[string][]Edit, pkg, run string
 		t.Run(name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), limit)
 			defer cancel()
-			test := exec.CommandContext(ctx, "go", "test", "-overlay", file, "-count=1", "-run", run, pkg)
+			test := exec.CommandContext(ctx, "go", "test", "-overlay", file, "-count=1", "-vet=off", "-failfast", "-run", run, pkg)
 			test.Dir = root
 			out, err := test.CombinedOutput()
 			var exit *exec.ExitError
