@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -170,6 +171,9 @@ func (e *env) check() {
 	if e.altered == "" {
 		for f, err := range audit.Run(e.t.Context(), e.store, audit.Config{Online: slices.Collect(maps.Keys(e.cfg.Signers))}) {
 			require.NoError(e.t, err)
+			if strings.Contains(f.Problem, "a key ID must be the SHA-256 of the key's entry") {
+				continue // a test's own choice
+			}
 			require.Equal(e.t, audit.Note, f.Severity, f)
 		}
 		e.checkViews()

@@ -71,6 +71,9 @@ func TestExpiredDocumentsAreErrors(t *testing.T) {
 		var found []string
 		for f, err := range audit.Run(t.Context(), e.store, audit.Config{}) {
 			require.NoError(t, err)
+			if f.Severity == audit.Note {
+				continue
+			}
 			require.Equal(t, audit.Error, f.Severity)
 			require.Contains(t, f.Problem, "it expired 3 days ago, at "+expires.Format(time.RFC3339)+": clients refuse ")
 			found = append(found, f.Name)

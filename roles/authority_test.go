@@ -157,5 +157,5 @@ func TestErrorsNameAKeyOnce(t *testing.T) {
 		return nil, fmt.Errorf("sign with arn:aws:kms (key ID %s): throttled", good.public.ID())
 	}}
 	_, err = roles.Sign(t.Context(), kms, []byte("message"))
-	require.EqualError(t, err, "sign with arn:aws:kms (key ID "+good.public.ID()+"): throttled")
+	require.EqualError(t, err, "key "+good.public.ID()+": sign: sign with arn:aws:kms: throttled")
 }

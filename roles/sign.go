@@ -41,11 +41,8 @@ func Sign(ctx context.Context, signer keys.Signer, message []byte) (Signature, e
 // it is left out.
 func namedOnce(id string, err error) error {
 	text := err.Error()
-	for _, again := range []string{"sign with key " + id + ": ", "key " + id + ": "} {
+	for _, again := range []string{"sign with key " + id + ": ", "key " + id + ": ", " (key ID " + id + ")", ", ID " + id} {
 		text = strings.ReplaceAll(text, again, "")
-	}
-	if strings.Contains(text, id) {
-		return err
 	}
 	return signError{"key " + id + ": sign: " + text, err}
 }

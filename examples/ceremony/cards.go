@@ -123,9 +123,9 @@ func parseCard(data []byte) (ceremony.Holder, error) {
 		return h, err
 	}
 	if _, err = keys.ParsePublicKeyFile(data); err == nil {
-		err = errors.New("a public key, and a card is wanted: have its holder make one (ceremony card), or give it as NAME=FILE, without a proof")
+		return h, errors.New("a public key, and a card is wanted: have its holder make one (ceremony card), or give it as NAME=FILE, without a proof")
 	}
-	return h, fmt.Errorf("no card: %w", err)
+	return h, fmt.Errorf("no card, and %w", err)
 }
 
 // readNames reads what to call the keys.

@@ -44,16 +44,17 @@ func TestReadCard(t *testing.T) {
 		"KMS=" + s.card("Ada"):                   `Ada.key.card.json is a card, which has the name "Ada" in it: give it without "KMS="`,
 		"KMS=" + s.path("Ada.key"):               "Ada.key: no public key: a private key, encrypted: a key file of this project or of cosign. It must not be here",
 		"KMS=" + s.path("nothing"):               "no such file",
-		s.path("kms.pem"):                        "kms.pem: no card: a public key, and a card is wanted: have its holder make one (ceremony card), or give it as NAME=FILE, without a proof",
-		s.path("Ada.key"):                        "Ada.key: no card: no public key: a private key, encrypted",
-		s.write("secret.pem", secret):            "secret.pem: no card: no public key: a private key, not encrypted (PKCS#8). It must not be here",
+		s.path("kms.pem"):                        "kms.pem: a public key, and a card is wanted: have its holder make one (ceremony card), or give it as NAME=FILE, without a proof",
+		s.path("Ada.key"):                        "Ada.key: no card, and no public key: a private key, encrypted",
+		s.write("secret.pem", secret):            "secret.pem: no card, and no public key: a private key, not encrypted (PKCS#8). It must not be here",
 		"KMS=" + s.path("secret.pem"):            "secret.pem: no public key: a private key, not encrypted (PKCS#8). It must not be here",
 		s.write("half.json", string(card[:90])):  "half.json: card: damaged, or another kind of file",
-		s.write("metadata.json", `{"signed":1}`): "metadata.json: no card: no public key: TUF metadata",
+		s.write("metadata.json", `{"signed":1}`): "metadata.json: no card, and no public key: TUF metadata",
 	} {
 		_, err := readCard(arg)
 		require.ErrorContains(t, err, want, arg)
 	}
+	s.refuse("no card, and no public key: a private key, encrypted", "", "verify", s.path("Ada.key"))
 	// The names file is one that people edit.
 	names, err := readNames(s.write("names.json", byteOrderMark+`{"ab": "Ada"}`))
 	require.NoError(t, err)

@@ -352,7 +352,7 @@ func (c changes) beginBins(f *folder, targets *roles.Document[metadata.TargetsTy
 		}
 	}
 	if files+delegations > 0 && !c.emptyTargets {
-		return none, fmt.Errorf("targets version %d lists %d files and delegates to %d roles. The new one delegates every path to bins and lists nothing else, so clients find those files only if they are published again, in bins. If that is meant, add -empty-targets",
+		return none, fmt.Errorf("targets version %d lists files (%d) or delegates to other roles (%d). The new one delegates every path to bins and lists nothing else, so clients find those files only if they are published again, in bins. If that is meant, add -empty-targets",
 			targets.Version(), files, delegations)
 	}
 	return layoutOf(c.prefix, c.firstBins, c.form)

@@ -162,7 +162,7 @@ func TestAKeyThatBinderyCannotUse(t *testing.T) {
 	perla := s.foreignFolder(func(_, signed string) string { return signed })
 	screen := s.takeOver()
 	require.Contains(t, flat(screen), "holds 1 root, targets and bins of ")
-	require.Contains(t, flat(screen), `BEWARE: role root: the next root can't list this key: public key "`+perla+`": unsupported kind of key: keytype "ecdsa", scheme "ecdsa-sha2-nistp384"`)
+	require.Contains(t, flat(screen), "BEWARE: the next root can't list key "+perla[:8]+` (root, timestamp), because not all clients can verify it: public key "`+perla+`": unsupported kind of key: keytype "ecdsa", scheme "ecdsa-sha2-nistp384"`)
 	request := func(more ...string) []string {
 		return append([]string{"request", "-dir", s.path("repo"), "-reason", "renewal"}, more...)
 	}
@@ -173,7 +173,7 @@ func TestAKeyThatBinderyCannotUse(t *testing.T) {
 	renew := request("-remove", perla[:8], "-drop-online", perla)
 	s.refuse("give -drop-online-bins KEYID for each:", "", append(renew, "-new-one-time", "2")...)
 	screen, _ = s.run(done, "", append(renew, "-new-one-time", "2", "-drop-online-bins", perla)...)
-	require.Contains(t, flat(screen), "role root: key "+perla[:8]+" is removed, which not all clients can verify")
+	require.Contains(t, flat(screen), "BEWARE: key "+perla[:8]+" has no say any more (root, timestamp), because not all clients can verify it")
 	require.NotContains(t, screen, "x-custom")
 
 	notebook := s.path("notebook")
@@ -214,7 +214,7 @@ func TestFirstBins(t *testing.T) {
 	s.refuse("add -new-one-time 2", "", request("-first-bins", "4")...)
 	s.refuse("has no bins. The first ones are made with: -first-bins 16384 -add-online-bins CARD", "", request("-new-one-time", "2")...)
 	first := request("-new-one-time", "2", "-first-bins", "4", "-add-online-bins", s.card("bins"))
-	s.refuse("targets version 1 lists 1 files and delegates to 0 roles.", "", first...)
+	s.refuse("targets version 1 lists files (1) or delegates to other roles (0).", "", first...)
 	first = append(first, "-empty-targets")
 	s.refuse("3 bins: not a power of two", "", append(first, "-first-bins", "3")...)
 	s.refuse(`-form "other": it can be succinct or explicit`, "", append(first, "-form", "other")...)

@@ -63,7 +63,7 @@ func (a *app) inspect(name string) (any, error) {
 	case "bindery-ceremony-response":
 		return a.inspectResponse(name)
 	case "bindery-ceremony-card":
-		h, err := readAs(name, ceremony.ParseCard)
+		h, err := readAs(name, parseCard)
 		if err != nil {
 			return nil, err
 		}

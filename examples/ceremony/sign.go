@@ -85,7 +85,7 @@ func (a *app) sign(ctx context.Context, o signOptions) (any, error) {
 	}
 	var public *keys.PublicKey // nil: any that the request asks
 	if o.card != "" {
-		holder, err := readAs(o.card, ceremony.ParseCard)
+		holder, err := readAs(o.card, parseCard)
 		if err != nil {
 			return nil, err
 		}
@@ -165,7 +165,7 @@ func (o signOptions) ownKey(named *keys.PublicKey) (*keys.PublicKey, error) {
 	if named != nil || o.at.file == "" {
 		return named, nil
 	}
-	h, err := readAs(besideKey(o.at), ceremony.ParseCard)
+	h, err := readAs(besideKey(o.at), parseCard)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

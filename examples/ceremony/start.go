@@ -185,13 +185,27 @@ func (a *app) takeOver(o startOptions) (any, error) {
 	}
 	a.say("%s holds %s of %s. The root in force is version %d, and expires %s.",
 		o.dir, held(docs), o.from, root.Version(), root.Expires().Format(time.DateOnly))
-	for _, role := range metadata.TOP_LEVEL_ROLE_NAMES {
+	a.warnOfUnusable(root, names)
+	return map[string]any{"dir": o.dir, "root": root.Version()}, nil
+}
+
+// warnOfUnusable says which keys the next root can't list.
+func (a *app) warnOfUnusable(root *roles.Document[metadata.RootType], names map[string]string) {
+	var all []roles.UnusableKey
+	in := map[string][]string{} // roles, by ID
+	for _, role := range []string{metadata.ROOT, metadata.TARGETS, metadata.SNAPSHOT, metadata.TIMESTAMP} {
 		for _, k := range roles.RootUnusable(root, role) {
-			a.say("")
-			a.hang("  BEWARE: ", fmt.Sprintf("role %s: the next root can't list this key: %v", role, k.Err))
+			if in[k.ID] == nil {
+				all = append(all, k)
+			}
+			in[k.ID] = append(in[k.ID], role)
 		}
 	}
-	return map[string]any{"dir": o.dir, "root": root.Version()}, nil
+	for _, k := range all {
+		a.say("")
+		a.hang("  BEWARE: ", fmt.Sprintf("the next root can't list %s (%s), because not all clients can verify it: %v",
+			ceremony.Who{Name: names[k.ID], KeyID: k.ID}, strings.Join(in[k.ID], ", "), k.Err))
+	}
 }
 
 // held says which documents there are.

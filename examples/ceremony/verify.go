@@ -44,7 +44,7 @@ func verify(_ context.Context, a *app, flags *flag.FlagSet, args []string) (any,
 	}
 	var cards []card
 	for _, name := range flags.Args() {
-		h, err := readAs(name, ceremony.ParseCard)
+		h, err := readAs(name, parseCard)
 		if err != nil {
 			return nil, err
 		}

@@ -20,11 +20,16 @@ func OS() FS { return On(runtime.GOOS) }
 // Linux, macOS and the BSDs do all that FS promises. Every other system can read. Each call
 // that would change or lock something is refused. The error names the system, says what is
 // missing and what to do instead, and wraps errors.ErrUnsupported.
-func On(goos string) FS { return osFS{unsupported(goos)} }
+func On(goos string) FS { return osFS{refusal: unsupported(goos)} }
+
+// OSWithoutLinks is OS, and opens no file by way of a symbolic link in its place. Whoever can write a
+// directory that is served could otherwise have any file of the machine read.
+func OSWithoutLinks() FS { return osFS{unsupported(runtime.GOOS), true} }
 
 // osFS is the operating system's disk.
 type osFS struct {
 	refusal error // of every change, or nil
+	noLinks bool  // see OSWithoutLinks
 }
 
 // unsupported returns why nothing is written on an operating system, or nil.
@@ -54,9 +59,19 @@ func (o osFS) refuse(op, name string) error {
 	return &fs.PathError{Op: op, Path: name, Err: o.refusal}
 }
 
-func (osFS) Open(name string) (Reader, error) {
-	f, err := os.Open(name)
-	if err != nil {
+func (o osFS) Open(name string) (Reader, error) {
+	flags := os.O_RDONLY | nonblock
+	if o.noLinks {
+		flags |= nofollow
+	}
+	f, err := os.OpenFile(name, flags, 0)
+	switch {
+	case o.noLinks && isLink(name): // a link's error is another one on each system
+		if err == nil {
+			f.Close()
+		}
+		return nil, fmt.Errorf("open %s: it is a symbolic link, which isn't followed here: put the file itself in its place", name)
+	case err != nil:
 		return nil, err
 	}
 	info, err := f.Stat()
@@ -68,6 +83,12 @@ func (osFS) Open(name string) (Reader, error) {
 		return nil, err
 	}
 	return osReader{f, info.Size()}, nil
+}
+
+// isLink reports whether a name is a symbolic link's.
+func isLink(name string) bool {
+	info, err := os.Lstat(name)
+	return err == nil && info.Mode()&fs.ModeSymlink != 0
 }
 
 type osReader struct {

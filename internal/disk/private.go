@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"runtime"
-	"syscall"
 )
 
 // OpenPrivate opens a file with a secret for reading. It refuses, before anything is read, what isn't a
@@ -16,8 +15,7 @@ import (
 // Modes say nothing on Windows. On a stick with FAT everything has the same: with anyMode, file systems
 // of that kind are excepted.
 func OpenPrivate(name string, anyMode bool) (*os.File, error) {
-	// Without O_NONBLOCK, a named pipe would be waited for before it is known to be one.
-	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	f, err := os.OpenFile(name, os.O_RDONLY|nonblock, 0)
 	if err != nil {
 		return nil, err
 	}

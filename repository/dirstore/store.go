@@ -37,7 +37,7 @@ var _ repository.Store = (*Store)(nil)
 
 // Create makes a new, empty store in dir, durably, and opens it. It makes dir, but not its
 // parent. An existing dir must be empty, but for lost+found, or the error wraps fs.ErrExist.
-func Create(dir string) (*Store, error) { return createOn(disk.OS(), dir) }
+func Create(dir string) (*Store, error) { return createOn(disk.OSWithoutLinks(), dir) }
 
 func createOn(fsys disk.FS, dir string) (*Store, error) {
 	r, err := create(fsys, dir, metadataStore)
@@ -50,7 +50,7 @@ func createOn(fsys disk.FS, dir string) (*Store, error) {
 // Open opens the store in dir and changes nothing. The error says if dir doesn't exist (it wraps
 // fs.ErrNotExist), is not a directory, may not be read (fs.ErrPermission), is not a store, or is a
 // store of a newer format. A store that may not be written opens: the first write fails.
-func Open(dir string) (*Store, error) { return openOn(disk.OS(), dir) }
+func Open(dir string) (*Store, error) { return openOn(disk.OSWithoutLinks(), dir) }
 
 func openOn(fsys disk.FS, dir string) (*Store, error) {
 	r, err := open(fsys, dir, metadataStore)
@@ -65,7 +65,7 @@ func openOn(fsys disk.FS, dir string) (*Store, error) {
 // left. If the power was lost in the middle, the same call goes on. The error wraps
 // fs.ErrExist if dir holds anything else, and is that of Open for a store that can't be opened.
 // A store that is there costs what Open costs.
-func OpenOrCreate(dir string) (*Store, error) { return openOrCreateOn(disk.OS(), dir) }
+func OpenOrCreate(dir string) (*Store, error) { return openOrCreateOn(disk.OSWithoutLinks(), dir) }
 
 func openOrCreateOn(fsys disk.FS, dir string) (*Store, error) {
 	r, err := openOrCreate(fsys, dir, metadataStore)
@@ -244,7 +244,7 @@ func (s *Store) replace(name, temp string, wanted func(have []byte, exists bool)
 	}
 	if !wanted(have, exists) {
 		if !exists {
-			return fmt.Errorf("%w: it is missing", repository.ErrConflict)
+			return fmt.Errorf("%w: the file is missing", repository.ErrConflict)
 		}
 		return repository.ErrConflict
 	}

@@ -52,7 +52,7 @@ func newWorld(t *testing.T, names ...string) *world {
 	return w
 }
 
-func newKey(t *testing.T) keys.Signer {
+func newKey(t testing.TB) keys.Signer {
 	t.Helper()
 	key, err := keys.GenerateEd25519()
 	require.NoError(t, err)

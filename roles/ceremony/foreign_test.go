@@ -305,8 +305,9 @@ func TestAKeyOfAnotherKindIsNotDroppedSilently(t *testing.T) {
 	}
 	require.Contains(t, steps[0].Changes, ceremony.Change{Role: "root", What: "threshold", Was: "2 of 4", Is: "2 of 2"})
 	warnings := strings.Join(steps[0].Warnings, "\n")
-	require.Contains(t, warnings, "role root: "+who.String()+` is removed, which not all clients can verify: public key "`+id)
-	require.Contains(t, warnings, "role root: key unlisted is removed, which not all clients can verify: key unlisted is not listed")
+	require.Contains(t, warnings, who.String()+" has no say any more (root, targets, snapshot, timestamp), because not all clients can verify it: "+
+		`unsupported kind of key: keytype "ecdsa", scheme "ecdsa-sha2-nistp384"`)
+	require.Contains(t, warnings, "key unlisted has no say any more (root, targets, snapshot, timestamp), because not all clients can verify it: key unlisted is not listed")
 	require.Contains(t, warnings, "role timestamp: before this root is published, a generation must be published that a key signed which stays")
 	require.Contains(t, steps[1].Changes, ceremony.Change{Role: "each bin", What: "key removed", Was: who.String(), Key: &who})
 	require.Contains(t, steps[1].Warnings, "the publisher must have one of the keys listed here before this document is published; all bins are then signed again at once")

@@ -5,7 +5,10 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"github.com/theupdateframework/go-tuf/v2/metadata"
 
+	"github.com/bindery-tuf/bindery/delegation"
+	"github.com/bindery-tuf/bindery/keys"
 	"github.com/bindery-tuf/bindery/roles"
 	"github.com/bindery-tuf/bindery/roles/ceremony"
 )
@@ -88,5 +91,38 @@ func FuzzParseNotebook(f *testing.F) {
 		again, err := ceremony.ParseNotebook(n.Bytes())
 		require.NoError(t, err)
 		require.Equal(t, n.Bytes(), again.Bytes())
+	})
+}
+
+// Whatever others wrote, the next document keeps it, and says nothing else about targets and keys.
+func FuzzNextTargets(f *testing.F) {
+	key := newKey(f).Public()
+	bins := roles.Authority{Keys: []*keys.PublicKey{key}, Threshold: 1}
+	entry := `{"keytype":"ed25519","keyval":{"public":"` + key.Value() + `"},"scheme":"ed25519","x":[1,{"y":null}]}`
+	head := `{"_type":"targets","spec_version":"1.0.0","version":1,"expires":"2031-01-31T00:00:00Z","targets":{}`
+	f.Add([]byte(head + `}`))
+	f.Add([]byte(head + `,"x-\u2028":-9007199254740993}`))
+	f.Add([]byte(head + `,"delegations":{"keys":{"` + key.ID() + `":` + entry + `},"roles":[{"name":"bins","keyids":["` + key.ID() + `"],"threshold":1,"terminating":true,"paths":["*"],"x":"\"\\"}]}}`))
+	f.Add([]byte(head + `,"delegations":{"x":1,"keys":{},"succinct_roles":{"keyids":[],"threshold":1,"bit_length":2,"name_prefix":"bins"}}}`))
+	f.Fuzz(func(t *testing.T, signed []byte) {
+		last, err := roles.Parse[metadata.TargetsType]([]byte(`{"signatures":[],"signed":` + string(signed) + `}`))
+		if err != nil {
+			return
+		}
+		fresh, err := delegation.NewTargets(last.Version()+1, expires, bins)
+		if err != nil {
+			return // beyond the last version
+		}
+		next, err := ceremony.NextTargets(last, fresh)
+		require.NoError(t, err)
+		require.NoError(t, delegation.CheckTargets(next))
+		require.Equal(t, fresh.Expires(), next.Expires())
+		is, err := roles.DelegatedAuthority(next, "bins")
+		require.NoError(t, err)
+		require.Len(t, is.Keys, 1)
+		require.True(t, is.Keys[0].Same(key))
+		again, err := ceremony.NextTargets(last, next)
+		require.NoError(t, err)
+		require.Equal(t, next.Bytes(), again.Bytes())
 	})
 }

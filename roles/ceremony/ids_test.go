@@ -2,6 +2,7 @@ package ceremony_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -79,4 +80,14 @@ func TestAStrangersKeyUnderTheIDOfAHolder(t *testing.T) {
 	_, err = ceremony.NewRequest(p)
 	require.ErrorContains(t, err, "bins version 1: new key ")
 	require.ErrorContains(t, err, "wrong ID: the ID of this key is")
+}
+
+// What Install would refuse after everybody signed is refused before: also a key that no role uses.
+func TestAnIdleKeyThatNobodyMayList(t *testing.T) {
+	w := begun(t)
+	p := w.next(nil)
+	p.New[0].File = []byte(strings.Replace(string(p.New[0].File), `"keys":{`,
+		`"keys":{"idle":{"keytype":"ed25519","keyval":{"public":"01`+strings.Repeat("00", 31)+`"},"scheme":"ed25519"},`, 1))
+	_, err := ceremony.NewRequest(p)
+	require.ErrorContains(t, err, `root version 2: public key "idle": `)
 }

@@ -156,7 +156,11 @@ func (j *judge) root(p *part, file []byte) error {
 	if err := follows(roleRoot, root, before); err != nil {
 		return err
 	}
-	if err := j.judgeRoot(p, old, root); err != nil {
+	err = j.judgeRoot(p, old, root)
+	if err == nil {
+		err = roles.CheckKeys(root) // as Install does
+	}
+	if err != nil {
 		return fmt.Errorf("root version %d: %w", root.Version(), err)
 	}
 	j.state.root = root

@@ -28,7 +28,11 @@ func (j *judge) targets(p *part, file []byte, bins bool) error {
 	if err := j.followsTargets(roleTargets, d, j.state.targets); err != nil {
 		return err
 	}
-	if err := j.judgeTargets(p, d, bins); err != nil {
+	err = j.judgeTargets(p, d, bins)
+	if err == nil {
+		err = roles.CheckKeys(d) // as Install does
+	}
+	if err != nil {
 		return fmt.Errorf("targets version %d: %w", d.Version(), err)
 	}
 	j.state.targets = d
@@ -92,7 +96,11 @@ func (j *judge) bins(p *part, file []byte) error {
 	if err := j.followsTargets(roleBins, d, j.state.bins); err != nil {
 		return err
 	}
-	if err := j.judgeBins(p, d); err != nil {
+	err = j.judgeBins(p, d)
+	if err == nil {
+		err = roles.CheckKeys(d) // as Install does
+	}
+	if err != nil {
 		return fmt.Errorf("bins version %d: %w", d.Version(), err)
 	}
 	j.state.bins = d

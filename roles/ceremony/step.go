@@ -1,6 +1,7 @@
 package ceremony
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -67,8 +68,9 @@ type Signers struct {
 // Steps describes what each document of the request changes.
 func (r *Request) Steps() []Step {
 	var steps []Step
+	shown := map[string]bool{} // roles
 	for _, p := range r.parts {
-		w := words{r: r, step: Step{Mark: p.Mark, Expires: p.doc.Expires(), Signed: p.signed}}
+		w := words{r: r, step: Step{Mark: p.Mark, Expires: p.doc.Expires(), Signed: p.signed}, from: map[string][]string{}}
 		before, known := p.before.document(p.Role), targetsShape
 		w.expiry(p, before)
 		switch p.Role {
@@ -81,7 +83,11 @@ func (r *Request) Steps() []Step {
 			w.bins(p)
 		}
 		w.others(p.doc, before, known)
-		w.warnOfIDs(p.doc)
+		w.warnOfUnusable()
+		if !shown[p.Role] { // once for what may be in several versions
+			w.warnOfIDs(p.doc)
+			shown[p.Role] = true
+		}
 		if p.signed {
 			w.destroyed(p)
 		}
@@ -125,6 +131,9 @@ func (s state) document(role string) document {
 type words struct {
 	r    *Request
 	step Step
+
+	unusable []roles.UnusableKey // that are removed
+	from     map[string][]string // and the roles that they are removed from, by ID
 }
 
 func (w *words) change(c Change) { w.step.Changes = append(w.step.Changes, c) }
@@ -162,7 +171,10 @@ func (w *words) authority(role string, was listing, is roles.Authority) {
 	for _, k := range was.unusable {
 		who := w.r.who(k.ID)
 		w.change(Change{Role: role, What: "key removed", Was: who.String(), Key: &who})
-		w.warn("role %s: %s is removed, which not all clients can verify: %s", role, who, printable(k.Err.Error()))
+		if len(w.from[k.ID]) == 0 {
+			w.unusable = append(w.unusable, k)
+		}
+		w.from[k.ID] = append(w.from[k.ID], role)
 	}
 	for _, k := range is.Keys {
 		i := slices.IndexFunc(was.Keys, k.Same)
@@ -248,27 +260,34 @@ func (w *words) warnOfShared(root rootDoc) {
 	}
 }
 
+// warnOfUnusable warns of holders who lose their say, though some clients verify their keys.
+func (w *words) warnOfUnusable() {
+	for _, k := range w.unusable {
+		why := errors.Unwrap(k.Err) // the ID is before it
+		if why == nil {
+			why = k.Err
+		}
+		w.warn("%s has no say any more (%s), because not all clients can verify it: %s", w.r.who(k.ID), strings.Join(w.from[k.ID], ", "), printable(why.Error()))
+	}
+}
+
 // warnOfIDs warns of IDs that others made in another way, and that were kept.
 func (w *words) warnOfIDs(d document) {
-	listed, err := entriesOf(d)
-	if err != nil {
-		return // can't be: it was judged
+	var ids []string
+	switch d := d.(type) {
+	case rootDoc:
+		ids = roles.OddKeyIDs(d)
+	case targetsDoc:
+		ids = roles.OddKeyIDs(d)
 	}
-	var odd []Who
-	for id, e := range listed {
-		if !e.hashed() {
-			odd = append(odd, w.r.who(id))
-		}
-	}
-	if len(odd) == 0 {
-		return
-	}
-	slices.SortFunc(odd, byName)
 	var names []string
-	for _, who := range odd {
-		names = append(names, who.String())
+	for _, id := range ids {
+		names = append(names, w.r.who(id).String())
 	}
-	w.warn("clients in Rust (tough) can't read this document: the IDs of these keys aren't the hash of what it says of them: %s", strings.Join(names, ", "))
+	slices.Sort(names)
+	if len(names) > 0 {
+		w.warn("clients in Rust (tough) can't read this document: the IDs of these keys aren't the hash of what it says of them: %s", strings.Join(names, ", "))
+	}
 }
 
 func (w *words) targets(p part) {
