@@ -20,6 +20,7 @@ type plan struct {
 	outcomes []Outcome                  // of each item
 	edits    map[int][]roles.TargetEdit // by role, in order
 	removed  []ledger.RemovedTarget     // target files that go: see removedFiles
+	unseen   []ledger.RemovedTarget     // those that came and go
 	waiting  []string                   // IDs of the items that stay pending
 	held     int64                      // bytes of their bodies
 }
@@ -107,7 +108,7 @@ func (p planner) plan(items []queued, generation int64) (plan, error) {
 			out.outcomes[n].State = Superseded
 		}
 	}
-	out.removed = list.removedFiles(leaves, out.edits)
+	out.removed, out.unseen = list.removedFiles(leaves, out.edits)
 	return out, nil
 }
 
@@ -216,10 +217,9 @@ func supersededBy(it Item, i int, last map[string]int) bool {
 
 // removedFiles returns the target files that go, path by path. One kind is a file that clients found
 // before and don't find now. The other kind is a file that a role no longer lists. Clients never
-// found that one: they asked another role first. The third is a file that one of the edits adds and a
-// later one replaces. A file that clients still find at its path is left out.
-func (l listed) removedFiles(leaves map[string][]int, edits map[int][]roles.TargetEdit) []ledger.RemovedTarget {
-	var out []ledger.RemovedTarget
+// found that one: they asked another role first. unseen are files that one of the edits adds and a later
+// one replaces or removes. A file that clients still find at its path is left out.
+func (l listed) removedFiles(leaves map[string][]int, edits map[int][]roles.TargetEdit) (removed, unseen []ledger.RemovedTarget) {
 	before := listed{published: l.published}
 	added := map[string][]*roles.Target{}
 	for _, i := range slices.Sorted(maps.Keys(edits)) {
@@ -229,24 +229,24 @@ func (l listed) removedFiles(leaves map[string][]int, edits map[int][]roles.Targ
 	}
 	for _, path := range slices.Sorted(maps.Keys(leaves)) {
 		stays := []*roles.Target{l.find(path, leaves[path])}
-		gone := func(old *roles.Target) {
+		gone := func(out *[]ledger.RemovedTarget, old *roles.Target) {
 			same := func(t *roles.Target) bool { return t != nil && maps.Equal(t.Hashes, old.Hashes) }
 			if old != nil && !slices.ContainsFunc(stays, same) {
 				stays = append(stays, old) // named once
-				out = append(out, ledger.RemovedTarget{Path: path, Hashes: old.Hashes})
+				*out = append(*out, ledger.RemovedTarget{Path: path, Hashes: old.Hashes})
 			}
 		}
-		gone(before.find(path, leaves[path]))
+		gone(&removed, before.find(path, leaves[path]))
 		for _, i := range leaves[path] {
 			if _, changed := l.now[place{i, path}]; changed {
-				gone(l.published[place{i, path}])
+				gone(&removed, l.published[place{i, path}])
 			}
 		}
 		for _, t := range added[path] {
-			gone(t)
+			gone(&unseen, t)
 		}
 	}
-	return out
+	return removed, unseen
 }
 
 // settled are the outcomes, as a record keeps them.

@@ -940,7 +940,7 @@ func (p *publisher) seal(a *attempt, plan plan, rows map[int]ledger.Row, t top) 
 	out := &ledger.Seal{
 		Signed: a.now.Unix(), Expires: t.expires, Keys: p.state.Table.Keys, Documents: p.docs.installed,
 		Rows: make([]ledger.RoleRow, len(changed)), Outcomes: plan.settled(),
-		Superseded: append(p.supersedes(changed), a.givenUp...), Removed: plan.removed,
+		Superseded: append(p.supersedes(changed), a.givenUp...), Removed: plan.removed, Unseen: plan.unseen,
 	}
 	if !p.hasSets() {
 		out.Sets = p.docs.online.sizes()

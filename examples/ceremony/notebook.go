@@ -122,10 +122,10 @@ func explain(err error, n ceremony.Notebook, r *ceremony.Request) error {
 	}
 	text := ""
 	for _, m := range differ {
-		groups, hide := m.Digest.Groups(), withheld(m.Digest)
-		groups[hide-1] = "________"
+		hide := withheld(m.Digest)
+		lines := numbered(m.Digest, hide)
 		text += fmt.Sprintf("\n%s had the digest\n  %s\n  %s\nIf it was given up by all, say so with -given-up and group %d of that digest, from its record sheet",
-			m, strings.Join(groups[:4], " "), strings.Join(groups[4:], " "), hide)
+			m, lines[0], lines[1], hide)
 	}
 	return fmt.Errorf("nothing was signed: %w%s", ceremony.ErrSigned, text)
 }

@@ -83,7 +83,7 @@ func (s *State) Uncollected() (files, targets int) { return s.files, s.targets }
 
 // supersede lists what the commit of the sealed generation supersedes.
 func (s *State) supersede(b *Seal, at time.Time) {
-	g := Garbage{Generation: s.sealedAs, Time: at, Files: b.Superseded, Targets: b.Removed}
+	g := Garbage{Generation: s.sealedAs, Time: at, Files: b.Superseded, Targets: slices.Concat(b.Removed, b.Unseen)}
 	var open []Attempt
 	for _, a := range s.Attempts {
 		switch {

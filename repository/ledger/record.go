@@ -295,6 +295,9 @@ type Seal struct {
 	// Removed are the files of targets that clients find no more, path by path. A path has
 	// several if several roles listed it.
 	Removed []RemovedTarget `json:"removed,omitempty"`
+	// Unseen are the files of targets that an item of this generation added and a later item replaced
+	// or removed. Clients never found them.
+	Unseen []RemovedTarget `json:"unseen,omitempty"`
 
 	// Swaps are the names to swap, in order. The last one is timestamp.json: it is the
 	// commit.

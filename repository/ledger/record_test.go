@@ -55,6 +55,7 @@ func bodies() []ledger.Body {
 				{ID: "c", Digest: digest, Outcome: ledger.Outcome{State: ledger.SetAside, Generation: 41, Reason: "too large <é>"}},
 			},
 			Superseded: []string{"40.bins-f.json", "40.snapshot.json"},
+			Unseen:     []ledger.RemovedTarget{removed("b.whl")},
 			Removed:    []ledger.RemovedTarget{{Path: "a.whl", Hashes: map[string]string{"sha256": digest, "sha512": "00"}}},
 			Swaps: []ledger.Swap{
 				{Name: "checkpoint", Old: []byte("old"), New: []byte("new")},

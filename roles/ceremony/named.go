@@ -14,7 +14,7 @@ func (e namedError) Error() string { return e.text }
 func (e namedError) Unwrap() error { return e.err }
 
 // keyInError is how packages keys and roles name a key.
-var keyInError = regexp.MustCompile(`\b(?:key|ID) ([^\s:,"]+)`)
+var keyInError = regexp.MustCompile(`\bkey ([^\s:,"]+)`)
 
 // named returns err with keys called by the names in the request, because people don't know a key by
 // 64 digits. Keys without a name keep their ID.

@@ -74,7 +74,7 @@ var mutations = map[string][]mutation.Edit{
 		{"repository/publish.go", "role != metadata.ROOT && !row && p.outOfUse(role, p.state.Published[role]) {", "false && !row {"},
 	},
 	"engine: removed targets aren't named": {
-		{"repository/plan.go", "out.removed = list.removedFiles(leaves, out.edits)", "_ = list.removedFiles"},
+		{"repository/plan.go", "out.removed, out.unseen = list.removedFiles(leaves, out.edits)", "_ = list.removedFiles"},
 	},
 	"engine: the commit is recorded before the swap": {
 		{"repository/publish.go", "\tfor _, swap := range s.Swaps {\n", "\tif err := p.append(ctx, gen, &ledger.Commit{}); err != nil {\n\t\treturn err\n\t}\n\tfor _, swap := range s.Swaps {\n"},
