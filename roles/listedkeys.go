@@ -3,11 +3,14 @@ package roles
 import (
 	"bytes"
 	"crypto/sha256"
+	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"maps"
+	"math/big"
 	"slices"
 	"strings"
 
@@ -20,7 +23,7 @@ import (
 // or any document that delegates; others list none. It refuses
 //
 //   - one key under two IDs in the same role, which python-tuf 7.0.1 counts as two keys. Keys
-//     of kinds that package keys doesn't know are compared too;
+//     of kinds that package keys doesn't know are compared too, in whatever encoding they are;
 //   - a key of a kind that package keys knows, and that it refuses: see ParsePublicKey there.
 //     It is refused even if no role names it.
 //
@@ -72,24 +75,51 @@ func materials(listed map[string]*metadata.Key) (map[string]string, error) {
 		key := listed[id]
 		public, err := keys.ParsePublicKey(id, key.Type, key.Scheme, key.Value.PublicKey)
 		switch {
-		case err == nil:
+		case err == nil && public.Type() == metadata.KeyTypeEd25519:
 			all[id] = public.Fingerprint()
-		case !errors.Is(err, keys.ErrUnsupported):
+		case err != nil && !errors.Is(err, keys.ErrUnsupported):
 			return nil, err
 		case key.Value.PublicKey != "": // other kinds may have other members
-			all[id] = unknownMaterial(key.Value.PublicKey)
+			all[id] = materialOf(key.Value.PublicKey)
 		}
 	}
 	return all, nil
 }
 
-// unknownMaterial is a fingerprint where the text is PEM, and otherwise the text.
-func unknownMaterial(value string) string {
-	if block, _ := pem.Decode([]byte(value)); block != nil {
-		sum := sha256.Sum256(block.Bytes)
-		return hex.EncodeToString(sum[:])
+// materialOf is the same for two texts of which a client reads the same key: securesystemslib takes
+// RSA keys in three encodings, and points of a curve that are compressed or not. A key is known by the
+// number that the private one belongs to, whatever is around it: the modulus of RSA, the x of a point.
+func materialOf(value string) string {
+	for rest := []byte(value); ; {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil {
+			return strings.ToLower(strings.TrimSpace(value)) // mostly hex
+		}
+		if strings.HasSuffix(block.Type, "PUBLIC KEY") {
+			return derMaterial(block.Bytes)
+		}
 	}
-	return strings.ToLower(strings.TrimSpace(value)) // mostly hex
+}
+
+func derMaterial(der []byte) string {
+	var info struct {
+		Algorithm pkix.AlgorithmIdentifier
+		Key       asn1.BitString
+	}
+	key := der // PKCS#1
+	if _, err := asn1.Unmarshal(der, &info); err == nil {
+		key = info.Key.Bytes
+	}
+	var modulus struct{ N, E *big.Int }
+	if _, err := asn1.Unmarshal(key, &modulus); err == nil {
+		return "RSA " + modulus.N.Text(16)
+	}
+	if n := len(key); n > 1 && (key[0] == 2 || key[0] == 3) {
+		return "EC " + hex.EncodeToString(key[1:]) // compressed
+	} else if n > 2 && n%2 == 1 && (key[0] == 4 || key[0] == 6 || key[0] == 7) {
+		return "EC " + hex.EncodeToString(key[1:1+n/2]) // x and y
+	}
+	return hex.EncodeToString(key)
 }
 
 func checkDistinct(role string, ids []string, listed map[string]string) error {
