@@ -3,18 +3,14 @@ package roles
 import (
 	"bytes"
 	"crypto/sha256"
-	"crypto/x509/pkix"
-	"encoding/asn1"
 	"encoding/hex"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"maps"
-	"math/big"
 	"slices"
-	"strings"
 
 	"github.com/bindery-tuf/bindery/internal/cjson"
+	"github.com/bindery-tuf/bindery/internal/material"
 	"github.com/bindery-tuf/bindery/keys"
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 )
@@ -73,53 +69,14 @@ func materials(listed map[string]*metadata.Key) (map[string]string, error) {
 	all := make(map[string]string, len(listed))
 	for _, id := range slices.Sorted(maps.Keys(listed)) {
 		key := listed[id]
-		public, err := keys.ParsePublicKey(id, key.Type, key.Scheme, key.Value.PublicKey)
-		switch {
-		case err == nil && public.Type() == metadata.KeyTypeEd25519:
-			all[id] = public.Fingerprint()
-		case err != nil && !errors.Is(err, keys.ErrUnsupported):
+		if _, err := keys.ParsePublicKey(id, key.Type, key.Scheme, key.Value.PublicKey); err != nil && !errors.Is(err, keys.ErrUnsupported) {
 			return nil, err
-		case key.Value.PublicKey != "": // other kinds may have other members
-			all[id] = materialOf(key.Value.PublicKey)
+		}
+		if value := key.Value.PublicKey; value != "" { // other kinds may have other members
+			all[id] = material.Of(value)
 		}
 	}
 	return all, nil
-}
-
-// materialOf is the same for two texts of which a client reads the same key: securesystemslib takes
-// RSA keys in three encodings, and points of a curve that are compressed or not. A key is known by the
-// number that the private one belongs to, whatever is around it: the modulus of RSA, the x of a point.
-func materialOf(value string) string {
-	for rest := []byte(value); ; {
-		var block *pem.Block
-		if block, rest = pem.Decode(rest); block == nil {
-			return strings.ToLower(strings.TrimSpace(value)) // mostly hex
-		}
-		if strings.HasSuffix(block.Type, "PUBLIC KEY") {
-			return derMaterial(block.Bytes)
-		}
-	}
-}
-
-func derMaterial(der []byte) string {
-	var info struct {
-		Algorithm pkix.AlgorithmIdentifier
-		Key       asn1.BitString
-	}
-	key := der // PKCS#1
-	if _, err := asn1.Unmarshal(der, &info); err == nil {
-		key = info.Key.Bytes
-	}
-	var modulus struct{ N, E *big.Int }
-	if _, err := asn1.Unmarshal(key, &modulus); err == nil {
-		return "RSA " + modulus.N.Text(16)
-	}
-	if n := len(key); n > 1 && (key[0] == 2 || key[0] == 3) {
-		return "EC " + hex.EncodeToString(key[1:]) // compressed
-	} else if n > 2 && n%2 == 1 && (key[0] == 4 || key[0] == 6 || key[0] == 7) {
-		return "EC " + hex.EncodeToString(key[1:1+n/2]) // x and y
-	}
-	return hex.EncodeToString(key)
 }
 
 func checkDistinct(role string, ids []string, listed map[string]string) error {
