@@ -2,6 +2,7 @@ package repository
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io/fs"
 	"reflect"
@@ -33,17 +34,13 @@ func ReadDocuments(fsys fs.FS) (Documents, error) {
 		}
 		return Documents{}, fmt.Errorf("read documents: %w", err)
 	}
-	type document struct {
-		version int64
-		name    string
-	}
 	byRole := map[string][]document{}
 	for _, e := range entries {
 		version, role, ok := ledger.ParseName(e.Name())
 		if !ok || e.IsDir() || !documentName.MatchString(e.Name()) || role == metadata.SNAPSHOT || role == metadata.TIMESTAMP {
 			continue
 		}
-		byRole[role] = append(byRole[role], document{version, e.Name()})
+		byRole[role] = append(byRole[role], document{version, e.Name(), e.Type()})
 	}
 	out := Documents{Roles: map[string][]byte{}}
 	for role, all := range byRole {
@@ -52,7 +49,7 @@ func ReadDocuments(fsys fs.FS) (Documents, error) {
 			all = all[len(all)-1:]
 		}
 		for _, d := range all {
-			data, err := fs.ReadFile(fsys, d.name)
+			data, err := readRegular(fsys, d)
 			if err == nil {
 				err = checkNamed(role, d.version, data)
 			}
@@ -67,6 +64,28 @@ func ReadDocuments(fsys fs.FS) (Documents, error) {
 		}
 	}
 	return out, nil
+}
+
+// document is a file that has the name of one.
+type document struct {
+	version int64
+	name    string
+	kind    fs.FileMode
+}
+
+// readRegular doesn't open what isn't a file, such as a named pipe, whose reader waits for ever.
+func readRegular(fsys fs.FS, d document) ([]byte, error) {
+	if d.kind&fs.ModeSymlink != 0 {
+		info, err := fs.Stat(fsys, d.name)
+		if err != nil {
+			return nil, err
+		}
+		d.kind = info.Mode().Type()
+	}
+	if !d.kind.IsRegular() {
+		return nil, errors.New("it is not a regular file")
+	}
+	return fs.ReadFile(fsys, d.name)
 }
 
 // checkNamed returns nil if data is a document of this version, and root if the role is.

@@ -170,6 +170,12 @@ func TestReadDocuments(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, all, got)
 
+	folder["12.root.json"] = &fstest.MapFile{Mode: fs.ModeNamedPipe}
+	delete(folder, "12.root.json/file")
+	_, err = repository.ReadDocuments(folder)
+	require.EqualError(t, err, "read documents: 12.root.json: it is not a regular file")
+	delete(folder, "12.root.json")
+
 	none, err := repository.ReadDocuments(fstest.MapFS{})
 	require.NoError(t, err)
 	require.Empty(t, none.Roots)

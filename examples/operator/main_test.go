@@ -505,6 +505,11 @@ func TestRestore(t *testing.T) {
 	require.Contains(t, errs, "locked by another publisher")
 	require.NoError(t, x.repo.Close())
 
+	for _, file := range []string{"-root", "-witness"} { // a pipe would be waited for, as this would
+		_, errs = x.operator(refused, x.keys("restore", "-lost", "store", "-yes", file, os.DevNull, x.dir)...)
+		require.Contains(t, errs, os.DevNull+" is not a file")
+	}
+
 	before := tree(t, x.dir)
 	x.in = "no\n"
 	_, errs = x.operator(refused, x.keys("restore", "-lost", "store", x.dir)...)

@@ -165,7 +165,7 @@ func restore(ctx context.Context, a *app, flags *flag.FlagSet, args []string) (a
 		}
 	}
 	if *root != "" {
-		if r.Root, err = os.ReadFile(*root); err != nil {
+		if r.Root, err = readFile(*root); err != nil {
 			return nil, err
 		}
 	}
@@ -175,7 +175,7 @@ func restore(ctx context.Context, a *app, flags *flag.FlagSet, args []string) (a
 		return nil, err
 	}
 	if *witness != "" {
-		if cfg.Witness, err = os.ReadFile(*witness); err != nil {
+		if cfg.Witness, err = readFile(*witness); err != nil {
 			return nil, err
 		}
 	}
@@ -253,4 +253,16 @@ func binsOf(ctx context.Context, journal, metadata string) int {
 		known += len(set.Rows)
 	}
 	return max(n, known)
+}
+
+// readFile reads a file that is one: the reader of a named pipe waits for ever, and hears no interrupt.
+func readFile(name string) ([]byte, error) {
+	info, err := os.Stat(name)
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is not a file", name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return os.ReadFile(name)
 }
