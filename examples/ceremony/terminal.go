@@ -145,6 +145,12 @@ func (a *app) leave(ctx context.Context, why error) {
 	}
 	defer term.Restore(a.terminal.fd, before)
 	fmt.Fprint(a.err, "Nothing more is asked for. Press Enter to end: what is typed here is dropped. ")
-	_, _ = interrupt.Await(ctx, func() ([]byte, error) { return term.ReadPassword(a.terminal.fd) })
-	fmt.Fprintln(a.err)
+	for { // a passphrase may be typed twice, and what is typed blindly ends with Enter
+		line, err := interrupt.Await(ctx, func() ([]byte, error) { return term.ReadPassword(a.terminal.fd) })
+		fmt.Fprintln(a.err)
+		if err != nil || len(line) == 0 {
+			return
+		}
+		fmt.Fprint(a.err, "That was dropped. Press Enter alone to end. ")
+	}
 }

@@ -216,6 +216,10 @@ func TestTypedAfterRefusal(t *testing.T) {
 	p.until("stop, and call the others\n")
 	p.until("dropped. ")
 	p.types("Ada's passphrase")
+	p.until("Press Enter alone to end. ")
+	p.types("Ada's passphrase") // as of a new key
+	p.until("Press Enter alone to end. ")
+	p.types("")
 	last := p.ends(refused)
 	require.NotContains(t, last, "passphrase", "nor is it shown")
 	require.Empty(t, p.shellReads())

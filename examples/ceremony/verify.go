@@ -100,7 +100,13 @@ func stillOpen(f *folder) error {
 	case f.isComplete():
 		return fmt.Errorf("all signatures are there of %s, and its documents are not written: run ceremony merge once more, without files", marksOf(f.open.request))
 	}
-	return fmt.Errorf("%w of %s; ceremony status says whose", errIncomplete, marksOf(f.open.request))
+	var lack []string
+	for _, d := range f.open.progress.Documents {
+		if !d.Complete() {
+			lack = append(lack, d.String())
+		}
+	}
+	return fmt.Errorf("%w of %s; ceremony status says whose", errIncomplete, strings.Join(lack, ", "))
 }
 
 // marksOf are the documents of a request, in words.
