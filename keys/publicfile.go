@@ -16,6 +16,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"maps"
 	"math/big"
 	"regexp"
 	"slices"
@@ -27,7 +28,7 @@ import (
 // ID that the specification defines. It reads
 //
 //   - PEM with one block, "PUBLIC KEY" or "RSA PUBLIC KEY" (PKCS#1), and the same as DER;
-//   - the base64 of that DER, which is what AWS KMS answers;
+//   - the base64 of that DER, which is what AWS KMS answers, also in quotation marks;
 //   - one line of OpenSSH: ssh-ed25519, ecdsa-sha2-nistp256 or ssh-rsa.
 //
 // White space around it, CRLF, a byte order mark and UTF-16 do no harm.
@@ -56,8 +57,10 @@ func parsePublicFile(data []byte) (crypto.PublicKey, error) {
 	if len(data) > maxFile {
 		return nil, fmt.Errorf("more than %d bytes", maxFile)
 	}
-	if isDER(data) {
-		return publicDER(data)
+	for _, der := range [][]byte{data, bytes.TrimRight(data, "\r\n")} { // an editor adds a line feed
+		if isDER(der) {
+			return publicDER(der)
+		}
 	}
 	text := strings.TrimSpace(decodeText(data))
 	if s := findSecret(text); s != nil {
@@ -70,6 +73,8 @@ func parsePublicFile(data []byte) (crypto.PublicKey, error) {
 		return publicPEMBlock(text)
 	case strings.HasPrefix(text, "{"), strings.HasPrefix(text, "["):
 		return nil, explainJSON(text)
+	case strings.HasPrefix(text, `"`) && strings.HasSuffix(text, `"`): // AWS's, without --output text
+		return parsePublicFile([]byte(strings.Trim(text, `"`)))
 	case hasSSHType(text):
 		return publicSSH(text)
 	case hexadecimal.MatchString(compact):
@@ -303,16 +308,17 @@ func explainJSON(text string) error {
 	var v struct {
 		Format                string
 		KeyID, PublicKey, PEM string
-		Kty, D                string
+		Kty                   string
 		Keytype               string
-		Keyval                struct{ Private string }
 		Signed                json.RawMessage
 	}
 	_ = json.Unmarshal([]byte(text), &v) // what doesn't fit is left out
-	switch {
-	case v.Kty != "" && v.D != "":
+	var whole any
+	_ = json.Unmarshal([]byte(text), &whole)
+	switch secret := secretMember(whole); {
+	case secret == "d" || secret == "k":
 		return &secretError{"a private key (JWK)", "the public key as PEM"}
-	case v.Keyval.Private != "":
+	case secret == "private":
 		return &secretError{"a private key (securesystemslib)", "the public key as PEM"}
 	case strings.HasPrefix(v.Format, "bindery-ceremony-card/"):
 		return errors.New("a card, which has the holder's name in it, and not a public key")
@@ -330,6 +336,35 @@ func explainJSON(text string) error {
 		return errors.New("TUF metadata, and not a public key")
 	}
 	return errors.New("JSON, and not a public key. Give the public key as PEM, or a card")
+}
+
+// secretMember returns the name of the first member, at any depth, that only private keys have: of a
+// JWK, a set of them, or a list of keys as go-tuf has had it.
+func secretMember(v any) string {
+	switch v := v.(type) {
+	case []any:
+		for _, element := range v {
+			if secret := secretMember(element); secret != "" {
+				return secret
+			}
+		}
+	case map[string]any:
+		has := func(name string) bool { s, _ := v[name].(string); return s != "" }
+		for _, name := range []string{"d", "k"} {
+			if has("kty") && has(name) {
+				return name
+			}
+		}
+		if has("private") {
+			return "private"
+		}
+		for _, name := range slices.Sorted(maps.Keys(v)) {
+			if secret := secretMember(v[name]); secret != "" {
+				return secret
+			}
+		}
+	}
+	return ""
 }
 
 // sshType is the beginning of a line that OpenSSH writes, for all kinds that there are.

@@ -65,7 +65,8 @@ func TestParsePublicKeyFile(t *testing.T) {
 		files := map[string]string{
 			"PEM": written, "PEM, CRLF": crlf, "PEM, no last newline": strings.TrimSpace(written), "PEM, white space": "\n \n" + written + "\n\n",
 			"PEM, byte order mark": "\xef\xbb\xbf" + crlf, "PEM, UTF-16": inUTF16(crlf),
-			"DER": string(der), "base64": aws, "base64 in lines": aws[:20] + "\r\n" + aws[20:] + "\n",
+			"DER": string(der), "base64": aws, "base64 in quotation marks": `"` + aws + "\"\n",
+			"DER, line feed": string(der) + "\n", "base64 in lines": aws[:20] + "\r\n" + aws[20:] + "\n",
 			"OpenSSH": string(ssh.MarshalAuthorizedKey(line)), "OpenSSH, comment": strings.TrimSpace(string(ssh.MarshalAuthorizedKey(line))) + " ada@laptop\r\n",
 			"OpenSSH, byte order mark": "\xef\xbb\xbf" + string(ssh.MarshalAuthorizedKey(line)),
 		}
@@ -158,6 +159,15 @@ func TestParsePublicKeyFileOfAPrivateKey(t *testing.T) {
 		"a private key, not encrypted (PKCS#8)":            `{"type":"service_account","private_key":"-----BEGIN PRIVATE KEY-----\nMII"}`,
 	} {
 		t.Run(is, func(t *testing.T) { refuse(t, file, is) })
+	}
+	for file, is := range map[string]string{
+		string(encrypted) + "\n": "a private key, encrypted (PKCS#8, DER)",
+		`{"keys":[{"kty":"EC","x":"x","y":"y"},{"kty":"EC","x":"x","y":"y","d":"nWG"}]}`: "a private key (JWK)",
+		`[{"kty":"oct","k":"AAAA"}]`: "a private key (JWK)",
+		`{"encrypted":false,"data":[{"keytype":"ed25519","scheme":"ed25519","keyval":{"public":"00","private":"01"}}]}`: "a private key (securesystemslib)",
+		`"` + base64.StdEncoding.EncodeToString(encrypted) + `"`:                                                        "a private key, encrypted (PKCS#8, DER)",
+	} {
+		refuse(t, file, is)
 	}
 }
 
