@@ -135,6 +135,8 @@ func TestAuditOfTheRootAgainstTheJournal(t *testing.T) {
 				delete(p.files, name)
 			}
 		}, finding(isError, "missing", "3.root.json", "", "there is other metadata and no root, and by the journal root version 3 was installed: "))
+		judge(func(p *published) { clear(p.files) },
+			finding(isError, "missing", "3.root.json", "", "there is no metadata at all, and by the journal root version 3 was installed: "))
 		// Another root of the same people.
 		judge(func(p *published) {
 			root, err := roles.Parse[metadata.RootType](p.files["3.root.json"].Data)

@@ -65,18 +65,22 @@ func (a *auditor) roots() (trusted rootDocument, parsed []rootDocument, err erro
 // noRoot is for a store without any root. If it has other metadata, or the journal knows of a root,
 // the roots were deleted: that is a finding. Otherwise it is no repository.
 func (a *auditor) noRoot() error {
-	name, known := ledger.Name(1, metadata.ROOT), ""
-	if v := a.installedRoot(); v > 0 {
-		name, known = ledger.Name(v, metadata.ROOT), fmt.Sprintf(", and by the journal root version %d was installed", v)
-	}
-	if known == "" && !slices.ContainsFunc(a.listed, func(name string) bool {
+	name, what := ledger.Name(1, metadata.ROOT), "there is no metadata at all"
+	other := slices.ContainsFunc(a.listed, func(name string) bool {
 		_, _, versioned := ledger.ParseName(name)
 		return versioned || name == ledger.Timestamp
-	}) {
+	})
+	if other {
+		what = "there is other metadata and no root"
+	}
+	if v := a.installedRoot(); v > 0 {
+		name = ledger.Name(v, metadata.ROOT)
+		what += fmt.Sprintf(", and by the journal root version %d was installed", v)
+	} else if !other {
 		return fmt.Errorf("%w: there is no root metadata", repository.ErrNotRepository)
 	}
-	a.errorf(checkMissing, name, "there is other metadata and no root%s: no client can begin or go on: restore every root, exactly as it was, from a backup, "+
-		"a mirror or a client", known)
+	a.errorf(checkMissing, name, "%s: no client can begin or go on: restore every root, exactly as it was, from a backup, "+
+		"a mirror or a client", what)
 	return nil
 }
 
