@@ -60,7 +60,13 @@ func (o *documents) findRisks() []risk {
 				})
 			}
 		}
-		if n := len(a.Keys); n > 1 && n == a.Threshold && role == metadata.ROOT {
+		if n := len(a.Keys); n == 1 && role == metadata.ROOT {
+			risks = append(risks, risk{
+				what:    "there is one root key: once it is lost, there can never be another root, and a thief of it can change everything",
+				advice:  "hold a ceremony that adds root keys, of which two or more must sign",
+				lasting: true,
+			})
+		} else if n > 1 && n == a.Threshold && role == metadata.ROOT {
 			risks = append(risks, risk{
 				what:    fmt.Sprintf("all %d of %d root keys must sign: once one is lost, there can never be another root", n, n),
 				advice:  "while all keys are there, hold a ceremony that adds a root key, or lowers the threshold",

@@ -221,6 +221,14 @@ func TestRisksOfHolders(t *testing.T) {
 		e.requireProblems("warning: root version 4 expires at ", "warning: Run isn't running")
 		require.NoError(t, e.install(repository.Documents{Roots: [][]byte{c.NextRoot(nil)}}))
 		e.requireProblems("warning: Run isn't running")
+
+		// The only holder is all that must sign.
+		require.NoError(t, e.install(repository.Documents{Roots: [][]byte{c.NextRoot(func(r *roles.RootSpec) {
+			r.Root.Keys, r.Root.Threshold = r.Root.Keys[:1:1], 1
+		})}}))
+		only := "there is one root key: once it is lost, there can never be another root"
+		logged("WARN", only)
+		e.requireProblems("warning: "+only, "warning: Run isn't running")
 		e.altered = "4.root.json" // the audit warns of its key ID, too
 		e.check()
 		e.close()
