@@ -28,7 +28,7 @@ const (
 // WriteFile writes the private key of s, encrypted with passphrase, to a new file that
 // only its owner may read (mode 0600). It never overwrites a file: the error wraps
 // fs.ErrExist. When WriteFile returns nil, the file is durable. After an error, there is
-// no file.
+// no file. Any passphrase will do that isn't empty: passphrase.CheckNew refuses weak ones.
 //
 // A file system without links and modes, such as a FAT stick, doesn't protect the file
 // from anyone who has the stick. On Windows, the file is readable to everyone who may

@@ -162,7 +162,12 @@ func (p *passphrases) source(a *app) passphrase.Source {
 func (p *passphrases) get(ctx context.Context, a *app, what string, twice bool) ([]byte, error) {
 	ask := p.source(a)
 	if !twice || p.fd >= 0 {
-		return ask(ctx, "Passphrase of "+what)
+		secret, err := ask(ctx, "Passphrase of "+what)
+		if weak := passphrase.CheckNew(secret); twice && err == nil && weak != nil {
+			a.say("")
+			a.hang("  BEWARE: ", fmt.Sprintf("%s: %v", what, weak))
+		}
+		return secret, err
 	}
 	var last error
 	for try := 1; ; try++ {
