@@ -112,7 +112,7 @@ func TestNewTreeRefuses(t *testing.T) {
 
 		{"an unknown key", `targets 1: role "a": key other: it is not among the keys of this document`,
 			list(func(r *metadata.DelegatedRole) { r.KeyIDs = append(r.KeyIDs, "other") })},
-		{"a key that some clients don't know", `targets 1: role "a": not every client knows it: public key "larger": unsupported kind of key: keytype "ecdsa", scheme "ecdsa-sha2-nistp384"`,
+		{"a key that some clients don't know", `targets 1: role "a": not every client knows it: public key "larger": unsupported kind of key: keytype "ecdsa", scheme "ecdsa-sha2-nistp384": clients agree on ed25519, ecdsa-sha2-nistp256 and rsassa-pss-sha256`,
 			documents{"targets": s.sign(edited(t, s.role("targets", s.to("a", false, "*")), func(signed *metadata.TargetsType) {
 				signed.Delegations.Keys["larger"] = &metadata.Key{Type: "ecdsa", Scheme: "ecdsa-sha2-nistp384"}
 				signed.Delegations.Roles[0].KeyIDs = append(signed.Delegations.Roles[0].KeyIDs, "larger")
