@@ -105,7 +105,7 @@ func TestMergeRefuses(t *testing.T) {
 	require.Contains(t, errs, "2 of 3 files were refused; the others are merged")
 	require.Contains(t, screen, "  Ada\n")
 	require.Contains(t, unwrapped(screen), "REFUSED: "+half+": response: damaged, or another kind of file")
-	require.Contains(t, unwrapped(screen), "REFUSED: "+other+": response 1 of 1: root version 1: by Ada (")
+	require.Contains(t, unwrapped(screen), "REFUSED: "+other+": response 1 of 1: root version 1: Ada (")
 	require.Contains(t, screen, "for root 1  1 of 2    1 more needed")
 	_, errs = s.run(refused, "", "merge", "-dir", s.path("repo"), half, ada)
 	require.Contains(t, errs, "1 of 2 files was refused; the others are merged")
