@@ -69,7 +69,7 @@ func TestSignRefuses(t *testing.T) {
 	require.NoError(t, err)
 	s.refuse("wrong passphrase", "Bob\n", sign(s.request())...)
 	s.refuse(": nobody answered", "", sign(s.request())...)
-	s.refuse(": it is empty", "\n", sign(s.request())...)
+	s.refuse(": nothing was typed", "\n", sign(s.request())...)
 	s.refuse("nothing was signed: that is not a group of this request's digest. If that is what your paper", "Ada\n",
 		"sign", "-key", s.path("Ada.key"), "-confirm", "00000000", "-passphrase-fd", "0", s.request())
 	s.refuse("has nothing to sign: the request asks Ada (", "web\n",
