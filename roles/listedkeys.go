@@ -4,14 +4,13 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/bindery-tuf/bindery/internal/cjson"
+	"github.com/bindery-tuf/bindery/internal/material"
 	"github.com/bindery-tuf/bindery/keys"
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 )
@@ -20,7 +19,7 @@ import (
 // or any document that delegates; others list none. It refuses
 //
 //   - one key under two IDs in the same role, which python-tuf 7.0.1 counts as two keys. Keys
-//     of kinds that package keys doesn't know are compared too;
+//     of kinds that package keys doesn't know are compared too, in whatever encoding they are;
 //   - a key of a kind that package keys knows, and that it refuses: see ParsePublicKey there.
 //     It is refused even if no role names it.
 //
@@ -70,26 +69,14 @@ func materials(listed map[string]*metadata.Key) (map[string]string, error) {
 	all := make(map[string]string, len(listed))
 	for _, id := range slices.Sorted(maps.Keys(listed)) {
 		key := listed[id]
-		public, err := keys.ParsePublicKey(id, key.Type, key.Scheme, key.Value.PublicKey)
-		switch {
-		case err == nil:
-			all[id] = public.Fingerprint()
-		case !errors.Is(err, keys.ErrUnsupported):
+		if _, err := keys.ParsePublicKey(id, key.Type, key.Scheme, key.Value.PublicKey); err != nil && !errors.Is(err, keys.ErrUnsupported) {
 			return nil, err
-		case key.Value.PublicKey != "": // other kinds may have other members
-			all[id] = unknownMaterial(key.Value.PublicKey)
+		}
+		if value := key.Value.PublicKey; value != "" { // other kinds may have other members
+			all[id] = material.Of(value)
 		}
 	}
 	return all, nil
-}
-
-// unknownMaterial is a fingerprint where the text is PEM, and otherwise the text.
-func unknownMaterial(value string) string {
-	if block, _ := pem.Decode([]byte(value)); block != nil {
-		sum := sha256.Sum256(block.Bytes)
-		return hex.EncodeToString(sum[:])
-	}
-	return strings.ToLower(strings.TrimSpace(value)) // mostly hex
 }
 
 func checkDistinct(role string, ids []string, listed map[string]string) error {

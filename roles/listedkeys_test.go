@@ -4,8 +4,11 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
@@ -80,6 +83,14 @@ func TestCheckKeysRefuses(t *testing.T) {
 	der, err := x509.MarshalPKIXPublicKey(&p384.PublicKey)
 	require.NoError(t, err)
 	foreign := string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
+	short := shortPoint(t, &p384.PublicKey)
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	require.NoError(t, err)
+	der, err = x509.MarshalPKIXPublicKey(&key.PublicKey)
+	require.NoError(t, err)
+	plain := string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
+	pkcs1 := string(pem.EncodeToMemory(&pem.Block{Type: "RSA PUBLIC KEY", Bytes: x509.MarshalPKCS1PublicKey(&key.PublicKey)}))
+	pss := pkixPEM(t, asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 10}, asn1.RawValue{}, x509.MarshalPKCS1PublicKey(&key.PublicKey))
 	upper, old, bare := entryOf("upper", ed), entryOf("old", p256), entryOf("bare", p256)
 	upper.public = strings.ToUpper(upper.public)
 	old.keytype = "ecdsa-sha2-nistp256"
@@ -92,6 +103,9 @@ func TestCheckKeysRefuses(t *testing.T) {
 		"the old keytype":        {entryOf("a", p256), old},
 		"two schemes":            {entryOf("a", p256), {"b", "ecdsa", "ecdsa-sha2-nistp384", p256.public.Value(), ""}},
 		"a kind unknown here":    {{"a", "ecdsa", "ecdsa-sha2-nistp384", foreign, ""}, {"b", "ecdsa", "ecdsa-sha2-nistp384", strings.TrimSpace(foreign), ""}},
+		"a compressed point":     {{"a", "ecdsa", "ecdsa-sha2-nistp384", foreign, ""}, {"b", "ecdsa", "ecdsa-sha2-nistp384", short, ""}},
+		"RSA as PKCS#1":          {{"a", "rsa", "rsassa-pss-sha256", plain, ""}, {"b", "rsa", "rsassa-pss-sha512", pkcs1, ""}},
+		"RSA for PSS only":       {{"a", "rsa", "rsassa-pss-sha256", plain, ""}, {"b", "rsa", "rsassa-pss-sha512", pss, ""}},
 		"a kind without PEM":     {{"a", "sphincs", "sphincs-sha3", "00ab", ""}, {"b", "sphincs", "sphincs-sha3", "00AB", ""}},
 		"with members of others": {entryOf("a", ed), {"b", "ed25519", "ed25519", ed.public.Value(), `,"keyid_hash_algorithms":["sha256"]`}},
 	} {
@@ -111,6 +125,23 @@ func TestCheckKeysRefuses(t *testing.T) {
 	for role, err := range listing(t, []entry{entryOf("a", ed), {"weak", "ed25519", "ed25519", smallOrder, ""}}, "a") {
 		require.ErrorContains(t, err, `public key "weak": an Ed25519 key of small order`, role)
 	}
+}
+
+// shortPoint is a key in PEM whose point is compressed, which crypto/x509 doesn't read or write.
+func shortPoint(t *testing.T, key *ecdsa.PublicKey) string {
+	curve, err := asn1.Marshal(asn1.ObjectIdentifier{1, 3, 132, 0, 34})
+	require.NoError(t, err)
+	point := elliptic.MarshalCompressed(key.Curve, key.X, key.Y)
+	return pkixPEM(t, asn1.ObjectIdentifier{1, 2, 840, 10045, 2, 1}, asn1.RawValue{FullBytes: curve}, point)
+}
+
+func pkixPEM(t *testing.T, algorithm asn1.ObjectIdentifier, parameters asn1.RawValue, key []byte) string {
+	der, err := asn1.Marshal(struct {
+		Algorithm pkix.AlgorithmIdentifier
+		Key       asn1.BitString
+	}{pkix.AlgorithmIdentifier{Algorithm: algorithm, Parameters: parameters}, asn1.BitString{Bytes: key, BitLength: 8 * len(key)}})
+	require.NoError(t, err)
+	return string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
 }
 
 func TestCheckKeysAccepts(t *testing.T) {

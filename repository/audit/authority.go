@@ -13,6 +13,7 @@ import (
 
 	"github.com/bindery-tuf/bindery/internal/cjson"
 	"github.com/bindery-tuf/bindery/internal/clients"
+	"github.com/bindery-tuf/bindery/internal/material"
 	"github.com/bindery-tuf/bindery/keys"
 	"github.com/bindery-tuf/bindery/repository/ledger"
 	"github.com/bindery-tuf/bindery/roles"
@@ -71,6 +72,13 @@ const (
 func newAuthority(listed map[string]*metadata.Key, ids []string, threshold int) (out authority, odd []oddKey, same [][2]string) {
 	out.Authority.Threshold = threshold
 	seen := map[string]string{} // key IDs by the keys' material
+	note := func(id string, key *metadata.Key) {
+		of := material.Of(key.Value.PublicKey)
+		if other, twice := seen[of]; twice {
+			same = append(same, [2]string{other, id})
+		}
+		seen[of] = id
+	}
 	for _, id := range ids {
 		key, ok := listed[id]
 		if !ok {
@@ -85,22 +93,19 @@ func newAuthority(listed map[string]*metadata.Key, ids []string, threshold int) 
 			}
 			if o.kind == unsoundKey && errors.Is(err, keys.ErrUnsupported) {
 				o.kind = disputedKey
-				out.distinct++
+				note(id, key)
 				out.goTUF = &metadata.Metadata[metadata.RootType]{}
 			}
 			odd = append(odd, o)
 			continue
 		}
-		if other, twice := seen[public.Fingerprint()]; twice {
-			same = append(same, [2]string{other, id})
-		}
-		seen[public.Fingerprint()] = id
+		note(id, key)
 		out.Keys = append(out.Keys, public)
 	}
 	if out.goTUF != nil {
 		out.goTUF.Signed = metadata.RootType{Keys: listed, Roles: map[string]*metadata.Role{soleRole: {KeyIDs: ids, Threshold: threshold}}}
 	}
-	out.distinct += len(seen)
+	out.distinct = len(seen)
 	out.usable = threshold > 0 && out.distinct >= threshold
 	return out, odd, same
 }

@@ -183,6 +183,19 @@ func TestAuditOfWhatWasSigned(t *testing.T) {
 			finding(isWarning, "keys", dev, "", "clients differ about key p384"),
 			finding(isError, "signature", "9.deep.json", "", "go-tuf, which knows all keys of the role, finds fewer than 2 valid signatures"),
 		}},
+		"one P-384 key under two IDs": {func(f *foreign) {
+			f.p384("deep", "p384")
+			d := f.targets["ö"].Delegations
+			d.Keys["again"] = d.Keys["p384"]
+			d.Roles[0].KeyIDs = []string{"p384", "again"}
+			f.larger["again"] = f.larger["p384"]
+			f.signers["deep"] = []string{"p384", "again"}
+		}, []audit.Finding{
+			finding(isWarning, "keys", dev, "", "clients differ about key p384"),
+			finding(isWarning, "keys", dev, "", "clients differ about key again"),
+			finding(isWarning, "keys", dev, "", "keys p384 and again are the same"),
+			finding(isError, "keys", dev, "", "a threshold of 2 can't be met with 1 usable keys: "),
+		}},
 		"a P-384 key of root": {func(f *foreign) {
 			larger := f.newP384("p384")
 			for _, r := range f.roots {
