@@ -98,6 +98,18 @@ func asksJSON(args []string) bool {
 	return slices.Contains(args, "-json") || slices.Contains(args, "--json")
 }
 
+// interrupted says of an error that somebody ended the program, without Go's words for it.
+func interrupted(err error) error {
+	text, bare := strings.CutSuffix(err.Error(), context.Canceled.Error())
+	if text = strings.TrimSuffix(text, ": "); text == "" {
+		text = "nothing was written"
+	}
+	if !bare {
+		return fmt.Errorf("interrupted: %w", err)
+	}
+	return errors.New("interrupted: " + text)
+}
+
 func (a *app) runCommand(ctx context.Context, c command, args []string) int {
 	flags := flag.NewFlagSet("ceremony "+c.name, flag.ContinueOnError)
 	flags.SetOutput(a.err)
@@ -123,7 +135,7 @@ func (a *app) runCommand(ctx context.Context, c command, args []string) int {
 		return done
 	}
 	if ctx.Err() != nil && err != nil {
-		err = fmt.Errorf("interrupted: %w", err)
+		err = interrupted(err)
 	}
 	// Arguments after one that can't be parsed weren't read.
 	a.json = a.json || err != nil && asksJSON(args)

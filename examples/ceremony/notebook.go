@@ -50,10 +50,13 @@ func (a *app) askNotebook(ctx context.Context, r *ceremony.Request, key *keys.Pu
 	if err == nil && strings.TrimSpace(answer) != "yes" {
 		err = errors.New("name it with -notebook, or ask the others what you signed")
 	}
-	if err != nil {
-		return fmt.Errorf("nothing was signed: the notebook is missing (-no-notebook answers this): %w", err)
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return fmt.Errorf("nothing was signed: %w", err)
 	}
-	return nil
+	return fmt.Errorf("nothing was signed: the notebook is missing (-no-notebook answers this): %w", err)
 }
 
 // showSignedBefore says what the key has signed already, and that a request is outdated.

@@ -37,7 +37,15 @@ func (a *app) ask(ctx context.Context, question string) (string, error) {
 	fmt.Fprint(a.err, text+" ")
 	a.asked = true
 	line, err := a.nextLine(ctx)
+	a.endPrompt(err)
 	return string(line), err
+}
+
+// endPrompt ends the line of a prompt at which nobody pressed Enter: an error is not to begin there.
+func (a *app) endPrompt(err error) {
+	if err != nil && a.terminal != nil {
+		fmt.Fprintln(a.err)
+	}
 }
 
 // tries is how often a person may mistype.

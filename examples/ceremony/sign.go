@@ -238,7 +238,9 @@ func (a *app) confirm(ctx context.Context, r *ceremony.Request, given string, gr
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, errNobody) || errors.Is(err, errNoScreen) || ctx.Err() != nil:
+	case ctx.Err() != nil:
+		return fmt.Errorf("nothing was signed: %w", err)
+	case errors.Is(err, errNobody) || errors.Is(err, errNoScreen):
 		return fmt.Errorf("nothing was signed: the digest (-confirm answers this): %w", err)
 	case errors.Is(err, errSlip):
 		return fmt.Errorf("nothing was signed: %w", err)
@@ -304,8 +306,10 @@ func (a *app) askTrust(ctx context.Context, n ceremony.Notebook, r *ceremony.Req
 	case err == nil:
 		n.Trusted = based
 		return n, nil
-	case errors.Is(err, errNobody) || errors.Is(err, errNoScreen) || ctx.Err() != nil:
-		return n, fmt.Errorf("which root do you trust (-trust or -trust-root answers this): %w", err)
+	case ctx.Err() != nil:
+		return n, fmt.Errorf("nothing was signed: %w", err)
+	case errors.Is(err, errNobody) || errors.Is(err, errNoScreen):
+		return n, fmt.Errorf("nothing was signed: which root do you trust (-trust or -trust-root answers this): %w", err)
 	case errors.Is(err, errSlip):
 		return n, fmt.Errorf("nothing was signed: %w", err)
 	}

@@ -72,7 +72,9 @@ func (a *app) show(ctx context.Context, room int) error {
 			}
 			a.dropTyped()
 			fmt.Fprintf(a.err, "-- Press Enter for the next page (%d more lines) -- ", rest)
-			if _, err := a.nextLine(ctx); err != nil {
+			_, err := a.nextLine(ctx)
+			a.endPrompt(err)
+			if err != nil {
 				return err
 			}
 		}
