@@ -42,6 +42,7 @@ func (a *app) askNotebook(ctx context.Context, r *ceremony.Request, key *keys.Pu
 	asked := markNames(r.Marks())
 	a.title("There is no notebook")
 	a.say("  There is no file %s. It would tell what your key has signed. Your key was in use before this request, so this program can't know whether it has signed another %s.", o.notebook, asked)
+	a.say("  If you never signed with this key, there is none yet, and nothing is wrong.")
 	a.say("  If you have the notebook, or a copy of it: stop, and bring it.")
 	if o.noNotebook {
 		return nil
