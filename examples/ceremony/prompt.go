@@ -97,7 +97,11 @@ func notGroup(typed string, n int, all []namedDigest) error {
 	}
 	wanted += " of " + all[0].name
 	if len(typed) != 8 || strings.Trim(typed, "0123456789abcdef") != "" {
-		return slip(wanted + " is asked for: eight of the digits 0 to 9 and a to f")
+		has := ""
+		if n := len(typed); n > 0 && n != 8 && strings.Trim(typed, "0123456789abcdef") == "" {
+			has = fmt.Sprintf("; that is %d", n)
+		}
+		return slip(wanted + " is asked for: eight of the digits 0 to 9 and a to f" + has)
 	}
 	for _, d := range all {
 		groups := d.Groups()

@@ -80,6 +80,10 @@ func TestSignRefuses(t *testing.T) {
 	s.refuse("damaged, or another kind of file", "Ada\n", sign(s.write("half.json", string(request[:len(request)/2])))...)
 	s.refuse("this file is a card, and a request is wanted", "Ada\n", sign(s.card("Ada"))...)
 	s.refuse("has the digest\n", "Ada\n", sign(s.write("flipped.json", strings.Replace(string(request), `"threshold":2`, `"threshold":1`, 1)))...)
+	s.refuse("this file is a PEM block of \"ENCRYPTED ", "Ada\n", sign(s.path("Ada.key"))...)
+	s.refuse("-key: "+s.card("Ada")+" is a card, and the file with your private key is wanted", "", "sign", "-key", s.card("Ada"), s.request())
+	s.refuse("-key: stat "+s.path("Eve.key")+": no such file", "", "sign", "-key", s.path("Eve.key"), s.request())
+	s.refuse("eight of the digits 0 to 9 and a to f; that is 7\n", "Ada\n", "sign", "-key", s.path("Ada.key"), "-confirm", "0000000", "-passphrase-fd", "0", s.request())
 	s.refuse("this file is a request, and a notebook is wanted", "Ada\n", sign("-notebook", s.request(), s.request())...)
 	s.refuse("nothing was signed: the notebook: ", "Ada\n", sign("-notebook", s.path("no/notebook"), s.request())...)
 	s.refuse("exists already, and is not a response by this key", "Ada\n", sign("-notebook", s.path("n1"), "-out", s.card("Ada"), s.request())...)
@@ -351,8 +355,10 @@ func TestJSON(t *testing.T) {
 	require.Empty(t, out)
 	_, errs = s.run(refused, "", "destroy")
 	require.Contains(t, errs, "usage: ceremony COMMAND")
-	_, errs = s.run(done, "", "sign", "-h")
-	require.Contains(t, errs, "-confirm")
+	out, _ = s.run(done, "", "sign", "-h")
+	require.Contains(t, out, "-confirm")
+	_, errs = s.run(refused, "", "sign", "-kye", "Ada.key")
+	require.Equal(t, "ceremony: flag provided but not defined: -kye; ceremony sign -h lists the flags\n", errs)
 }
 
 // What others wrote can't move the cursor, whatever the file.
