@@ -107,7 +107,7 @@ func (o signOptions) forgetting(n ceremony.Notebook, r *ceremony.Request) (cerem
 			return slices.Contains(differ, m) && m.Digest.Confirms(withheld(m.Digest), group)
 		}
 		if !slices.ContainsFunc(signed, given) {
-			return n, fmt.Errorf("-given-up %s: that is not the group that is asked for of a document in your notebook, of a version that this request asks for", group)
+			return n, fmt.Errorf("-given-up %s: no such group is asked for. Run it without -given-up: the error says which one is", group)
 		}
 		n.Signed = slices.DeleteFunc(slices.Clone(n.Signed), given)
 	}

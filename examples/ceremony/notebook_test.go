@@ -45,7 +45,7 @@ func TestGivenUp(t *testing.T) {
 			continue
 		}
 		require.Contains(t, errs, g)
-		s.refuse("-given-up "+g+": that is not the group that is asked for", "Ada\n", "sign", "-given-up", g,
+		s.refuse("-given-up "+g+": no such group is asked for. Run it without", "Ada\n", "sign", "-given-up", g,
 			"-key", s.path("Ada.key"), "-out", s.path("again"), "-confirm", group, "-passphrase-fd", "0", s.request())
 	}
 	s.sign("Ada", "-given-up", old.Groups()[n-1])
