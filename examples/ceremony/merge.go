@@ -260,6 +260,9 @@ func sheet(_ context.Context, a *app, flags *flag.FlagSet, args []string) (any, 
 		return nil, err
 	}
 	s := ceremony.Sheet{Request: open.request, Made: a.now(), Progress: open.progress}
+	if where, err := filepath.Abs(*done); err == nil && *done != "" {
+		s.GivenUp = filepath.Base(filepath.Dir(where)) == "given-up"
+	}
 	var b strings.Builder
 	write := s.WriteText
 	if *html {
