@@ -50,7 +50,7 @@ func keygen(ctx context.Context, a *app, flags *flag.FlagSet, args []string) (an
 		return nil, err
 	}
 	if flags.NArg() != 1 {
-		return nil, errors.New("name one file for the key")
+		return nil, errors.New("name one file for the key: ceremony keygen -name NAME KEYFILE")
 	}
 	if *name == "" {
 		return nil, errors.New("give the holder's name with -name")
@@ -61,7 +61,7 @@ func keygen(ctx context.Context, a *app, flags *flag.FlagSet, args []string) (an
 	}
 	for _, file := range []string{keyFile, *cardName} {
 		if _, err := os.Lstat(file); err == nil {
-			return nil, fmt.Errorf("%s exists already, and no key is ever replaced: name another file", file)
+			return nil, fmt.Errorf("%s exists already: name another file, nothing is ever replaced", file)
 		}
 	}
 	generate, ok := map[string]func() (*keys.MemorySigner, error){
@@ -137,7 +137,7 @@ func readNames(file string) (map[string]string, error) {
 		var names map[string]string
 		err := json.Unmarshal(bytes.TrimPrefix(data, []byte(byteOrderMark)), &names)
 		if err == nil && names == nil {
-			err = errors.New("no object of names by key ID")
+			err = errors.New("it must be a JSON object of names by key ID: {\"KEYID\": \"NAME\"}")
 		}
 		return names, err
 	})

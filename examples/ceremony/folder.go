@@ -194,7 +194,7 @@ func (f *folder) closeOpen(to string) (string, error) {
 	}
 	dir := f.path(to, called(f.open.request))
 	if _, err := os.Lstat(dir); err == nil {
-		return "", fmt.Errorf("%s exists already", dir)
+		return "", fmt.Errorf("%s exists already: move it away", dir)
 	}
 	if err := os.Rename(f.path("open"), dir); err != nil {
 		return "", err

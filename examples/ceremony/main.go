@@ -86,7 +86,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 	}
 	if asksJSON(args) {
 		a.json = true
-		_ = a.finish(ctx, refused, nil, fmt.Errorf("%q is no command", name))
+		_ = a.finish(ctx, refused, nil, fmt.Errorf("%q is no command: ceremony -h lists them", name))
 	}
 	return refused
 }

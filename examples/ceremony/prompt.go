@@ -18,7 +18,7 @@ import (
 )
 
 // errNobody is the end of the input at a prompt.
-var errNobody = errors.New("nobody answered")
+var errNobody = errors.New("nobody answered: the standard input has ended")
 
 // errNoScreen is a question about a screen that -json left out.
 var errNoScreen = errors.New("with -json there is no screen to answer from")
@@ -127,7 +127,7 @@ func readLine(r io.Reader) ([]byte, error) {
 				return bytes.TrimSuffix(line, []byte("\r")), nil
 			}
 			if line = append(line, one[0]); len(line) > 4096 {
-				return nil, errors.New("a line of more than 4096 bytes")
+				return nil, errors.New("a line of more than 4096 bytes: is a file pasted there?")
 			}
 		}
 		switch {
@@ -158,7 +158,7 @@ func (p *passphrases) source(a *app) passphrase.Source {
 			// Prompts read the same input.
 			secret, err = a.nextLine(ctx)
 			if err == nil && len(secret) == 0 {
-				err = errors.New("it is empty")
+				err = errors.New("nothing was typed")
 			}
 			return secret, err
 		case p.lines == nil:

@@ -69,7 +69,7 @@ func TestSignRefuses(t *testing.T) {
 	require.NoError(t, err)
 	s.refuse("wrong passphrase", "Bob\n", sign(s.request())...)
 	s.refuse(": nobody answered", "", sign(s.request())...)
-	s.refuse(": it is empty", "\n", sign(s.request())...)
+	s.refuse(": nothing was typed", "\n", sign(s.request())...)
 	s.refuse("nothing was signed: that is not a group of this request's digest. If that is what your paper", "Ada\n",
 		"sign", "-key", s.path("Ada.key"), "-confirm", "00000000", "-passphrase-fd", "0", s.request())
 	s.refuse("has nothing to sign: the request asks Ada (", "web\n",
@@ -109,7 +109,7 @@ func TestMergeRefuses(t *testing.T) {
 	require.Contains(t, errs, "2 of 3 files were refused; the others are merged")
 	require.Contains(t, screen, "  Ada\n")
 	require.Contains(t, unwrapped(screen), "REFUSED: "+half+": response: damaged, or another kind of file")
-	require.Contains(t, unwrapped(screen), "REFUSED: "+other+": response 1 of 1: root version 1: by Ada (")
+	require.Contains(t, unwrapped(screen), "REFUSED: "+other+": response 1 of 1: root version 1: Ada (")
 	require.Contains(t, screen, "for root 1  1 of 2    1 more needed")
 	_, errs = s.run(refused, "", "merge", "-dir", s.path("repo"), half, ada)
 	require.Contains(t, errs, "1 of 2 files was refused; the others are merged")

@@ -48,7 +48,7 @@ func start(ctx context.Context, a *app, flags *flag.FlagSet, args []string) (any
 	}
 	switch {
 	case o.dir == "":
-		return nil, errors.New("say which folder with -dir")
+		return nil, errors.New("name the new folder with -dir")
 	case flags.NArg() > 0:
 		return nil, fmt.Errorf("%q is too much: every card follows its flag", flags.Arg(0))
 	case o.from != "":
@@ -254,7 +254,7 @@ func nameKeys(names map[string]string, h ceremony.Holder, docs ceremony.Document
 		}
 	}
 	if err == nil && !found {
-		err = fmt.Errorf("%s has none of the keys of this repository", strings.TrimSpace(h.Name))
+		err = fmt.Errorf("%s has none of the keys of this repository: leave that card away, or give the right one", strings.TrimSpace(h.Name))
 	}
 	return err
 }

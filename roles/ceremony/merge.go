@@ -99,7 +99,7 @@ func (r *Request) accept(s signature) (int, error) {
 		return 0, r.noSay(s.KeyID)
 	}
 	if err := key.Verify(p.doc.Canonical(), s.Sig); err != nil {
-		return 0, fmt.Errorf("%s version %d: by %w", s.Role, s.Version, r.proposal.named(err))
+		return 0, fmt.Errorf("%s version %d: %w: ask for a new response", s.Role, s.Version, r.proposal.named(err))
 	}
 	return i, nil
 }
@@ -169,7 +169,7 @@ func (p part) with(signatures []roles.Signature) (document, error) {
 	case targetsDoc:
 		return addAll(d, signatures)
 	default:
-		return nil, fmt.Errorf("%T", d)
+		return nil, fmt.Errorf("a document of type %T", d)
 	}
 }
 
