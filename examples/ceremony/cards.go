@@ -52,6 +52,9 @@ func keygen(ctx context.Context, a *app, flags *flag.FlagSet, args []string) (an
 	if flags.NArg() != 1 {
 		return nil, errors.New("name one file for the key: ceremony keygen -name NAME KEYFILE")
 	}
+	if *name == "" {
+		return nil, errors.New("give the holder's name with -name")
+	}
 	keyFile := flags.Arg(0)
 	if *cardName == "" {
 		*cardName = keyFile + ".card.json"
@@ -73,7 +76,7 @@ func keygen(ctx context.Context, a *app, flags *flag.FlagSet, args []string) (an
 	}
 	file, err := ceremony.NewCard(ctx, key, *name)
 	if err != nil {
-		return nil, fmt.Errorf("-name: %w", err)
+		return nil, fmt.Errorf("-name %q: %w", *name, err)
 	}
 	secret, err := pass.get(ctx, a, "the new key", true)
 	if err != nil {

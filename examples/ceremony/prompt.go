@@ -37,7 +37,15 @@ func (a *app) ask(ctx context.Context, question string) (string, error) {
 	fmt.Fprint(a.err, text+" ")
 	a.asked = true
 	line, err := a.nextLine(ctx)
+	a.endPrompt(err)
 	return string(line), err
+}
+
+// endPrompt ends the line of a prompt at which nobody pressed Enter: an error is not to begin there.
+func (a *app) endPrompt(err error) {
+	if err != nil && a.terminal != nil {
+		fmt.Fprintln(a.err)
+	}
 }
 
 // tries is how often a person may mistype.
@@ -89,7 +97,11 @@ func notGroup(typed string, n int, all []namedDigest) error {
 	}
 	wanted += " of " + all[0].name
 	if len(typed) != 8 || strings.Trim(typed, "0123456789abcdef") != "" {
-		return slip(wanted + " is asked for: eight of the digits 0 to 9 and a to f")
+		has := ""
+		if n := len(typed); n > 0 && n != 8 && strings.Trim(typed, "0123456789abcdef") == "" {
+			has = fmt.Sprintf("; that is %d", n)
+		}
+		return slip(wanted + " is asked for: eight of the digits 0 to 9 and a to f" + has)
 	}
 	for _, d := range all {
 		groups := d.Groups()

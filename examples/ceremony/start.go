@@ -138,7 +138,7 @@ func (a *app) prepared(dir string, r *ceremony.Request, warnings ...string) (any
 	file := filepath.Join(dir, "open", "request.json")
 	a.title("What now")
 	a.table(
-		[]string{"1. Print the record sheet:", "ceremony sheet -dir " + dir},
+		[]string{"1. Print the record sheet:", fmt.Sprintf("ceremony sheet -dir %s -out sheet-%d.txt", dir, r.Marks()[0].Version)},
 		[]string{"2. Give each holder a copy, and", file},
 		[]string{"3. Each holder runs:", "ceremony sign -key KEYFILE request.json"},
 		[]string{"4. Bring back the responses:", "ceremony merge -dir " + dir + " RESPONSE..."},

@@ -72,7 +72,9 @@ func (a *app) show(ctx context.Context, room int) error {
 			}
 			a.dropTyped()
 			fmt.Fprintf(a.err, "-- Press Enter for the next page (%d more lines) -- ", rest)
-			if _, err := a.nextLine(ctx); err != nil {
+			_, err := a.nextLine(ctx)
+			a.endPrompt(err)
+			if err != nil {
 				return err
 			}
 		}
@@ -143,8 +145,19 @@ func (a *app) leave(ctx context.Context, why error) {
 	if err != nil {
 		return
 	}
-	defer term.Restore(a.terminal.fd, before)
+	// From before the question on, nothing that is typed is shown.
+	if _, err := term.MakeRaw(a.terminal.fd); err != nil {
+		return
+	}
 	fmt.Fprint(a.err, "Nothing more is asked for. Press Enter to end: what is typed here is dropped. ")
-	_, _ = interrupt.Await(ctx, func() ([]byte, error) { return term.ReadPassword(a.terminal.fd) })
+	_, _ = interrupt.Await(ctx, func() ([]byte, error) {
+		one := make([]byte, 1)
+		for {
+			if n, err := a.in.Read(one); err != nil || n == 1 && strings.Contains("\r\n\x03\x04", string(one)) {
+				return nil, err
+			}
+		}
+	})
+	_ = term.Restore(a.terminal.fd, before)
 	fmt.Fprintln(a.err)
 }

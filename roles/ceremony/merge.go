@@ -92,7 +92,7 @@ func (r *Request) accept(s signature) (int, error) {
 	}
 	p := r.parts[i]
 	if s.Digest != p.Digest {
-		return 0, fmt.Errorf("it signs another %s version %d, with the digest\n  %s; that of the request has\n  %s", s.Role, s.Version, s.Digest, p.Digest)
+		return 0, fmt.Errorf("it signs another %s version %d, with the digest\n  %s; that of the request has\n  %s\nIts holder signed another request: have this one signed", s.Role, s.Version, s.Digest, p.Digest)
 	}
 	key := p.key(s.KeyID)
 	if key == nil {
