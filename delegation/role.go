@@ -34,7 +34,7 @@ func NewRole(name string, version int64, expires time.Time, delegations []Delega
 		_, err = read(d)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s %d: %w", name, version, err)
+		return nil, fmt.Errorf("%s version %d: %w", name, version, err)
 	}
 	return roles.New(newTargets(version, expires, d))
 }
@@ -72,7 +72,7 @@ func delegated(delegations []Delegation) (*metadata.Delegations, error) {
 func (b Bins) NewRole(version int64, expires time.Time, online roles.Authority) (*roles.Document[metadata.TargetsType], error) {
 	d, err := b.delegated(online)
 	if err != nil {
-		return nil, fmt.Errorf("%s %d: %w", BinsRole, version, err)
+		return nil, fmt.Errorf("%s version %d: %w", BinsRole, version, err)
 	}
 	return roles.New(newTargets(version, expires, d))
 }
@@ -122,7 +122,7 @@ func (b Bins) hashPrefixes(i int) []string {
 func Parse(bins *roles.Document[metadata.TargetsType]) (Bins, error) {
 	b, err := parse(bins.Signed())
 	if err != nil {
-		return Bins{}, fmt.Errorf("%s %d: %w", BinsRole, bins.Version(), err)
+		return Bins{}, fmt.Errorf("%s version %d: %w", BinsRole, bins.Version(), err)
 	}
 	return b, nil
 }

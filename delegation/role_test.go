@@ -151,7 +151,7 @@ func TestParseRefuses(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := delegation.Parse(edited(t, c.of, c.edit))
-			require.EqualError(t, err, "bins 2: "+c.want)
+			require.EqualError(t, err, "bins version 2: "+c.want)
 		})
 	}
 }
@@ -159,9 +159,9 @@ func TestParseRefuses(t *testing.T) {
 func TestNewRoleRefusesAnAuthorityThatNobodyMeets(t *testing.T) {
 	s := signer(t)
 	_, err := newBins(t, 2, delegation.Succinct).NewRole(9, expiry, authority(2, s))
-	require.EqualError(t, err, "bins 9: a threshold of 2 with 1 keys")
+	require.EqualError(t, err, "bins version 9: a threshold of 2 with 1 keys: it must be from 1 to the number of keys")
 	_, err = newBins(t, 2, delegation.Succinct).NewRole(9, expiry, authority(2, s, s))
-	require.EqualError(t, err, "bins 9: key "+s.Public().ID()+": named twice")
+	require.EqualError(t, err, "bins version 9: key "+s.Public().ID()+": named twice: list it once")
 }
 
 func TestTargets(t *testing.T) {
@@ -216,6 +216,6 @@ func TestCheckTargetsRefuses(t *testing.T) {
 			s.Delegations.SuccinctRoles = &metadata.SuccinctRoles{KeyIDs: []string{}, Threshold: 1, BitLength: 2, NamePrefix: "bins"}
 		},
 	} {
-		require.EqualError(t, delegation.CheckTargets(edited(t, targets, edit)), "targets 4: "+strings.TrimSpace(want))
+		require.EqualError(t, delegation.CheckTargets(edited(t, targets, edit)), "targets version 4: "+strings.TrimSpace(want))
 	}
 }

@@ -23,7 +23,7 @@ func NewTargets(version int64, expires time.Time, bins roles.Authority) (*roles.
 // of its own, or a second delegation, is an error: clients would find it before the bin.
 func CheckTargets(targets *roles.Document[metadata.TargetsType]) error {
 	if err := checkTargets(targets.Signed()); err != nil {
-		return fmt.Errorf("targets %d: %w", targets.Version(), err)
+		return fmt.Errorf("targets version %d: %w", targets.Version(), err)
 	}
 	return nil
 }

@@ -99,7 +99,7 @@ func NewTree(root *roles.Document[metadata.RootType], documents map[string]*role
 	if err == nil {
 		_, err = b.add(delegator{metadata.ROOT, root.Version(), 0}, metadata.TARGETS, keys)
 	} else {
-		err = fmt.Errorf("root %d: role %q: %w", root.Version(), metadata.TARGETS, err)
+		err = fmt.Errorf("root version %d: role %q: %w", root.Version(), metadata.TARGETS, err)
 	}
 	if err != nil {
 		return nil, err
@@ -135,7 +135,7 @@ type delegator struct {
 // add adds a role and everything that it delegates to. It checks a role again that was added before.
 func (b *builder) add(by delegator, name string, keys roles.Authority) (int32, error) {
 	fail := func(err error) (int32, error) {
-		return 0, fmt.Errorf("%s %d: role %q: %w", by.name, by.version, name, err)
+		return 0, fmt.Errorf("%s version %d: role %q: %w", by.name, by.version, name, err)
 	}
 	if i, ok := b.byName[name]; ok {
 		n := b.nodes[i]
@@ -188,11 +188,11 @@ func isLeaf(targets metadata.TargetsType) bool {
 func (b *builder) descend(n *node, d *roles.Document[metadata.TargetsType]) error {
 	signed := d.Signed()
 	if err := checkOwnTargets(signed); err != nil {
-		return fmt.Errorf("%s %d: %w", n.Name, d.Version(), err)
+		return fmt.Errorf("%s version %d: %w", n.Name, d.Version(), err)
 	}
 	listed, err := read(signed.Delegations)
 	if err != nil {
-		return fmt.Errorf("%s %d: %w", n.Name, d.Version(), err)
+		return fmt.Errorf("%s version %d: %w", n.Name, d.Version(), err)
 	}
 	by := delegator{n.Name, d.Version(), n.depth + 1}
 	for _, role := range listed.roles {
@@ -213,7 +213,7 @@ func (b *builder) descend(n *node, d *roles.Document[metadata.TargetsType]) erro
 
 func (b *builder) addSet(by delegator, bins Bins, keys roles.Authority) error {
 	fail := func(err error) error {
-		return fmt.Errorf("%s %d: bins named %q: %w", by.name, by.version, bins.Prefix(), err)
+		return fmt.Errorf("%s version %d: bins named %q: %w", by.name, by.version, bins.Prefix(), err)
 	}
 	if by.depth > maxDepth {
 		return fail(errTooDeep)

@@ -28,7 +28,7 @@ const (
 // WriteFile writes the private key of s, encrypted with passphrase, to a new file that
 // only its owner may read (mode 0600). It never overwrites a file: the error wraps
 // fs.ErrExist. When WriteFile returns nil, the file is durable. After an error, there is
-// no file.
+// no file. Any passphrase will do that isn't empty: passphrase.CheckNew refuses weak ones.
 //
 // A file system without links and modes, such as a FAT stick, doesn't protect the file
 // from anyone who has the stick. On Windows, the file is readable to everyone who may
@@ -42,7 +42,7 @@ func WriteFile(name string, s *MemorySigner, passphrase []byte) error {
 	}
 	// Linking finds out for certain, though only after the costly encryption.
 	if _, err := os.Lstat(name); err == nil {
-		return fmt.Errorf("write key file: %w", &os.PathError{Op: "create", Path: name, Err: os.ErrExist})
+		return writeFailed(&os.PathError{Op: "create", Path: name, Err: os.ErrExist})
 	}
 	der, err := x509.MarshalPKCS8PrivateKey(s.private)
 	if err != nil {
@@ -53,9 +53,17 @@ func WriteFile(name string, s *MemorySigner, passphrase []byte) error {
 		return fmt.Errorf("write key file %s: %w", name, err)
 	}
 	if err := writeNew(name, pem.EncodeToMemory(&pem.Block{Type: pemType, Bytes: box}), os.Link); err != nil {
-		return fmt.Errorf("write key file: %w", err)
+		return writeFailed(err)
 	}
 	return nil
+}
+
+// writeFailed is for an error that names the file.
+func writeFailed(err error) error {
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("write key file: %w: name another file, a key file is never replaced", err)
+	}
+	return fmt.Errorf("write key file: %w", err)
 }
 
 // writeNew writes a file under a temporary name and links it into place, so
@@ -159,15 +167,19 @@ func parseFile(data, passphrase []byte) (*MemorySigner, error) {
 	case err != nil && err.Error() == "encrypted: decryption failed":
 		return nil, fmt.Errorf("%w (or the file is damaged): give the one it was written with, or restore the file from a copy", ErrPassphrase)
 	case err != nil:
-		return nil, fmt.Errorf("damaged: %w", err)
+		return nil, damaged(err)
 	}
 	private, err := x509.ParsePKCS8PrivateKey(der)
 	if err != nil {
-		return nil, fmt.Errorf("damaged: %w", err)
+		return nil, damaged(err)
 	}
 	signer, ok := private.(crypto.Signer)
 	if !ok {
-		return nil, fmt.Errorf("%w: %T", ErrUnsupported, private)
+		return nil, fmt.Errorf("%w: a private key of type %T, which can't sign: make another key", ErrUnsupported, private)
 	}
 	return NewSigner(signer)
+}
+
+func damaged(err error) error {
+	return fmt.Errorf("damaged (%w): restore the file from a copy", err)
 }

@@ -56,7 +56,7 @@ func filePath(goos, place string) (string, error) {
 	}
 	switch {
 	case strings.HasPrefix(place, "//"):
-		return "", errors.New(`the path begins with "//"`)
+		return "", errors.New(`the path begins with "//": write one "/"`)
 	case !strings.HasPrefix(place, "/"):
 		return "", errors.New("the path must be absolute: what a relative one names depends on where the program was started")
 	case strings.Contains(place, "?"):

@@ -29,7 +29,7 @@ func NewSigner(private crypto.Signer) (*MemorySigner, error) {
 	switch private := private.(type) {
 	case ed25519.PrivateKey:
 		if len(private) != ed25519.PrivateKeySize {
-			return nil, fmt.Errorf("an Ed25519 private key of %d bytes", len(private))
+			return nil, fmt.Errorf("an Ed25519 private key of %d bytes, it must have %d", len(private), ed25519.PrivateKeySize)
 		}
 		s.options = crypto.Hash(0)
 	case *ecdsa.PrivateKey:
@@ -37,7 +37,7 @@ func NewSigner(private crypto.Signer) (*MemorySigner, error) {
 	case *rsa.PrivateKey:
 		s.options = pssOptions
 	default:
-		return nil, fmt.Errorf("%w: %T", ErrUnsupported, private)
+		return nil, fmt.Errorf("%w: a private key of type %T: clients agree on Ed25519, ECDSA on P-256 and RSA", ErrUnsupported, private)
 	}
 	var err error
 	s.public, err = NewPublicKey(private.Public())

@@ -22,7 +22,7 @@ func decodePEM(data []byte, types ...string) ([]byte, error) {
 	case !slices.Contains(types, block.Type):
 		return nil, fmt.Errorf("PEM type %q, want %q", block.Type, types[0])
 	case len(block.Headers) > 0:
-		return nil, errors.New("a PEM block with headers")
+		return nil, errors.New("a PEM block with headers, as OpenSSL's old encrypted keys have: only blocks without headers are read")
 	}
 	return block.Bytes, nil
 }

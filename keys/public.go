@@ -91,13 +91,13 @@ func (k *PublicKey) parse() error {
 			return fmt.Errorf("keyval.public: %s", other)
 		}
 		if err != nil {
-			return fmt.Errorf("keyval.public: %w", err)
+			return fmt.Errorf("keyval.public: must be %d hexadecimal digits: %w", 2*ed25519.PublicKeySize, err)
 		}
 		k.key = ed25519.PublicKey(raw)
 		return nil
 	case typeECDSA + " " + schemeP256, typeOldECDSA + " " + schemeP256, typeRSA + " " + schemePSS:
 	default:
-		return fmt.Errorf("%w: keytype %q, scheme %q", ErrUnsupported, k.keytype, k.scheme)
+		return fmt.Errorf("%w: keytype %q, scheme %q: clients agree on %s, %s and %s", ErrUnsupported, k.keytype, k.scheme, schemeEd25519, schemeP256, schemePSS)
 	}
 	der, err := decodePEM([]byte(k.value), publicPEM)
 	if other := otherForm(k.keytype, k.value); err != nil && other != "" {
@@ -125,7 +125,7 @@ func (k *PublicKey) check() ([]byte, error) {
 	switch pub := k.key.(type) {
 	case ed25519.PublicKey:
 		if len(pub) != ed25519.PublicKeySize {
-			return nil, fmt.Errorf("an Ed25519 key of %d bytes", len(pub))
+			return nil, fmt.Errorf("an Ed25519 key of %d bytes, it must have %d: is it cut, or a private key?", len(pub), ed25519.PublicKeySize)
 		}
 		if err := checkPoint(pub); err != nil {
 			return nil, err
@@ -136,13 +136,13 @@ func (k *PublicKey) check() ([]byte, error) {
 		}
 	case *rsa.PublicKey:
 		if n := pub.N.BitLen(); n < minRSABits || n > maxRSABits {
-			return nil, fmt.Errorf("%w: RSA of %d bits: from %d to %d", ErrUnsupported, n, minRSABits, maxRSABits)
+			return nil, fmt.Errorf("%w: RSA of %d bits, it must have from %d to %d: make another key", ErrUnsupported, n, minRSABits, maxRSABits)
 		}
 		if pub.E < 3 || pub.E%2 == 0 {
-			return nil, fmt.Errorf("%w: RSA with the exponent %d", ErrUnsupported, pub.E)
+			return nil, fmt.Errorf("%w: RSA with the exponent %d: make another key, with the exponent 65537", ErrUnsupported, pub.E)
 		}
 	default:
-		return nil, fmt.Errorf("%w: %T", ErrUnsupported, k.key)
+		return nil, fmt.Errorf("%w: of type %T: clients agree on Ed25519, ECDSA on P-256 and RSA", ErrUnsupported, k.key)
 	}
 	der, err := x509.MarshalPKIXPublicKey(k.key)
 	if err != nil {

@@ -55,7 +55,7 @@ func ParsePublicKeyFile(data []byte) (*PublicKey, error) {
 
 func parsePublicFile(data []byte) (crypto.PublicKey, error) {
 	if len(data) > maxFile {
-		return nil, fmt.Errorf("more than %d bytes", maxFile)
+		return nil, fmt.Errorf("more than %d bytes: name a file with one public key", maxFile)
 	}
 	for _, der := range [][]byte{data, bytes.TrimRight(data, "\r\n")} { // an editor adds a line feed
 		if isDER(der) {
@@ -68,7 +68,7 @@ func parsePublicFile(data []byte) (crypto.PublicKey, error) {
 	}
 	switch compact := strings.Join(strings.Fields(text), ""); {
 	case text == "":
-		return nil, errors.New("the file is empty")
+		return nil, errors.New("the file is empty: copy it once more")
 	case strings.Contains(text, "-----BEGIN "):
 		return publicPEMBlock(text)
 	case strings.HasPrefix(text, "{"), strings.HasPrefix(text, "["):
@@ -415,7 +415,7 @@ func publicSSH(text string) (crypto.PublicKey, error) {
 	case "ssh-rsa":
 		e, n := new(big.Int).SetBytes(r.next()), new(big.Int).SetBytes(r.next())
 		if e.BitLen() > 31 {
-			return nil, fmt.Errorf("%w: RSA with an exponent of %d bits", ErrUnsupported, e.BitLen())
+			return nil, fmt.Errorf("%w: RSA with an exponent of %d bits: make another key, with the exponent 65537", ErrUnsupported, e.BitLen())
 		}
 		public = &rsa.PublicKey{N: n, E: int(e.Int64())}
 	default:

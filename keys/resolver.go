@@ -52,7 +52,7 @@ func (r Resolver) Open(ctx context.Context, uri string, public *PublicKey) (Sign
 		return s, nil
 	}
 	if !s.Public().Same(public) {
-		err := fmt.Errorf("open key %s: this is key %s, not %s", uri, s.Public().ID(), public.ID())
+		err := fmt.Errorf("open key %s: this is key %s, not %s: correct the URI, or give the public key that belongs to it", uri, s.Public().ID(), public.ID())
 		return nil, errors.Join(err, closeSigner(s))
 	}
 	return WithID(s, public), nil

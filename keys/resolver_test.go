@@ -81,7 +81,7 @@ func TestResolverRefusesAnotherKey(t *testing.T) {
 	s, want := generate(t), generate(t)
 	r := keys.Resolver{"memory": openerOf(s, new(string))}
 	opened, err := r.Open(t.Context(), "memory:x", want.Public())
-	require.EqualError(t, err, "open key memory:x: this is key "+s.Public().ID()+", not "+want.Public().ID())
+	require.EqualError(t, err, "open key memory:x: this is key "+s.Public().ID()+", not "+want.Public().ID()+": correct the URI, or give the public key that belongs to it")
 	require.Nil(t, opened)
 
 	held := &closing{Signer: s, err: errors.New("still in use")}

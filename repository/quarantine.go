@@ -51,7 +51,7 @@ func (p *publisher) noteQuarantine(i int, err error) bool {
 		p.lookAgain = pause{time.Now(), firstRecheck}
 	}
 	p.quarantine[i] = &quarantine{err, time.Now()}
-	p.log.Error("bin quarantined: it and its items wait, all others are published",
+	p.log.Error("bin quarantined: it and its items wait, all others are published: put its file back, or call Rebuild",
 		"bin", p.name(i), "err", err)
 	return true
 }

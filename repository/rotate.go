@@ -68,8 +68,10 @@ type Rotation struct {
 // Run does the work. It signs snapshot and timestamp at once. Bins are signed again gradually, within
 // Config.RenewalsPerMinute and MaxRenew. Without such a limit that takes one generation for each
 // MaxRenew bins. Status.Rotations shows what is left, what comes next, and when. Once it shows
-// RotationReady, install documents that name only the new key. That ends the rotation. To give it up
-// instead, install documents that name only the old key.
+// RotationReady, install documents that name only the new key. That ends the rotation. If the
+// publisher is restarted before that, the keys that root names may have to wait again, for at most a
+// grace period: nobody knows whether the clock was set meanwhile. To give a rotation up, install
+// documents that name only the old key.
 //
 // If the same rotation is under way, Rotate does nothing. It returns an error, and changes nothing, if
 // the role goes to another key already, if the documents don't name the first signer, if they name no

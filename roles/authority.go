@@ -14,6 +14,8 @@ import (
 type Authority struct {
 	Keys      []*keys.PublicKey
 	Threshold int
+
+	unusable []UnusableKey // that a document lists too, for what Verify says
 }
 
 // Signed is what Authority.Verify verifies: a Document, a Bin or a Snapshot.
@@ -25,13 +27,21 @@ type Signed interface {
 // Verify returns nil if at least Threshold of the keys signed d. It counts distinct key
 // material: two signatures of one key count once, even under two key IDs. Invalid
 // signatures, and those of other keys, are ignored. The error says what was wrong with
-// each key's signature. The caller checks whether d has expired.
+// each key's signature, and why keys that a document lists were left out (see RootAuthority). The caller checks whether d has expired.
 func (a Authority) Verify(d Signed) error {
 	if a.Threshold < 1 {
 		return fmt.Errorf("a threshold of %d, it must be at least 1", a.Threshold)
 	}
 	if n := a.distinct(); n < a.Threshold {
-		return fmt.Errorf("a threshold of %d can't be met with %d usable keys", a.Threshold, n)
+		short := fmt.Errorf("a threshold of %d can't be met with %d usable keys", a.Threshold, n)
+		if len(a.unusable) == 0 {
+			return short
+		}
+		var why []string
+		for _, k := range a.unusable {
+			why = append(why, k.Err.Error())
+		}
+		return fmt.Errorf("%w: %s", short, strings.Join(why, "; "))
 	}
 	message, signatures := d.Canonical(), d.Signatures()
 	valid := make(map[string]bool)
@@ -44,6 +54,11 @@ func (a Authority) Verify(d Signed) error {
 		valid[key.Fingerprint()] = true
 	}
 	if len(valid) < a.Threshold {
+		for _, k := range a.unusable {
+			if slices.ContainsFunc(signatures, func(s Signature) bool { return s.KeyID == k.ID }) {
+				missing = append(missing, "signed, but not counted: "+k.Err.Error())
+			}
+		}
 		return fmt.Errorf("%d of %d signatures: %s", len(valid), a.Threshold, strings.Join(missing, "; "))
 	}
 	return nil
@@ -75,17 +90,17 @@ func (a Authority) distinct() int {
 // twice, even under two IDs.
 func (a Authority) Check() error {
 	if a.Threshold < 1 || a.Threshold > len(a.Keys) {
-		return fmt.Errorf("a threshold of %d with %d keys", a.Threshold, len(a.Keys))
+		return fmt.Errorf("a threshold of %d with %d keys: it must be from 1 to the number of keys", a.Threshold, len(a.Keys))
 	}
 	for i, key := range a.Keys {
 		for _, other := range a.Keys[:i] {
 			switch {
 			case key.ID() == other.ID() && key.Same(other):
-				return fmt.Errorf("key %s: named twice", key.ID())
+				return fmt.Errorf("key %s: named twice: list it once", key.ID())
 			case key.ID() == other.ID():
 				return fmt.Errorf("key %s: another key has this ID", key.ID())
 			case key.Same(other):
-				return fmt.Errorf("key %s: the same as key %s", key.ID(), other.ID())
+				return fmt.Errorf("key %s: the same as key %s: list it once", key.ID(), other.ID())
 			}
 		}
 	}
@@ -119,7 +134,7 @@ func (a Authority) ListIn(listed map[string]*metadata.Key) (ids []string, err er
 func RootAuthority(root *Document[metadata.RootType], role string) (Authority, error) {
 	listed, ok := root.signed.Roles[role]
 	if !ok {
-		return Authority{}, fmt.Errorf("root %d: no role %q", root.Version(), role)
+		return Authority{}, fmt.Errorf("root version %d: no role %q", root.Version(), role)
 	}
 	return NewAuthority(root.signed.Keys, listed.KeyIDs, listed.Threshold), nil
 }
@@ -148,15 +163,15 @@ func delegatedIDs(targets *Document[metadata.TargetsType], role string) (ids []s
 			return s.KeyIDs, s.Threshold, nil
 		}
 	}
-	return nil, 0, fmt.Errorf("targets %d: no delegation to %q", targets.Version(), role)
+	return nil, 0, fmt.Errorf("targets version %d: no delegation to %q", targets.Version(), role)
 }
 
 // NewAuthority returns the authority that a document describes with the keys it
 // lists, the IDs it names and a threshold: the inverse of Authority.ListIn. Which
 // keys are left out is as for RootAuthority.
 func NewAuthority(listed map[string]*metadata.Key, ids []string, threshold int) Authority {
-	usable, _ := sortOut(listed, ids)
-	return Authority{Keys: usable, Threshold: threshold}
+	usable, rest := sortOut(listed, ids)
+	return Authority{Keys: usable, Threshold: threshold, unusable: rest}
 }
 
 // UnusableKey is a key ID that a document lists for a role and whose signatures don't count

@@ -75,11 +75,11 @@ func TestVerifyIsAboutTheBytesReceived(t *testing.T) {
 func TestListInRefuses(t *testing.T) {
 	a, b := ed25519Signer(t), ed25519Signer(t)
 	for want, authority := range map[string]roles.Authority{
-		"a threshold of 0 with 1 keys":            authorityOf(0, a),
-		"a threshold of 2 with 1 keys":            authorityOf(2, a),
-		"a threshold of 1 with 0 keys":            authorityOf(1),
-		"key z: the same as key " + a.public.ID(): authorityOf(1, a, b, renamed(t, a, "z")),
-		"key " + a.public.ID() + ": named twice":  authorityOf(2, a, a),
+		"a threshold of 0 with 1 keys: it must be from 1 to the number of keys": authorityOf(0, a),
+		"a threshold of 2 with 1 keys: it must be from 1 to the number of keys": authorityOf(2, a),
+		"a threshold of 1 with 0 keys: it must be from 1 to the number of keys": authorityOf(1),
+		"key z: the same as key " + a.public.ID() + ": list it once":            authorityOf(1, a, b, renamed(t, a, "z")),
+		"key " + a.public.ID() + ": named twice: list it once":                  authorityOf(2, a, a),
 	} {
 		_, err := authority.ListIn(map[string]*metadata.Key{})
 		require.EqualError(t, err, want)
@@ -107,27 +107,51 @@ func TestAuthoritiesLeaveOutWhatTheyDontKnow(t *testing.T) {
 		`,"succinct_roles":{"bit_length":9,"name_prefix":"b",`+ids+`}}}`, ""))
 	require.NoError(t, err)
 
-	want := authorityOf(1, renamed(t, s, "odd"))
 	got, err := roles.RootAuthority(root, "targets")
 	require.NoError(t, err)
-	require.Equal(t, want, got)
+	isOdd := func(a roles.Authority) {
+		require.Equal(t, []*keys.PublicKey{renamed(t, s, "odd").public}, a.Keys)
+		require.Equal(t, 1, a.Threshold)
+	}
+	isOdd(got)
 	for _, d := range []struct {
 		in   *roles.Document[metadata.TargetsType]
 		role string
 	}{{explicit, "ö"}, {succinct, "b-000"}, {succinct, "b-1ff"}} {
 		got, err = roles.DelegatedAuthority(d.in, d.role)
 		require.NoError(t, err)
-		require.Equal(t, want, got)
+		isOdd(got)
 	}
 
 	_, err = roles.RootAuthority(root, "mirrors")
-	require.EqualError(t, err, `root 5: no role "mirrors"`)
+	require.EqualError(t, err, `root version 5: no role "mirrors"`)
 	_, err = roles.DelegatedAuthority(explicit, "o")
-	require.EqualError(t, err, `targets 5: no delegation to "o"`)
+	require.EqualError(t, err, `targets version 5: no delegation to "o"`)
 	for _, name := range []string{"b", "b-", "b-200", "b-1FF", "b-0", "b-+ff", "b-0000", "c-000", "000"} {
 		_, err = roles.DelegatedAuthority(succinct, name)
-		require.EqualError(t, err, fmt.Sprintf(`targets 5: no delegation to %q`, name))
+		require.EqualError(t, err, fmt.Sprintf(`targets version 5: no delegation to %q`, name))
 	}
+}
+
+// A threshold that can't be met, or isn't, says which keys of the document don't count, and why.
+func TestErrorsSayWhichKeysDontCount(t *testing.T) {
+	a := ed25519Signer(t)
+	listed := map[string]*metadata.Key{
+		"a":      {Type: "ed25519", Scheme: "ed25519", Value: metadata.KeyVal{PublicKey: a.public.Value()}},
+		"larger": {Type: "ecdsa", Scheme: "ecdsa-sha2-nistp384"},
+	}
+	larger := `public key "larger": unsupported kind of key: keytype "ecdsa", scheme "ecdsa-sha2-nistp384": clients agree on ed25519, ecdsa-sha2-nistp256 and rsassa-pss-sha256`
+	doc, err := roles.NewTimestamp(1, time.Now().UTC().Truncate(time.Second), 1, []byte("{}"))
+	require.NoError(t, err)
+
+	err = roles.NewAuthority(listed, []string{"a", "larger", "gone"}, 2).Verify(doc)
+	require.EqualError(t, err, "a threshold of 2 can't be met with 1 usable keys: "+larger+"; key gone is not listed")
+
+	authority := roles.NewAuthority(listed, []string{"a", "larger", "gone"}, 1)
+	require.EqualError(t, authority.Verify(doc), "0 of 1 signatures: key a: no signature")
+	doc, err = doc.AddSignature(roles.Signature{KeyID: "larger", Sig: []byte("signature")})
+	require.NoError(t, err)
+	require.EqualError(t, authority.Verify(doc), "0 of 1 signatures: key a: no signature; signed, but not counted: "+larger)
 }
 
 // A person compares key IDs: each is there once.

@@ -70,7 +70,7 @@ func openCanonical(file []byte) (spliced, error) {
 	list, ok := bytes.CutPrefix(before, []byte(`{"signatures":`))
 	canonical, closed := bytes.CutSuffix(rest, []byte("}"))
 	if !found || !ok || !closed {
-		return spliced{}, errors.New("not a file in canonical form")
+		return spliced{}, errors.New("not a file in canonical form, as Bindery writes it: was it altered, or written by another program?")
 	}
 	signatures, err := decodeSignatures(append(slices.Clip(list), ']'))
 	if err != nil {
@@ -119,7 +119,7 @@ func (b *Bin) Edit(version int64, expires time.Time, edits []TargetEdit) (*Bin, 
 		member := cjson.Edit{Key: e.Path}
 		if e.Target != nil {
 			if e.Target.Path != e.Path {
-				return nil, fmt.Errorf("target %q: under the path %q", e.Target.Path, e.Path)
+				return nil, fmt.Errorf("target %q: it is listed under the path %q", e.Target.Path, e.Path)
 			}
 			if err := e.Target.Validate(); err != nil {
 				return nil, err

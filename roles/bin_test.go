@@ -46,7 +46,7 @@ func TestBinEdit(t *testing.T) {
 	require.Equal(t, `{"_type":"targets","expires":"0001-01-01T00:00:00Z","spec_version":"`+roles.SpecVersion+`","targets":{},"version":0}`, string(bin.Canonical()))
 	require.Zero(t, bin.Version())
 	_, err := bin.Sign(t.Context(), binSigner(t))
-	require.EqualError(t, err, "bin: version 0: not edited yet")
+	require.EqualError(t, err, "bin: version 0: call Edit before Sign")
 
 	one := target(`b "q"`, 1)
 	one.Custom = json.RawMessage(`{"z":1, "y":"x"}`)
@@ -93,7 +93,7 @@ func TestBinEditRefuses(t *testing.T) {
 		{1, time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC), remove("a"), "bin: expires in the year 10000: not from 1 to 9999"},
 		{1, binExpires, put(bad), `target "a": hashes: no sha256`},
 		{1, binExpires, put(target("a/", 1)), `target "a/": path: "/" at the end`},
-		{1, binExpires, roles.TargetEdit{Path: "b", Target: &bad}, `target "a": under the path "b"`},
+		{1, binExpires, roles.TargetEdit{Path: "b", Target: &bad}, `target "a": it is listed under the path "b"`},
 	} {
 		_, err := roles.NewBin().Edit(test.version, test.expires, []roles.TargetEdit{test.edit})
 		require.EqualError(t, err, test.want)

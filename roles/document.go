@@ -194,7 +194,7 @@ func (d *Document[T]) AddSignature(s Signature) (*Document[T], error) {
 }
 
 func tooLarge(size, limit int) error {
-	return fmt.Errorf("%d bytes, at most %d are read", size, limit)
+	return fmt.Errorf("%d bytes, and clients read at most %d", size, limit)
 }
 
 // checkExpires refuses an expiry that some client could not read.

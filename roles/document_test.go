@@ -124,10 +124,10 @@ func TestParseKeepsACopy(t *testing.T) {
 func TestAddSignatureRefuses(t *testing.T) {
 	d := parseTimestamp(t, file(timestampSigned, ""))
 	for want, s := range map[string]roles.Signature{
-		"timestamp: a signature without a key ID":              {Sig: []byte{1}},
-		"timestamp: key k: an empty signature":                 {KeyID: "k"},
-		`timestamp: key "\xff": an ID that is not valid UTF-8`: {KeyID: "\xff", Sig: []byte{1}},
-		"timestamp: 16686 bytes, at most 16384 are read":       {KeyID: "k", Sig: make([]byte, 8200)},
+		"timestamp: a signature without a key ID":                {Sig: []byte{1}},
+		"timestamp: key k: an empty signature":                   {KeyID: "k"},
+		`timestamp: key "\xff": an ID that is not valid UTF-8`:   {KeyID: "\xff", Sig: []byte{1}},
+		"timestamp: 16686 bytes, and clients read at most 16384": {KeyID: "k", Sig: make([]byte, 8200)},
 	} {
 		_, err := d.AddSignature(s)
 		require.EqualError(t, err, want)
@@ -171,7 +171,7 @@ func TestParseRefuses(t *testing.T) {
 		{"snapshot version 0", signed(`"version": 12`, `"version": 0`), `timestamp: signed.meta["snapshot.json"].version: 0 is not an integer from 1 to 9007199254740991`},
 		{"empty hashes", signed(`"x-note": [true]`, `"hashes": {}`), `timestamp: signed.meta["snapshot.json"].hashes: empty`},
 		{"upper-case hash", signed(`"x-note": [true]`, `"hashes": {"sha256":"AB"}`), `timestamp: signed.meta["snapshot.json"].hashes["sha256"]: "AB" is not a digest in lower-case hexadecimal`},
-		{"too large", append(file(timestampSigned, ""), make([]byte, 16384)...), "timestamp: 16648 bytes, at most 16384 are read"},
+		{"too large", append(file(timestampSigned, ""), make([]byte, 16384)...), "timestamp: 16648 bytes, and clients read at most 16384"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := roles.Parse[metadata.TimestampType](c.data)
@@ -190,7 +190,7 @@ func TestParseTargetsRefuses(t *testing.T) {
 		`"targets":{},"delegations":{"keys":{}}`:    `targets: signed.delegations: exactly one of "roles" and "succinct_roles" must be there`,
 		`"targets":{},"delegations":{"keys":{},"roles":[{"name":"a","keyids":[],"threshold":1,"terminating":true,"paths":[]},` +
 			`{"name":"a","keyids":[],"threshold":1,"terminating":true,"paths":[]}]}`: `targets: signed.delegations.roles[1]: "a" a second time`,
-		`"targets":{},"delegations":{"keys":{},"roles":[{"name":"root","keyids":[],"threshold":1,"terminating":true,"paths":[]}]}`:     `targets: signed.delegations.roles[0].name: "root" can't be delegated to`,
+		`"targets":{},"delegations":{"keys":{},"roles":[{"name":"root","keyids":[],"threshold":1,"terminating":true,"paths":[]}]}`:     `targets: signed.delegations.roles[0].name: "root" can't be delegated to: it must be a name, and not that of a top-level role`,
 		`"targets":{},"delegations":{"keys":{},"roles":[{"name":"a","keyids":[],"threshold":1,"terminating":true}]}`:                   `targets: signed.delegations.roles[0]: exactly one of "paths" and "path_hash_prefixes" must be there`,
 		`"targets":{},"delegations":{"keys":{},"roles":[{"name":"a","keyids":["k","k"],"threshold":1,"terminating":true,"paths":[]}]}`: `targets: signed.delegations.roles[0].keyids[1]: "k" a second time`,
 		`"targets":{},"delegations":{"keys":{},"succinct_roles":{"keyids":[],"threshold":0,"bit_length":3,"name_prefix":"b"}}`:         `targets: signed.delegations.succinct_roles.threshold: 0 is not an integer from 1 to 9007199254740991`,

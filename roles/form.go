@@ -151,7 +151,7 @@ func roleName(v any) error {
 	}
 	switch name := v.(string); name {
 	case "", metadata.ROOT, metadata.TARGETS, metadata.SNAPSHOT, metadata.TIMESTAMP:
-		return fmt.Errorf("%q can't be delegated to", name)
+		return fmt.Errorf("%q can't be delegated to: it must be a name, and not that of a top-level role", name)
 	}
 	return nil
 }

@@ -68,7 +68,7 @@ func checkPath(path string) error {
 		return errors.New("path: a space at the end")
 	}
 	if objectMembers[path] {
-		return errors.New("path: a name that tuf-js finds in every object")
+		return errors.New("path: a name that tuf-js finds in every object: choose another")
 	}
 	if err := checkText(path); err != nil {
 		return fmt.Errorf("path: %w", err)

@@ -40,7 +40,7 @@ func NewRoot(spec RootSpec) (*Document[metadata.RootType], error) {
 	} {
 		ids, err := role.ListIn(root.Keys)
 		if err != nil {
-			return nil, fmt.Errorf("root %d: role %s: %w", spec.Version, role.name, err)
+			return nil, fmt.Errorf("root version %d: role %s: %w", spec.Version, role.name, err)
 		}
 		root.Roles[role.name] = &metadata.Role{KeyIDs: ids, Threshold: role.Threshold}
 	}
@@ -53,7 +53,7 @@ func NewRoot(spec RootSpec) (*Document[metadata.RootType], error) {
 // last root's.
 func VerifyRootUpdate(old, new *Document[metadata.RootType]) error {
 	if new.Version() != old.Version()+1 {
-		return fmt.Errorf("root %d does not follow root %d", new.Version(), old.Version())
+		return fmt.Errorf("root version %d does not follow version %d: version %d must come next", new.Version(), old.Version(), old.Version()+1)
 	}
 	for _, trusted := range []*Document[metadata.RootType]{old, new} {
 		a, err := RootAuthority(trusted, metadata.ROOT)
@@ -61,7 +61,7 @@ func VerifyRootUpdate(old, new *Document[metadata.RootType]) error {
 			return err
 		}
 		if err := a.Verify(new); err != nil {
-			return fmt.Errorf("root %d: by the keys of root %d: %w", new.Version(), trusted.Version(), err)
+			return fmt.Errorf("root version %d: by the keys of root version %d: %w", new.Version(), trusted.Version(), err)
 		}
 	}
 	return nil

@@ -94,9 +94,9 @@ func TestNewRootIsDeterministic(t *testing.T) {
 func TestNewRootRefuses(t *testing.T) {
 	a, b := ed25519Signer(t), ed25519Signer(t)
 	_, err := roles.NewRoot(rootOf(7, authorityOf(1, a), authorityOf(2, b)))
-	require.EqualError(t, err, "root 7: role targets: a threshold of 2 with 1 keys")
+	require.EqualError(t, err, "root version 7: role targets: a threshold of 2 with 1 keys: it must be from 1 to the number of keys")
 	_, err = roles.NewRoot(rootOf(7, authorityOf(1, a), authorityOf(1, renamed(t, b, a.public.ID()))))
-	require.EqualError(t, err, "root 7: role targets: key "+a.public.ID()+": another key has this ID")
+	require.EqualError(t, err, "root version 7: role targets: key "+a.public.ID()+": another key has this ID")
 	_, err = roles.NewRoot(rootOf(0, authorityOf(1, a), authorityOf(1, b)))
 	require.EqualError(t, err, "root: signed.version: 0 is not an integer from 1 to 9007199254740991")
 }
@@ -109,12 +109,12 @@ func TestVerifyRootUpdate(t *testing.T) {
 
 	require.NoError(t, roles.VerifyRootUpdate(one, signAll(t, unsigned, a, b, c, d)))
 	require.EqualError(t, roles.VerifyRootUpdate(one, signAll(t, unsigned, b, c, d)),
-		"root 2: by the keys of root 1: 1 of 2 signatures: key "+a.public.ID()+": no signature")
+		"root version 2: by the keys of root version 1: 1 of 2 signatures: key "+a.public.ID()+": no signature")
 	require.EqualError(t, roles.VerifyRootUpdate(one, signAll(t, unsigned, a, b, c)),
-		"root 2: by the keys of root 2: 1 of 2 signatures: key "+d.public.ID()+": no signature")
-	require.EqualError(t, roles.VerifyRootUpdate(one, one), "root 1 does not follow root 1")
+		"root version 2: by the keys of root version 2: 1 of 2 signatures: key "+d.public.ID()+": no signature")
+	require.EqualError(t, roles.VerifyRootUpdate(one, one), "root version 1 does not follow version 1: version 2 must come next")
 	three := signAll(t, newRoot(t, rootOf(3, authorityOf(2, a, b), others)), a, b)
-	require.EqualError(t, roles.VerifyRootUpdate(one, three), "root 3 does not follow root 1")
+	require.EqualError(t, roles.VerifyRootUpdate(one, three), "root version 3 does not follow version 1: version 2 must come next")
 }
 
 func TestUpdateToOneKeyOfBoth(t *testing.T) {

@@ -27,7 +27,7 @@ func TestSnapshotEdit(t *testing.T) {
 	empty := roles.NewSnapshot()
 	require.Equal(t, `{"_type":"snapshot","expires":"0001-01-01T00:00:00Z","meta":{},"spec_version":"`+roles.SpecVersion+`","version":0}`, string(empty.Canonical()))
 	_, err := empty.Sign(t.Context(), binSigner(t))
-	require.EqualError(t, err, "snapshot: version 0: not edited yet")
+	require.EqualError(t, err, "snapshot: version 0: call Edit before Sign")
 
 	s, err := empty.Edit(5, binExpires, []roles.MetaEdit{
 		{Role: "targets", Version: 2}, {Role: "bins-0", Version: 1}, {Role: "bins", Version: 3, Length: 6_000_000}, {Role: "bins-0", Version: 4},

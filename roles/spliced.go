@@ -159,7 +159,7 @@ func hasControls[T string | []byte](text T) bool {
 // and snapshots are online, and one of them is enough.
 func (s *spliced) sign(ctx context.Context, signer keys.Signer) ([]byte, error) {
 	if s.version < 1 {
-		return nil, errors.New("version 0: not edited yet")
+		return nil, errors.New("version 0: call Edit before Sign")
 	}
 	signature, err := Sign(ctx, signer, s.canonical)
 	if err != nil {

@@ -82,7 +82,7 @@ func TestCheckPath(t *testing.T) {
 		{"a#b", "path: '#', which clients differ on"},
 		{"a ", "path: a space at the end"},
 		{"é/名/😀", "path: U+1F600 is beyond the basic plane"},
-		{"__proto__", "path: a name that tuf-js finds in every object"},
+		{"__proto__", "path: a name that tuf-js finds in every object: choose another"},
 		{"a\nb", "path: a control character U+000A"},
 		{"a\x00", "path: a control character U+0000"},
 		{"a\x7f", "path: a control character U+007F"},

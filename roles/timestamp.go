@@ -14,7 +14,7 @@ import (
 // limit.
 func NewTimestamp(version int64, expires time.Time, snapshotVersion int64, snapshotFile []byte) (*Document[metadata.TimestampType], error) {
 	if len(snapshotFile) == 0 { // go-tuf would leave out the length
-		return nil, fmt.Errorf("timestamp %d: an empty snapshot", version)
+		return nil, fmt.Errorf("timestamp version %d: the bytes of the snapshot are missing", version)
 	}
 	sum := sha256.Sum256(snapshotFile)
 	return New(metadata.TimestampType{

@@ -19,7 +19,7 @@ func TestNewTimestamp(t *testing.T) {
 		sha256.Sum256(snapshot)), string(d.Bytes()))
 
 	_, err = roles.NewTimestamp(41, expiry, 40, nil)
-	require.EqualError(t, err, "timestamp 41: an empty snapshot")
+	require.EqualError(t, err, "timestamp version 41: the bytes of the snapshot are missing")
 	_, err = roles.NewTimestamp(41, expiry, 0, snapshot)
 	require.EqualError(t, err, `timestamp: signed.meta["snapshot.json"].version: 0 is not an integer from 1 to 9007199254740991`)
 }

@@ -145,7 +145,7 @@ func unpack(r io.Reader) (archive, error) {
 	case err != nil:
 		return a, err
 	case limited.N == 0:
-		return a, fmt.Errorf("more than %d bytes: no backup of a ceremony", maxArchive)
+		return a, fmt.Errorf("more than %d bytes, and no backup of a ceremony has that: is it another file?", maxArchive)
 	case len(bytes.Trim(rest, "\x00")) > 0:
 		return a, notAnArchive(errors.New("something follows its end"))
 	}

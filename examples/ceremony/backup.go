@@ -44,7 +44,7 @@ func backup(ctx context.Context, a *app, flags *flag.FlagSet, args []string) (an
 		return nil, errors.New("-recipients or -passphrase-fd, not both: either keys open the archive, or a passphrase")
 	}
 	if _, err := os.Lstat(*out); err == nil {
-		return nil, fmt.Errorf("%s exists already", *out)
+		return nil, fmt.Errorf("%s exists already: name another file, nothing is ever replaced", *out)
 	}
 	all, docs, err := a.collect(*dir, *online, flags.Args())
 	if err != nil {

@@ -50,7 +50,10 @@ func keygen(ctx context.Context, a *app, flags *flag.FlagSet, args []string) (an
 		return nil, err
 	}
 	if flags.NArg() != 1 {
-		return nil, errors.New("name one file for the key")
+		return nil, errors.New("name one file for the key: ceremony keygen -name NAME KEYFILE")
+	}
+	if *name == "" {
+		return nil, errors.New("give the holder's name with -name")
 	}
 	keyFile := flags.Arg(0)
 	if *cardName == "" {
@@ -58,7 +61,7 @@ func keygen(ctx context.Context, a *app, flags *flag.FlagSet, args []string) (an
 	}
 	for _, file := range []string{keyFile, *cardName} {
 		if _, err := os.Lstat(file); err == nil {
-			return nil, fmt.Errorf("%s exists already", file)
+			return nil, fmt.Errorf("%s exists already: name another file, nothing is ever replaced", file)
 		}
 	}
 	generate, ok := map[string]func() (*keys.MemorySigner, error){
@@ -73,7 +76,7 @@ func keygen(ctx context.Context, a *app, flags *flag.FlagSet, args []string) (an
 	}
 	file, err := ceremony.NewCard(ctx, key, *name)
 	if err != nil {
-		return nil, fmt.Errorf("-name: %w", err)
+		return nil, fmt.Errorf("-name %q: %w", *name, err)
 	}
 	secret, err := pass.get(ctx, a, "the new key", true)
 	if err != nil {
@@ -134,7 +137,7 @@ func readNames(file string) (map[string]string, error) {
 		var names map[string]string
 		err := json.Unmarshal(bytes.TrimPrefix(data, []byte(byteOrderMark)), &names)
 		if err == nil && names == nil {
-			err = errors.New("no object of names by key ID")
+			err = errors.New("it must be a JSON object of names by key ID: {\"KEYID\": \"NAME\"}")
 		}
 		return names, err
 	})

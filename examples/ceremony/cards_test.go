@@ -12,17 +12,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A script's passphrase is taken as it is, and a weak one is named.
-func TestWeakPassphraseOfAScript(t *testing.T) {
-	s := newStage(t)
-	screen, _ := s.run(done, "a\n", "keygen", "-name", "Zoe", "-passphrase-fd", "0", s.path("zoe.key"))
-	require.Contains(t, unwrapped(screen), "BEWARE: the passphrase has fewer than 8 characters")
-	screen, _ = s.run(done, "a\n", "backup", "-out", s.path("zoe.age"), "-passphrase-fd", "0", s.path("zoe.key"))
-	require.Contains(t, unwrapped(screen), "BEWARE: the passphrase has fewer than 8 characters")
-	screen, _ = s.run(done, "correct horse\n", "keygen", "-name", "Yan", "-passphrase-fd", "0", s.path("yan.key"))
-	require.NotContains(t, screen, "BEWARE")
-}
-
 // What people give in the place of a card is read where that is safe, and else called what it is.
 func TestReadCard(t *testing.T) {
 	s := newStage(t)

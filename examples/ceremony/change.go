@@ -65,16 +65,21 @@ func request(ctx context.Context, a *app, flags *flag.FlagSet, args []string) (a
 	switch {
 	case flags.NArg() > 0:
 		return nil, fmt.Errorf("%q is too much: every change has a flag", flags.Arg(0))
+	case c.reason == "":
+		return nil, errors.New("say with -reason what the holders are told")
 	case len(f.docs.Roots) == 0:
-		return nil, errors.New("the first root is not complete yet: see ceremony status")
+		return nil, errors.New("the first root is not complete yet: see ceremony status -dir " + c.dir)
 	case f.isComplete():
 		return nil, errors.New("the open request has all its signatures, and its documents are not all written: run ceremony merge once more")
 	case f.open != nil && !c.giveUp:
-		return nil, fmt.Errorf("the request of %s is still open: finish it (ceremony status says who is missing), or give it up with -give-up", f.open.request.Marks()[0].String())
+		return nil, fmt.Errorf("the request of %s is still open: finish it (ceremony status -dir %s says who is missing), or give it up: add -give-up to this command", f.open.request.Marks()[0].String(), c.dir)
 	case (len(c.addBins) > 0 || len(c.dropBins) > 0) && c.oneTime == 0:
 		return nil, errors.New("other keys for the bins need a new document of bins, signed by new one-time keys: add -new-one-time 2")
 	case (c.good.targets != 0 || c.good.bins != 0 || c.firstBins != 0) && c.oneTime == 0:
 		return nil, errors.New("new targets and bins are signed by new one-time keys: add -new-one-time 2")
+	}
+	if c.compromise && len(c.remove)+len(c.swap)+len(c.dropOnline)+len(c.dropBins) == 0 && c.oneTime == 0 {
+		return nil, errors.New("-compromise, and no key goes: name the one in wrong hands with -drop-online, -drop-online-bins, -remove or -replace")
 	}
 	if err := c.good.check(a.now()); err != nil {
 		return nil, err
@@ -267,6 +272,9 @@ func (c changes) online(p *people, last *roles.Document[metadata.RootType], spec
 		if err := each(func(l *listed) error { return p.remove(l, who) }); err != nil {
 			return fmt.Errorf("-drop-online: %w", err)
 		}
+	}
+	if slices.ContainsFunc(both, func(l *listed) bool { return len(l.Keys) == 0 }) && len(c.dropOnline) > 0 {
+		return errors.New("-drop-online: no key is left for snapshot and timestamp: give the new one with -add-online CARD")
 	}
 	for i, role := range []string{metadata.SNAPSHOT, metadata.TIMESTAMP} {
 		if err := p.checkUsable(role, *both[i], "-drop-online KEYID"); err != nil {

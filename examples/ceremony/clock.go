@@ -62,8 +62,8 @@ func (a *app) checkClock(ctx context.Context, r *ceremony.Request, right bool) e
 	if err == nil && strings.TrimSpace(answer) != "yes" {
 		err = errors.New("the clock is wrong: set it, or give the time with -now; nothing was written")
 	}
-	if err != nil {
-		return fmt.Errorf("the clock (-clock-is-right answers this): %w", err)
+	if err != nil && ctx.Err() == nil {
+		err = fmt.Errorf("the clock (-clock-is-right answers this): %w", err)
 	}
-	return nil
+	return err
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -100,11 +101,22 @@ func readOpen(dir string) (*openRequest, error) {
 }
 
 func readRequest(name string) (*ceremony.Request, error) {
-	return readAs(name, ceremony.ParseRequest)
+	return readAs(name, notPEM("request", ceremony.ParseRequest))
 }
 
 func readResponse(name string) (*ceremony.Response, error) {
-	return readAs(name, ceremony.ParseResponse)
+	return readAs(name, notPEM("response", ceremony.ParseResponse))
+}
+
+// notPEM is a parser that says of a key that it is one.
+func notPEM[T any](kind string, parse func([]byte) (T, error)) func([]byte) (T, error) {
+	return func(data []byte) (T, error) {
+		if block, _ := pem.Decode(data); block != nil {
+			var none T
+			return none, fmt.Errorf("this file is a PEM block of %q, and a %s is wanted", block.Type, kind)
+		}
+		return parse(data)
+	}
 }
 
 // readAs reads a file of one kind; the error names the file.
@@ -182,7 +194,7 @@ func (f *folder) closeOpen(to string) (string, error) {
 	}
 	dir := f.path(to, called(f.open.request))
 	if _, err := os.Lstat(dir); err == nil {
-		return "", fmt.Errorf("%s exists already", dir)
+		return "", fmt.Errorf("%s exists already: move it away", dir)
 	}
 	if err := os.Rename(f.path("open"), dir); err != nil {
 		return "", err

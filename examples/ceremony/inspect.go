@@ -28,7 +28,7 @@ func inspect(_ context.Context, a *app, flags *flag.FlagSet, args []string) (any
 		return nil, err
 	}
 	if flags.NArg() == 0 {
-		return nil, errors.New("name a file")
+		return nil, errors.New("name a file: ceremony inspect FILE")
 	}
 	var all []any
 	for _, name := range flags.Args() {

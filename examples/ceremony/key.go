@@ -107,7 +107,7 @@ func makeCard(ctx context.Context, a *app, flags *flag.FlagSet, args []string) (
 	}
 	file := flags.Arg(0)
 	if _, err := os.Lstat(file); err == nil {
-		return nil, fmt.Errorf("%s exists already", file)
+		return nil, fmt.Errorf("%s exists already: name another file, nothing is ever replaced", file)
 	}
 	at, err := parsePlace(*keyName)
 	if err != nil {

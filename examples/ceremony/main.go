@@ -15,6 +15,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"slices"
@@ -85,7 +86,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 	}
 	if asksJSON(args) {
 		a.json = true
-		_ = a.finish(ctx, refused, nil, fmt.Errorf("%q is no command", name))
+		_ = a.finish(ctx, refused, nil, fmt.Errorf("%q is no command: ceremony -h lists them", name))
 	}
 	return refused
 }
@@ -98,32 +99,54 @@ func asksJSON(args []string) bool {
 	return slices.Contains(args, "-json") || slices.Contains(args, "--json")
 }
 
+// usage says how a command is called.
+func (a *app) usage(c command, flags *flag.FlagSet) {
+	a.screen.WriteString(a.hanging("usage: ", "ceremony "+c.name+" "+c.args) + "\n" + a.hanging("", c.about+".") + "\n")
+	var b strings.Builder
+	flags.SetOutput(&b)
+	flags.PrintDefaults()
+	for line := range strings.Lines(b.String()) {
+		text := strings.TrimLeft(line, " \t")
+		indent := "  "
+		if strings.Contains(line, "\t") {
+			indent = "        "
+		}
+		a.screen.WriteString(a.hanging(indent, strings.TrimSuffix(text, "\n")))
+	}
+}
+
+// interrupted says of an error that somebody ended the program, without Go's words for it.
+func interrupted(err error) error {
+	text, bare := strings.CutSuffix(err.Error(), context.Canceled.Error())
+	if text = strings.TrimSuffix(text, ": "); text == "" {
+		text = "nothing was written"
+	}
+	if !bare {
+		return fmt.Errorf("interrupted: %w", err)
+	}
+	return errors.New("interrupted: " + text)
+}
+
 func (a *app) runCommand(ctx context.Context, c command, args []string) int {
 	flags := flag.NewFlagSet("ceremony "+c.name, flag.ContinueOnError)
-	flags.SetOutput(a.err)
-	flags.Usage = func() {
-		fmt.Fprint(a.err, a.hanging("usage: ", "ceremony "+c.name+" "+c.args), "\n", a.hanging("", c.about+"."), "\n")
-		var b strings.Builder
-		flags.SetOutput(&b)
-		flags.PrintDefaults()
-		flags.SetOutput(a.err)
-		for line := range strings.Lines(b.String()) {
-			text := strings.TrimLeft(line, " \t")
-			indent := "  "
-			if strings.Contains(line, "\t") {
-				indent = "        "
-			}
-			fmt.Fprint(a.err, a.hanging(indent, strings.TrimSuffix(text, "\n")))
-		}
-	}
+	misused := false
+	flags.SetOutput(io.Discard)
+	flags.Usage = func() { misused = true }
 	flags.BoolVar(&a.json, "json", false, "print the result as one JSON object")
 	flags.Func("now", "the `time`, such as 2030-01-31T12:00:00Z, where the clock is wrong", a.setClock)
 	answer, err := c.run(ctx, a, flags, args)
 	if errors.Is(err, flag.ErrHelp) {
+		a.usage(c, flags)
+		if err := a.show(ctx, 1); err != nil && ctx.Err() == nil {
+			return refused
+		}
 		return done
 	}
+	if misused {
+		err = fmt.Errorf("%w; ceremony %s -h lists the flags", err, c.name)
+	}
 	if ctx.Err() != nil && err != nil {
-		err = fmt.Errorf("interrupted: %w", err)
+		err = interrupted(err)
 	}
 	// Arguments after one that can't be parsed weren't read.
 	a.json = a.json || err != nil && asksJSON(args)

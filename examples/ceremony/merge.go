@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -151,7 +152,7 @@ func (a *app) showFinished(how string, publish [][]string, dir, done string) {
 		a.say("\n  In this order. Wait between two steps for as long as a client may take to update. If online keys are dropped, the publisher must have published by a key that stays before the last step.")
 	}
 	a.say("\n  Before that, verify them; and print the sheet once more, for the record:\n")
-	a.table([]string{"ceremony verify -dir " + dir}, []string{"ceremony sheet -done " + done})
+	a.table([]string{"ceremony verify -dir " + dir}, []string{"ceremony sheet -done " + done + " -out " + filepath.Base(done) + ".txt"})
 }
 
 func status(_ context.Context, a *app, flags *flag.FlagSet, args []string) (any, error) {
@@ -259,6 +260,9 @@ func sheet(_ context.Context, a *app, flags *flag.FlagSet, args []string) (any, 
 		return nil, err
 	}
 	s := ceremony.Sheet{Request: open.request, Made: a.now(), Progress: open.progress}
+	if where, err := filepath.Abs(*done); err == nil && *done != "" {
+		s.GivenUp = filepath.Base(filepath.Dir(where)) == "given-up"
+	}
 	var b strings.Builder
 	write := s.WriteText
 	if *html {
@@ -269,6 +273,9 @@ func sheet(_ context.Context, a *app, flags *flag.FlagSet, args []string) (any, 
 	}
 	if *out != "" {
 		if err := writeNew(*out, []byte(b.String())); err != nil {
+			if _, lerr := os.Lstat(*out); lerr == nil {
+				err = fmt.Errorf("%w (a sheet has the minute in which it was made): name another file", err)
+			}
 			return nil, err
 		}
 		a.say("The sheet is in %s.", *out)
@@ -277,8 +284,8 @@ func sheet(_ context.Context, a *app, flags *flag.FlagSet, args []string) (any, 
 	if a.json {
 		return map[string]string{"text": b.String()}, nil
 	}
-	_, err = fmt.Fprint(a.out, b.String())
-	return nil, err
+	a.screen.WriteString(b.String()) // page by page where somebody reads it
+	return nil, nil
 }
 
 func sheetOf(dir, done string) (*openRequest, error) {

@@ -42,6 +42,7 @@ func (a *app) askNotebook(ctx context.Context, r *ceremony.Request, key *keys.Pu
 	asked := markNames(r.Marks())
 	a.title("There is no notebook")
 	a.say("  There is no file %s. It would tell what your key has signed. Your key was in use before this request, so this program can't know whether it has signed another %s.", o.notebook, asked)
+	a.say("  If you never signed with this key, there is none yet, and nothing is wrong.")
 	a.say("  If you have the notebook, or a copy of it: stop, and bring it.")
 	if o.noNotebook {
 		return nil
@@ -50,10 +51,13 @@ func (a *app) askNotebook(ctx context.Context, r *ceremony.Request, key *keys.Pu
 	if err == nil && strings.TrimSpace(answer) != "yes" {
 		err = errors.New("name it with -notebook, or ask the others what you signed")
 	}
-	if err != nil {
-		return fmt.Errorf("nothing was signed: the notebook is missing (-no-notebook answers this): %w", err)
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return fmt.Errorf("nothing was signed: %w", err)
 	}
-	return nil
+	return fmt.Errorf("nothing was signed: the notebook is missing (-no-notebook answers this): %w", err)
 }
 
 // showSignedBefore says what the key has signed already, and that a request is outdated.
@@ -103,7 +107,7 @@ func (o signOptions) forgetting(n ceremony.Notebook, r *ceremony.Request) (cerem
 			return slices.Contains(differ, m) && m.Digest.Confirms(withheld(m.Digest), group)
 		}
 		if !slices.ContainsFunc(signed, given) {
-			return n, fmt.Errorf("-given-up %s: that is not the group that is asked for of a document in your notebook, of a version that this request asks for", group)
+			return n, fmt.Errorf("-given-up %s: no such group is asked for. Run it without -given-up: the error says which one is", group)
 		}
 		n.Signed = slices.DeleteFunc(slices.Clone(n.Signed), given)
 	}

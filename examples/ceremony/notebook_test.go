@@ -31,6 +31,10 @@ func TestGivenUp(t *testing.T) {
 	s.refuse("the request of root version 2 is still open", "", request()...)
 	s.run(done, "", request("-give-up")...)
 	require.FileExists(t, filepath.Join(repo, "given-up", "root-2-"+given.Groups()[0], "request.json"))
+	sheet, _ := s.run(done, "", "sheet", "-done", filepath.Join(repo, "given-up", "root-2-"+given.Groups()[0]))
+	require.Contains(t, sheet, "!! GIVEN UP: nobody signs this request any more.\n")
+	sheet, _ = s.run(done, "", "sheet", "-dir", repo)
+	require.NotContains(t, sheet, "GIVEN UP")
 	group := s.digest().Groups()[0]
 	s.refuse("your key has signed this version with other contents", "Ada\n",
 		"sign", "-key", s.path("Ada.key"), "-out", s.path("again"), "-confirm", group, "-passphrase-fd", "0", s.request())
@@ -45,7 +49,7 @@ func TestGivenUp(t *testing.T) {
 			continue
 		}
 		require.Contains(t, errs, g)
-		s.refuse("-given-up "+g+": that is not the group that is asked for", "Ada\n", "sign", "-given-up", g,
+		s.refuse("-given-up "+g+": no such group is asked for. Run it without", "Ada\n", "sign", "-given-up", g,
 			"-key", s.path("Ada.key"), "-out", s.path("again"), "-confirm", group, "-passphrase-fd", "0", s.request())
 	}
 	s.sign("Ada", "-given-up", old.Groups()[n-1])

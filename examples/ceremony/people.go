@@ -24,7 +24,7 @@ type people struct{ names map[string]string }
 // authority reads cards; a threshold of 0 is more than half of them.
 func (p *people) authority(cards []string, threshold int) (roles.Authority, error) {
 	if len(cards) == 0 {
-		return roles.Authority{}, errors.New("give at least one")
+		return roles.Authority{}, errors.New("give at least one card: the flag can be repeated")
 	}
 	if threshold == 0 {
 		threshold = len(cards)/2 + 1
@@ -47,7 +47,7 @@ func (p *people) add(arg string) (*keys.PublicKey, error) {
 		return nil, err
 	}
 	if other, ok := p.names[h.Key.ID()]; ok && other != h.Name {
-		return nil, fmt.Errorf("%s: the key of %s is already that of %s", arg, h.Name, other)
+		return nil, fmt.Errorf("%s: the key of %s is already that of %s: each key belongs to one person, so give the right card", arg, h.Name, other)
 	}
 	p.names[h.Key.ID()] = h.Name
 	return h.Key, nil

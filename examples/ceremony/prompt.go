@@ -18,7 +18,7 @@ import (
 )
 
 // errNobody is the end of the input at a prompt.
-var errNobody = errors.New("nobody answered")
+var errNobody = errors.New("nobody answered: the standard input has ended")
 
 // errNoScreen is a question about a screen that -json left out.
 var errNoScreen = errors.New("with -json there is no screen to answer from")
@@ -37,7 +37,15 @@ func (a *app) ask(ctx context.Context, question string) (string, error) {
 	fmt.Fprint(a.err, text+" ")
 	a.asked = true
 	line, err := a.nextLine(ctx)
+	a.endPrompt(err)
 	return string(line), err
+}
+
+// endPrompt ends the line of a prompt at which nobody pressed Enter: an error is not to begin there.
+func (a *app) endPrompt(err error) {
+	if err != nil && a.terminal != nil {
+		fmt.Fprintln(a.err)
+	}
 }
 
 // tries is how often a person may mistype.
@@ -89,7 +97,11 @@ func notGroup(typed string, n int, all []namedDigest) error {
 	}
 	wanted += " of " + all[0].name
 	if len(typed) != 8 || strings.Trim(typed, "0123456789abcdef") != "" {
-		return slip(wanted + " is asked for: eight of the digits 0 to 9 and a to f")
+		has := ""
+		if n := len(typed); n > 0 && n != 8 && strings.Trim(typed, "0123456789abcdef") == "" {
+			has = fmt.Sprintf("; that is %d", n)
+		}
+		return slip(wanted + " is asked for: eight of the digits 0 to 9 and a to f" + has)
 	}
 	for _, d := range all {
 		groups := d.Groups()
@@ -115,7 +127,7 @@ func readLine(r io.Reader) ([]byte, error) {
 				return bytes.TrimSuffix(line, []byte("\r")), nil
 			}
 			if line = append(line, one[0]); len(line) > 4096 {
-				return nil, errors.New("a line of more than 4096 bytes")
+				return nil, errors.New("a line of more than 4096 bytes: is a file pasted there?")
 			}
 		}
 		switch {
@@ -146,7 +158,7 @@ func (p *passphrases) source(a *app) passphrase.Source {
 			// Prompts read the same input.
 			secret, err = a.nextLine(ctx)
 			if err == nil && len(secret) == 0 {
-				err = errors.New("it is empty")
+				err = errors.New("nothing was typed")
 			}
 			return secret, err
 		case p.lines == nil:
@@ -163,9 +175,9 @@ func (p *passphrases) get(ctx context.Context, a *app, what string, twice bool) 
 	ask := p.source(a)
 	if !twice || p.fd >= 0 {
 		secret, err := ask(ctx, "Passphrase of "+what)
-		if weak := passphrase.CheckNew(secret); err == nil && twice && weak != nil {
+		if weak := passphrase.CheckNew(secret); twice && err == nil && weak != nil {
 			a.say("")
-			a.hang("  BEWARE: ", weak.Error()) // and no refusal: a script may have its reasons
+			a.hang("  BEWARE: ", fmt.Sprintf("%s: %v", what, weak))
 		}
 		return secret, err
 	}

@@ -21,11 +21,11 @@ func restore(ctx context.Context, a *app, flags *flag.FlagSet, args []string) (a
 	}
 	switch {
 	case flags.NArg() != 1:
-		return nil, errors.New("name one archive")
+		return nil, errors.New("name one archive: ceremony restore -dir DIR ARCHIVE")
 	case (*dir == "") != *check:
 		return nil, errors.New("name the new folder with -dir, or only try the archive with -check")
 	case s.keysFile != "" && s.pass.fd >= 0:
-		return nil, errors.New("-identity or -passphrase-fd, not both")
+		return nil, errors.New("-identity or -passphrase-fd, not both: either keys open the archive, or a passphrase")
 	}
 	name := flags.Arg(0)
 	if *check {
@@ -37,7 +37,7 @@ func restore(ctx context.Context, a *app, flags *flag.FlagSet, args []string) (a
 		*dir = filepath.Join(parent, "check")
 	}
 	if _, err := os.Lstat(*dir); err == nil {
-		return nil, fmt.Errorf("%s exists already: nothing is ever restored over what is there", *dir)
+		return nil, fmt.Errorf("%s exists already, and nothing is ever restored over what is there: name another folder", *dir)
 	}
 	r, err := a.restore(ctx, name, *dir, s)
 	if err != nil {

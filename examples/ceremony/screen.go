@@ -79,7 +79,7 @@ func (a *app) showChanges(r *ceremony.Request, holder reader) {
 func (a *app) showAgain(r *ceremony.Request, holder reader) {
 	a.newPage()
 	a.title("Once more, before you sign")
-	p, warnings := r.Proposal(), 0
+	p, warnings := r.Proposal(), []string{}
 	rows := [][]string{{unmarked, "why", p.Reason}}
 	if p.Compromise {
 		rows = append(rows, []string{grave, "declared", "A COMPROMISE: what removed keys signed need not verify any longer"})
@@ -88,18 +88,18 @@ func (a *app) showAgain(r *ceremony.Request, holder reader) {
 		rows = append(rows, []string{grave, "declared", "FEWER MUST SIGN: " + strings.Join(p.Lowers, ", ")})
 	}
 	for _, step := range r.Steps() {
-		warnings += len(step.Warnings)
+		warnings = append(warnings, step.Warnings...)
 		for _, c := range step.Changes {
 			if mark := holder.mark(c); mark != unmarked {
 				rows = append(rows, []string{mark, fmt.Sprintf("%s %d", step.Role, step.Version), c.Role + ", " + briefly(c)})
 			}
 		}
 	}
-	switch {
-	case warnings == 1:
-		rows = append(rows, []string{unmarked, "BEWARE", "there is a warning above"})
-	case warnings > 1:
-		rows = append(rows, []string{unmarked, "BEWARE", fmt.Sprintf("there are %d warnings above", warnings)})
+	switch n := len(warnings); {
+	case n == 1:
+		rows = append(rows, []string{unmarked, "BEWARE", warnings[0]})
+	case n > 1: // all of them might leave no room for the digest
+		rows = append(rows, []string{unmarked, "BEWARE", fmt.Sprintf("there are %d warnings above", n)})
 	}
 	if len(holder.keys) == 0 {
 		rows = append(rows, []string{unmarked, "your key", "isn't marked: there is no card beside it, and -card names none"})

@@ -2,13 +2,13 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -91,6 +91,9 @@ func (a *app) sign(ctx context.Context, o signOptions) (any, error) {
 		}
 		public = holder.Key
 	}
+	if err := o.checkKeyFile(); err != nil {
+		return nil, fmt.Errorf("-key: %w", err)
+	}
 	notebook, err := readNotebook(o.notebook)
 	if err != nil {
 		return nil, err
@@ -159,6 +162,22 @@ func (a *app) sign(ctx context.Context, o signOptions) (any, error) {
 	return a.showSigned(r, response, key, out), nil
 }
 
+// checkKeyFile refuses what can be no key before somebody has read all pages for it.
+func (o signOptions) checkKeyFile() error {
+	if o.at.file != o.key { // what a URI names is its opener's
+		return nil
+	}
+	data, err := readFile(o.at.file)
+	var head struct{ Format string }
+	if err == nil && json.Unmarshal(data, &head) == nil {
+		if kind, ok := strings.CutPrefix(head.Format, "bindery-ceremony-"); ok {
+			kind, _, _ = strings.Cut(kind, "/")
+			err = fmt.Errorf("%s is a %s, and the file with your private key is wanted", o.at.file, kind)
+		}
+	}
+	return err
+}
+
 // ownKey returns the public key of the holder before the private one is opened: that of the card
 // that was named, or of the one that keygen put beside the key. It is nil if there is none.
 func (o signOptions) ownKey(named *keys.PublicKey) (*keys.PublicKey, error) {
@@ -219,8 +238,7 @@ func (a *app) showSigned(r *ceremony.Request, response *ceremony.Response, key k
 		rows = append(rows, documentRows(m.String(), m.Digest)...)
 	}
 	a.table(rows...)
-	a.say("\n  Take %s back to the person who prepares the ceremony.", filepath.Base(out))
-	a.say("  It is in %s.", out)
+	a.say("\n  Take %s back to the person who prepares the ceremony.", out)
 	return s
 }
 
@@ -238,7 +256,9 @@ func (a *app) confirm(ctx context.Context, r *ceremony.Request, given string, gr
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, errNobody) || errors.Is(err, errNoScreen) || ctx.Err() != nil:
+	case ctx.Err() != nil:
+		return fmt.Errorf("nothing was signed: %w", err)
+	case errors.Is(err, errNobody) || errors.Is(err, errNoScreen):
 		return fmt.Errorf("nothing was signed: the digest (-confirm answers this): %w", err)
 	case errors.Is(err, errSlip):
 		return fmt.Errorf("nothing was signed: %w", err)
@@ -304,8 +324,10 @@ func (a *app) askTrust(ctx context.Context, n ceremony.Notebook, r *ceremony.Req
 	case err == nil:
 		n.Trusted = based
 		return n, nil
-	case errors.Is(err, errNobody) || errors.Is(err, errNoScreen) || ctx.Err() != nil:
-		return n, fmt.Errorf("which root do you trust (-trust or -trust-root answers this): %w", err)
+	case ctx.Err() != nil:
+		return n, fmt.Errorf("nothing was signed: %w", err)
+	case errors.Is(err, errNobody) || errors.Is(err, errNoScreen):
+		return n, fmt.Errorf("nothing was signed: which root do you trust (-trust or -trust-root answers this): %w", err)
 	case errors.Is(err, errSlip):
 		return n, fmt.Errorf("nothing was signed: %w", err)
 	}

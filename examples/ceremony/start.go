@@ -48,7 +48,7 @@ func start(ctx context.Context, a *app, flags *flag.FlagSet, args []string) (any
 	}
 	switch {
 	case o.dir == "":
-		return nil, errors.New("say which folder with -dir")
+		return nil, errors.New("name the new folder with -dir")
 	case flags.NArg() > 0:
 		return nil, fmt.Errorf("%q is too much: every card follows its flag", flags.Arg(0))
 	case o.from != "":
@@ -138,7 +138,7 @@ func (a *app) prepared(dir string, r *ceremony.Request, warnings ...string) (any
 	file := filepath.Join(dir, "open", "request.json")
 	a.title("What now")
 	a.table(
-		[]string{"1. Print the record sheet:", "ceremony sheet -dir " + dir},
+		[]string{"1. Print the record sheet:", fmt.Sprintf("ceremony sheet -dir %s -out sheet-%d.txt", dir, r.Marks()[0].Version)},
 		[]string{"2. Give each holder a copy, and", file},
 		[]string{"3. Each holder runs:", "ceremony sign -key KEYFILE request.json"},
 		[]string{"4. Bring back the responses:", "ceremony merge -dir " + dir + " RESPONSE..."},
@@ -254,7 +254,7 @@ func nameKeys(names map[string]string, h ceremony.Holder, docs ceremony.Document
 		}
 	}
 	if err == nil && !found {
-		err = fmt.Errorf("%s has none of the keys of this repository", strings.TrimSpace(h.Name))
+		err = fmt.Errorf("%s has none of the keys of this repository: leave that card away, or give the right one", strings.TrimSpace(h.Name))
 	}
 	return err
 }

@@ -72,7 +72,9 @@ func (a *app) show(ctx context.Context, room int) error {
 			}
 			a.dropTyped()
 			fmt.Fprintf(a.err, "-- Press Enter for the next page (%d more lines) -- ", rest)
-			if _, err := a.nextLine(ctx); err != nil {
+			_, err := a.nextLine(ctx)
+			a.endPrompt(err)
+			if err != nil {
 				return err
 			}
 		}
@@ -143,14 +145,27 @@ func (a *app) leave(ctx context.Context, why error) {
 	if err != nil {
 		return
 	}
-	defer term.Restore(a.terminal.fd, before)
-	fmt.Fprint(a.err, "Nothing more is asked for. Press Enter to end: what is typed here is dropped. ")
-	for { // a passphrase may be typed twice, and what is typed blindly ends with Enter
-		line, err := interrupt.Await(ctx, func() ([]byte, error) { return term.ReadPassword(a.terminal.fd) })
-		fmt.Fprintln(a.err)
-		if err != nil || len(line) == 0 {
-			return
-		}
-		fmt.Fprint(a.err, "That was dropped. Press Enter alone to end. ")
+	// From before the question on, nothing that is typed is shown.
+	if _, err := term.MakeRaw(a.terminal.fd); err != nil {
+		return
 	}
+	fmt.Fprint(a.err, "Nothing more is asked for. Press Enter to end: what is typed here is dropped. ")
+	_, _ = interrupt.Await(ctx, func() ([]byte, error) {
+		one, typed := make([]byte, 1), false
+		for {
+			n, err := a.in.Read(one)
+			enter := n == 1 && strings.Contains("\r\n", string(one))
+			switch {
+			case err != nil, enter && !typed, n == 1 && strings.Contains("\x03\x04", string(one)):
+				return nil, err
+			case enter: // more may follow: a new passphrase is typed twice
+				fmt.Fprint(a.err, "\r\nThat was dropped. Press Enter alone to end. ")
+				typed = false
+			case n == 1:
+				typed = true
+			}
+		}
+	})
+	_ = term.Restore(a.terminal.fd, before)
+	fmt.Fprintln(a.err)
 }

@@ -229,6 +229,6 @@ func TestTypedAfterRefusal(t *testing.T) {
 	p.pagesUntil("to sign: ")
 	_, err := p.tty.WriteString("half a passphr\x03")
 	require.NoError(t, err)
-	require.Contains(t, p.ends(refused), "interrupted")
+	require.Contains(t, p.ends(refused), "\nceremony: interrupted: nothing was signed\n", "in a line of its own")
 	require.Empty(t, p.shellReads())
 }

@@ -165,7 +165,7 @@ func TestTokenRefuses(t *testing.T) {
 	k.refused("use of the key denied: wrong PIN", "999999\n", sign(uri)...)
 	// Who is asked is told that the last PIN was wrong.
 	k.refused("PIN of token \"ada\" (the last one was wrong; the token locks itself after a few): ", "999999\n", k.signAt(uri)...)
-	k.refused("it is empty", "\n", sign(uri)...)
+	k.refused("nothing was typed", "\n", sign(uri)...)
 	k.refused("nobody answered", "", sign(uri)...)
 	k.refused("a key that is in no file is found by its card", userPIN+"\n",
 		"sign", "-key", uri, "-confirm", k.digest().Groups()[0], k.request())

@@ -57,7 +57,7 @@ func TestKeygen(t *testing.T) {
 	s := newStage(t)
 	s.refuse("no key was made: the two passphrases differ", "a\nb\n", "keygen", "-name", "Ada", s.path("a.key"))
 	s.refuse("the passphrase is empty", "\n\n", "keygen", "-name", "Ada", s.path("a.key"))
-	s.refuse("-name: card: the name is empty", "a\na\n", "keygen", s.path("a.key"))
+	s.refuse("give the holder's name with -name", "a\na\n", "keygen", s.path("a.key"))
 	s.refuse("name one file for the key", "", "keygen", "-name", "Ada")
 	s.refuse(`-type "dsa": it can be ed25519, p256 or rsa`, "", "keygen", "-name", "Ada", "-type", "dsa", s.path("a.key"))
 	s.refuse("the passphrase has fewer than 8 characters", "a\na\n", "keygen", "-name", "Ada", s.path("a.key"))

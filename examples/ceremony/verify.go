@@ -100,13 +100,13 @@ func stillOpen(f *folder) error {
 	case f.isComplete():
 		return fmt.Errorf("all signatures are there of %s, and its documents are not written: run ceremony merge once more, without files", marksOf(f.open.request))
 	}
-	var lack []string
+	var missing []string
 	for _, d := range f.open.progress.Documents {
 		if !d.Complete() {
-			lack = append(lack, d.String())
+			missing = append(missing, fmt.Sprintf("%s version %d", d.Role, d.Version))
 		}
 	}
-	return fmt.Errorf("%w of %s; ceremony status says whose", errIncomplete, strings.Join(lack, ", "))
+	return fmt.Errorf("%w of %s; ceremony status -dir %s says whose", errIncomplete, strings.Join(missing, ", "), f.dir)
 }
 
 // marksOf are the documents of a request, in words.

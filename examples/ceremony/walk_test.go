@@ -66,7 +66,7 @@ func TestWalk(t *testing.T) {
 	p.Publish = steps[:1]
 	w.install(p)
 	w.reopen("web2", "bins2")
-	require.ErrorContains(t, w.repo.Install(t.Context(), w.read(steps[2])), `root 4: role "targets": 0 of 2 signatures`, "too early")
+	require.ErrorContains(t, w.repo.Install(t.Context(), w.read(steps[2])), `root version 4: role "targets": 0 of 2 signatures`, "too early")
 	p.Publish = steps[1:]
 	w.install(p)
 

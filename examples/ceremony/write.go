@@ -20,7 +20,7 @@ func writeNew(name string, data []byte) error {
 		if there, rerr := os.ReadFile(name); rerr == nil && bytes.Equal(there, data) {
 			return nil
 		}
-		return fmt.Errorf("%s exists already, with other contents", name)
+		return fmt.Errorf("%s exists already, with other contents, and is not replaced: name another file, or move it away", name)
 	}
 	return err
 }
@@ -80,7 +80,7 @@ func readUpTo(name string, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a file", name)
+		return nil, fmt.Errorf("%s is not a file: it is a folder, a pipe or a device", name)
 	}
 	f, err := os.Open(name)
 	if err != nil {
@@ -99,7 +99,7 @@ func readUpTo(name string, limit int64) ([]byte, error) {
 func makeDir(dir string, fill func(temporary string) error) error {
 	dir = filepath.Clean(dir) // "name/" has the wrong parent
 	if _, err := os.Lstat(dir); err == nil {
-		return fmt.Errorf("%s exists already", dir)
+		return fmt.Errorf("%s exists already: name another folder, nothing is ever replaced", dir)
 	}
 	temporary, err := os.MkdirTemp(filepath.Dir(dir), tempPrefix+"*")
 	if err != nil {

@@ -15,7 +15,7 @@ func TestWriteNew(t *testing.T) {
 	name := s.path("file")
 	require.NoError(t, writeNew(name, []byte("a")))
 	require.NoError(t, writeNew(name, []byte("a")), "the same again")
-	require.EqualError(t, writeNew(name, []byte("b")), name+" exists already, with other contents")
+	require.EqualError(t, writeNew(name, []byte("b")), name+" exists already, with other contents, and is not replaced: name another file, or move it away")
 	require.NoError(t, replace(name, []byte("b")))
 	require.Len(t, s.files(), 1, "no temporary file is left")
 	require.ErrorIs(t, writeNew(s.path("no/file"), []byte("a")), fs.ErrNotExist)

@@ -104,7 +104,7 @@ func serve(ctx context.Context, address string, handler http.Handler, publisher 
 		select {
 		case <-hangup:
 			if err := publisher.Reload(ctx); err != nil {
-				slog.Error("reload", "err", err)
+				slog.Error("keys and documents were not all reloaded: mend what err names, and send SIGHUP again", "err", err)
 			}
 		case err := <-served:
 			return errors.Join(err, publisher.Close())

@@ -24,7 +24,7 @@ func TestTour(t *testing.T) {
    Generation 3 cost 2 calls of KMS.
    Generation 4 cost 2 calls of KMS.
    KMS throttles. An upload is accepted all the same, and waits.
-   Status: 1 waits; publish generation 5: snapshot: snapshot: key ID: sign: sign with ARN (key ID ID): after 5 attempts: `+
+   Status: 1 waits; publish generation 5: snapshot: snapshot: key ID: sign: sign with ARN after 5 attempts: `+
 		`key unavailable for now: throttled: make fewer calls a second (Config.PerSecond), or have the account's quota raised (api error `+
 		`ThrottlingException: You have exceeded the rate at which you may call KMS., request REQUEST)
    KMS no longer throttles: the upload is published.

@@ -85,7 +85,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 	}
 	if asksJSON(args) {
 		a.json = true
-		_ = a.finish(refused, nil, fmt.Errorf("%q is no command", name))
+		_ = a.finish(refused, nil, fmt.Errorf("%q is no command: operator -h lists them", name))
 	}
 	return refused
 }

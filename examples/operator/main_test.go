@@ -259,7 +259,7 @@ func TestJSON(t *testing.T) {
 	_, fault, _ = result(refused, "restore", "-nonsense", "-json")
 	require.Contains(t, fault, "flag provided but not defined")
 	_, fault, _ = result(refused, "nonsense", "-json")
-	require.Equal(t, `"nonsense" is no command`, fault)
+	require.Equal(t, `"nonsense" is no command: operator -h lists them`, fault)
 }
 
 func TestStatusWithProblems(t *testing.T) {

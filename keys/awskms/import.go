@@ -31,7 +31,7 @@ func (c *Client) Import(ctx context.Context, name string) (arn string, public *k
 
 func (c *Client) importKey(ctx context.Context, name string) (string, *keys.PublicKey, error) {
 	if name == "" {
-		return "", nil, errors.New("it has no name")
+		return "", nil, errors.New("it has no name: give the ARN, ID or alias of a key")
 	}
 	var found *types.KeyMetadata
 	err := c.caller.Do(ctx, name, func(ctx context.Context) error {
@@ -55,7 +55,7 @@ func (c *Client) importKey(ctx context.Context, name string) (string, *keys.Publ
 		return "", nil, fmt.Errorf("KMS says it is %q: %w", arn, err)
 	}
 	if checkARN(name) == nil && name != arn {
-		return "", nil, fmt.Errorf("KMS described another key, %q", arn)
+		return "", nil, fmt.Errorf("KMS described another key, %q: is a proxy or another endpoint between?", arn)
 	}
 	var der []byte
 	err = c.caller.Do(ctx, arn, func(ctx context.Context) error {
@@ -65,7 +65,7 @@ func (c *Client) importKey(ctx context.Context, name string) (string, *keys.Publ
 		}
 		// KMS answers with the ARN; emulators with the ID at its end.
 		if answered := aws.ToString(out.KeyId); answered != arn && !strings.HasSuffix(arn, ":key/"+answered) {
-			return fmt.Errorf("KMS returned the public key of another key, %q", answered)
+			return fmt.Errorf("KMS returned the public key of another key, %q: is a proxy or another endpoint between?", answered)
 		}
 		der = out.PublicKey
 		return nil
@@ -90,7 +90,7 @@ func (c *Client) importKey(ctx context.Context, name string) (string, *keys.Publ
 // checkKey returns what a key is to sign with, or why it is refused.
 func checkKey(k *types.KeyMetadata) (kind, error) {
 	if k == nil {
-		return kind{}, errors.New("KMS returned no description of the key")
+		return kind{}, errors.New("KMS returned no description of the key: is a proxy or another endpoint between?")
 	}
 	switch {
 	case k.KeyState == types.KeyStateDisabled:
@@ -98,7 +98,7 @@ func checkKey(k *types.KeyMetadata) (kind, error) {
 	case k.KeyState == types.KeyStatePendingDeletion, k.KeyState == types.KeyStatePendingReplicaDeletion:
 		return kind{}, fmt.Errorf("%w: it is about to be deleted: %s", keys.ErrUnusable, cancelDeletion)
 	case k.KeyState != types.KeyStateEnabled:
-		return kind{}, fmt.Errorf("%w: its state is %q, want %q", keys.ErrUnusable, k.KeyState, types.KeyStateEnabled)
+		return kind{}, fmt.Errorf("%w: its state is %q: wait until it is %q, or use another key", keys.ErrUnusable, k.KeyState, types.KeyStateEnabled)
 	case k.KeyUsage != types.KeyUsageTypeSignVerify:
 		return kind{}, fmt.Errorf("%w: its KeyUsage is %q, want %q: make another key, usage can't be changed",
 			keys.ErrUnsupported, k.KeyUsage, types.KeyUsageTypeSignVerify)

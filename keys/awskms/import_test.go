@@ -132,7 +132,7 @@ func TestImportRefuses(t *testing.T) {
 	require.Zero(t, s.Calls("GetPublicKey"), "asked for the public key of one that is no good")
 
 	_, _, err = newClient(t, awskms.Config{AWS: account(s.url, operator)}).Import(t.Context(), "")
-	require.EqualError(t, err, `import AWS KMS key "": it has no name`)
+	require.EqualError(t, err, `import AWS KMS key "": it has no name: give the ARN, ID or alias of a key`)
 }
 
 // Who may only sign can't import, and is told which permission is missing.
@@ -179,7 +179,7 @@ func TestImportNonsense(t *testing.T) {
 		{"only ED25519_PH", map[string]string{describe: metadata(arn, "ECC_NIST_EDWARDS25519", "ED25519_PH_SHA_512")}, keys.ErrUnsupported,
 			`it does not sign with ED25519_SHA_512, which TUF clients verify, but with ["ED25519_PH_SHA_512"] only`},
 		{"being made", map[string]string{describe: `{"KeyMetadata":{"KeyId":"1","KeyState":"Creating"}}`}, keys.ErrUnusable,
-			`its state is "Creating", want "Enabled"`},
+			`its state is "Creating": wait until it is "Enabled", or use another key`},
 		{"description of another key", map[string]string{describe: metadata(arn+"2", "ECC_NIST_P256", "ECDSA_SHA_256")}, nil,
 			`KMS described another key, "` + arn + `2"`},
 		{"public key of another key", map[string]string{describe: p256, get: strings.Replace(public(types.KeySpecEccNistP256), arn, arn+"2", 1)}, nil,

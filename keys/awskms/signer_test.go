@@ -96,10 +96,10 @@ func TestNewRefuses(t *testing.T) {
 	_, err := awskms.New(awskms.Config{})
 	require.EqualError(t, err, "awskms: config: AWS has no credentials: aws-sdk-go-v2/config.LoadDefaultConfig finds them")
 	for want, cfg := range map[string]awskms.Config{
-		"awskms: config: limit Concurrent is -1":    {Concurrent: -1},
-		"awskms: config: limit PerSecond is -1":     {PerSecond: -1},
-		"awskms: config: limit CallTimeout is -1ns": {CallTimeout: -1},
-		"awskms: config: limit Attempts is -1":      {Attempts: -1},
+		"awskms: config: limit Concurrent is -1: it must not be negative (0 means 16)":            {Concurrent: -1},
+		"awskms: config: limit PerSecond is -1: it must be above zero, what the account may call": {PerSecond: -1},
+		"awskms: config: limit CallTimeout is -1ns: it must not be negative (0 means 10 seconds)": {CallTimeout: -1},
+		"awskms: config: limit Attempts is -1: it must not be negative (0 means 5)":               {Attempts: -1},
 	} {
 		cfg.AWS = account("http://localhost", operator)
 		_, err := awskms.New(cfg)

@@ -139,8 +139,8 @@ func TestNewRefuses(t *testing.T) {
 	for want, cfg := range map[string]gcpkms.Config{
 		"gcpkms: config: KMS is missing: kms.NewKeyManagementClient makes one, with the credentials it finds": {},
 		"gcpkms: config: KMS uses REST: kms.NewKeyManagementClient makes one that uses gRPC":                  {KMS: rest},
-		"gcpkms: config: limit PerSecond is -1":                                                               {KMS: client, PerSecond: -1},
-		"gcpkms: config: limit Concurrent is -1":                                                              {KMS: client, Concurrent: -1},
+		"gcpkms: config: limit PerSecond is -1: it must be above zero, what the account may call":             {KMS: client, PerSecond: -1},
+		"gcpkms: config: limit Concurrent is -1: it must not be negative (0 means 16)":                        {KMS: client, Concurrent: -1},
 	} {
 		c, err := gcpkms.New(cfg)
 		require.EqualError(t, err, want)

@@ -43,7 +43,7 @@ func checkSigned(in *kmspb.AsymmetricSignRequest, out *kmspb.AsymmetricSignRespo
 // not to be asked again.
 func checkAnswered(asked, answered string) error {
 	if answered != asked {
-		return fmt.Errorf("the service answered for another key, %q", answered)
+		return fmt.Errorf("the service answered for another key, %q: is a proxy or another endpoint between?", answered)
 	}
 	return nil
 }

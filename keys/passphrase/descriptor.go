@@ -46,7 +46,7 @@ func descriptor(goos string, fd int) (*os.File, error) {
 	}
 	f := os.NewFile(uintptr(fd), fmt.Sprintf("file descriptor %d", fd))
 	if f == nil {
-		return nil, fmt.Errorf("there is no file descriptor %d", fd)
+		return nil, fmt.Errorf("there is no file descriptor %d: the program that starts this one must open it (in a shell: N< FILE)", fd)
 	}
 	return f, nil
 }
@@ -73,7 +73,7 @@ func readLine(r io.Reader) ([]byte, error) {
 		_, err := io.ReadFull(r, one)
 		switch {
 		case errors.Is(err, io.EOF) && len(line) == 0:
-			return nil, errors.New("no line left: each passphrase takes one")
+			return nil, errors.New("no line left: give one line for each passphrase")
 		case errors.Is(err, io.EOF):
 			return line, check(line)
 		case err != nil:

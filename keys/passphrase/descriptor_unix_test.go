@@ -26,7 +26,7 @@ func TestDescriptor(t *testing.T) {
 
 func TestDescriptorThatIsNone(t *testing.T) {
 	_, err := Descriptor(-1)
-	require.EqualError(t, err, "passphrase: there is no file descriptor -1")
+	require.EqualError(t, err, "passphrase: there is no file descriptor -1: the program that starts this one must open it (in a shell: N< FILE)")
 	_, err = Descriptor(1 << 20)
 	require.ErrorContains(t, err, "file descriptor 1048576: bad file descriptor")
 }

@@ -46,7 +46,7 @@ func Credential(name string) Source {
 		case dir == "":
 			return nil, fmt.Errorf("passphrase: credential %s: CREDENTIALS_DIRECTORY is not set: systemd sets it for units with LoadCredential= or LoadCredentialEncrypted=", name)
 		case name == "." || !filepath.IsLocal(name) || filepath.Base(name) != name:
-			return nil, fmt.Errorf("passphrase: credential %q: not a name of one", name)
+			return nil, fmt.Errorf("passphrase: credential %q: it must be a name as in LoadCredential=NAME:FILE, without a slash", name)
 		}
 		return File(filepath.Join(dir, name))(ctx, prompt)
 	}
@@ -63,7 +63,7 @@ func readFile(path string) (line []byte, err error) {
 		return nil, reason(err)
 	}
 	if info.Size() == 0 {
-		return nil, errors.New("the file is empty")
+		return nil, errors.New("the file is empty: it must hold the passphrase, on one line")
 	}
 	if line, err = readLine(f); err != nil {
 		return nil, reason(err)
@@ -71,7 +71,7 @@ func readFile(path string) (line []byte, err error) {
 	switch _, err := io.ReadFull(f, make([]byte, 1)); {
 	case err == nil:
 		clear(line)
-		return nil, errors.New("it has more than one line")
+		return nil, errors.New("the file has more than one line: it must hold the passphrase alone")
 	case !errors.Is(err, io.EOF):
 		return nil, reason(err)
 	}

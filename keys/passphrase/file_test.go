@@ -34,7 +34,7 @@ func TestFile(t *testing.T) {
 	}
 	for content, want := range map[string]string{
 		"": "the file is empty", "\n": "the passphrase is empty", "\r\n": "the passphrase is empty", "\nhunter2": "the passphrase is empty",
-		"hunter2\nhunter3": "it has more than one line", "hunter2\n\n": "it has more than one line", "hunter2\n\x00": "it has more than one line",
+		"hunter2\nhunter3": "the file has more than one line: it must hold the passphrase alone", "hunter2\n\n": "the file has more than one line: it must hold the passphrase alone", "hunter2\n\x00": "the file has more than one line: it must hold the passphrase alone",
 		long + "x": "longer than 1024 bytes", long + "x\n": "longer than 1024 bytes", strings.Repeat(long, 4): "longer than 1024 bytes",
 	} {
 		name := passphraseFile(t, content, 0o600)
@@ -108,6 +108,6 @@ func TestCredential(t *testing.T) {
 	require.ErrorIs(t, err, fs.ErrNotExist)
 	for _, bad := range []string{"", ".", "..", "../passphrase", "a/b", "/etc/passwd", "./passphrase"} {
 		_, err = Credential(bad)(t.Context(), prompt)
-		require.ErrorContains(t, err, "not a name of one", bad)
+		require.ErrorContains(t, err, "it must be a name as in LoadCredential=NAME:FILE, without a slash", bad)
 	}
 }

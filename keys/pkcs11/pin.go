@@ -28,13 +28,13 @@ func (s *signer) askPIN(ctx context.Context, t *turn, purpose string) ([]byte, e
 	case err != nil:
 		return nil, err
 	case token.Flags&pkcs11.CKF_USER_PIN_INITIALIZED == 0:
-		return nil, fmt.Errorf("%w: the token has no user PIN yet", keys.ErrDenied)
+		return nil, fmt.Errorf("%w: the token has no user PIN yet: set one with the token's own program", keys.ErrDenied)
 	case token.Flags&pkcs11.CKF_USER_PIN_LOCKED != 0:
 		return nil, fmt.Errorf("%w: the PIN is locked after too many wrong ones: the holder of the token's SO PIN (or PUK) can set a new one", keys.ErrDenied)
 	case token.Flags&pkcs11.CKF_USER_PIN_FINAL_TRY != 0 && !s.cfg.FinalTry:
 		return nil, fmt.Errorf("%w: one more wrong PIN would lock the token, so none is presented: enter the right one with the token's own program, or set Config.FinalTry", keys.ErrDenied)
 	case s.cfg.PIN == nil:
-		return nil, fmt.Errorf("%w: the token requires a PIN, and Config.PIN is nil", keys.ErrDenied)
+		return nil, fmt.Errorf("%w: the token requires a PIN, and the program has no way to ask for it (Config.PIN is nil)", keys.ErrDenied)
 	}
 	prompt := "PIN of " + s.cfg.tokenName() + purpose
 	switch {

@@ -49,7 +49,7 @@ func (s *session) publicKey(cfg Config) (*keys.PublicKey, error) {
 	case len(handles) == 0:
 		return nil, nil
 	case len(handles) > 1:
-		return nil, fmt.Errorf("%w: several public keys on the token match", keys.ErrUnusable)
+		return nil, fmt.Errorf("%w: several public keys on the token match: delete those that don't belong to the private key", keys.ErrUnusable)
 	}
 	public, err := s.parsePublic(handles[0])
 	if err != nil {
@@ -85,7 +85,7 @@ func (s *session) parsePublic(o pkcs11.ObjectHandle) (crypto.PublicKey, error) {
 		}
 		return curveKey(kind, parameters, point)
 	default:
-		return nil, fmt.Errorf("%w: key type %#x", keys.ErrUnsupported, kind)
+		return nil, fmt.Errorf("%w: key type %#x (CKA_KEY_TYPE): clients agree on Ed25519, ECDSA on P-256 and RSA", keys.ErrUnsupported, kind)
 	}
 }
 
@@ -104,7 +104,7 @@ func ulong(value []byte) uint64 {
 func rsaKey(modulus, exponent []byte) (crypto.PublicKey, error) {
 	e := new(big.Int).SetBytes(exponent)
 	if !e.IsInt64() || e.Int64() > 1<<31-1 {
-		return nil, fmt.Errorf("%w: RSA with an exponent of %d bits", keys.ErrUnsupported, e.BitLen())
+		return nil, fmt.Errorf("%w: RSA with an exponent of %d bits: make another key, with the exponent 65537", keys.ErrUnsupported, e.BitLen())
 	}
 	return &rsa.PublicKey{N: new(big.Int).SetBytes(modulus), E: int(e.Int64())}, nil
 }
@@ -116,7 +116,7 @@ func curveKey(kind uint64, parameters, point []byte) (crypto.PublicKey, error) {
 		return ecdsa.ParseUncompressedPublicKey(elliptic.P256(), point)
 	case kind == keyEdwards && (bytes.Equal(parameters, oidEd25519) || bytes.Equal(parameters, nameEd25519)):
 		if len(point) != ed25519.PublicKeySize {
-			return nil, fmt.Errorf("an Ed25519 key of %d bytes", len(point))
+			return nil, fmt.Errorf("an Ed25519 key of %d bytes, it must have %d", len(point), ed25519.PublicKeySize)
 		}
 		return ed25519.PublicKey(point), nil
 	default:

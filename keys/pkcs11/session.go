@@ -116,7 +116,7 @@ func (s *session) find(cfg Config) error {
 	case err != nil:
 		return err
 	case len(handles) == 0:
-		return fmt.Errorf("%w: the token has no such private key", keys.ErrUnusable)
+		return fmt.Errorf("%w: the token has no such private key: correct its label or ID, or insert the token that has it", keys.ErrUnusable)
 	case len(handles) > 1:
 		return fmt.Errorf("%w: %d or more private keys match: name one by both its label and its ID", keys.ErrUnusable, len(handles))
 	}

@@ -36,7 +36,7 @@ func (s *signer) take(ctx context.Context) (*turn, error) {
 			return nil, ctx.Err()
 		case <-timeout.C:
 			if s.stuck.Load() {
-				return nil, fmt.Errorf("%w: the module has not yet returned from an earlier call", keys.ErrUnavailable)
+				return nil, fmt.Errorf("%w: the module has not yet returned from an earlier call: if it never does, pull the token out, or start the program again", keys.ErrUnavailable)
 			}
 		}
 	}
@@ -80,7 +80,7 @@ func (t *turn) call(ctx context.Context, do func() error) error {
 	case <-ctx.Done():
 		err = ctx.Err()
 	case <-timeout.C:
-		err = fmt.Errorf("%w: the token did not answer within %v", keys.ErrUnavailable, t.s.cfg.Timeout)
+		err = fmt.Errorf("%w: the token did not answer within %v: does it wait for a touch?", keys.ErrUnavailable, t.s.cfg.Timeout)
 	}
 	t.left = true
 	t.s.stuck.Store(true)

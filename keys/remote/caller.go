@@ -47,13 +47,13 @@ type Caller struct {
 func NewCaller(l Limits) (*Caller, error) {
 	switch {
 	case l.Concurrent < 0:
-		return nil, fmt.Errorf("limit Concurrent is %d", l.Concurrent)
+		return nil, fmt.Errorf("limit Concurrent is %d: it must not be negative (0 means 16)", l.Concurrent)
 	case !(l.PerSecond > 0):
-		return nil, fmt.Errorf("limit PerSecond is %v", l.PerSecond)
+		return nil, fmt.Errorf("limit PerSecond is %v: it must be above zero, what the account may call", l.PerSecond)
 	case l.CallTimeout < 0:
-		return nil, fmt.Errorf("limit CallTimeout is %v", l.CallTimeout)
+		return nil, fmt.Errorf("limit CallTimeout is %v: it must not be negative (0 means 10 seconds)", l.CallTimeout)
 	case l.Attempts < 0:
-		return nil, fmt.Errorf("limit Attempts is %d", l.Attempts)
+		return nil, fmt.Errorf("limit Attempts is %d: it must not be negative (0 means 5)", l.Attempts)
 	}
 	if l.Concurrent == 0 {
 		l.Concurrent = 16

@@ -27,12 +27,12 @@ func newCaller(t *testing.T, l Limits) *Caller {
 
 func TestNewCaller(t *testing.T) {
 	for want, l := range map[string]Limits{
-		"limit Concurrent is -1":    {Concurrent: -1, PerSecond: 1},
-		"limit PerSecond is 0":      {},
-		"limit PerSecond is -1":     {PerSecond: -1},
-		"limit PerSecond is NaN":    {PerSecond: math.NaN()},
-		"limit CallTimeout is -1ns": {PerSecond: 1, CallTimeout: -1},
-		"limit Attempts is -1":      {PerSecond: 1, Attempts: -1},
+		"limit Concurrent is -1: it must not be negative (0 means 16)":             {Concurrent: -1, PerSecond: 1},
+		"limit PerSecond is 0: it must be above zero, what the account may call":   {},
+		"limit PerSecond is -1: it must be above zero, what the account may call":  {PerSecond: -1},
+		"limit PerSecond is NaN: it must be above zero, what the account may call": {PerSecond: math.NaN()},
+		"limit CallTimeout is -1ns: it must not be negative (0 means 10 seconds)":  {PerSecond: 1, CallTimeout: -1},
+		"limit Attempts is -1: it must not be negative (0 means 5)":                {PerSecond: 1, Attempts: -1},
 	} {
 		_, err := NewCaller(l)
 		require.EqualError(t, err, want)

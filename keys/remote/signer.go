@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"math"
+	"strings"
 
 	"github.com/bindery-tuf/bindery/keys"
 )
@@ -75,8 +76,12 @@ func (s *signer) sign(ctx context.Context, message []byte) ([]byte, error) {
 	}
 	// A service that mixed up keys, or a name that now means another key, must
 	// not get as far as to what clients see.
-	if s.key.Public.Verify(message, signature) != nil {
-		return nil, fmt.Errorf("%w: the service's signature does not verify: is this the name of another key?", keys.ErrSignature)
+	if err := s.key.Public.Verify(message, signature); err != nil {
+		why, _ := strings.CutPrefix(err.Error(), fmt.Sprintf("key %s: %v", s.key.Public.ID(), keys.ErrSignature)) // which Sign says
+		if why == "" {
+			why = ": is this the name of another key?"
+		}
+		return nil, fmt.Errorf("%w: the service's signature does not verify%s", keys.ErrSignature, why)
 	}
 	return signature, nil
 }

@@ -2,6 +2,9 @@ package remote
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/sha256"
 	"fmt"
 	"math"
@@ -73,6 +76,22 @@ func TestWrongSignature(t *testing.T) {
 			require.Equal(t, 1, calls)
 		})
 	}
+}
+
+// What package keys finds out about a wrong signature is said.
+func TestSignatureInAnotherForm(t *testing.T) {
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	public, err := keys.NewPublicKey(private.Public())
+	require.NoError(t, err)
+	key := Key{Name: "projects/p/key", Public: public, Sign: func(_ context.Context, digest []byte) ([]byte, error) {
+		r, s, err := ecdsa.Sign(rand.Reader, private, digest)
+		require.NoError(t, err)
+		return append(r.FillBytes(make([]byte, 32)), s.FillBytes(make([]byte, 32))...), nil
+	}}
+	_, err = newCaller(t, Limits{PerSecond: 1}).Signer(key).Sign(t.Context(), []byte("message"))
+	require.ErrorIs(t, err, keys.ErrSignature)
+	require.EqualError(t, err, "sign with projects/p/key (key ID "+public.ID()+"): invalid signature: the service's signature does not verify: it is two numbers in 64 bytes, and clients want them in ASN.1 (DER): set the signer to that")
 }
 
 func TestFormat(t *testing.T) {

@@ -48,7 +48,7 @@ func (s *signer) Sign(ctx context.Context, message []byte) ([]byte, error) {
 	case err != nil:
 		return nil, s.fail("sign", err)
 	case signature.Format != ssh.KeyAlgoED25519:
-		return nil, s.fail("sign", fmt.Errorf("%w: it is of type %q", keys.ErrSignature, signature.Format))
+		return nil, s.fail("sign", fmt.Errorf("%w: the agent answered with one of type %q: is it the agent that has this key?", keys.ErrSignature, signature.Format))
 	}
 	if err := s.public.Verify(message, signature.Blob); err != nil {
 		return nil, s.fail("sign", fmt.Errorf("the agent's signature does not verify: %w", err))
@@ -134,7 +134,7 @@ func (s *signer) request(ctx context.Context, do func(agent.Agent) error) error 
 // ended is the error of a request whose context ended.
 func (s *signer) ended(ctx context.Context) error {
 	if context.Cause(ctx) == errTimeout {
-		return fmt.Errorf("%w: the agent did not answer within %v", keys.ErrUnavailable, s.timeout)
+		return fmt.Errorf("%w: the agent did not answer within %v: does it wait for a question of its own to be answered?", keys.ErrUnavailable, s.timeout)
 	}
 	return ctx.Err()
 }

@@ -177,7 +177,7 @@ func TestBadSignatures(t *testing.T) {
 			sig, err := good.Sign(sshPublic, data)
 			sig.Format = "ssh-rsa"
 			return sig, err
-		}, keys.ErrSignature, `it is of type "ssh-rsa"`},
+		}, keys.ErrSignature, `the agent answered with one of type "ssh-rsa"`},
 		"refused": {func(ssh.PublicKey, []byte) (*ssh.Signature, error) { return nil, errRefused },
 			keys.ErrDenied, "the agent has the key and refused to sign (was its question declined?"},
 	} {

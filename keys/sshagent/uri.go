@@ -38,7 +38,7 @@ func parse(place string) (socket, fingerprint string, err error) {
 	path, query, found := strings.Cut(place, "?")
 	switch {
 	case strings.HasPrefix(path, "//"):
-		return "", "", errors.New(`the path begins with "//"`)
+		return "", "", errors.New(`the path begins with "//": write one "/"`)
 	case path != "" && !strings.HasPrefix(path, "/"):
 		return "", "", errors.New("the path of the socket must be absolute")
 	}

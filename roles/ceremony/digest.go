@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // Digest is a SHA-256 that people compare.
@@ -46,7 +47,7 @@ func ParseDigest(typed string) (Digest, error) {
 	digits := strings.Join(strings.Fields(typed), "")
 	raw, err := hex.DecodeString(digits)
 	if err != nil || len(raw) != len(d) {
-		return d, fmt.Errorf("%q is not a digest of 64 hexadecimal digits", typed)
+		return d, fmt.Errorf("%q is not a digest of %d hexadecimal digits: it has %d characters", typed, 2*len(d), utf8.RuneCountInString(digits))
 	}
 	return Digest(raw), nil
 }

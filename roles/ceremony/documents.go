@@ -3,6 +3,7 @@ package ceremony
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
@@ -22,7 +23,7 @@ type Documents struct {
 // keys only: the caller decides whether to trust it.
 func (d Documents) Verify() error {
 	if len(d.Roots) == 0 {
-		return errors.New("no root")
+		return errors.New("no root: give root version 1 and all later ones")
 	}
 	_, _, err := d.parse()
 	return err
@@ -59,14 +60,14 @@ func (d Documents) parse() (s state, chain []rootDoc, err error) {
 			err = verify(roles.RootAuthority(root, roleRoot))(root)
 		}
 		if err != nil {
-			return s, nil, fmt.Errorf("root version %d: %w", root.Version(), err)
+			return s, nil, ofVersion(roleRoot, root, err)
 		}
 		s.root = root
 		chain = append(chain, root)
 	}
 	if d.Targets != nil {
 		if s.root == nil {
-			return s, nil, errors.New("targets without a root")
+			return s, nil, errors.New("targets without a root: give root version 1 and all later ones too")
 		}
 		if s.targets, err = roles.Parse[metadata.TargetsType](d.Targets); err != nil {
 			return s, nil, err
@@ -77,7 +78,7 @@ func (d Documents) parse() (s state, chain []rootDoc, err error) {
 	}
 	if d.Bins != nil {
 		if s.targets == nil {
-			return s, nil, errors.New("bins without targets")
+			return s, nil, errors.New("bins without targets: give the targets that delegate to them too")
 		}
 		if s.bins, err = roles.Parse[metadata.TargetsType](d.Bins); err != nil {
 			return s, nil, fmt.Errorf("bins: %w", err)
@@ -121,4 +122,13 @@ func verify(a roles.Authority, err error) func(roles.Signed) error {
 		}
 		return a.Verify(d)
 	}
+}
+
+// ofVersion says in which document a fault is. Packages roles and delegation say it for some faults.
+func ofVersion(role string, d document, err error) error {
+	where := fmt.Sprintf("%s version %d", role, d.Version())
+	if strings.HasPrefix(err.Error(), where+":") || strings.HasPrefix(err.Error(), where+" ") {
+		return err
+	}
+	return fmt.Errorf("%s: %w", where, err)
 }

@@ -49,7 +49,7 @@ func (k kind) check(file []byte) error {
 	}
 	tree, err := cjson.Decode(file)
 	if err != nil {
-		return fmt.Errorf("damaged, or another kind of file: %w", err)
+		return fmt.Errorf("damaged, or another kind of file (%w): take another copy", err)
 	}
 	// The kind of file is checked first: the likeliest mistake is the wrong file.
 	if err := k.checkFormat(tree); err != nil {
@@ -76,7 +76,7 @@ func (k kind) checkFormat(tree any) error {
 	for _, other := range []kind{requestKind, responseKind, cardKind, notebookKind} {
 		if strings.HasPrefix(format, other.name+"/") {
 			if other.name == k.name {
-				return fmt.Errorf("format %q, and this program knows %q", format, k.format())
+				return fmt.Errorf("format %q, and this program knows %q: use the version of the program that wrote it", format, k.format())
 			}
 			return fmt.Errorf("this file is %s, and %s is wanted", other.a, k.a)
 		}

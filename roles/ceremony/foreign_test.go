@@ -231,7 +231,7 @@ func TestNextTargetsKeepsWhatOthersWrote(t *testing.T) {
 	signed, err := roles.Parse[metadata.TargetsType](o.docs[0].File)
 	require.NoError(t, err)
 	_, err = ceremony.NextTargets(last, signed)
-	require.EqualError(t, err, "targets 4: already has signatures, which would not verify any more")
+	require.EqualError(t, err, "targets version 4: already has signatures, which would not verify any more: give it without any")
 	fresh, err := roles.New(signed.Signed())
 	require.NoError(t, err)
 	next, err := ceremony.NextTargets(last, fresh)
@@ -246,7 +246,7 @@ func TestNextTargetsKeepsWhatOthersWrote(t *testing.T) {
 	require.Len(t, is.Keys, 2)
 	require.False(t, slices.ContainsFunc(is.Keys, holders.Keys[0].Same))
 	_, err = ceremony.NextTargets(next, fresh)
-	require.EqualError(t, err, "targets 4 doesn't follow version 4")
+	require.EqualError(t, err, "targets version 4 doesn't follow version 4: version 5 must come next")
 
 	// A role that was delegated patterns has hash prefixes only.
 	patterns, err := roles.Parse[metadata.TargetsType](f.sign(strings.Replace(string(last.Canonical()), `"path_hash_prefixes":[""]`, `"paths":["*"]`, 1)))
@@ -287,7 +287,7 @@ func TestAKeyOfAnotherKindIsNotDroppedSilently(t *testing.T) {
 	require.ElementsMatch(t, []string{id, "unlisted"}, []string{unusable[0].ID, unusable[1].ID})
 	require.Empty(t, roles.RootUnusable(last, "mirrors"))
 	_, err = ceremony.RootSpec(last)
-	require.ErrorContains(t, err, "root 3: role root: ")
+	require.ErrorContains(t, err, "root version 3: role root: ")
 	require.ErrorContains(t, err, "the next root can't list this key: drop it by its ID, ")
 	_, err = ceremony.RootSpec(last, "unlisted")
 	require.ErrorIs(t, err, keys.ErrUnsupported)

@@ -125,9 +125,9 @@ func TestVerifyDocuments(t *testing.T) {
 		want string
 	}{
 		"nothing":       {ceremony.Documents{}, "no root"},
-		"a gap":         {ceremony.Documents{Roots: [][]byte{d.Roots[0], d.Roots[2]}}, "root version 3: root 3 does not follow root 1"},
-		"backwards":     {ceremony.Documents{Roots: [][]byte{d.Roots[1], d.Roots[0]}}, "root version 1: root 1 does not follow root 2"},
-		"other holders": {ceremony.Documents{Roots: [][]byte{other.current.Roots[0], d.Roots[1]}}, "root version 2: root 2: by the keys of root 1: 0 of 2 signatures"},
+		"a gap":         {ceremony.Documents{Roots: [][]byte{d.Roots[0], d.Roots[2]}}, "root version 3 does not follow version 1: version 2 must come next"},
+		"backwards":     {ceremony.Documents{Roots: [][]byte{d.Roots[1], d.Roots[0]}}, "root version 1 does not follow version 2: version 3 must come next"},
+		"other holders": {ceremony.Documents{Roots: [][]byte{other.current.Roots[0], d.Roots[1]}}, "root version 2: by the keys of root version 1: 0 of 2 signatures"},
 		"other targets": {ceremony.Documents{Roots: d.Roots, Targets: other.current.Targets}, "targets version 1 under root version 3: 0 of 2 signatures"},
 		"other bins":    {ceremony.Documents{Roots: d.Roots, Targets: d.Targets, Bins: other.current.Bins}, "bins version 1 under targets version 1: 0 of 2 signatures"},
 		"no JSON":       {ceremony.Documents{Roots: [][]byte{d.Roots[0], []byte("x")}}, "root 2 of 2: root: "},

@@ -161,7 +161,7 @@ func (j *judge) root(p *part, file []byte) error {
 		err = roles.CheckKeys(root) // as Install does
 	}
 	if err != nil {
-		return fmt.Errorf("root version %d: %w", root.Version(), err)
+		return ofVersion(roleRoot, root, err)
 	}
 	j.state.root = root
 	return nil
@@ -169,10 +169,10 @@ func (j *judge) root(p *part, file []byte) error {
 
 func (j *judge) judgeRoot(p *part, old, root rootDoc) error {
 	if len(root.Signatures()) > 0 {
-		return errors.New("already has signatures: a request asks for all of them")
+		return errors.New("already has signatures, and a request asks for all of them: give the document without any, or merge the signatures as responses")
 	}
 	if !root.Signed().ConsistentSnapshot {
-		return errors.New("consistent_snapshot is not true, and Bindery publishes nothing else")
+		return errors.New("consistent_snapshot is not true, and Bindery publishes nothing else: make the root with NextRoot or NewRoot")
 	}
 	for _, role := range metadata.TOP_LEVEL_ROLE_NAMES {
 		is, err := rootAuthority(root, role)
@@ -240,7 +240,7 @@ func (j *judge) lowers(role string, was, is roles.Authority) error {
 		return nil
 	}
 	if !slices.Contains(j.proposal.Lowers, role) {
-		return fmt.Errorf("role %s: the threshold drops from %d to %d, and the request doesn't declare that", role, was.Threshold, is.Threshold)
+		return fmt.Errorf("role %s: the threshold drops from %d to %d, and the request doesn't declare that (Lowers)", role, was.Threshold, is.Threshold)
 	}
 	j.lowered[role] = true
 	return nil
@@ -254,7 +254,7 @@ func (j *judge) keeps(role string, was listing, is roles.Authority) error {
 	case role != roleTargets:
 		return overlaps(role, was.Authority, is)
 	case j.state.targets == nil && !covers(was, is):
-		return errors.New("it changes who signs targets, and the request doesn't hold the targets that are published now")
+		return errors.New("it changes who signs targets, and the request doesn't hold the targets that are published now: add them (Current.Targets)")
 	case j.state.targets == nil:
 		return nil
 	}
@@ -266,7 +266,7 @@ func holds(role string, d targetsDoc, was listing, is roles.Authority) error {
 	err := is.Verify(d)
 	if len(d.Signatures()) == 0 { // it is still to be signed
 		if err = nil; !covers(was, is) {
-			err = errors.New("it may be signed by keys that are dropped")
+			err = errors.New("it may be signed by keys that are dropped: keep them until it is published, and drop them in a later root")
 		}
 	}
 	if err != nil {

@@ -23,7 +23,7 @@ func (j *judge) targets(p *part, file []byte, bins bool) error {
 	}
 	p.set(roleTargets, d)
 	if j.state.root == nil {
-		return errors.New("targets without a root before it")
+		return errors.New("targets without a root before it: add the roots that are published (Current.Roots), or the first one")
 	}
 	if err := j.followsTargets(roleTargets, d, j.state.targets); err != nil {
 		return err
@@ -33,7 +33,7 @@ func (j *judge) targets(p *part, file []byte, bins bool) error {
 		err = roles.CheckKeys(d) // as Install does
 	}
 	if err != nil {
-		return fmt.Errorf("targets version %d: %w", d.Version(), err)
+		return ofVersion(roleTargets, d, err)
 	}
 	j.state.targets = d
 	return nil
@@ -79,7 +79,7 @@ func (j *judge) judgeTargets(p *part, d targetsDoc, bins bool) error {
 	case j.state.bins != nil:
 		return holds(roleBins, j.state.bins, was, is)
 	case !covers(was, is):
-		return errors.New("it changes who signs bins, and the request doesn't hold the bins that are published now")
+		return errors.New("it changes who signs bins, and the request doesn't hold the bins that are published now: add them (Current.Bins)")
 	}
 	return nil
 }
@@ -91,7 +91,7 @@ func (j *judge) bins(p *part, file []byte) error {
 	}
 	p.set(roleBins, d)
 	if j.state.targets == nil {
-		return errors.New("bins without targets before it")
+		return errors.New("bins without targets before it: add the targets that are published (Current.Targets), or the first ones")
 	}
 	if err := j.followsTargets(roleBins, d, j.state.bins); err != nil {
 		return err
@@ -101,7 +101,7 @@ func (j *judge) bins(p *part, file []byte) error {
 		err = roles.CheckKeys(d) // as Install does
 	}
 	if err != nil {
-		return fmt.Errorf("bins version %d: %w", d.Version(), err)
+		return ofVersion(roleBins, d, err)
 	}
 	j.state.bins = d
 	return nil
@@ -154,7 +154,7 @@ func (j *judge) followsTargets(role string, d, before targetsDoc) error {
 		return follows(role, d, before.Version())
 	}
 	if len(j.proposal.Current.Roots) > 0 && !(role == roleBins && j.firstBins) {
-		return fmt.Errorf("%s version %d: the request doesn't hold the one that is published now", role, d.Version())
+		return fmt.Errorf("%s version %d: the request doesn't hold the one that is published now: add it (Current)", role, d.Version())
 	}
 	return follows(role, d, 0)
 }

@@ -92,14 +92,14 @@ func (r *Request) accept(s signature) (int, error) {
 	}
 	p := r.parts[i]
 	if s.Digest != p.Digest {
-		return 0, fmt.Errorf("it signs another %s version %d, with the digest\n  %s; that of the request has\n  %s", s.Role, s.Version, s.Digest, p.Digest)
+		return 0, fmt.Errorf("it signs another %s version %d, with the digest\n  %s; that of the request has\n  %s\nIts holder signed another request: have this one signed", s.Role, s.Version, s.Digest, p.Digest)
 	}
 	key := p.key(s.KeyID)
 	if key == nil {
 		return 0, r.noSay(s.KeyID)
 	}
 	if err := key.Verify(p.doc.Canonical(), s.Sig); err != nil {
-		return 0, fmt.Errorf("%s version %d: by %w", s.Role, s.Version, r.proposal.named(err))
+		return 0, fmt.Errorf("%s version %d: %w: ask for a new response", s.Role, s.Version, r.proposal.named(err))
 	}
 	return i, nil
 }
@@ -169,7 +169,7 @@ func (p part) with(signatures []roles.Signature) (document, error) {
 	case targetsDoc:
 		return addAll(d, signatures)
 	default:
-		return nil, fmt.Errorf("%T", d)
+		return nil, fmt.Errorf("a document of type %T", d)
 	}
 }
 

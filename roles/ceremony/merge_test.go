@@ -151,11 +151,11 @@ func TestMergeRefuses(t *testing.T) {
 		want     string
 	}{
 		"another document":     {otherDocument, "it signs another root version 2, with the digest\n  " + twin.Marks()[0].Digest.String() + "; that of the request has\n  " + r.Marks()[0].Digest.String()},
-		"over other bytes":     {otherBytes, "root version 2: by Ada (" + ada.key.Public().ID()[:8] + "): invalid signature"},
+		"over other bytes":     {otherBytes, "root version 2: Ada (" + ada.key.Public().ID()[:8] + "): invalid signature"},
 		"another repository":   {strangers, "it signs another root version 2"},
 		"another version":      {later, "it signs root version 3, and the request asks for root version 2"},
 		"nobody":               {nobody, "key " + strings.Repeat("ab", 32) + " has nothing to sign: the request asks Ada ("},
-		"under another's name": {bobs, "root version 2: by Bob ("},
+		"under another's name": {bobs, "root version 2: Bob ("},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := r.Merge(good, c.response)
@@ -199,7 +199,7 @@ func TestResponseFilesThatAreRefused(t *testing.T) {
 		"trailing data":   {file + "null", "response: damaged, or another kind of file"},
 		"a request":       {string(r.Bytes()), "response: this file is a request, and a response is wanted"},
 		"unknown member":  {strings.Replace(file, `"keyid"`, `"by":"x","keyid"`, 1), `response: signatures[0]["by"]: unknown`},
-		"no signature":    {`{"format":"bindery-ceremony-response/1","signatures":[]}`, "response: signatures: none"},
+		"no signature":    {`{"format":"bindery-ceremony-response/1","signatures":[]}`, "response: signatures: there is none: ask for a new response"},
 		"no hex":          {strings.Replace(file, `"sig":"`, `"sig":"x`, 1), "response: signatures[0].sig: encoding/hex"},
 		"a timestamp":     {strings.Replace(file, `"role":"root"`, `"role":"timestamp"`, 1), `response: signatures[0].role: "timestamp" instead of "root" or "targets" or "bins"`},
 		"version zero":    {strings.Replace(file, `"version":2`, `"version":0`, 1), "response: signatures[0].version: 0 is not an integer from 1"},

@@ -35,7 +35,7 @@ func NewOneTime(role string, n int) (*OneTime, error) {
 		return nil, fmt.Errorf("one-time keys for the role %q: only %s and %s have any", role, metadata.TARGETS, delegation.BinsRole)
 	}
 	if n < 1 {
-		return nil, fmt.Errorf("%d one-time keys for the role %s", n, role)
+		return nil, fmt.Errorf("%d one-time keys for the role %s: it takes at least 1", n, role)
 	}
 	o := &OneTime{role: role, authority: roles.Authority{Threshold: n}}
 	for range n {

@@ -146,7 +146,7 @@ func (r *Request) judge() error {
 	}
 	for _, role := range p.Lowers {
 		if !j.lowered[role] {
-			return fmt.Errorf("it declares a lower threshold of %s, which doesn't drop", role)
+			return fmt.Errorf("it declares a lower threshold of %s, which doesn't drop: leave the declaration away", role)
 		}
 	}
 	if err := checkDestroyed(p.Destroyed, r.parts); err != nil {

@@ -229,8 +229,8 @@ func TestTargetsThatAreRefused(t *testing.T) {
 		"bins resized":       {[]ceremony.Document{{Role: "bins", File: resized.Bytes()}}, "bins can't be resized by a new document"},
 		"online key of bins": {[]ceremony.Document{{Role: "bins", File: rebound.Bytes()}}, ""},
 		"threshold of each":  {[]ceremony.Document{{Role: "bins", File: two.Bytes()}}, "bins version 2: role each bin: threshold 2"},
-		"bins for targets":   {[]ceremony.Document{{Role: "targets", File: resized.Bytes()}}, `targets version 2: targets 2: it delegates to bins itself, not to the role "bins"`},
-		"targets for bins":   {[]ceremony.Document{{Role: "bins", File: alone.File}}, "bins version 2: bins 2: "},
+		"bins for targets":   {[]ceremony.Document{{Role: "targets", File: resized.Bytes()}}, `targets version 2: it delegates to bins itself, not to the role "bins"`},
+		"targets for bins":   {[]ceremony.Document{{Role: "bins", File: alone.File}}, "bins version 2: "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := w.next(nil)

@@ -43,7 +43,7 @@ var responseMembers = schema.Members{
 		"sig":     schema.Hex,
 	}, nil)), func(v any) error {
 		if len(v.([]any)) == 0 {
-			return errors.New("none")
+			return errors.New("there is none: ask for a new response")
 		}
 		return nil
 	}),

@@ -25,7 +25,7 @@ func RootSpec(root *roles.Document[metadata.RootType], dropped ...string) (roles
 		}
 		for _, k := range roles.RootUnusable(root, r.role) {
 			if !slices.Contains(dropped, k.ID) {
-				return roles.RootSpec{}, fmt.Errorf("root %d: role %s: %w: the next root can't list this key: drop it by its ID, %s", root.Version(), r.role, k.Err, k.ID)
+				return roles.RootSpec{}, fmt.Errorf("root version %d: role %s: %w: the next root can't list this key: drop it by its ID, %s", root.Version(), r.role, k.Err, k.ID)
 			}
 		}
 		*r.authority = a
@@ -82,7 +82,7 @@ func NextRoot(last *roles.Document[metadata.RootType], spec roles.RootSpec) (*ro
 	}
 	next, err := graft(last, fresh, graftRoot)
 	if err != nil {
-		return nil, fmt.Errorf("root %d: %w", spec.Version, err)
+		return nil, fmt.Errorf("root version %d: %w", spec.Version, err)
 	}
 	return next, nil
 }
@@ -94,14 +94,14 @@ func NextRoot(last *roles.Document[metadata.RootType], spec roles.RootSpec) (*ro
 // than the next one, and a document that has signatures.
 func NextTargets(last, fresh *roles.Document[metadata.TargetsType]) (*roles.Document[metadata.TargetsType], error) {
 	if fresh.Version() != last.Version()+1 {
-		return nil, fmt.Errorf("targets %d doesn't follow version %d", fresh.Version(), last.Version())
+		return nil, fmt.Errorf("targets version %d doesn't follow version %d: version %d must come next", fresh.Version(), last.Version(), last.Version()+1)
 	}
 	if len(fresh.Signatures()) > 0 {
-		return nil, fmt.Errorf("targets %d: already has signatures, which would not verify any more", fresh.Version())
+		return nil, fmt.Errorf("targets version %d: already has signatures, which would not verify any more: give it without any", fresh.Version())
 	}
 	next, err := graft(last, fresh, graftTargets)
 	if err != nil {
-		return nil, fmt.Errorf("targets %d: %w", fresh.Version(), err)
+		return nil, fmt.Errorf("targets version %d: %w", fresh.Version(), err)
 	}
 	return next, nil
 }

@@ -17,6 +17,9 @@ type Sheet struct {
 
 	// Progress is zero for a sheet that is printed before anyone has signed.
 	Progress Progress
+
+	// GivenUp says that nobody is to sign the request any more.
+	GivenUp bool
 }
 
 // page is the contents of a sheet, for both forms.
@@ -85,6 +88,9 @@ func (s Sheet) page() page {
 		Reason: r.proposal.Reason,
 		Groups: r.digest.Groups(),
 		Steps:  s.steps(),
+	}
+	if s.GivenUp {
+		p.Alarms = append(p.Alarms, "GIVEN UP: nobody signs this request any more.")
 	}
 	if r.proposal.Compromise {
 		p.Alarms = append(p.Alarms, "A COMPROMISE IS DECLARED: what the removed keys signed need not verify any longer.")

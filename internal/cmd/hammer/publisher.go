@@ -102,7 +102,12 @@ func publish(ctx context.Context, dir string, in io.Reader, out io.Writer) error
 	if err != nil {
 		return err
 	}
-	if err := repo.Install(ctx, d); err != nil {
+	// Documents that drop keys may come a little early for this process: the time before it began counts
+	// for no cache.
+	for err = repo.Install(ctx, d); errors.Is(err, repository.ErrLocksOut) && ctx.Err() == nil; err = repo.Install(ctx, d) {
+		time.Sleep(50 * time.Millisecond)
+	}
+	if err != nil {
 		return err
 	}
 	if o.Begin {

@@ -327,7 +327,14 @@ func (w *world) dropOldKeys() {
 	w.say("people drop the old keys")
 	w.trustOnly(w.incoming)
 	documents := w.ceremony.Documents()
-	w.insist(func(repo *repository.Repository) error { return repo.Install(w.t.Context(), documents) })
+	w.insist(func(repo *repository.Repository) error {
+		err := repo.Install(w.t.Context(), documents)
+		for n := 0; errors.Is(err, repository.ErrLocksOut) && n < 24*60; n++ { // a new process waits again
+			time.Sleep(time.Minute)
+			err = repo.Install(w.t.Context(), documents)
+		}
+		return err
+	})
 	w.restart()
 	w.rotating = false
 }
