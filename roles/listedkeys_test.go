@@ -131,7 +131,9 @@ func TestCheckKeysRefuses(t *testing.T) {
 func shortPoint(t *testing.T, key *ecdsa.PublicKey) string {
 	curve, err := asn1.Marshal(asn1.ObjectIdentifier{1, 3, 132, 0, 34})
 	require.NoError(t, err)
-	point := elliptic.MarshalCompressed(key.Curve, key.X, key.Y)
+	point, err := key.Bytes() // 4, x, y
+	require.NoError(t, err)
+	point = append([]byte{2 + point[len(point)-1]&1}, point[1:1+len(point)/2]...)
 	return pkixPEM(t, asn1.ObjectIdentifier{1, 2, 840, 10045, 2, 1}, asn1.RawValue{FullBytes: curve}, point)
 }
 
