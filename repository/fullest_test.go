@@ -35,6 +35,9 @@ func heavy(layout delegation.Bins, bin, first, n, bytes int) []roles.Target {
 // One uploader fills a bin with large targets. Beyond 5,000,000 bytes the snapshot gives its
 // length, so that others can go on, and beyond 10,000,000 items are set aside.
 func TestFullBin(t *testing.T) {
+	if testing.Short() {
+		t.Skip("megabytes of targets, and nothing that runs at the same time")
+	}
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		e := newEnv(t, 2, delegation.Succinct)
@@ -133,6 +136,9 @@ func TestFullBin(t *testing.T) {
 // A full bin, whose length the snapshot gives, is built before all others. If it can't be
 // written, they are published without it, and it follows with its length.
 func TestFullBinLeftOut(t *testing.T) {
+	if testing.Short() {
+		t.Skip("megabytes of targets, and nothing that runs at the same time")
+	}
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		e := newEnv(t, 4, delegation.Succinct)

@@ -354,7 +354,7 @@ func TestLargeDocuments(t *testing.T) {
 func TestInstallFaults(t *testing.T) {
 	t.Parallel()
 	for _, fault := range []faulty.Fault{faulty.Before, faulty.After} {
-		for n := 1; ; n++ {
+		for n := 1; ; n += stride(3) {
 			hit := false
 			t.Run(fmt.Sprintf("fault %d call %d", fault, n), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
