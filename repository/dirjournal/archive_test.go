@@ -170,7 +170,7 @@ func TestArchiveCrash(t *testing.T) {
 	clipped := requireHistory(t, healthy, h, "")
 	ops := healthy.Ops() - n
 	t.Logf("%d operations", ops)
-	for at := 1; at <= ops; at++ {
+	for at := 1; at <= ops; at += stride() {
 		for _, f := range faults {
 			for name, cut := range map[string]func(d *simDisk){
 				"restart":        func(d *simDisk) { d.restart() },

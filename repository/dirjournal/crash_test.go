@@ -262,6 +262,14 @@ func run(d *simDisk) (acknowledged int, err error) {
 	return len(workload), nil
 }
 
+// stride is how far it is from one operation that fails to the next: short tests try some only.
+func stride() int {
+	if testing.Short() {
+		return 5
+	}
+	return 1
+}
+
 // TestCrash ends the process at every operation on the disk, or lets it fail, in
 // every way, and finds after each kind of restart all that was acknowledged, in
 // order, and nothing that was never asked for. What was found once is found again
@@ -281,7 +289,7 @@ func TestCrash(t *testing.T) {
 		"power, all":     func(d *simDisk) { d.powerLoss(keepAll) },
 		"power, parts":   func(d *simDisk) { d.powerLoss(d.AnyCut()) },
 	}
-	for at := 1; at <= healthy.Ops(); at++ {
+	for at := 1; at <= healthy.Ops(); at += stride() {
 		for _, f := range faults {
 			for name, cut := range cuts {
 				for seed := range uint64(3) {
@@ -311,7 +319,7 @@ func TestCrashDuringRecovery(t *testing.T) {
 	healthy := newSimDisk()
 	_, err := run(healthy)
 	require.NoError(t, err)
-	for at := 1; at <= healthy.Ops(); at++ {
+	for at := 1; at <= healthy.Ops(); at += stride() {
 		for again := 1; ; again++ {
 			where := fmt.Sprintf("operation %d, and %d of the recovery", at, again)
 			random := rand.New(rand.NewPCG(uint64(at), uint64(again)))
