@@ -21,9 +21,6 @@ import (
 	"github.com/bindery-tuf/bindery/roles"
 )
 
-// The variable asks for all steps, which takes minutes.
-const everyStep = "BINDERY_TEST_EVERY_STEP"
-
 // A real file system that is full at every 64 kB of a generation of 4 MB: an attempt leaves
 // nothing behind, signs each bin once at most, and the generation is published as soon as there
 // is room for it.
@@ -35,11 +32,8 @@ func TestFullDisk(t *testing.T) {
 func testFullDisk(t *testing.T, dir string) {
 	const step = 64 << 10
 	every := 16 // of the steps is tried
-	switch {
-	case os.Getenv(everyStep) != "":
+	if os.Getenv(everyStep) != "" {
 		every = 1
-	case os.Getenv("BINDERY_INTEROP") == "1" && !testing.Short(): // in CI
-		every = 4
 	}
 	filler := filepath.Join(dir, "filler")
 	free := func() int64 {

@@ -52,7 +52,7 @@ func TestOpenOrCreateAfterCrash(t *testing.T) {
 	c.NextRoot(nil)
 	cfg := repository.Config{Bins: c.Bins, Snapshot: c.Online, Timestamp: c.Online, Workers: 1, MaxDelay: -1}
 	seeds := uint64(8)
-	if testing.Short() || os.Getenv("BINDERY_INTEROP") != "1" { // all of them in CI
+	if os.Getenv(everyStep) == "" {
 		seeds = 2
 	}
 	// To be killed before an operation is to be killed after the last one.

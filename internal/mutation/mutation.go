@@ -41,6 +41,7 @@ func RequireNoticed(t *testing.T, mutations map[string][]Edit, args ...string) {
 	}
 	for name, edits := range mutations {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			program := filepath.Join(t.TempDir(), "program")
 			build := exec.CommandContext(t.Context(), "go", "build", "-ldflags=-s -w", "-overlay", overlay(t, root, edits), "-o", program, ".")
 			out, err := build.CombinedOutput()

@@ -21,6 +21,7 @@ func RequireTestsFail(t *testing.T, mutations map[string][]Edit, pkg, run string
 			continue
 		}
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			ctx, cancel := context.WithTimeout(t.Context(), limit)
 			defer cancel()
 			test := exec.CommandContext(ctx, "go", "test", "-overlay", file, "-count=1", "-vet=off", "-failfast", "-run", run, pkg)
