@@ -14,7 +14,8 @@ type Options struct {
 	Points int    // how many at least; zero: those of the scripted histories alone
 	Seed   uint64 // decides about all chance
 	First  bool   // stop after a failure, and look for one in a sample of all histories first
-	Every  int    // of the points of a history, only each of so many, which Seed selects; zero: all
+	Every  int    // of the points of a history, only each of so many; zero: all
+	Offset int    // which of these
 	Syncs  int    // of the failing syncs, only each of so many; zero: syncSample
 
 	// History, if not empty, limits Run to one history. Op, if not negative, limits it to one
@@ -146,7 +147,7 @@ func tryAll(moments []*Moment, o Options, failed func(Failure)) int64 {
 				}
 				m, variant := moments[n/each], n%each
 				switch {
-				case o.Every > 1 && (n+int(o.Seed%uint64(o.Every)))%o.Every != 0:
+				case o.Every > 1 && (n+o.Offset)%o.Every != 0:
 				case o.History != "" && o.Op >= 0:
 					if m.Op == o.Op && variant == 0 {
 						try(m, o.Variant, true)

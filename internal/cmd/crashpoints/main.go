@@ -1,7 +1,7 @@
 // Command crashpoints cuts the power of a repository on a simulated disk, after each operation and in
 // many ways, and checks what is left. See package internal/crashpoints.
 //
-//	crashpoints [-n POINTS] [-every N] [-seed S] [-syncs 1] [-first]
+//	crashpoints [-n POINTS] [-every N [-offset K]] [-seed S] [-syncs 1] [-first]
 //
 // It always tries the scripted histories, and then random ones. Syncs may fail while the repository is
 // opened again: every one is tried in the first history, and a sample in the others. With -syncs 1
@@ -28,7 +28,8 @@ import (
 func main() {
 	var o crashpoints.Options
 	flag.IntVar(&o.Points, "n", 60_000, "how many `points` to try at least; the scripted histories have 57,000")
-	flag.IntVar(&o.Every, "every", 0, "try one of every `N` points of a history only, which the seed selects (default: all)")
+	flag.IntVar(&o.Every, "every", 0, "try one of every `N` points of a history only (default: all)")
+	flag.IntVar(&o.Offset, "offset", 0, "with -every: which of them, any `number`")
 	flag.Uint64Var(&o.Seed, "seed", 1, "the `seed` of everything random")
 	flag.IntVar(&o.Syncs, "syncs", 0, "try one of every `N` syncs that can fail in a recovery; 1: all (default 12; 1 in the first history)")
 	flag.BoolVar(&o.First, "first", false, "stop after the first failure")
