@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 
@@ -94,26 +95,38 @@ func checkDistinct(role string, ids []string, listed map[string]string) error {
 	return nil
 }
 
-// OddKeyIDs returns the IDs under which d lists keys and which are not the SHA-256 of the
+// OddKeys yields the IDs under which d lists keys and which are not the SHA-256 of the
 // key's entry in canonical form (TUF specification, 4.2), with all members of that entry.
-// They are in the order of the document's canonical form. Most clients accept any ID. tough
-// refuses the whole document.
-func OddKeyIDs[T Type](d *Document[T]) []string {
-	signed := d.canonical
-	if d.header.Type == metadata.TARGETS {
-		signed = member(signed, "delegations")
-	}
-	var odd []string
-	if entries := member(signed, "keys"); entries != nil {
+// With each it yields that SHA-256. They are in the order of the document's canonical form.
+// Most clients accept any ID. tough refuses the whole document.
+func OddKeys[T Type](d *Document[T]) iter.Seq2[string, string] {
+	return func(yield func(id, want string) bool) {
+		signed := d.canonical
+		if d.header.Type == metadata.TARGETS {
+			signed = member(signed, "delegations")
+		}
+		entries := member(signed, "keys")
+		if entries == nil {
+			return
+		}
 		for entry, err := range cjson.Members(entries) {
 			if err != nil {
-				break // d.canonical was made here
+				return // d.canonical was made here
 			}
 			sum := sha256.Sum256(entry.Value)
-			if id := cjson.DecodeString(entry.Key); id != hex.EncodeToString(sum[:]) {
-				odd = append(odd, id)
+			id, want := cjson.DecodeString(entry.Key), hex.EncodeToString(sum[:])
+			if id != want && !yield(id, want) {
+				return
 			}
 		}
+	}
+}
+
+// OddKeyIDs returns the IDs that OddKeys yields.
+func OddKeyIDs[T Type](d *Document[T]) []string {
+	var odd []string
+	for id := range OddKeys(d) {
+		odd = append(odd, id)
 	}
 	return odd
 }

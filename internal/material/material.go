@@ -1,4 +1,4 @@
-// Package material tells whether two entries in metadata are the same key.
+// Package material recognises one key in two entries of metadata.
 package material
 
 import (

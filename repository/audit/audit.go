@@ -507,7 +507,7 @@ func judgeForAll[T roles.Type](a *auditor, name string, doc *roles.Document[T]) 
 	}
 	switch any(doc).(type) {
 	case *roles.Document[metadata.RootType], *roles.Document[metadata.TargetsType]:
-		a.keyIDs(name, doc.Canonical())
+		keyIDs(a, name, doc)
 	}
 }
 

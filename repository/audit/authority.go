@@ -1,8 +1,6 @@
 package audit
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
@@ -11,7 +9,6 @@ import (
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
-	"github.com/bindery-tuf/bindery/internal/cjson"
 	"github.com/bindery-tuf/bindery/internal/clients"
 	"github.com/bindery-tuf/bindery/internal/material"
 	"github.com/bindery-tuf/bindery/keys"
@@ -175,35 +172,13 @@ func (c authorityCache) get(a *auditor, name, role string, listed map[string]*me
 	return c[key]
 }
 
-// keyIDs warns of keys whose ID isn't the SHA-256 of their entry (TUF specification, 4.2.2). It
-// takes the entries as they were received: members that others added count too. object is the
-// canonical form of a signed part, or of delegations.
-func (a *auditor) keyIDs(name string, object []byte) {
+// keyIDs warns of keys whose ID isn't the SHA-256 of their entry.
+func keyIDs[T roles.Type](a *auditor, name string, doc *roles.Document[T]) {
 	var wrong []string
 	n := 0
-	for m, err := range cjson.Members(object) {
-		if err != nil {
-			return // Parse has refused it
-		}
-		switch string(m.Key) {
-		case "delegations":
-			if len(m.Value) > 0 && m.Value[0] == '{' {
-				a.keyIDs(name, m.Value)
-			}
-		case "keys":
-			for entry, err := range cjson.Members(m.Value) {
-				if err != nil {
-					return
-				}
-				sum := sha256.Sum256(entry.Value)
-				id, want := cjson.DecodeString(entry.Key), hex.EncodeToString(sum[:])
-				if id == want {
-					continue
-				}
-				if n++; n <= maxNamed {
-					wrong = append(wrong, fmt.Sprintf("key %s should be %s", id, want))
-				}
-			}
+	for id, want := range roles.OddKeys(doc) {
+		if n++; n <= maxNamed {
+			wrong = append(wrong, fmt.Sprintf("key %s should be %s", id, want))
 		}
 	}
 	if n > maxNamed {
