@@ -149,13 +149,20 @@ func (c *clock) open(lastSigned time.Time) {
 }
 
 // graceEnds returns when the grace period of a generation ends that was superseded at this time,
-// according to the journal. Nobody knows how much of the time before Open really passed: the clock may
-// have been set forward while no publisher ran. So none of it counts.
+// according to the journal. The clock may have been set forward while no publisher ran, so the time
+// between the last generation and Open doesn't count. Once it was seen to be set, nothing before that
+// counts.
 func (p *publisher) graceEnds(superseded time.Time) time.Time {
 	if c := p.clock; c != nil && superseded.Before(c.opened.wall) { // see ReadStatus
 		superseded = superseded.Add(min(c.gap, c.opened.wall.Sub(superseded))).UTC().Truncate(time.Second)
 	}
-	return superseded.Add(p.cfg.grace())
+	end := superseded.Add(p.cfg.grace())
+	if left := p.stepLeft(); left > 0 {
+		if doubted := p.cfg.Now().Add(left).UTC().Truncate(time.Second); doubted.After(end) {
+			return doubted
+		}
+	}
+	return end
 }
 
 // offlineUntil is when the last of the offline documents expires.

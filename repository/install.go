@@ -709,9 +709,6 @@ func (p *publisher) checkRoots(ctx context.Context, data [][]byte, now time.Time
 			}
 		}
 		until, role := p.servedUntil(p.docs.root, root)
-		if doubted := now.Add(p.stepLeft()); !until.IsZero() && doubted.After(until) {
-			until = doubted // the commits' times are of the clock before
-		}
 		if until.After(now) {
 			return fmt.Errorf("root version %d: %w, or may be served by a cache until %s: %s: it doesn't list the keys of earlier generations: "+
 				"install it then; InstallAfterCompromise doesn't wait, and clients behind caches fail for %v then",

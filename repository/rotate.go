@@ -257,11 +257,6 @@ func (p *publisher) rotations() []Rotation {
 		}
 		if out.Left == 0 {
 			out.State, out.served = RotationWaiting, p.neededUntil(role, x.To)
-			if left := p.stepLeft(); left > 0 && !out.served.IsZero() {
-				if doubted := p.cfg.Now().Add(left).UTC().Truncate(time.Second); doubted.After(out.served) {
-					out.served = doubted
-				}
-			}
 		} else if here {
 			out.Next, out.At = fmt.Sprintf("Run signs %d roles again", out.Left), p.rotatedBy(out.Left)
 		} else {

@@ -466,6 +466,24 @@ func (r *rotating) generation() int64 {
 	return s.Generation
 }
 
+// waitsUntil requires that both rotations wait until a time two hours from now, that the old keys can't
+// be dropped a second before, and that they can be then.
+func (r *rotating) waitsUntil(until time.Time) {
+	r.t.Helper()
+	s, err := r.repo.Status(r.t.Context())
+	require.NoError(r.t, err)
+	require.Len(r.t, s.Rotations, 2)
+	for _, x := range s.Rotations {
+		require.Equal(r.t, repository.RotationWaiting, x.State)
+		require.Equal(r.t, until, x.At)
+	}
+	time.Sleep(2*time.Hour - time.Second)
+	require.ErrorIs(r.t, r.install(r.dropOnline), repository.ErrLocksOut)
+	time.Sleep(time.Second)
+	require.NoError(r.t, r.install(r.dropOnline))
+	r.close()
+}
+
 // A clock that is set forward doesn't shorten the grace: what caches serve isn't older for that.
 func TestRotateWithAClockThatSteps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -478,17 +496,7 @@ func TestRotateWithAClockThatSteps(t *testing.T) {
 		until := time.Now().Add(offset + 2*time.Hour).UTC()
 		require.ErrorContains(t, r.install(r.dropOnline), "may be served by a cache until "+until.Format(time.RFC3339))
 		r.publish(file("b", "1"))
-		s, err := r.repo.Status(t.Context())
-		require.NoError(t, err)
-		for _, x := range s.Rotations {
-			require.Equal(t, repository.RotationWaiting, x.State)
-			require.Equal(t, until, x.At)
-		}
-		time.Sleep(2*time.Hour - time.Second)
-		require.ErrorIs(t, r.install(r.dropOnline), repository.ErrLocksOut)
-		time.Sleep(time.Second)
-		require.NoError(t, r.install(r.dropOnline))
-		r.close()
+		r.waitsUntil(until)
 	})
 }
 
@@ -507,17 +515,6 @@ func TestRotateWithAClockSetWhileDown(t *testing.T) {
 		r.open()
 		until := time.Now().Add(offset + 2*time.Hour).UTC()
 		require.ErrorContains(t, r.install(r.dropOnline), "may be served by a cache until "+until.Format(time.RFC3339))
-		s, err := r.repo.Status(t.Context())
-		require.NoError(t, err)
-		require.Len(t, s.Rotations, 2)
-		for _, x := range s.Rotations {
-			require.Equal(t, repository.RotationWaiting, x.State)
-			require.Equal(t, until, x.At)
-		}
-		time.Sleep(2*time.Hour - time.Second)
-		require.ErrorIs(t, r.install(r.dropOnline), repository.ErrLocksOut)
-		time.Sleep(time.Second)
-		require.NoError(t, r.install(r.dropOnline))
-		r.close()
+		r.waitsUntil(until)
 	})
 }
