@@ -118,7 +118,7 @@ type Plan struct {
 	BestRaw  int `json:"best_raw"`
 	BestGzip int `json:"best_gzip"`
 	// GrowsTo is the greatest number of bins to which these can be resized without leaving a name
-	// behind. The names of that many bins have as many hexadecimal digits as the names now.
+	// behind. With that many bins, names still have the same number of hexadecimal digits.
 	// LeastToGrow is the smallest number of bins that can be resized to 65,536 in this way.
 	GrowsTo     int `json:"grows_to"`
 	LeastToGrow int `json:"least_to_grow"`

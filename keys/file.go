@@ -117,7 +117,7 @@ func writeSynced(f *os.File, data []byte) error {
 // clients verify. Any other error says why the file is not a key file.
 //
 // ReadFile refuses a file that every user of the machine may read or write, or that its
-// group may write: whoever copies it can try passphrases. The error says which mode is
+// group may write: anyone who copies it can try passphrases. The error says which mode is
 // needed. It makes an exception for file systems that keep no modes, such as FAT, and for
 // Windows. It also refuses what isn't a regular file, such as a named pipe or a device,
 // without reading it, and a file of more than 64 KiB.

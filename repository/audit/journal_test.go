@@ -105,7 +105,7 @@ func TestAuditAgainstTheJournal(t *testing.T) {
 func TestAuditOfAnotherRepositorysJournal(t *testing.T) {
 	auditing(t, func(t *testing.T, fresh func() *published) {
 		other := newEnv(t, 4, delegation.Succinct)
-		for i := range 8 { // it begins behind, and gets ahead
+		for i := range 8 { // it has fewer generations than the store at first, and more later
 			other.publish(file("packages/other", fmt.Sprint(i)))
 			p := fresh()
 			p.cfg.Targets, p.cfg.Journal = nil, (&published{env: other}).journalLog(t)
