@@ -16,7 +16,8 @@ import (
 // its keys, see examples/quickstart; here one in memory does for all of them.
 type ceremony struct {
 	offline keys.Signer
-	bins    keys.Signer // online: thousands of signatures, so in the publisher's memory
+	spare   *keys.PublicKey // kept elsewhere: without it the loss of the one key would be the end
+	bins    keys.Signer     // online: thousands of signatures, so in the publisher's memory
 	roots   int64
 	expires time.Time
 }
@@ -26,18 +27,22 @@ func newCeremony(now time.Time) (*ceremony, error) {
 	if err != nil {
 		return nil, err
 	}
+	spare, err := keys.GenerateEd25519()
+	if err != nil {
+		return nil, err
+	}
 	bins, err := keys.GenerateEd25519()
 	if err != nil {
 		return nil, err
 	}
-	return &ceremony{offline: offline, bins: bins, expires: now.UTC().Truncate(time.Second).AddDate(1, 0, 0)}, nil
+	return &ceremony{offline: offline, spare: spare.Public(), bins: bins, expires: now.UTC().Truncate(time.Second).AddDate(1, 0, 0)}, nil
 }
 
 // nextRoot is the next version of root, in which any one of the online keys may
 // sign snapshot and timestamp.
 func (c *ceremony) nextRoot(ctx context.Context, online ...*keys.PublicKey) (*roles.Document[metadata.RootType], error) {
 	c.roots++
-	offline := roles.Authority{Keys: []*keys.PublicKey{c.offline.Public()}, Threshold: 1}
+	offline := roles.Authority{Keys: []*keys.PublicKey{c.offline.Public(), c.spare}, Threshold: 1}
 	root, err := roles.NewRoot(roles.RootSpec{
 		Version: c.roots, Expires: c.expires,
 		Root: offline, Targets: offline,
