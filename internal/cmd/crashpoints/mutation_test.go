@@ -55,6 +55,7 @@ var mutations = map[string][]mutation.Edit{
 	},
 	"engine: an altered bin is taken for what was published": {
 		{"repository/publish.go", "case ledger.BlobOf(data) != blob:", "case false:"},
+		{"repository/publish.go", "Threshold: 1}).Verify(bin); err != nil {", "Threshold: 1}).Verify(bin); false && err != nil {"},
 	},
 	"engine: an item is published before one that waits for the same path": {
 		{"repository/plan.go", "held[path] = true", "held[path] = false"},
