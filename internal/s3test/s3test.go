@@ -52,7 +52,7 @@ type Server struct {
 }
 
 // Start runs versitygw on a port that the system chooses. It keeps its buckets in dir, which must
-// exist, and may be one that another Server used. The program is built once, with the versions that
+// exist, on a file system with extended attributes, and may be one that another Server used. The program is built once, with the versions that
 // internal/versitygw pins, and kept in the user's cache.
 func Start(ctx context.Context, dir string) (*Server, error) {
 	program, err := build(ctx)
@@ -80,15 +80,16 @@ func (s *Server) Restart(ctx context.Context) error {
 	if s.cmd != nil {
 		return errors.New("versitygw: already running")
 	}
-	buckets, users, sidecar := filepath.Join(s.dir, "buckets"), filepath.Join(s.dir, "users"), filepath.Join(s.dir, "attributes")
-	for _, dir := range []string{buckets, users, sidecar} {
+	buckets, users := filepath.Join(s.dir, "buckets"), filepath.Join(s.dir, "users")
+	for _, dir := range []string{buckets, users} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return err
 		}
 	}
-	// Not all file systems have extended attributes, so these are kept as files.
+	// Not with --sidecar: an object's ETag and CRC would be replaced after its content, and a reader could
+	// get one of each.
 	cmd := exec.Command(s.program, "--port", s.address, "--region", Region, "--iam-dir", users, "--quiet", "--keep-alive",
-		"posix", "--sidecar", sidecar, buckets)
+		"posix", buckets)
 	cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY="+AccessKey, "ROOT_SECRET_KEY="+SecretKey)
 	s.log.Reset()
 	cmd.Stdout, cmd.Stderr = &s.log, &s.log
