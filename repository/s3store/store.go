@@ -93,7 +93,7 @@ type version struct {
 // open checks the configuration and makes no request.
 func open(cfg Config) (*Store, error) {
 	if err := cfg.check(); err != nil {
-		return nil, fmt.Errorf("config: %w", err)
+		return nil, err
 	}
 	if cfg.Timeout == 0 {
 		cfg.Timeout = 30 * time.Second
@@ -127,28 +127,28 @@ func open(cfg Config) (*Store, error) {
 func (c Config) check() error {
 	switch {
 	case c.AWS.Credentials == nil:
-		return errors.New("AWS has no credentials: aws-sdk-go-v2/config.LoadDefaultConfig finds them")
+		return errors.New("config: AWS has no credentials: aws-sdk-go-v2/config.LoadDefaultConfig finds them")
 	case c.AWS.Region == "":
-		return errors.New("AWS has no Region: set that of the bucket; a service without regions takes us-east-1 or auto")
+		return errors.New("config: AWS has no Region: set that of the bucket; a service without regions takes us-east-1 or auto")
 	case c.Bucket == "":
-		return errors.New("Bucket is empty: name the bucket that clients read")
+		return errors.New("config: Bucket is empty: name the bucket that clients read")
 	case strings.ContainsAny(c.Bucket, "/: "):
-		return fmt.Errorf("Bucket is %q: want its name alone; what is in front of the names in it is Prefix", c.Bucket)
+		return fmt.Errorf("config: Bucket is %q: want its name alone; what is in front of the names in it is Prefix", c.Bucket)
 	case c.Timeout < 0 || c.Attempts < 0:
-		return fmt.Errorf("Timeout is %v and Attempts %d: neither may be negative", c.Timeout, c.Attempts)
+		return fmt.Errorf("config: Timeout is %v and Attempts %d: neither may be negative", c.Timeout, c.Attempts)
 	case c.PublicURL != "" && (!strings.HasPrefix(c.PublicURL, "http://") && !strings.HasPrefix(c.PublicURL, "https://") || !strings.HasSuffix(c.PublicURL, "/")):
-		return fmt.Errorf("PublicURL is %q: want what clients put in front of a name, as in https://example.org/metadata/, with the slash", c.PublicURL)
+		return fmt.Errorf("config: PublicURL is %q: want what clients put in front of a name, as in https://example.org/metadata/, with the slash", c.PublicURL)
 	}
 	if c.Prefix == "" {
 		return nil
 	}
 	folders, whole := strings.CutSuffix(c.Prefix, "/")
 	if !whole || len(c.Prefix) > 512 {
-		return fmt.Errorf("Prefix is %q: want at most 512 bytes, with a slash at the end, as in metadata/", c.Prefix)
+		return fmt.Errorf("config: Prefix is %q: want at most 512 bytes, with a slash at the end, as in metadata/", c.Prefix)
 	}
 	for folder := range strings.SplitSeq(folders, "/") {
 		if err := checkName(folder); err != nil {
-			return fmt.Errorf("Prefix is %q: %q is %w", c.Prefix, folder, err)
+			return fmt.Errorf("config: Prefix is %q: %q is %w", c.Prefix, folder, err)
 		}
 	}
 	return nil
