@@ -112,7 +112,7 @@ func TestModules(t *testing.T) {
 }
 
 // toolModules pin programs that checks and tests run, and nothing else requires them.
-var toolModules = []string{"internal/tools", "internal/versitygw"}
+var toolModules = []string{"internal/tools", "internal/versitygw", "internal/fakegcs"}
 
 // goCommand returns what the go command prints in a folder, given from the top.
 func goCommand(t *testing.T, folder string, args ...string) string {

@@ -26,10 +26,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/bindery-tuf/bindery/internal/pinned"
 )
 
 // The credentials of a Server, and its region.
@@ -55,7 +56,7 @@ type Server struct {
 // exist, on a file system with extended attributes, and may be one that another Server used. The program is built once, with the versions that
 // internal/versitygw pins, and kept in the user's cache.
 func Start(ctx context.Context, dir string) (*Server, error) {
-	program, err := build(ctx)
+	program, err := pinned.Build(ctx, "internal/versitygw", "github.com/versity/versitygw/cmd/versitygw")
 	if err != nil {
 		return nil, fmt.Errorf("versitygw: %w", err)
 	}
@@ -208,62 +209,6 @@ func sign(request *http.Request, body []byte, now time.Time) {
 	}
 	request.Header.Set("Authorization", fmt.Sprintf("AWS4-HMAC-SHA256 Credential=%s/%s, SignedHeaders=%s, Signature=%x",
 		AccessKey, strings.Join(scope, "/"), signed, key))
-}
-
-// build returns the program. Which one it is follows from the module files and the Go version.
-func build(ctx context.Context) (string, error) {
-	root, err := output(ctx, "", "go", "list", "-m", "-f", "{{.Dir}}", "github.com/bindery-tuf/bindery")
-	if err != nil {
-		return "", err
-	}
-	module := filepath.Join(root, "internal", "versitygw")
-	digest := sha256.New()
-	fmt.Fprintln(digest, runtime.Version(), runtime.GOOS, runtime.GOARCH)
-	for _, name := range []string{"go.mod", "go.sum"} {
-		content, err := os.ReadFile(filepath.Join(module, name))
-		if err != nil {
-			return "", err
-		}
-		digest.Write(content)
-	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return "", err
-	}
-	cache = filepath.Join(cache, "bindery-interop")
-	program := filepath.Join(cache, "versitygw-"+hex.EncodeToString(digest.Sum(nil)))
-	if runtime.GOOS == "windows" {
-		program += ".exe"
-	}
-	if _, err := os.Stat(program); err == nil {
-		return program, nil
-	}
-	if err := os.MkdirAll(cache, 0o700); err != nil {
-		return "", err
-	}
-	made, err := os.MkdirTemp(cache, "tmp-")
-	if err != nil {
-		return "", err
-	}
-	defer os.RemoveAll(made)
-	built := filepath.Join(made, "versitygw")
-	if _, err := output(ctx, module, "go", "build", "-o", built, "github.com/versity/versitygw/cmd/versitygw"); err != nil {
-		return "", err
-	}
-	return program, os.Rename(built, program)
-}
-
-func output(ctx context.Context, dir string, command ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
-	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=")
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		return "", fmt.Errorf("%v: %w\n%s", command, err, stderr.Bytes())
-	}
-	return strings.TrimSpace(string(out)), nil
 }
 
 // Object is the URL of a name in a bucket, for people without credentials.
