@@ -29,6 +29,7 @@ var layers = [][]string{
 	{"repository"},
 	{"internal/ondisk"},    // how tests put our stores and journals on a disk of theirs
 	{"repository/service"}, // the engine, supervised; it is not given a store or journal of ours
+	{"repository/bucket"},  // what some stores share
 	{"repository/..."},     // stores, journals, and the suites for them
 	{"internal/faulty", "internal/repotest", "internal/mutation"}, // what tests are made of
 	{"internal/crashpoints"},

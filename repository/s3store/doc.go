@@ -13,13 +13,11 @@
 // # Contract
 //
 // Create is a PUT with If-None-Match: *, and Swap one with If-Match and the ETag of exactly the bytes that
-// are to be replaced. A service that ignores these headers is refused by Open, which tries them. The
-// reply to a PUT may be lost although the PUT was done, and a PUT may be refused because of an
-// earlier one of ours: so after a refusal (412, 409 or 404) the store reads the name and compares.
+// are to be replaced. A service that ignores these headers is refused by Open, which tries them. After a
+// refusal (412, 409 or 404) the store reads the name and compares, as package bucket says.
 //
 // What can be read is durable, as S3 promises of its own: a PUT is answered once the object is stored
-// in several places. So a Create of bytes that exist already is done. Whether another service keeps
-// that promise is between you and it.
+// in several places. Whether another service keeps that promise is between you and it.
 //
 // A request is repeated if the service throttles or fails, at most Config.Attempts times, with the SDK's
 // growing pauses and its limit on retries in all. So an outage delays calls and starts no storm.

@@ -43,7 +43,7 @@ func codeOf(err error) string {
 }
 
 // explain says what to do about an error of the SDK's.
-func (s *Store) explain(err error, needs permission) error {
+func (s *service) explain(err error, needs permission) error {
 	var denied credentialsError
 	switch {
 	case err == nil || errors.Is(err, context.Canceled):
@@ -53,7 +53,10 @@ func (s *Store) explain(err error, needs permission) error {
 	}
 	var unsent *smithyhttp.RequestSendError
 	var answer *smithyhttp.ResponseError
+	var garbled *smithy.DeserializationError
 	switch {
+	case errors.As(err, &garbled) && statusOf(err) < 300:
+		return fmt.Errorf("the answer isn't one of S3's: is the endpoint right? %w", err)
 	case errors.As(err, &unsent):
 		return fmt.Errorf("the service could not be reached; is it up, and is the endpoint right? %w", err)
 	case !errors.As(err, &answer):
@@ -78,7 +81,7 @@ func requestOf(err error) string {
 }
 
 // advice is what to do next. Silent errors are not quoted.
-func (s *Store) advice(answer *smithyhttp.ResponseError, status int, code string, needs permission) (advice string, silent bool) {
+func (s *service) advice(answer *smithyhttp.ResponseError, status int, code string, needs permission) (advice string, silent bool) {
 	region := ""
 	if answer.Response != nil {
 		region = answer.Response.Header.Get("X-Amz-Bucket-Region")
@@ -108,8 +111,15 @@ func (s *Store) advice(answer *smithyhttp.ResponseError, status int, code string
 			return fmt.Sprintf("bucket %q is not in region %q, or not at this endpoint: correct Config.AWS.Region or BaseEndpoint", s.cfg.Bucket, s.cfg.AWS.Region), false
 		}
 		return fmt.Sprintf("bucket %q is in region %q, and Config.AWS.Region is %q: correct that", s.cfg.Bucket, region, s.cfg.AWS.Region), false
+	case status == http.StatusForbidden && needs == getObject:
+		// S3 says so of a missing name to those who may not list.
+		return fmt.Sprintf("not permitted, or the name is missing and that may not be known: grant the credentials %s on %s and %s on %s; or is the bucket somebody else's? Then correct Config.Bucket",
+			listBucket, s.resource(listBucket), getObject, s.resource(getObject)), false
 	case status == http.StatusForbidden:
 		return fmt.Sprintf("not permitted: grant the credentials %s on %s; or is the bucket somebody else's? Then correct Config.Bucket", needs, s.resource(needs)), false
+	case (status == http.StatusNotImplemented || status == http.StatusBadRequest) && needs == putObject && s.sendsCRC():
+		return "the service refuses a PUT with a condition and a CRC-32C; if it knows conditions and only the CRC is unknown, set Config.AWS.RequestChecksumCalculation to " +
+			"aws.RequestChecksumCalculationWhenRequired, and else use another service", false
 	case status == http.StatusNotImplemented:
 		return "the service doesn't know this kind of request", false
 	case status == http.StatusInsufficientStorage:
@@ -123,7 +133,7 @@ func (s *Store) advice(answer *smithyhttp.ResponseError, status int, code string
 }
 
 // resource is what a permission is about, as policies write it.
-func (s *Store) resource(needs permission) string {
+func (s *service) resource(needs permission) string {
 	if needs == listBucket {
 		return "arn:aws:s3:::" + s.cfg.Bucket
 	}

@@ -25,7 +25,7 @@ import (
 	"github.com/bindery-tuf/bindery/repository/s3store"
 )
 
-const bucket = "index"
+const index = "index" // the bucket
 
 // fakeS3 is S3 with one bucket, as far as the package uses it, without a network. It has the faults that a
 // test gives it, and does what a service under test can't be made to do.
@@ -64,7 +64,7 @@ func (f *fakeS3) config() s3store.Config {
 			Credentials: credentials.NewStaticCredentialsProvider("AKIAEXAMPLE", "secret", ""),
 			HTTPClient:  f,
 		},
-		Bucket: bucket,
+		Bucket: index,
 		Prefix: "metadata/",
 	}
 }
@@ -116,7 +116,7 @@ func (f *fakeS3) Do(r *http.Request) (*http.Response, error) {
 }
 
 func (f *fakeS3) serve(r *http.Request, body []byte) *http.Response {
-	if host, _, _ := strings.Cut(r.URL.Host, "."); host != bucket {
+	if host, _, _ := strings.Cut(r.URL.Host, "."); host != index {
 		return refusal(404, "NoSuchBucket")
 	}
 	if f.denies[r.Method] {

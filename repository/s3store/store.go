@@ -14,7 +14,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -24,11 +23,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/repository/bucket"
 )
-
-// MaxSize is the most that Get reads and Create writes, in bytes. No client reads metadata beyond a
-// tenth of it.
-const MaxSize = 64 << 20
 
 // Config says which bucket is used, and how.
 type Config struct {
@@ -70,29 +66,64 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-// Store is a repository.Store in a bucket. It is safe for concurrent use, also by several processes.
-type Store struct {
-	cfg  Config
-	s3   *s3.Client
-	wait retry.BackoffDelayer
-
-	mu sync.Mutex
-	// swapped has what this Store put under each name that it swapped: one, or few. With the ETag
-	// the next Swap needs no reading.
-	swapped map[string]version
-}
+// Store is a repository.Store in a bucket. It is safe for concurrent use, also by several processes. A Get
+// costs one GET, a Create one PUT, a Delete one DELETE, and a List one request for each 1,000 names. A Swap
+// costs one PUT if this Store swapped the name before, and else a GET and a PUT.
+type Store struct{ *bucket.Store }
 
 var _ repository.Store = (*Store)(nil)
 
-// version is what a name holds.
-type version struct {
-	data []byte
-	etag string // as the service gave it
+// Open opens a bucket, which must exist, after trying it: see bucket.Open. It refuses, too, a bucket in
+// which these credentials lack a permission, and names that.
+//
+// Open logs a warning if the bucket keeps old versions or locks objects, because deleting frees no space
+// there then. To know it needs s3:GetBucketVersioning and s3:GetBucketObjectLockConfiguration. Without
+// them it doesn't ask further.
+//
+// Open costs 12 small requests, and 2 at PublicURL.
+func Open(ctx context.Context, cfg Config) (*Store, error) {
+	s, err := newService(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("s3store: %w", err)
+	}
+	store, err := bucket.Open(ctx, s, s.common())
+	if err == nil {
+		err = s.namesWhatStays(ctx, store.String())
+	}
+	if err != nil {
+		return nil, fmt.Errorf("s3store: %w", err)
+	}
+	return &Store{store}, nil
 }
 
-// open checks the configuration and makes no request.
-func open(cfg Config) (*Store, error) {
-	if err := cfg.check(); err != nil {
+// service makes the requests.
+type service struct {
+	cfg Config
+	s3  *s3.Client
+}
+
+// common is what stores of all services are told.
+func (s *service) common() bucket.Config {
+	return bucket.Config{
+		Place: "s3://" + s.cfg.Bucket + "/", Prefix: s.cfg.Prefix,
+		PublicURL: s.cfg.PublicURL, Caching: s.cfg.Caching, Timeout: s.cfg.Timeout, Attempts: s.cfg.Attempts,
+		ClientsNeed: fmt.Sprintf("%s on %s and %s on %s (a bucket's policy, Principal \"*\")", listBucket, s.resource(listBucket), getObject, s.resource(getObject)),
+	}
+}
+
+// newService checks the configuration and makes no request.
+func newService(cfg Config) (*service, error) {
+	switch {
+	case cfg.AWS.Credentials == nil:
+		return nil, errors.New("config: AWS has no credentials: aws-sdk-go-v2/config.LoadDefaultConfig finds them")
+	case cfg.AWS.Region == "":
+		return nil, errors.New("config: AWS has no Region: set that of the bucket; a service without regions takes us-east-1 or auto")
+	case cfg.Bucket == "":
+		return nil, errors.New("config: Bucket is empty: name the bucket that clients read")
+	case strings.ContainsAny(cfg.Bucket, "/: "):
+		return nil, fmt.Errorf("config: Bucket is %q: want its name alone; what is in front of the names in it is Prefix", cfg.Bucket)
+	}
+	if err := (&service{cfg: cfg}).common().Check(); err != nil {
 		return nil, err
 	}
 	if cfg.Timeout == 0 {
@@ -110,48 +141,13 @@ func open(cfg Config) (*Store, error) {
 	if cfg.AWS.HTTPClient != nil {
 		client = cfg.AWS.HTTPClient
 	}
-	return &Store{
-		cfg:     cfg,
-		wait:    retry.NewExponentialJitterBackoff(retry.DefaultMaxBackoff),
-		swapped: map[string]version{},
-		s3: s3.NewFromConfig(cfg.AWS, func(o *s3.Options) {
-			o.Credentials = credentials{cfg.AWS.Credentials}
-			o.HTTPClient = timed{client, cfg.Timeout}
-			o.UsePathStyle = cfg.PathStyle
-			o.DisableLogOutputChecksumValidationSkipped = true // other services have none
-			o.Retryer = retry.NewStandard(func(r *retry.StandardOptions) { r.MaxAttempts = cfg.Attempts })
-		}),
-	}, nil
-}
-
-func (c Config) check() error {
-	switch {
-	case c.AWS.Credentials == nil:
-		return errors.New("config: AWS has no credentials: aws-sdk-go-v2/config.LoadDefaultConfig finds them")
-	case c.AWS.Region == "":
-		return errors.New("config: AWS has no Region: set that of the bucket; a service without regions takes us-east-1 or auto")
-	case c.Bucket == "":
-		return errors.New("config: Bucket is empty: name the bucket that clients read")
-	case strings.ContainsAny(c.Bucket, "/: "):
-		return fmt.Errorf("config: Bucket is %q: want its name alone; what is in front of the names in it is Prefix", c.Bucket)
-	case c.Timeout < 0 || c.Attempts < 0:
-		return fmt.Errorf("config: Timeout is %v and Attempts %d: neither may be negative", c.Timeout, c.Attempts)
-	case c.PublicURL != "" && (!strings.HasPrefix(c.PublicURL, "http://") && !strings.HasPrefix(c.PublicURL, "https://") || !strings.HasSuffix(c.PublicURL, "/")):
-		return fmt.Errorf("config: PublicURL is %q: want what clients put in front of a name, as in https://example.org/metadata/, with the slash", c.PublicURL)
-	}
-	if c.Prefix == "" {
-		return nil
-	}
-	folders, whole := strings.CutSuffix(c.Prefix, "/")
-	if !whole || len(c.Prefix) > 512 {
-		return fmt.Errorf("config: Prefix is %q: want at most 512 bytes, with a slash at the end, as in metadata/", c.Prefix)
-	}
-	for folder := range strings.SplitSeq(folders, "/") {
-		if err := checkName(folder); err != nil {
-			return fmt.Errorf("config: Prefix is %q: %q is %w", c.Prefix, folder, err)
-		}
-	}
-	return nil
+	return &service{cfg, s3.NewFromConfig(cfg.AWS, func(o *s3.Options) {
+		o.Credentials = credentials{cfg.AWS.Credentials}
+		o.HTTPClient = timed{client, cfg.Timeout}
+		o.UsePathStyle = cfg.PathStyle
+		o.DisableLogOutputChecksumValidationSkipped = true // other services have none
+		o.Retryer = retry.NewStandard(func(r *retry.StandardOptions) { r.MaxAttempts = cfg.Attempts })
+	})}, nil
 }
 
 // timed limits the time of a request, until its answer is read.
@@ -194,63 +190,49 @@ func (b *timedBody) Close() error {
 	return b.ReadCloser.Close()
 }
 
-// Get implements repository.Store. It costs one GET. It verifies the length, and a CRC if the service
-// sends one.
-func (s *Store) Get(ctx context.Context, name string) ([]byte, error) {
-	v, err := s.read(ctx, name)
-	if err == nil && v == nil {
-		err = repository.ErrNotExist
-	}
-	if err != nil {
-		return nil, s.fail(ctx, "get", name, err)
-	}
-	return v.data, nil
-}
-
-// read returns nil if there is no such name. The SDK repeats a request, but not the reading of its
-// answer.
-func (s *Store) read(ctx context.Context, name string) (*version, error) {
-	if err := check(ctx, name); err != nil {
-		return nil, err
-	}
+// Read repeats the reading of an answer, which the SDK doesn't. It verifies the length, and a CRC if the
+// service sends one.
+func (s *service) Read(ctx context.Context, key string) (bucket.Version, error) {
 	for try := 1; ; try++ {
-		v, err := s.readOnce(ctx, name)
+		v, err := s.readOnce(ctx, key)
 		var cut *cutError
 		if !errors.As(err, &cut) || try >= s.cfg.Attempts {
 			return v, err
 		}
-		if err := s.pause(ctx, try); err != nil {
-			return nil, err
+		select {
+		case <-ctx.Done():
+			return bucket.Version{}, ctx.Err()
+		case <-time.After(time.Duration(try) * rand.N(time.Second)):
 		}
 	}
 }
 
-func (s *Store) readOnce(ctx context.Context, name string) (*version, error) {
+func (s *service) readOnce(ctx context.Context, key string) (v bucket.Version, err error) {
 	out, err := s.s3.GetObject(ctx, &s3.GetObjectInput{
-		Bucket: &s.cfg.Bucket, Key: s.key(name), ChecksumMode: types.ChecksumModeEnabled,
+		Bucket: &s.cfg.Bucket, Key: &key, ChecksumMode: types.ChecksumModeEnabled,
 	})
 	switch {
 	case statusOf(err) == http.StatusNotFound && codeOf(err) != noBucket:
-		return nil, nil
+		return v, repository.ErrNotExist
 	case err != nil:
-		return nil, s.explain(err, getObject)
+		return v, s.explain(err, getObject)
 	}
 	defer out.Body.Close()
 	size := aws.ToInt64(out.ContentLength)
-	if size > MaxSize {
-		return nil, fmt.Errorf("%d bytes are no metadata: the limit is %d", size, MaxSize)
+	if size > bucket.MaxSize {
+		return v, fmt.Errorf("%d bytes are no metadata: the limit is %d", size, bucket.MaxSize)
 	}
 	buffer := bytes.NewBuffer(make([]byte, 0, max(size, 0)+bytes.MinRead))
-	n, err := buffer.ReadFrom(io.LimitReader(out.Body, MaxSize+1))
+	n, err := buffer.ReadFrom(io.LimitReader(out.Body, bucket.MaxSize+1))
 	switch {
 	case err != nil:
-		return nil, &cutError{fmt.Errorf("after %d of %d bytes: %w", n, size, err)}
-	case n > MaxSize:
-		return nil, fmt.Errorf("more than %d bytes are no metadata: that is the limit", MaxSize)
+		return v, &cutError{fmt.Errorf("after %d of %d bytes: %w", n, size, err)}
+	case n > bucket.MaxSize:
+		return v, fmt.Errorf("more than %d bytes are no metadata: that is the limit", bucket.MaxSize)
 	case out.ContentLength != nil && n != size:
-		return nil, &cutError{fmt.Errorf("%d bytes of %d arrived", n, size)}
+		return v, &cutError{fmt.Errorf("%d bytes of %d arrived", n, size)}
 	}
-	return &version{data: buffer.Bytes(), etag: aws.ToString(out.ETag)}, nil
+	return bucket.Version{Data: buffer.Bytes(), Tag: aws.ToString(out.ETag)}, nil
 }
 
 // cutError is why an answer didn't arrive whole.
@@ -258,107 +240,6 @@ type cutError struct{ cause error }
 
 func (e *cutError) Error() string { return e.cause.Error() }
 func (e *cutError) Unwrap() error { return e.cause }
-
-// Create implements repository.Store. It costs one PUT, and one GET if the name exists.
-func (s *Store) Create(ctx context.Context, name string, data []byte) error {
-	_, err := s.settle(ctx, name, data, func(have *version) (condition, error) {
-		if have != nil && !bytes.Equal(have.data, data) {
-			return condition{}, repository.ErrConflict
-		}
-		return ifMissing, nil
-	}, &ifMissing)
-	return s.fail(ctx, "create", name, err)
-}
-
-// Swap implements repository.Store. It costs one PUT if this Store swapped the name before, and else a
-// GET and a PUT.
-func (s *Store) Swap(ctx context.Context, name string, old, new []byte) error {
-	var first *condition
-	s.mu.Lock()
-	if last, ok := s.swapped[name]; ok && old != nil && bytes.Equal(last.data, old) {
-		first = &condition{match: last.etag}
-	}
-	s.mu.Unlock()
-	etag, err := s.settle(ctx, name, new, func(have *version) (condition, error) {
-		switch {
-		case have == nil && old == nil:
-			return ifMissing, nil
-		case have == nil:
-			return condition{}, fmt.Errorf("%w: there is no such name", repository.ErrConflict)
-		case old == nil || !bytes.Equal(have.data, old):
-			return condition{}, repository.ErrConflict
-		case have.etag == "":
-			return condition{}, errors.New("the service sends no ETag, on which a swap could depend: use another service")
-		}
-		return condition{match: have.etag}, nil
-	}, first)
-	s.mu.Lock()
-	delete(s.swapped, name)
-	if err == nil && etag != "" {
-		s.swapped[name] = version{bytes.Clone(new), etag}
-	}
-	s.mu.Unlock()
-	return s.fail(ctx, "swap", name, err)
-}
-
-// condition is under which a PUT takes place: the name is missing, or has an ETag.
-type condition struct{ match string }
-
-var ifMissing = condition{}
-
-// settleAttempts is how often settle writes. Each time somebody else was writing the name.
-const settleAttempts = 8
-
-// settle makes name hold data, and returns the ETag that it then has.
-//
-// A refusal says little. The reply to a PUT may be lost: then the SDK sends it again, and the second
-// one is refused because the first was done. A name that somebody deletes meanwhile, or is just
-// writing, is refused too (404, 409). So after each refusal settle reads what is there. If that is data,
-// settle is done. Otherwise decide says what the next PUT depends on, or why there is none.
-//
-// The first PUT depends on first. If first is nil, settle reads before it writes.
-func (s *Store) settle(ctx context.Context, name string, data []byte, decide func(have *version) (condition, error), first *condition) (etag string, err error) {
-	if err := check(ctx, name); err != nil {
-		return "", err
-	}
-	if len(data) > MaxSize {
-		return "", fmt.Errorf("%d bytes are no metadata: the limit is %d", len(data), MaxSize)
-	}
-	var refusal error
-	next := first
-	for try := 0; ; try++ {
-		if next == nil {
-			have, err := s.read(ctx, name)
-			if err != nil {
-				return "", err
-			}
-			if have != nil && bytes.Equal(have.data, data) {
-				return have.etag, nil
-			}
-			decided, err := decide(have)
-			if err != nil {
-				return "", err
-			}
-			next = &decided
-		}
-		if try > 0 {
-			if try == settleAttempts {
-				return "", fmt.Errorf("the service refused it %d times, each time without another content that explains that: %w", try, refusal)
-			}
-			if err := s.pause(ctx, try); err != nil {
-				return "", err
-			}
-		}
-		etag, err := s.put(ctx, name, data, *next)
-		if err == nil {
-			return etag, nil
-		}
-		if !refused(err) {
-			return "", s.explain(err, putObject)
-		}
-		refusal, next = err, nil
-	}
-}
 
 // refused reports whether a conditional PUT was refused because of its condition.
 func refused(err error) bool {
@@ -371,57 +252,58 @@ func refused(err error) bool {
 	return false
 }
 
-func (s *Store) put(ctx context.Context, name string, data []byte, c condition) (etag string, err error) {
+func (s *service) Write(ctx context.Context, key string, data []byte, cacheControl string, c bucket.Condition) (etag string, err error) {
 	in := &s3.PutObjectInput{
-		Bucket: &s.cfg.Bucket, Key: s.key(name),
+		Bucket: &s.cfg.Bucket, Key: &key,
 		Body:          bytes.NewReader(data),
 		ContentLength: aws.Int64(int64(len(data))),
 		ContentType:   aws.String(repository.MediaType),
-		CacheControl:  aws.String(s.cfg.Caching.CacheControl(name)),
+		CacheControl:  &cacheControl,
 	}
-	if s.cfg.AWS.RequestChecksumCalculation != aws.RequestChecksumCalculationWhenRequired {
+	if s.sendsCRC() {
 		// Computed here: the SDK would send its own behind the content, with a Content-Encoding that
 		// some services keep.
 		sum := binary.BigEndian.AppendUint32(nil, crc32.Checksum(data, castagnoli))
 		in.ChecksumCRC32C = aws.String(base64.StdEncoding.EncodeToString(sum))
 	}
-	if c == ifMissing {
+	switch {
+	case c == bucket.Missing:
 		in.IfNoneMatch = aws.String("*")
-	} else {
-		in.IfMatch = aws.String(c.match)
+	case strings.Contains(c.Tag, `"`):
+		in.IfMatch = &c.Tag
+	default:
+		in.IfMatch = aws.String(`"` + c.Tag + `"`)
 	}
 	out, err := s.s3.PutObject(ctx, in)
+	if refused(err) {
+		return "", fmt.Errorf("%w: %w", bucket.ErrRefused, err)
+	}
 	if err != nil {
-		return "", err
+		return "", s.explain(err, putObject)
 	}
 	return aws.ToString(out.ETag), nil
 }
 
+func (s *service) sendsCRC() bool {
+	return s.cfg.AWS.RequestChecksumCalculation != aws.RequestChecksumCalculationWhenRequired
+}
+
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// List implements repository.Store. It costs one request for each 1,000 names. Names that no Store makes
-// are left out, and so is what lies in folders below the prefix.
-func (s *Store) List(ctx context.Context) iter.Seq2[repository.Info, error] {
+// List costs one request for each 1,000 names.
+func (s *service) List(ctx context.Context, prefix string) iter.Seq2[repository.Info, error] {
 	return func(yield func(repository.Info, error) bool) {
 		pages := s3.NewListObjectsV2Paginator(s.s3, &s3.ListObjectsV2Input{
-			Bucket: &s.cfg.Bucket, Prefix: &s.cfg.Prefix, Delimiter: aws.String("/"),
+			Bucket: &s.cfg.Bucket, Prefix: &prefix, Delimiter: aws.String("/"),
 		}, func(o *s3.ListObjectsV2PaginatorOptions) { o.StopOnDuplicateToken = true })
 		for pages.HasMorePages() {
-			err := ctx.Err()
-			var page *s3.ListObjectsV2Output
-			if err == nil {
-				page, err = pages.NextPage(ctx)
-			}
+			page, err := pages.NextPage(ctx)
 			if err != nil {
-				yield(repository.Info{}, s.fail(ctx, "list", "", s.explain(err, listBucket)))
+				yield(repository.Info{}, s.explain(err, listBucket))
 				return
 			}
 			for _, object := range page.Contents {
-				name, ok := strings.CutPrefix(aws.ToString(object.Key), s.cfg.Prefix)
-				if !ok || checkName(name) != nil {
-					continue
-				}
-				if !yield(repository.Info{Name: name, Size: aws.ToInt64(object.Size)}, nil) {
+				if !yield(repository.Info{Name: aws.ToString(object.Key), Size: aws.ToInt64(object.Size)}, nil) {
 					return
 				}
 			}
@@ -429,78 +311,26 @@ func (s *Store) List(ctx context.Context) iter.Seq2[repository.Info, error] {
 	}
 }
 
-// Delete implements repository.Store. It costs one DELETE. In a bucket that keeps versions it hides the
-// name and frees nothing: Open warns of such a bucket.
-func (s *Store) Delete(ctx context.Context, name string) error {
-	err := check(ctx, name)
-	if err == nil {
-		_, err = s.s3.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &s.cfg.Bucket, Key: s.key(name)})
-		if statusOf(err) == http.StatusNotFound && codeOf(err) != noBucket {
-			err = nil
-		}
-		err = s.explain(err, deleteObject)
-	}
-	return s.fail(ctx, "delete", name, err)
-}
-
-// pause waits before another try.
-func (s *Store) pause(ctx context.Context, try int) error {
-	d, err := s.wait.BackoffDelay(try-1, nil)
-	if err != nil {
-		return err
-	}
-	timer := time.NewTimer(d/10 + rand.N(time.Millisecond)) // a refusal needs less patience than an outage
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
+func (s *service) Delete(ctx context.Context, key string) error {
+	_, err := s.s3.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &s.cfg.Bucket, Key: &key})
+	if statusOf(err) == http.StatusNotFound && codeOf(err) != noBucket {
 		return nil
 	}
+	return s.explain(err, deleteObject)
 }
 
-func (s *Store) key(name string) *string { return aws.String(s.cfg.Prefix + name) }
-
-// String is the place, as in "s3://bucket/metadata/".
-func (s *Store) String() string { return "s3://" + s.cfg.Bucket + "/" + s.cfg.Prefix }
-
-// fail wraps the error of a call, and returns nil for nil.
-func (s *Store) fail(ctx context.Context, call, name string, err error) error {
-	if err == nil {
-		return nil
+// namesWhatStays warns if deleting frees nothing. What it may not ask, or the service doesn't know, it
+// leaves.
+func (s *service) namesWhatStays(ctx context.Context, place string) error {
+	versioning, err := s.s3.GetBucketVersioning(ctx, &s3.GetBucketVersioningInput{Bucket: &s.cfg.Bucket})
+	if err == nil && versioning.Status == types.BucketVersioningStatusEnabled {
+		s.cfg.Logger.WarnContext(ctx, "the bucket keeps old versions, so deleting frees no space: have a lifecycle rule delete noncurrent versions, or suspend versioning",
+			"bucket", place)
 	}
-	if ended := ctx.Err(); ended != nil && !errors.Is(err, ended) {
-		err = fmt.Errorf("%w: %w", ended, err)
+	lock, err := s.s3.GetObjectLockConfiguration(ctx, &s3.GetObjectLockConfigurationInput{Bucket: &s.cfg.Bucket})
+	if err == nil && lock.ObjectLockConfiguration != nil && lock.ObjectLockConfiguration.ObjectLockEnabled == types.ObjectLockEnabledEnabled {
+		s.cfg.Logger.WarnContext(ctx, "the bucket can lock objects, so deleting frees no space before their retention ends: use a bucket without Object Lock",
+			"bucket", place)
 	}
-	if name == "" {
-		return fmt.Errorf("%s %s: %w", call, s, err)
-	}
-	return fmt.Errorf("%s %q in %s: %w", call, name, s, err)
-}
-
-func check(ctx context.Context, name string) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if err := checkName(name); err != nil {
-		return fmt.Errorf("name: %w", err)
-	}
-	return nil
-}
-
-// checkName accepts only plain file names of [A-Za-z0-9_.-] without a leading dot. Clients, caches and
-// file systems agree on these.
-func checkName(name string) error {
-	if name == "" || name[0] == '.' || len(name) > 255 {
-		return errors.New("not 1 to 255 bytes without a leading dot")
-	}
-	for i := range len(name) {
-		c := name[i]
-		switch {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '_', c == '.', c == '-':
-		default:
-			return fmt.Errorf("byte %d is %q: want letters, digits, and _ . -", i, c)
-		}
-	}
-	return nil
+	return ctx.Err()
 }

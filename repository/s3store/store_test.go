@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/repository/bucket"
 	"github.com/bindery-tuf/bindery/repository/s3store"
 	"github.com/bindery-tuf/bindery/repository/storetest"
 )
@@ -339,14 +340,14 @@ func TestGetIsWhole(t *testing.T) {
 func TestTooLarge(t *testing.T) {
 	f := newFake()
 	s := f.open(t)
-	require.ErrorContains(t, s.Create(t.Context(), binName, make([]byte, s3store.MaxSize+1)), "the limit is 67108864")
+	require.ErrorContains(t, s.Create(t.Context(), binName, make([]byte, bucket.MaxSize+1)), "the limit is 67108864")
 	for _, length := range []string{"67108865", ""} { // told before, or not
 		f.fault = func(*http.Request, func() *http.Response) (*http.Response, error) {
 			response := answer(200, nil, http.Header{})
 			if length != "" {
 				response.Header.Set("Content-Length", length)
 			}
-			response.Body = io.NopCloser(io.LimitReader(zeroes{}, s3store.MaxSize+1))
+			response.Body = io.NopCloser(io.LimitReader(zeroes{}, bucket.MaxSize+1))
 			return response, nil
 		}
 		_, err := s.Get(t.Context(), binName)
@@ -357,48 +358,3 @@ func TestTooLarge(t *testing.T) {
 type zeroes struct{}
 
 func (zeroes) Read(p []byte) (int, error) { clear(p); return len(p), nil }
-
-// A prefix keeps things in one bucket apart.
-func TestPrefix(t *testing.T) {
-	f := newFake()
-	for _, prefix := range []string{"", "metadata/", "metadata/staging/", "other/"} {
-		cfg := f.config()
-		cfg.Prefix = prefix
-		s, err := s3store.Open(t.Context(), cfg)
-		require.NoError(t, err)
-		require.NoError(t, s.Create(t.Context(), binName, []byte(prefix+"!")))
-	}
-	for _, stray := range []string{"metadata/", "metadata/.hidden", "metadata/a b"} {
-		f.objects[stray] = object{}
-	}
-	for _, prefix := range []string{"", "metadata/", "metadata/staging/", "other/"} {
-		cfg := f.config()
-		cfg.Prefix = prefix
-		s, err := s3store.Open(t.Context(), cfg)
-		require.NoError(t, err)
-		require.Equal(t, "s3://index/"+prefix, s.String())
-		count := 0
-		for info, err := range s.List(t.Context()) {
-			require.NoError(t, err)
-			require.Equal(t, repository.Info{Name: binName, Size: int64(len(prefix) + 1)}, info)
-			count++
-		}
-		require.Equal(t, 1, count)
-	}
-}
-
-func TestNames(t *testing.T) {
-	f := newFake()
-	s := f.open(t)
-	for _, name := range []string{"", ".", "..", ".hidden", "a/b", "a b", "a\x00", "ä.json", "a?b", "a%2fb", strings.Repeat("x", 256)} {
-		calls := f.requests(func() {
-			_, err := s.Get(t.Context(), name)
-			require.ErrorContains(t, err, "name: ")
-			require.NotErrorIs(t, err, repository.ErrNotExist)
-			require.ErrorContains(t, s.Create(t.Context(), name, nil), "name: ")
-			require.ErrorContains(t, s.Swap(t.Context(), name, nil, nil), "name: ")
-			require.ErrorContains(t, s.Delete(t.Context(), name), "name: ")
-		})
-		require.Empty(t, calls)
-	}
-}

@@ -66,13 +66,13 @@ func (l *losing) Do(r *http.Request) (*http.Response, error) {
 // What clients get has the headers of web.Handler.
 func TestVersitygwHeaders(t *testing.T) {
 	server := s3test.Need(t)
-	require.NoError(t, server.CreateBucket(t.Context(), bucket, true))
-	s, err := s3store.Open(t.Context(), gateway(server, bucket))
+	require.NoError(t, server.CreateBucket(t.Context(), index, true))
+	s, err := s3store.Open(t.Context(), gateway(server, index))
 	require.NoError(t, err)
 	require.NoError(t, s.Create(t.Context(), binName, []byte("bin")))
 	require.NoError(t, s.Swap(t.Context(), swapName, nil, []byte("1")))
 	for name, caching := range map[string]string{binName: "public, max-age=31536000, immutable", swapName: "no-cache"} {
-		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.Object(bucket, "metadata/"+name), nil)
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.Object(index, "metadata/"+name), nil)
 		require.NoError(t, err)
 		response, err := http.DefaultTransport.RoundTrip(request)
 		require.NoError(t, err)
@@ -86,8 +86,8 @@ func TestVersitygwHeaders(t *testing.T) {
 // The service's own refusals are explained.
 func TestVersitygwRefuses(t *testing.T) {
 	server := s3test.Need(t)
-	require.NoError(t, server.CreateBucket(t.Context(), bucket, false))
-	good := gateway(server, bucket)
+	require.NoError(t, server.CreateBucket(t.Context(), index, false))
+	good := gateway(server, index)
 	good.PublicURL = ""
 	for _, test := range []struct {
 		want string
@@ -101,7 +101,7 @@ func TestVersitygwRefuses(t *testing.T) {
 		{"the service doesn't know the access key", func(c *s3store.Config) {
 			c.AWS.Credentials = credentials.NewStaticCredentialsProvider("nobody", "wrong", "")
 		}},
-		{"clients get 403, not 404, for a missing name", func(c *s3store.Config) { c.PublicURL = server.Object(bucket, "metadata/") }},
+		{"clients get 403, not 404, for a missing name", func(c *s3store.Config) { c.PublicURL = server.Object(index, "metadata/") }},
 		{"there are no AWS credentials, or they could not be renewed: no file", func(c *s3store.Config) {
 			c.AWS.Credentials = aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
 				return aws.Credentials{}, errors.New("no file")

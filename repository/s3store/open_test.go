@@ -6,12 +6,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -27,12 +24,12 @@ func TestOpenCosts(t *testing.T) {
 	})
 	require.Len(t, calls, 12)
 	require.Empty(t, f.keys())
-	name := strings.TrimPrefix(calls[0], "GET ")
+	name := strings.TrimPrefix(calls[1], "GET ")
 	require.Regexp(t, `^metadata/1\.bindery-probe-[a-z0-9]{26}\.json$`, name)
-	for i, method := range []string{"GET", "PUT", "PUT", "PUT", "PUT", "GET", "PUT", "GET"} {
-		require.Equal(t, method+" "+name, calls[i])
+	for i, method := range []string{"GET", "PUT", "PUT", "PUT", "PUT", "GET", "PUT", "GET", "DELETE"} {
+		require.Equal(t, method+" "+name, calls[i+1])
 	}
-	require.Equal(t, []string{"GET ", "GET ", "GET ", "DELETE " + name}, calls[8:]) // the bucket, three questions
+	require.Equal(t, []string{"GET ", "GET ", "GET "}, append(calls[:1:1], calls[10:]...)) // the bucket
 }
 
 func TestOpenRefuses(t *testing.T) {
@@ -40,10 +37,10 @@ func TestOpenRefuses(t *testing.T) {
 		name, want string
 		set        func(*fakeS3, *s3store.Config)
 	}{
-		{"If-None-Match is ignored", "the service ignores If-None-Match: * of a PUT: two publishers would overwrite each other's files, so use another service",
+		{"If-None-Match is ignored", "the service ignores the condition of a write: it replaced a name that must be missing, and exists; two publishers would overwrite each other's files, so use another service",
 			func(f *fakeS3, _ *s3store.Config) { f.ignores = "If-None-Match" }},
-		{"If-Match is ignored", "the service ignores If-Match for a missing name of a PUT", func(f *fakeS3, _ *s3store.Config) { f.ignores = "If-Match" }},
-		{"conditions are unknown", "the service doesn't know If-Match for a missing name of a PUT, so use another service", func(f *fakeS3, _ *s3store.Config) {
+		{"If-Match is ignored", "the service ignores the condition of a write: it replaced a name that has a certain ETag or generation, and is missing", func(f *fakeS3, _ *s3store.Config) { f.ignores = "If-Match" }},
+		{"conditions are unknown", "the service refuses a PUT with a condition and a CRC-32C; if it knows conditions", func(f *fakeS3, _ *s3store.Config) {
 			f.fault = func(r *http.Request, _ func() *http.Response) (*http.Response, error) {
 				if r.Header.Get("If-Match")+r.Header.Get("If-None-Match") != "" {
 					return refusal(501, "NotImplemented"), nil
@@ -59,12 +56,12 @@ func TestOpenRefuses(t *testing.T) {
 				return nil, nil
 			}
 		}},
-		{"missing names are 403", "a missing name is answered with 403, not 404: grant the credentials s3:ListBucket on arn:aws:s3:::index and s3:GetObject on arn:aws:s3:::index/metadata/*; or is the bucket somebody else's?",
+		{"missing names are 403", "not permitted, or the name is missing and that may not be known: grant the credentials s3:ListBucket on arn:aws:s3:::index and s3:GetObject on arn:aws:s3:::index/metadata/*; or is the bucket somebody else's?",
 			func(f *fakeS3, _ *s3store.Config) { f.without404 = true }},
-		{"GET is denied", "grant the credentials s3:ListBucket on arn:aws:s3:::index and s3:GetObject on arn:aws:s3:::index/metadata/*", func(f *fakeS3, _ *s3store.Config) { f.denies["GET"] = true }},
+		{"GET is denied", "grant the credentials s3:ListBucket on arn:aws:s3:::index; or is the bucket", func(f *fakeS3, _ *s3store.Config) { f.denies["GET"] = true }},
 		{"PUT is denied", "grant the credentials s3:PutObject on arn:aws:s3:::index/metadata/*; or is the bucket somebody else's?", func(f *fakeS3, _ *s3store.Config) { f.denies["PUT"] = true }},
 		{"DELETE is denied", "grant the credentials s3:DeleteObject on arn:aws:s3:::index/metadata/*", func(f *fakeS3, _ *s3store.Config) { f.denies["DELETE"] = true }},
-		{"listing is denied", "list: not permitted: grant the credentials s3:ListBucket on arn:aws:s3:::index;", func(f *fakeS3, _ *s3store.Config) {
+		{"listing is denied", "list s3://index/metadata/: not permitted: grant the credentials s3:ListBucket on arn:aws:s3:::index;", func(f *fakeS3, _ *s3store.Config) {
 			f.fault = func(r *http.Request, _ func() *http.Response) (*http.Response, error) {
 				if r.URL.Query().Has("list-type") {
 					return refusal(403, "AccessDenied"), nil
@@ -119,6 +116,14 @@ func TestOpenRefuses(t *testing.T) {
 			}
 		}},
 		{"everything has an answer", "this answers every name with something", func(f *fakeS3, _ *s3store.Config) {
+			f.fault = func(r *http.Request, _ func() *http.Response) (*http.Response, error) {
+				if r.URL.Query().Has("list-type") {
+					return nil, nil
+				}
+				return answer(200, []byte("<html>"), nil), nil
+			}
+		}},
+		{"it isn't S3", "the answer isn't one of S3's: is the endpoint right?", func(f *fakeS3, _ *s3store.Config) {
 			f.fault = func(*http.Request, func() *http.Response) (*http.Response, error) {
 				return answer(200, []byte("<html>"), nil), nil
 			}
@@ -226,87 +231,4 @@ func TestOpenWarns(t *testing.T) {
 			require.Contains(t, log.String(), fmt.Sprintf("msg=%q bucket=s3://index/metadata/", want))
 		}
 	}
-}
-
-// edge is what clients see of a bucket.
-type edge struct {
-	f       *fakeS3
-	missing int  // the status of a missing name
-	keeps   bool // errors
-	other   bool // it is another bucket
-	down    int  // so many first requests fail
-
-	mu   sync.Mutex
-	kept map[string]int
-	hits int
-}
-
-func (e *edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.hits++
-	if e.down > 0 {
-		e.down--
-		w.WriteHeader(http.StatusBadGateway)
-		return
-	}
-	if status := e.kept[r.URL.Path]; status != 0 {
-		w.WriteHeader(status)
-		return
-	}
-	e.f.mu.Lock()
-	have, ok := e.f.objects[strings.TrimPrefix(r.URL.Path, "/")]
-	e.f.mu.Unlock()
-	switch {
-	case !ok:
-		if e.keeps {
-			e.kept[r.URL.Path] = e.missing
-		}
-		w.WriteHeader(e.missing)
-	case e.other:
-		w.Write([]byte("something else"))
-	default:
-		w.Write(have.data)
-	}
-}
-
-// What clients would get is tried where they get it.
-func TestPublicURL(t *testing.T) {
-	for _, test := range []struct {
-		name, want string
-		hits       int
-		edge       *edge
-	}{
-		{"as it must be", "", 2, &edge{missing: 404}},
-		{"403", "clients get 403, not 404, for a missing name at URL, and most stop on anything but 404: grant everybody s3:ListBucket on arn:aws:s3:::index and s3:GetObject on arn:aws:s3:::index/metadata/*", 1, &edge{missing: 403}},
-		{"a page for everything", "clients get 200, not 404, for a missing name at URL", 1, &edge{missing: 200}},
-		{"404 is kept", "clients at URL don't find a name that was just written: a cache there keeps the 404 that it got before", 2, &edge{missing: 404, keeps: true}},
-		{"another bucket", "clients at URL get other bytes than the bucket has", 2, &edge{missing: 404, other: true}},
-		{"down for a moment", "", 4, &edge{missing: 404, down: 2}},
-		{"down", "clients get 502, not 404", 3, &edge{missing: 404, down: 100}},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			f, e := newFake(), test.edge
-			e.f, e.kept = f, map[string]int{}
-			server := httptest.NewServer(e)
-			defer server.Close()
-			cfg := f.config()
-			cfg.PublicURL = server.URL + "/metadata/"
-			_, err := s3store.Open(t.Context(), cfg)
-			if test.want == "" {
-				require.NoError(t, err)
-			} else {
-				require.ErrorContains(t, err, strings.ReplaceAll(test.want, "URL", cfg.PublicURL))
-			}
-			require.Equal(t, test.hits, e.hits)
-			require.Empty(t, f.keys())
-		})
-	}
-	f := newFake()
-	cfg := f.config()
-	server := httptest.NewServer(nil)
-	server.Close()
-	cfg.PublicURL, cfg.Attempts, cfg.Timeout = server.URL+"/", 1, time.Second
-	_, err := s3store.Open(t.Context(), cfg)
-	require.ErrorContains(t, err, "ask as clients do (Config.PublicURL): ")
 }
