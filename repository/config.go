@@ -1,6 +1,7 @@
 package repository
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -355,6 +356,12 @@ func (c Caching) age() time.Duration { return c.MaxAge + c.StaleIfError }
 
 // grace is how long clients may need a generation after it was superseded.
 func (c Config) grace() time.Duration { return c.CacheAge + c.ClientRun }
+
+// usualReaders is how many files are read at a time where there is no Config.
+const usualReaders = 32
+
+// readers is how many files are read at a time.
+func (c Config) readers() int { return cmp.Or(c.Workers, usualReaders) }
 
 // signersOf returns the signers configured for a role, or for a set of bins ("bins-*").
 func (c Config) signersOf(role string) []keys.Signer {

@@ -17,6 +17,7 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/bindery-tuf/bindery/internal/parallel"
 	"github.com/bindery-tuf/bindery/keys"
 	"github.com/bindery-tuf/bindery/repository/ledger"
 	"github.com/bindery-tuf/bindery/roles"
@@ -385,18 +386,24 @@ func (p *publisher) atHandOnly(a *attempt) plan {
 // appear together with a timestamp is for finish, which sets atCommit. A document of an online role
 // is for the next generation, which signs what it says.
 func (p *publisher) writeDocuments(ctx context.Context, atCommit bool) error {
-	var left []ledger.File
+	var left, now []ledger.File
 	for _, f := range p.unwritten {
 		if p.signsAnew(f) || f.AtCommit && !atCommit {
 			left = append(left, f)
-			continue
+		} else {
+			now = append(now, f)
 		}
+	}
+	err := parallel.All(ctx, p.cfg.Workers, now, func(ctx context.Context, f ledger.File) error {
 		if err := p.storeFile(ctx, f.Name(), f.Data); err != nil {
 			return p.explainConflict(f, fmt.Errorf("write %s: %w", f.Name(), err))
 		}
+		return nil
+	})
+	if err == nil {
+		p.unwritten = left
 	}
-	p.unwritten = left
-	return nil
+	return err
 }
 
 // explainConflict says what to do if the store has another file under the name of an accepted

@@ -13,6 +13,7 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/bindery-tuf/bindery/internal/parallel"
 	"github.com/bindery-tuf/bindery/repository/ledger"
 	"github.com/bindery-tuf/bindery/roles"
 )
@@ -233,14 +234,22 @@ func (r *rebuilder) bin(ctx context.Context, i int) (*roles.Bin, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, k := range group {
-		bin, err := r.make(ctx, k, history.bins[r.p.name(k)])
-		if err != nil {
-			return nil, err
+	for k, b := range parallel.InOrder(ctx, r.p.cfg.readers(), slices.Values(group), func(ctx context.Context, k int) (b madeBin) {
+		b.bin, b.err = r.make(ctx, k, history.bins[r.p.name(k)])
+		return b
+	}) {
+		if b.err != nil {
+			return nil, b.err
 		}
-		r.made[k] = bin
+		r.made[k] = b.bin
 	}
 	return r.made[i], nil
+}
+
+// madeBin is what make returns.
+type madeBin struct {
+	bin *roles.Bin
+	err error
 }
 
 // only is bin for a reader who asks for one bin after the other: what was made before is forgotten when
@@ -266,10 +275,14 @@ func (r *rebuilder) checkBases(ctx context.Context, bins []int) error {
 		return err
 	}
 	var missing []error
-	for _, i := range bins {
-		if _, err := r.base(ctx, i, h.bins[r.p.name(i)]); ctx.Err() != nil {
+	for _, err := range parallel.InOrder(ctx, r.p.cfg.readers(), slices.Values(bins), func(ctx context.Context, i int) error {
+		_, err := r.base(ctx, i, h.bins[r.p.name(i)])
+		return err
+	}) {
+		if ctx.Err() != nil {
 			return ctx.Err()
-		} else if err != nil {
+		}
+		if err != nil {
 			missing = append(missing, err)
 		}
 	}

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"slices"
+
+	"github.com/bindery-tuf/bindery/internal/parallel"
 )
 
 // Store keeps the published metadata under flat names such as
@@ -47,6 +50,20 @@ type Store interface {
 type Getter interface {
 	// Get returns the content of name, or an error that wraps ErrNotExist.
 	Get(ctx context.Context, name string) ([]byte, error)
+}
+
+// fetched is what Get returned.
+type fetched struct {
+	data []byte
+	err  error
+}
+
+// fetch reads files, at most n at a time, and yields them in order.
+func fetch(ctx context.Context, store Getter, n int, names []string) iter.Seq2[string, fetched] {
+	return parallel.InOrder(ctx, n, slices.Values(names), func(ctx context.Context, name string) fetched {
+		data, err := store.Get(ctx, name)
+		return fetched{data, err}
+	})
 }
 
 // Info is one entry of a listing.
