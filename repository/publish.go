@@ -605,7 +605,8 @@ func (p *publisher) readRenewed(ctx context.Context, a *attempt, plan plan) (out
 	return outage, err
 }
 
-// errNotTried is why a bin wasn't read after the reads of many others failed.
+// errNotTried is why a bin wasn't read, or signed and written, after as many others as there are workers
+// failed one after the other. A store or a key that is out of order must not be stormed.
 var errNotTried = errors.New("not tried, because others failed")
 
 // readBins reads roles and calls use with each. A role whose file is missing or altered is
@@ -614,24 +615,23 @@ var errNotTried = errors.New("not tried, because others failed")
 func (p *publisher) readBins(ctx context.Context, a *attempt, b *batch, numbers []int, use func(i int, bin *roles.Bin) error) (outage, err error) {
 	var mu sync.Mutex
 	failed := map[int]error{}
-	outages := 0 // reads that failed and say nothing of the file
-	hopeless := func(i int) bool {
-		mu.Lock()
-		defer mu.Unlock()
-		if a.served > 0 || outages < p.cfg.Workers {
-			return false
-		}
-		failed[i] = errNotTried
-		return true
-	}
+	gate := parallel.NewGate(p.cfg.Workers)
+	notTried := false
 	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(p.cfg.Workers)
 	for _, i := range numbers {
 		if p.blocked(i) {
 			continue
 		}
+		if !gate.Enter() {
+			mu.Lock()
+			failed[i], notTried = errNotTried, true
+			mu.Unlock()
+			continue
+		}
 		g.Go(func() error {
-			if gctx.Err() != nil || hopeless(i) {
+			result := parallel.Other
+			defer func() { gate.Leave(result) }()
+			if gctx.Err() != nil {
 				return gctx.Err()
 			}
 			atHand := p.atHand(i)
@@ -649,12 +649,13 @@ func (p *publisher) readBins(ctx context.Context, a *attempt, b *batch, numbers 
 			if err != nil {
 				failed[i] = err
 				if !errors.Is(err, errQuarantine) {
-					outages++
+					result = parallel.Failed
 				}
 				return nil
 			}
 			if !atHand {
 				a.served++
+				result = parallel.Succeeded
 			}
 			if size := int64(len(bin.Canonical())); b.kept+size <= max(p.cfg.CacheBytes, 0) {
 				b.bins[i], b.kept = bin, b.kept+size
@@ -674,7 +675,7 @@ func (p *publisher) readBins(ctx context.Context, a *attempt, b *batch, numbers 
 		return nil, nil
 	}
 	because := p.firstOf(failed)
-	if a.served == 0 {
+	if a.served == 0 || notTried {
 		if _, err := p.cfg.Store.Get(ctx, ledger.Timestamp); err != nil {
 			return fmt.Errorf("the store can't be read: %w", because), ctx.Err()
 		}
@@ -910,15 +911,22 @@ func (p *publisher) buildBins(ctx context.Context, a *attempt, plan plan, wanted
 		}
 	}
 	endIfHopeless()
-	var g errgroup.Group
-	g.SetLimit(p.cfg.Workers)
+	gate := parallel.NewGate(p.cfg.Workers)
+	var workers sync.WaitGroup
 	for _, i := range plan.roles() {
 		if !wanted(i) {
 			continue
 		}
+		if !gate.Enter() {
+			mu.Lock()
+			failed[i] = errNotTried
+			mu.Unlock()
+			continue
+		}
 		bin := a.batch.bins[i]
 		delete(a.batch.bins, i)
-		g.Go(func() (err error) {
+		workers.Go(func() {
+			var err error
 			row := ledger.Row{Version: a.number, Signed: a.now.Unix(), Expires: a.now.Add(p.cfg.BinLifetime).Unix()}
 			if err = gctx.Err(); err == nil && bin == nil { // it is renewed only, or there was no room to keep it
 				bin, err = p.loadBin(gctx, i)
@@ -926,19 +934,23 @@ func (p *publisher) buildBins(ctx context.Context, a *attempt, plan plan, wanted
 			if err == nil {
 				err = p.buildBin(gctx, i, bin, plan.edits[i], a.signers, &row)
 			}
+			result := parallel.Failed
+			defer func() { gate.Leave(result) }()
 			mu.Lock()
 			defer mu.Unlock()
 			switch {
 			case err == nil:
-				rows[i] = row
+				rows[i], result = row, parallel.Succeeded
 			case gctx.Err() == nil || len(failed) == 0: // what fails because of another is of no interest
 				failed[i] = err
 				endIfHopeless()
 			}
-			return nil
+			if errors.Is(err, errQuarantine) {
+				result = parallel.Other
+			}
 		})
 	}
-	_ = g.Wait()
+	workers.Wait()
 }
 
 // seal says what will be published.

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/bindery-tuf/bindery/internal/parallel"
 	"github.com/bindery-tuf/bindery/repository/ledger"
@@ -78,17 +77,26 @@ func (p *publisher) recheck(ctx context.Context) (any bool) {
 	})
 	oldest = oldest[:min(len(oldest), mostLooks)]
 	well := make([]bool, len(oldest))
-	var g errgroup.Group
-	g.SetLimit(p.cfg.Workers)
+	gate := parallel.NewGate(p.cfg.Workers)
+	var looks sync.WaitGroup
 	for n, i := range oldest {
 		p.quarantine[i].looked = time.Now()
-		g.Go(func() error {
+		if !gate.Enter() {
+			break // the store can't be read
+		}
+		looks.Go(func() {
 			_, err := p.loadBin(ctx, i)
-			well[n] = err == nil
-			return nil
+			switch well[n] = err == nil; {
+			case err == nil:
+				gate.Leave(parallel.Succeeded)
+			case errors.Is(err, errQuarantine):
+				gate.Leave(parallel.Other)
+			default:
+				gate.Leave(parallel.Failed)
+			}
 		})
 	}
-	_ = g.Wait()
+	looks.Wait()
 	for n, i := range oldest {
 		if well[n] {
 			p.unquarantine(i)

@@ -257,3 +257,78 @@ func (e *env) addEverywhere(paths []string, content string) (all []*repository.R
 	}
 	return all
 }
+
+// A store that is out of order is asked ever more rarely, whichever of its calls fail: in a minute at most
+// as often as there are workers, and a few times more. Then all is published.
+func TestOutageIsNoStorm(t *testing.T) {
+	t.Parallel()
+	const bins, workers = 128, 8
+	down := func(c faulty.Call) bool { return strings.HasPrefix(c.Op, "store.") }
+	for name, fails := range map[string]func(c faulty.Call) bool{
+		"unreachable": down,
+		"read-only":   func(c faulty.Call) bool { return down(c) && c.Op != "store.Get" },
+		"throttled":   func(c faulty.Call) bool { return down(c) && c.N%3 != 0 },
+		"Create":      func(c faulty.Call) bool { return c.Op == "store.Create" },
+		"Swap":        func(c faulty.Call) bool { return c.Op == "store.Swap" },
+		"Get":         func(c faulty.Call) bool { return c.Op == "store.Get" },
+		"Delete":      func(c faulty.Call) bool { return c.Op == "store.Delete" },
+		"half-way":    func(c faulty.Call) bool { return down(c) && c.N > 70 },
+	} {
+		for _, fault := range []faulty.Fault{faulty.Before, faulty.After} {
+			t.Run(fmt.Sprint(name, " ", fault), func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					e := newEnv(t, bins, delegation.Succinct)
+					e.cfg.Workers = workers
+					if fails(faulty.Call{Op: "store.Get"}) { // else bins are read again and again, which succeeds
+						e.cfg.CacheBytes = -1
+					}
+					e.cfg.CollectPerMinute, e.cfg.CacheAge, e.cfg.ClientRun = 0, time.Minute, time.Minute
+					e.create()
+					e.publish(onePerBin(t, bins)...)
+					var paths []string
+					for _, target := range onePerBin(t, bins) {
+						paths = append(paths, target.Path)
+					}
+					time.Sleep(10 * time.Minute) // there is enough to collect
+					e.inject.Plan(func(c faulty.Call) faulty.Fault {
+						if fails(c) {
+							return fault
+						}
+						return faulty.None
+					})
+					receipts := e.addEverywhere(paths, "changed")
+					e.run(func() {
+						time.Sleep(10 * time.Minute) // pauses have grown
+						before := e.storeCalls()
+						const minutes = 30
+						time.Sleep(minutes * time.Minute)
+						calls := e.storeCalls() - before
+						t.Log("calls a minute:", calls/minutes)
+						if name != "throttled" { // what one call in three does is published, little by little
+							require.LessOrEqual(t, calls, minutes*(4*workers))
+						}
+						e.inject.Plan(nil)
+						for _, r := range receipts {
+							e.wait(r, repository.Published)
+						}
+						time.Sleep(5 * time.Minute)
+						synctest.Wait()
+					})
+					e.altered = "timestamp.json" // files of earlier generations are collected
+					e.close()
+				})
+			})
+		}
+	}
+}
+
+// storeCalls counts the calls of the store since Plan.
+func (e *env) storeCalls() (n int) {
+	for _, c := range e.inject.Calls() {
+		if strings.HasPrefix(c.Op, "store.") {
+			n++
+		}
+	}
+	return n
+}

@@ -80,3 +80,59 @@ func InOrder[K, V any](ctx context.Context, n int, keys iter.Seq[K], f func(ctx 
 		}
 	}
 }
+
+// Gate lets calls begin that may all fail. So many of them fail in a row at most, counted from the last
+// that succeeded, those under way included. So a service that is out of order isn't stormed, and one that
+// fails now and then is used at full width.
+type Gate struct {
+	mu      sync.Mutex
+	ended   sync.Cond
+	most    int // that run at a time, and that fail in a row
+	running int
+	failed  int // since the last success
+}
+
+// NewGate makes a Gate for at most n calls at a time.
+func NewGate(n int) *Gate {
+	g := &Gate{most: max(n, 1)}
+	g.ended.L = &g.mu
+	return g
+}
+
+// Enter waits until a call may begin. It reports false if none may any more, because so many failed.
+func (g *Gate) Enter() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for g.running+g.failed >= g.most {
+		if g.running == 0 {
+			return false
+		}
+		g.ended.Wait()
+	}
+	g.running++
+	return true
+}
+
+// Result says what became of a call.
+type Result int
+
+// The results.
+const (
+	Succeeded Result = iota
+	Failed           // as a call does if the service is out of order
+	Other            // it says nothing of that
+)
+
+// Leave ends a call for which Enter reported true.
+func (g *Gate) Leave(r Result) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.running--
+	switch r {
+	case Succeeded:
+		g.failed = 0
+	case Failed:
+		g.failed++
+	}
+	g.ended.Broadcast()
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -82,5 +83,49 @@ func TestInOrder(t *testing.T) {
 			break // ends those under way, and waits for them
 		}
 		require.EqualValues(t, 3, calls.Load())
+	})
+}
+
+// callsThrough lets 1,000 calls go through a gate, of which those fail that fails says, and counts them.
+func callsThrough(g *Gate, fails func(n int) Result) (calls int) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for n := range 1000 {
+		if !g.Enter() {
+			return n
+		}
+		wg.Go(func() {
+			time.Sleep(time.Second)
+			g.Leave(fails(n))
+		})
+	}
+	return 1000
+}
+
+func TestGate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		require.Equal(t, 8, callsThrough(NewGate(8), func(int) Result { return Failed }))
+		for _, well := range []func(n int) Result{
+			func(int) Result { return Succeeded },
+			func(int) Result { return Other },
+			func(n int) Result { return Result(n % 2) }, // every other one fails
+			func(n int) Result { // some in a row do
+				if n > 100 && n < 107 {
+					return Failed
+				}
+				return Succeeded
+			},
+		} {
+			began := time.Now()
+			require.Equal(t, 1000, callsThrough(NewGate(8), well))
+			require.LessOrEqual(t, time.Since(began), 500*time.Second, "at half of the width at least, on average")
+		}
+		after := callsThrough(NewGate(8), func(n int) Result {
+			if n < 500 {
+				return Succeeded
+			}
+			return Failed
+		})
+		require.LessOrEqual(t, after, 500+2*8)
 	})
 }
