@@ -147,6 +147,7 @@ func lead(ctx context.Context, cfg Config) (*publisher, error) {
 		state:      &ledger.State{},
 		cache:      newBinCache(cfg.CacheBytes),
 		quarantine: map[int]*quarantine{}, leftOut: map[int]error{}, warned: map[string]warning{},
+		swapped: time.Now(),
 	}
 	p.rebuild = newRebuilder(p, lead)
 	if err := p.readJournal(ctx); err != nil {
@@ -249,7 +250,7 @@ func (p *publisher) recover(ctx context.Context) error {
 		return err
 	}
 	// Fail now, and not at the first upload, if the store can't be written.
-	if err := p.cfg.Store.Swap(ctx, ledger.Timestamp, p.state.Timestamp(), p.state.Timestamp()); err != nil {
+	if err := p.swapSame(ctx); err != nil {
 		return conflictIsFatal(fmt.Errorf("store: %w", err))
 	}
 	return nil

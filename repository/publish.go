@@ -54,6 +54,7 @@ type publisher struct {
 	decided  func([]ledger.ItemOutcome)
 
 	began      time.Time           // when the last generation with items began
+	swapped    time.Time           // when the last swap ended, or else when this process took the lead
 	rebuild    *rebuilder          // makes bins again that the store lost
 	quarantine map[int]*quarantine // roles whose stored bytes aren't what the journal says
 	lookAgain  pause               // until some of them are looked at again
@@ -1191,11 +1192,14 @@ func (p *publisher) commit(ctx context.Context, s *ledger.Seal, gen int64) error
 	// A caller that stops waiting must not leave the outcome open.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 	defer cancel()
+	if err := p.awaitSwap(ctx); err != nil { // clients fail between a root that is held back and the swap
+		return fmt.Errorf("commit generation %d: %w", gen, err)
+	}
 	if err := p.writeDocuments(ctx, true); err != nil {
 		return fmt.Errorf("commit generation %d: %w", gen, err)
 	}
 	for _, swap := range s.Swaps {
-		if err := p.cfg.Store.Swap(ctx, swap.Name, swap.Old, swap.New); err != nil {
+		if err := p.swap(ctx, swap); err != nil {
 			return conflictIsFatal(fmt.Errorf("commit generation %d: %s: %w", gen, swap.Name, err))
 		}
 	}
@@ -1213,6 +1217,31 @@ func (p *publisher) commit(ctx context.Context, s *ledger.Seal, gen int64) error
 	}
 	p.tell(s.Outcomes)
 	return nil
+}
+
+// awaitSwap waits until Config.MinInterval has passed since the last swap, or since this process took the
+// lead: when another process swapped last isn't known.
+func (p *publisher) awaitSwap(ctx context.Context) error {
+	if wait := p.cfg.MinInterval - time.Since(p.swapped); wait > 0 && !sleep(ctx, wait) {
+		return ctx.Err()
+	}
+	return nil
+}
+
+// swap replaces the content of a name, which awaitSwap was called for. A swap that failed counts for
+// Config.MinInterval too: the store may have made it.
+func (p *publisher) swap(ctx context.Context, s ledger.Swap) error {
+	defer func() { p.swapped = time.Now() }()
+	return p.cfg.Store.Swap(ctx, s.Name, s.Old, s.New)
+}
+
+// swapSame makes sure that the store has the committed timestamp, and can be written. The error wraps ErrConflict
+// if it has another one.
+func (p *publisher) swapSame(ctx context.Context) error {
+	if err := p.awaitSwap(ctx); err != nil {
+		return err
+	}
+	return p.swap(ctx, ledger.Swap{Name: ledger.Timestamp, Old: p.state.Timestamp(), New: p.state.Timestamp()})
 }
 
 // About how many bytes a checkpoint takes for each row, and for each file and target file that is to be

@@ -15,6 +15,10 @@ import (
 //
 // Implementations are safe for concurrent use, pass the suite in
 // repository/storetest, and never return before what they promise is true.
+//
+// A Store may have two more methods. MinInterval() time.Duration is the least time between two calls of
+// Swap for one name: see Config.MinInterval. Local() bool reports whether only processes of this machine can
+// write the Store: see Config.OneMachine. A Store that wraps another one should pass them on.
 type Store interface {
 	// Get returns the content of name, or an error that wraps ErrNotExist.
 	Get(ctx context.Context, name string) ([]byte, error)
