@@ -90,6 +90,18 @@ func (j *Journal) takeOver(ctx context.Context) (*lead, error) {
 		return nil, err
 	}
 	defer rollback(ctx, tx)
+	l, err := j.seize(ctx, tx)
+	if err != nil {
+		return nil, err
+	}
+	if err := tx.Commit(ctx); err != nil {
+		return nil, err // if it had an effect, then nobody leads until the lease ends
+	}
+	return l, nil
+}
+
+// seize does all of a takeover but its commit.
+func (j *Journal) seize(ctx context.Context, tx pgx.Tx) (*lead, error) {
 	l := &lead{Journal: j, token: rand.Text(), seen: newSightings(), known: map[string]placed{}}
 	if _, err := tx.Exec(ctx, `SET LOCAL lock_timeout = 1000`); err != nil {
 		return nil, err
@@ -104,13 +116,7 @@ func (j *Journal) takeOver(ctx context.Context) (*lead, error) {
 	}
 	// This waits for an append under way.
 	err = tx.QueryRow(ctx, j.sql(`UPDATE bindery.lead SET epoch = epoch + 1, token = $1 RETURNING epoch, head`), l.token).Scan(&l.epoch, &l.head)
-	if err != nil {
-		return nil, err
-	}
-	if err := tx.Commit(ctx); err != nil {
-		return nil, err // if it had an effect, then nobody leads until the lease ends
-	}
-	return l, nil
+	return l, err
 }
 
 // vacant returns an error that wraps ErrLocked while another process leads.
