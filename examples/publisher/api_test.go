@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"os"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -165,21 +164,19 @@ func TestReload(t *testing.T) {
 	r := s.start()
 	second := s.signRoot(s.nextRoot())
 	s.write("documents/2.root.json", second, 0o644)
-	r.hangup <- syscall.SIGHUP
-	r.until("/v1/documents/2.root.json", http.StatusOK)
+	r.reload()
+	r.do("GET", "/v1/documents/2.root.json", "", http.StatusOK)
 
 	s.config["listen"] = "127.0.0.1:1"
 	s.configFile()
-	r.hangup <- syscall.SIGHUP
-	r.hangup <- nil // the one before is done
+	r.reload()
 	require.Contains(t, r.log.String(), "listen has changed: only a restart takes that up")
 	r.do("PUT", "/v1/items/1?wait=1m", adds("a", 1), http.StatusOK)
 
 	s.config["listen"] = "127.0.0.1:0"
 	s.config["keys"] = map[string]any{"bins-*": "file:/nowhere.pem", "snapshot": "file:/nowhere.pem", "timestamp": "file:/nowhere.pem"}
 	s.configFile()
-	r.hangup <- syscall.SIGHUP
-	r.hangup <- nil
+	r.reload()
 	require.Contains(t, r.log.String(), "nothing was reloaded: keys.bins-*: open key file:/nowhere.pem")
 	r.do("PUT", "/v1/items/2?wait=1m", adds("b", 2), http.StatusOK)
 }
@@ -191,8 +188,8 @@ func TestOlderDocuments(t *testing.T) {
 	r := s.start()
 	second := s.nextTargets()
 	s.write("documents/2.targets.json", second, 0o644)
-	r.hangup <- syscall.SIGHUP
-	r.until("/v1/documents/2.targets.json", http.StatusOK)
+	r.reload()
+	r.do("GET", "/v1/documents/2.targets.json", "", http.StatusOK)
 	r.stop()
 	require.NoError(t, os.Remove(s.path("documents/2.targets.json")))
 	require.Equal(t, first, s.read("documents/1.targets.json"))

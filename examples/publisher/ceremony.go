@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -198,7 +199,7 @@ func (c *ceremonies) putRequest(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case err == nil && bytes.Equal(o.request.Bytes(), data):
 	case err == nil:
-		err = conflict{fmt.Errorf("another request is open: finish it, or give it up with DELETE /v1/ceremony/request?digest=%x", o.request.Digest())}
+		err = conflict{fmt.Errorf("another request is open: finish it, or give it up with DELETE /v1/ceremony/request?digest=%s", digits(o.request))}
 	case errors.Is(err, errNoRequest):
 		if err = c.writeOpen(data); err == nil {
 			c.err = nil
@@ -378,7 +379,7 @@ func (c *ceremonies) giveUp(w http.ResponseWriter, r *http.Request) {
 	if err == nil {
 		var named ceremony.Digest
 		if named, err = ceremony.ParseDigest(r.URL.Query().Get("digest")); err != nil || named != o.request.Digest() {
-			err = conflict{fmt.Errorf("say which request with ?digest=%x, the one that is open", o.request.Digest())}
+			err = conflict{fmt.Errorf("say which request with ?digest=%s, the one that is open", digits(o.request))}
 		}
 	}
 	if err == nil {
@@ -391,6 +392,12 @@ func (c *ceremonies) giveUp(w http.ResponseWriter, r *http.Request) {
 	c.err = nil
 	c.log.Info("a request was given up", "digest", o.request.Digest().String())
 	w.WriteHeader(http.StatusNoContent)
+}
+
+// digits are the digest of a request, as it stands in a URL.
+func digits(r *ceremony.Request) string {
+	digest := r.Digest()
+	return hex.EncodeToString(digest[:])
 }
 
 // watch installs what became complete in other ways than by a request here: by a response that a

@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -180,6 +181,12 @@ func (s *site) start() *running {
 	})
 	s.t.Cleanup(r.stop)
 	return r
+}
+
+// reload reloads, and returns once that is done: the second reload begins then, and waits for nobody.
+func (r *running) reload() {
+	r.hangup <- syscall.SIGHUP
+	r.hangup <- syscall.SIGHUP
 }
 
 // do sends a request to the publisher and returns the answer, which must have the status.
