@@ -30,7 +30,7 @@ var layers = [][]string{
 	{"internal/ondisk"},    // how tests put our stores and journals on a disk of theirs
 	{"repository/service"}, // the engine, supervised; it is not given a store or journal of ours
 	{"repository/..."},     // stores, journals, and the suites for them
-	{"internal/faulty", "internal/repotest", "internal/mutation"}, // what tests are made of
+	{"internal/faulty", "internal/repotest", "internal/mutation", "internal/pgtest"}, // what tests are made of
 	{"internal/crashpoints"},
 	{"internal/interop"}, // others' clients
 	{"internal/..."},     // tests of the whole, and commands
