@@ -350,6 +350,28 @@ type Caching struct {
 	StaleIfError time.Duration
 }
 
+// MediaType is the Content-Type of every published file of metadata.
+const MediaType = "application/json"
+
+// CacheControl is the Cache-Control header with which a published file is served, under its name in
+// the store. Only timestamp.json ever changes, and caches must ask for it again as c says. All others
+// may be kept for ever. What isn't there must not be kept at all: the 404 of a name would hide the
+// file from clients when it comes. web.Handler and the stores in object storage send this header.
+func (c Caching) CacheControl(name string) string {
+	if name != ledger.Timestamp {
+		return "public, max-age=31536000, immutable"
+	}
+	maxAge, stale := int64(c.MaxAge/time.Second), int64(c.StaleIfError/time.Second)
+	switch {
+	case maxAge <= 0 && stale <= 0:
+		return "no-cache"
+	case stale <= 0: // never an older one, not even if the index can't be reached
+		return fmt.Sprintf("public, max-age=%d, must-revalidate", maxAge)
+	default:
+		return fmt.Sprintf("public, max-age=%d, stale-if-error=%d", max(maxAge, 0), stale)
+	}
+}
+
 // age is the greatest age at which a cache still serves a timestamp.json.
 func (c Caching) age() time.Duration { return c.MaxAge + c.StaleIfError }
 
