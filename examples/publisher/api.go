@@ -183,11 +183,7 @@ func (d *daemon) statusNow(ctx context.Context) (repository.Status, error) {
 	if !errors.Is(err, repository.ErrLocked) {
 		return status, err
 	}
-	store, journal, err := d.places.read(ctx)
-	if err != nil {
-		return status, err
-	}
-	return repository.ReadStatus(ctx, store, journal)
+	return d.readStatus(ctx)
 }
 
 func (d *daemon) status(w http.ResponseWriter, r *http.Request) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"os"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/repository/dirstore"
 )
 
 // checkConfig says what the program would do with a configuration file. It opens keys and documents,
@@ -62,16 +64,10 @@ func checkConfig(ctx context.Context, file string, out io.Writer) error {
 	}
 	say("store", "%s", cfg.Store)
 	say("journal", "%s", cfg.Journal)
-	p := places{cfg.Store, cfg.Journal}
-	store, journal, err := p.read(ctx)
-	var status repository.Status
-	if err == nil {
-		status, err = repository.ReadStatus(ctx, store, journal)
-	}
-	switch {
+	switch status, err := published(ctx, cfg); {
 	case err == nil:
 		say("published", "generation %d, signed %s", status.Generation, status.Signed.Format(time.RFC3339))
-	case errors.Is(err, repository.ErrNotRepository), cfg.Store.missing() && cfg.Journal.missing():
+	case errors.Is(err, repository.ErrNotRepository), neverMade(cfg.Store, cfg.Journal):
 		say("published", "nothing yet: the first start creates the repository of the documents")
 	default:
 		errs = append(errs, err)
@@ -86,4 +82,23 @@ func checkConfig(ctx context.Context, file string, out io.Writer) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// published reads what is published. In a bucket, s3store.Open tries small objects, and deletes them.
+func published(ctx context.Context, cfg config) (status repository.Status, err error) {
+	var store repository.Store
+	if cfg.Store.Dir != "" {
+		store, err = dirstore.Open(cfg.Store.Dir)
+	} else {
+		store, err = cfg.Store.open(ctx, cfg.Publish.caching(), nil)
+	}
+	if err != nil {
+		return status, err
+	}
+	journal, done, err := cfg.Journal.reader(ctx, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return status, err
+	}
+	defer done()
+	return repository.ReadStatus(ctx, store, journal)
 }

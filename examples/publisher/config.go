@@ -23,17 +23,18 @@ type config struct {
 
 	Clients *listener `json:"clients"` // serves the store's metadata to TUF clients
 
-	Store     place           `json:"store"`     // required
-	Journal   place           `json:"journal"`   // required
+	Store     storePlace      `json:"store"`     // required
+	Journal   journalPlace    `json:"journal"`   // required
 	Documents string          `json:"documents"` // required: folder of finished documents
 	Keys      map[string]uris `json:"keys"`      // required: URIs by role, as in repository.Config.Signers
 
 	PassphraseFile string `json:"passphrase_file"` // of all "file:" keys
 	PINFile        string `json:"pin_file"`        // of all "pkcs11:" keys
 
-	Standby  bool       `json:"standby"`
-	Ceremony *holders   `json:"ceremony"`
-	Publish  publishing `json:"publish"`
+	Standby    bool       `json:"standby"`
+	OneMachine bool       `json:"one_machine"` // as in repository.Config
+	Ceremony   *holders   `json:"ceremony"`
+	Publish    publishing `json:"publish"`
 }
 
 // listener is an address that the program listens at.
@@ -41,9 +42,36 @@ type listener struct {
 	Listen string `json:"listen"` // required
 }
 
-// place says where a store or a journal is: one of its members is given.
-type place struct {
-	Dir string `json:"dir"` // an absolute path
+// storePlace says where the store is: one of its members is given.
+type storePlace struct {
+	Dir string   `json:"dir"` // an absolute path
+	S3  *s3Place `json:"s3"`
+}
+
+// s3Place is what s3store.Config calls the same. Credentials are found as AWS's tools find them.
+type s3Place struct {
+	Bucket    string `json:"bucket"` // required
+	Prefix    string `json:"prefix"`
+	Region    string `json:"region"`   // that of the environment if it is left out
+	Endpoint  string `json:"endpoint"` // of another service than AWS's
+	PathStyle bool   `json:"path_style"`
+	PublicURL string `json:"public_url"`
+}
+
+// journalPlace says where the journal is: one of its members is given.
+type journalPlace struct {
+	Dir      string         `json:"dir"` // an absolute path
+	Postgres *postgresPlace `json:"postgres"`
+}
+
+// postgresPlace has one of the three first members. PostgreSQL's own environment variables and files
+// (PGPASSWORD, PGPASSFILE, PGSERVICE, …) complete it.
+type postgresPlace struct {
+	URL     string   `json:"url"`      // without a password
+	URLFile string   `json:"url_file"` // a file with the URL, which may have a password
+	URLEnv  string   `json:"url_env"`  // an environment variable with it
+	Schema  string   `json:"schema"`
+	Lease   duration `json:"lease"`
 }
 
 // holders says how holders of offline keys sign through the publisher.
@@ -103,8 +131,8 @@ func (c config) check() error {
 	}
 	errs := []error{
 		checkAddress("listen", c.Listen, c.TokenFile),
-		c.Store.check("store"),
-		c.Journal.check("journal"),
+		c.Store.check(),
+		c.Journal.check(),
 		checkFolder("documents", c.Documents),
 		checkFile("token_file", c.TokenFile),
 		checkFile("passphrase_file", c.PassphraseFile),
@@ -187,12 +215,49 @@ func checkFile(member, name string) error {
 	return nil
 }
 
-func (p place) check(member string) error {
+func (p storePlace) check() error {
 	switch {
-	case p.Dir == "":
-		return fmt.Errorf(`%s: missing: give a folder, such as {"dir": "/srv/bindery/%s"}`, member, member)
+	case (p.Dir == "") == (p.S3 == nil):
+		return errors.New(`store: give either a folder, such as {"dir": "/srv/bindery/metadata"}, or {"s3": {"bucket": "example-index"}}`)
+	case p.Dir != "":
+		return checkFile("store.dir", p.Dir)
+	case p.S3.Bucket == "":
+		return errors.New("store.s3.bucket: missing: name a bucket that exists")
 	}
-	return checkFile(member+".dir", p.Dir)
+	return nil
+}
+
+func (p journalPlace) check() error {
+	if (p.Dir == "") == (p.Postgres == nil) {
+		return errors.New(`journal: give either a folder, such as {"dir": "/srv/bindery/journal"}, or {"postgres": {"url_file": "/etc/bindery/database-url"}}`)
+	}
+	if p.Dir != "" {
+		return checkFile("journal.dir", p.Dir)
+	}
+	given := 0
+	for _, text := range []string{p.Postgres.URL, p.Postgres.URLFile, p.Postgres.URLEnv} {
+		if text != "" {
+			given++
+		}
+	}
+	if given != 1 {
+		return errors.New("journal.postgres: give one of url, url_file and url_env")
+	}
+	if hasPassword(p.Postgres.URL) {
+		return errors.New("journal.postgres.url: a password does not belong in this file: put the URL into a file of its own (url_file), or into an environment variable (url_env)")
+	}
+	return checkFile("journal.postgres.url_file", p.Postgres.URLFile)
+}
+
+// hasPassword reports whether a URL, or a list of settings as libpq takes it, may have a password.
+func hasPassword(url string) bool {
+	if strings.Contains(strings.ToLower(url), "password") {
+		return true
+	}
+	_, rest, found := strings.Cut(url, "://")
+	authority, _, _ := strings.Cut(rest, "/")
+	user, _, at := strings.Cut(authority, "@")
+	return found && at && strings.Contains(user, ":")
 }
 
 // changed names the first member, other than those that Reload takes up, that differs between two

@@ -38,7 +38,7 @@ func TestConfig(t *testing.T) {
 
 	for _, test := range []struct{ old, new, says string }{
 		{`"documents"`, `"Documents"`, "line 5: Documents: unknown member: here can be listen, token_file, "},
-		{`{"dir": "/j"}`, `{"dirs": "/j"}`, "line 4: journal.dirs: unknown member: here can be dir"},
+		{`{"dir": "/j"}`, `{"dirs": "/j"}`, "line 4: journal.dirs: unknown member: here can be dir, postgres"},
 		{`"documents": "/d",`, `"documents": "/d", "listen": "x",`, "line 5: listen: this member appears twice"},
 		{`"/d"`, `7`, "line 5: documents: this is a JSON number, and a string is wanted"},
 		{`"/d"`, `null`, "line 5: documents: null is no value: leave the member out"},
@@ -60,7 +60,12 @@ func TestConfig(t *testing.T) {
 		{`"127.0.0.1:0"`, `"0.0.0.0:80"`, "can be reached from other machines"},
 		{`"127.0.0.1:0"`, `"[::]:80"`, "can be reached from other machines"},
 		{`"127.0.0.1:0"`, `"localhost.example.com:80"`, "can be reached from other machines"},
-		{`{"dir": "/j"}`, `{}`, `journal: missing: give a folder`},
+		{`{"dir": "/j"}`, `{}`, `journal: give either a folder`},
+		{`{"dir": "/j"}`, `{"dir": "/j", "postgres": {"url": "postgres://h/d"}}`, `journal: give either a folder`},
+		{`{"dir": "/j"}`, `{"postgres": {}}`, `journal.postgres: give one of url, url_file and url_env`},
+		{`{"dir": "/j"}`, `{"postgres": {"url": "postgres://u:p@h/d"}}`, `journal.postgres.url: a password does not belong in this file`},
+		{`{"dir": "/j"}`, `{"postgres": {"url": "host=h password=p"}}`, `journal.postgres.url: a password does not belong in this file`},
+		{`{"dir": "/s"}`, `{"s3": {}}`, `store.s3.bucket: missing`},
 		{`{"dir": "/j"}`, `{"dir": "j"}`, `journal.dir: "j" is not an absolute path`},
 		{`"/d"`, `""`, "documents: missing: name a folder"},
 		{`"snapshot": "file:/k", "timestamp": ["file:/k", "file:/l"]`, ``, `keys: missing`},

@@ -19,12 +19,11 @@ import (
 
 // daemon is a publisher that runs: a service, and the servers in front of it.
 type daemon struct {
-	file   string // of the configuration
-	log    *slog.Logger
-	keys   *keyring
-	places places
-	repo   *service.Service
-	store  repository.Store
+	file  string // of the configuration
+	log   *slog.Logger
+	keys  *keyring
+	repo  *service.Service
+	store repository.Store
 
 	ceremony *ceremonies // or nil
 
@@ -38,12 +37,12 @@ type daemon struct {
 }
 
 // start opens everything and listens. The log names the addresses.
-func start(ctx context.Context, file string, log *slog.Logger) (d *daemon, err error) {
+func start(ctx context.Context, file string, log *slog.Logger) (_ *daemon, err error) {
 	cfg, err := readConfig(file)
 	if err != nil {
 		return nil, err
 	}
-	d = &daemon{file: file, log: log, keys: newKeyring(log), places: places{cfg.Store, cfg.Journal}, cfg: cfg, served: make(chan error, len(cfg.addresses()))}
+	d := &daemon{file: file, log: log, keys: newKeyring(log), cfg: cfg, served: make(chan error, len(cfg.addresses()))}
 	tokens, err := readTokens(cfg)
 	if err != nil {
 		return nil, err
@@ -68,7 +67,7 @@ func start(ctx context.Context, file string, log *slog.Logger) (d *daemon, err e
 	if _, err = d.keys.load(ctx, cfg); err != nil {
 		return nil, err
 	}
-	if d.store, err = d.places.openStore(ctx); err != nil {
+	if d.store, err = cfg.Store.open(ctx, cfg.Publish.caching(), log); err != nil {
 		return nil, err
 	}
 	d.repo, err = service.Start(ctx, service.Config{
@@ -89,10 +88,11 @@ func start(ctx context.Context, file string, log *slog.Logger) (d *daemon, err e
 
 // open is the Open of the service. It opens the journal last.
 func (d *daemon) open(ctx context.Context) (repository.Config, error) {
-	cfg := d.config().Publish.repository()
-	cfg.Store, cfg.Signers = d.store, d.keys.signers()
+	c := d.config()
+	cfg := c.Publish.repository()
+	cfg.Store, cfg.Signers, cfg.OneMachine = d.store, d.keys.signers(), c.OneMachine
 	var err error
-	cfg.Journal, err = d.places.openJournal(ctx)
+	cfg.Journal, err = c.Journal.open(ctx, d.log)
 	return cfg, err
 }
 
@@ -111,13 +111,9 @@ func (d *daemon) documents(ctx context.Context) (repository.Documents, error) {
 	if err != nil {
 		return documents, err
 	}
-	store, journal, err := d.places.read(ctx)
+	status, err := d.readStatus(ctx)
 	if err != nil {
 		return documents, nil // there is no repository yet, or opening it says what is wrong
-	}
-	status, err := repository.ReadStatus(ctx, store, journal)
-	if err != nil {
-		return documents, nil
 	}
 	for role, data := range documents.Roles {
 		header, err := roles.Peek(data)
@@ -132,6 +128,16 @@ func (d *daemon) documents(ctx context.Context) (repository.Documents, error) {
 		}
 	}
 	return documents, nil
+}
+
+// readStatus is the status that the journal says, for a process that doesn't lead.
+func (d *daemon) readStatus(ctx context.Context) (repository.Status, error) {
+	journal, done, err := d.config().Journal.reader(ctx, d.log)
+	if err != nil {
+		return repository.Status{}, err
+	}
+	defer done()
+	return repository.ReadStatus(ctx, d.store, journal)
 }
 
 // reload reads the configuration, the keys and the documents again.

@@ -2,6 +2,7 @@
 // uploads over HTTP, or inserts them into its own database.
 //
 //	publisher -check /etc/bindery/publisher.json
+//	publisher -migrate /etc/bindery/publisher.json
 //	publisher /etc/bindery/publisher.json
 //
 // README.md has the configuration file, the HTTP API, and what to do when something fails.
@@ -17,6 +18,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/bindery-tuf/bindery/repository/pgjournal"
 )
 
 func main() {
@@ -33,10 +36,15 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("publisher", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.Usage = func() {
-		fmt.Fprint(stderr, "usage: publisher [-check] CONFIG\n\nCONFIG is the configuration file. SIGHUP reads keys and documents again, SIGTERM ends.\n\n")
+		fmt.Fprint(stderr, "usage: publisher [-check | -migrate] CONFIG\n\nCONFIG is the configuration file. SIGHUP reads keys and documents again, SIGTERM ends.\n\n")
 		flags.PrintDefaults()
 	}
 	check := flags.Bool("check", false, "say what the configuration means and what is wrong, and change nothing")
+	migration := flags.Bool("migrate", false, "make the schema of journal.postgres, or bring it up to date, and end")
+	owner := flags.String("owner", "", "with -migrate: a `file` with the URL of the schema's owner; without it the publisher's own URL is used")
+	var m pgjournal.Migration
+	flags.StringVar(&m.IndexRole, "index-role", "", "with -migrate: grant the database `role` of the index its privileges")
+	flags.StringVar(&m.PublisherRole, "publisher-role", "", "with -migrate: grant the database `role` of the publisher its privileges")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -46,6 +54,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	if *check {
 		return checkConfig(ctx, flags.Arg(0), stdout)
+	}
+	if *migration {
+		return migrate(ctx, flags.Arg(0), *owner, m, stdout)
 	}
 	log := slog.New(slog.NewTextHandler(stderr, nil))
 	hangup := make(chan os.Signal, 1)

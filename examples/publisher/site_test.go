@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -23,6 +24,7 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata/updater"
 
 	"github.com/bindery-tuf/bindery/delegation"
+	"github.com/bindery-tuf/bindery/internal/pgtest"
 	"github.com/bindery-tuf/bindery/keys"
 	"github.com/bindery-tuf/bindery/roles"
 )
@@ -35,7 +37,7 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
-	os.Exit(m.Run())
+	os.Exit(pgtest.Run(m))
 }
 
 // site is what an operator has before the publisher first starts: keys, documents that three people
@@ -153,6 +155,29 @@ func (o *output) String() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.text.String()
+}
+
+// spawn starts the publisher as a process of its own. Its end is sudden.
+func (s *site) spawn() *running {
+	s.t.Helper()
+	self, err := os.Executable()
+	require.NoError(s.t, err)
+	cmd := exec.CommandContext(s.t.Context(), self, s.configFile())
+	cmd.Env = append(os.Environ(), asProgram+"=1")
+	r := &running{t: s.t, log: &output{}}
+	cmd.Stderr = r.log
+	require.NoError(s.t, cmd.Start())
+	r.stop = sync.OnceFunc(func() {
+		require.NoError(s.t, cmd.Process.Kill())
+		require.Error(s.t, cmd.Wait())
+	})
+	s.t.Cleanup(r.stop)
+	for len(r.url) < 2 {
+		time.Sleep(20 * time.Millisecond)
+		r.url = urls(r.log.String())
+		require.NotRegexp(s.t, `(?m)^publisher: `, r.log.String()) // why it ended
+	}
+	return r
 }
 
 var listening = regexp.MustCompile(`msg=listening for=(\w+) address=(\S+)`)
@@ -287,3 +312,5 @@ func (s *site) nextTargets() []byte {
 	}
 	return doc.Bytes()
 }
+
+var discard = slog.New(slog.DiscardHandler)
