@@ -5,7 +5,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"slices"
+	"math"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -40,7 +41,7 @@ func (l *lead) append(ctx context.Context, records []ledger.Record) error {
 	if err != nil {
 		return l.failed(ctx, err)
 	}
-	head, err := l.write(own, tx, records)
+	a, err := l.write(own, tx, records)
 	if err != nil {
 		rollback(own, tx)
 		return l.failed(ctx, err)
@@ -49,21 +50,43 @@ func (l *lead) append(ctx context.Context, records []ledger.Record) error {
 	unhurried, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.cfg.Lease)
 	defer cancel()
 	err = tx.Commit(unhurried)
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	switch {
 	case err == nil:
-		l.head = head
-		if slices.ContainsFunc(records, func(r ledger.Record) bool { return r.Kind() == ledger.KindCheckpoint }) {
-			l.probing = 0 // what was given up precedes all others
-		}
-		go l.touch()
+		l.note(a)
 		return nil
 	case refused(err):
 		return l.failed(ctx, err)
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.ended = fmt.Errorf("%w: whether the last append was made is unknown: close the journal and open it again", repository.ErrClosed)
 	return fmt.Errorf("%w: %w", repository.ErrUnknown, err)
+}
+
+// note takes notice of an append that was committed.
+func (l *lead) note(a *appended) {
+	l.touch()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.head = a.head
+	next, all := int64(math.MinInt64), true
+	for id, place := range a.taken {
+		_, known := l.known[id]
+		delete(l.known, id)
+		next, all = max(next, place+1), all && known
+	}
+	for _, e := range l.known {
+		next = min(next, e.place)
+	}
+	if a.front != nil {
+		l.front = *a.front
+	}
+	switch {
+	case l.front:
+		l.seen.places = nil // the whole queue is looked through until the next checkpoint
+	case len(a.taken) > 0 && all: // of the oldest
+		l.seen.add(time.Now(), next)
+	}
 }
 
 // wellFormed makes sure of what needs no database.
@@ -93,40 +116,47 @@ func (l *lead) wellFormed(records []ledger.Record) error {
 }
 
 // write does all of an append but its commit, and returns the hash of the last record.
-func (l *lead) write(ctx context.Context, tx pgx.Tx, records []ledger.Record) (string, error) {
+func (l *lead) write(ctx context.Context, tx pgx.Tx, records []ledger.Record) (*appended, error) {
 	l.mu.Lock()
-	old := l.head
+	old, oldest := l.head, l.seen.lowest()
 	l.mu.Unlock()
-	head := records[len(records)-1].Hash()
+	a := &appended{head: records[len(records)-1].Hash(), oldest: oldest, taken: map[string]int64{}}
 	// The fence. Until this transaction ends nobody else can append or take over, and after a takeover this finds
 	// no row. A mere SELECT would let a paused leader go on.
-	var sealed *int64
 	err := tx.QueryRow(ctx, l.sql(`UPDATE bindery.lead SET head = $1 WHERE epoch = $2 AND token = $3 AND head = $4 RETURNING sealed`),
-		head, l.epoch, l.token, old).Scan(&sealed)
+		a.head, l.epoch, l.token, old).Scan(&a.sealed)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return "", fmt.Errorf("%w: another took over, or the database was replaced by an older copy of it", repository.ErrFenced)
+		return nil, fmt.Errorf("%w: another took over, or the database was replaced by an older copy of it", repository.ErrFenced)
 	}
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	for _, r := range records {
-		if err := l.writeOne(ctx, tx, r, &sealed); err != nil {
-			return "", fmt.Errorf("%s record of generation %d: %w", r.Kind(), r.Generation, err)
+		if err := l.writeOne(ctx, tx, r, a); err != nil {
+			return nil, fmt.Errorf("%s record of generation %d: %w", r.Kind(), r.Generation, err)
 		}
 	}
-	return head, nil
+	return a, nil
 }
 
-// writeOne writes a record and gives it its effect. sealed is the number of the seal that has no commit, or nil.
-func (l *lead) writeOne(ctx context.Context, tx pgx.Tx, r ledger.Record, sealed **int64) error {
-	if r.Kind() == ledger.KindSeal && *sealed != nil {
+// appended is what an append changes in the leader's memory, once it is committed.
+type appended struct {
+	head   string
+	sealed *int64           // number of the seal that has no commit, or nil
+	taken  map[string]int64 // places of the entries that were decided, by ID
+	oldest int64            // no pending entry before this place was seen
+	front  *bool            // whether entries were given up, if that may have changed
+}
+
+// writeOne writes a record and gives it its effect.
+func (l *lead) writeOne(ctx context.Context, tx pgx.Tx, r ledger.Record, a *appended) error {
+	if r.Kind() == ledger.KindSeal && a.sealed != nil {
 		return errors.New("the seal before it has no commit")
 	}
-	if r.Kind() == ledger.KindCheckpoint && *sealed != nil {
-		if err := l.giveUp(ctx, tx, **sealed); err != nil {
+	if r.Kind() == ledger.KindCheckpoint {
+		if err := l.giveUp(ctx, tx, a); err != nil {
 			return err
 		}
-		*sealed = nil
 	}
 	// Numbers of entries that this record decides are lower: those were committed before.
 	var seq int64
@@ -136,100 +166,113 @@ func (l *lead) writeOne(ctx context.Context, tx pgx.Tx, r ledger.Record, sealed 
 	if err != nil {
 		return err
 	}
-	if err := l.decide(ctx, tx, seq, r.Outcomes()); err != nil {
+	if err := l.decide(ctx, tx, seq, r.Outcomes(), a); err != nil {
 		return err
 	}
 	switch r.Kind() {
 	case ledger.KindSeal:
-		*sealed = &seq
-		_, err = tx.Exec(ctx, l.sql(`UPDATE bindery.lead SET sealed = $1`), seq)
+		a.sealed = &seq
+		_, err = tx.Exec(ctx, l.sql(`UPDATE bindery.lead SET sealed = $1, oldest = $2`), seq, a.oldest)
 	case ledger.KindCommit:
-		*sealed = nil
+		a.sealed = nil
 		_, err = tx.Exec(ctx, l.sql(`UPDATE bindery.lead SET sealed = NULL, moment = moment + 1`))
 	case ledger.KindDecided:
-		_, err = tx.Exec(ctx, l.sql(`UPDATE bindery.lead SET moment = moment + 1`))
+		_, err = tx.Exec(ctx, l.sql(`UPDATE bindery.lead SET moment = moment + 1, oldest = $1`), a.oldest)
 	case ledger.KindCheckpoint:
-		_, err = tx.Exec(ctx, l.sql(`UPDATE bindery.lead SET sealed = NULL, checkpoint = $1`), seq)
+		_, err = tx.Exec(ctx, l.sql(`UPDATE bindery.lead SET sealed = NULL, checkpoint = $1, oldest = $2`), seq, a.oldest)
 	}
 	return err
 }
 
-// decide takes exactly the entries named from the queue.
-func (l *lead) decide(ctx context.Context, tx pgx.Tx, record int64, outcomes []ledger.ItemOutcome) error {
+// decide decides exactly the entries named.
+func (l *lead) decide(ctx context.Context, tx pgx.Tx, record int64, outcomes []ledger.ItemOutcome, a *appended) error {
 	n := len(outcomes)
 	if n == 0 {
 		return nil
 	}
-	ids, states, reasons := make([]string, n), make([]string, n), make([]string, n)
-	digests, means, generations := make([][]byte, n), make([][]byte, n), make([]int64, n)
-	for i, o := range outcomes {
-		ids[i], states[i], reasons[i], generations[i] = o.ID, string(o.State), o.Reason, o.Generation
-		var err error
-		if digests[i], err = hex.DecodeString(o.Digest); err != nil {
-			return fmt.Errorf("item %q: digest: %w", o.ID, err)
-		}
-		if o.Means != "" {
-			if means[i], err = hex.DecodeString(o.Means); err != nil {
-				return fmt.Errorf("item %q: meaning: %w", o.ID, err)
-			}
-		}
-	}
-	tag, err := tx.Exec(ctx, l.sql(`WITH
-		o AS (SELECT * FROM unnest($2::text[], $3::bytea[], $4::bytea[], $5::text[], $6::bigint[], $7::text[]) WITH ORDINALITY
-			AS o (id, digest, means, state, generation, reason, nth)),
-		taken AS (DELETE FROM bindery.queue q USING o WHERE q.id = o.id AND q.digest = o.digest
-			RETURNING q.id, o.nth, coalesce(q.origin, q.place) AS seq, q.place, q."by", q.item, q.digest, o.means, q.accepted, o.state, o.generation, o.reason)
-		INSERT INTO bindery.decided (id, record, nth, seq, place, "by", item, digest, means, accepted, state, generation, reason)
-		SELECT id, $1, nth, seq, place, "by", item, digest, means, accepted, state, generation, reason FROM taken ORDER BY seq`),
-		record, ids, digests, means, states, generations, reasons)
+	found, err := l.find(ctx, tx, outcomes)
 	if err != nil {
 		return err
 	}
-	if tag.RowsAffected() == int64(n) {
-		return nil
-	}
-	return l.undecidable(ctx, tx, outcomes)
-}
-
-// undecidable says why one of the outcomes can't be written. The transaction has written the others.
-func (l *lead) undecidable(ctx context.Context, tx pgx.Tx, outcomes []ledger.ItemOutcome) error {
-	ids := make([]string, len(outcomes))
+	places, generations, states, reasons := make([]int64, n), make([]int64, n), make([]string, n), make([]string, n)
 	for i, o := range outcomes {
-		ids[i] = o.ID
-	}
-	type row struct {
-		digest []byte
-		queued bool
-		state  string
-	}
-	rows, _ := tx.Query(ctx, l.sql(`SELECT id, digest, queued, state FROM bindery.outcomes WHERE id = ANY($1)`), ids)
-	known := map[string]row{}
-	var id string
-	var found row
-	if _, err := pgx.ForEachRow(rows, []any{&id, &found.digest, &found.queued, &found.state}, func() error {
-		known[id] = found
-		return nil
-	}); err != nil {
-		return err
-	}
-	for _, o := range outcomes {
-		have, ok := known[o.ID]
+		e, ok := found[o.ID]
 		if !ok {
 			return fmt.Errorf("item %q: %w", o.ID, repository.ErrUnknownItem)
 		}
-		if d := hex.EncodeToString(have.digest); have.queued {
+		if d := hex.EncodeToString(e.digest[:]); d != o.Digest {
 			return fmt.Errorf("item %q: the digest %.12s isn't that of the entry, %.12s", o.ID, o.Digest, d)
 		}
+		places[i], generations[i], states[i], reasons[i] = e.place, o.Generation, string(o.State), o.Reason
+		a.taken[o.ID] = e.place
 	}
-	return errors.New("another record decided one of its items")
+	_, err = tx.Exec(ctx, l.sql(`INSERT INTO bindery.decided (place, record, nth, generation, state, reason)
+		SELECT place, $1, nth, generation, state, reason
+		FROM unnest($2::bigint[], $3::bigint[], $4::text[], $5::text[]) WITH ORDINALITY AS o (place, generation, state, reason, nth)`),
+		record, places, generations, states, reasons)
+	if code(err) == uniqueViolation {
+		err = errors.New("another record decided one of its items")
+	}
+	return err
 }
 
-// giveUp makes the entries of a seal pending again, in its order, before all others.
-func (l *lead) giveUp(ctx context.Context, tx pgx.Tx, seal int64) error {
-	_, err := tx.Exec(ctx, l.sql(`WITH
-		first AS (SELECT least(0, min(place)) AS place FROM bindery.queue),
-		back AS (DELETE FROM bindery.decided WHERE record = $1 RETURNING *)
-		INSERT INTO bindery.queue (place, id, "by", item, accepted, origin) OVERRIDING SYSTEM VALUE
-		SELECT coalesce(first.place, 0) - count(*) OVER () + row_number() OVER (ORDER BY nth) - 1, id, "by", item, accepted, seq FROM back, first`), seal)
-	return err
+// find returns the places and digests of entries. Those that Pending returned are in memory: a row is never changed,
+// and isn't removed before it was decided.
+func (l *lead) find(ctx context.Context, tx pgx.Tx, outcomes []ledger.ItemOutcome) (map[string]placed, error) {
+	found := make(map[string]placed, len(outcomes))
+	var ids []string
+	l.mu.Lock()
+	for _, o := range outcomes {
+		if e, ok := l.known[o.ID]; ok {
+			found[o.ID] = e
+		} else {
+			ids = append(ids, o.ID)
+		}
+	}
+	l.mu.Unlock()
+	if len(ids) == 0 {
+		return found, nil
+	}
+	rows, _ := tx.Query(ctx, l.sql(`SELECT id, place, digest FROM bindery.queue WHERE id = ANY($1)`), ids)
+	var id string
+	var place int64
+	var digest []byte
+	_, err := pgx.ForEachRow(rows, []any{&id, &place, &digest}, func() error {
+		found[id] = placed{place, [32]byte(digest)}
+		return nil
+	})
+	return found, err
+}
+
+// giveUp makes the entries of the seal that has no commit pending again, in its order, before all others.
+func (l *lead) giveUp(ctx context.Context, tx pgx.Tx, a *appended) error {
+	// The order matters until the checkpoint after the entry was decided.
+	_, err := tx.Exec(ctx, l.sql(`DELETE FROM bindery.given_up g USING bindery.decided d WHERE d.place = g.place AND d.record IS DISTINCT FROM $1`), a.sealed)
+	if err != nil {
+		return err
+	}
+	if a.sealed != nil {
+		_, err = tx.Exec(ctx, l.sql(`DELETE FROM bindery.given_up g USING bindery.decided d WHERE d.place = g.place AND d.record = $1`), a.sealed)
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, l.sql(`WITH
+			first AS (SELECT coalesce(min(rank), 0) AS rank FROM bindery.given_up),
+			back AS (DELETE FROM bindery.decided WHERE record = $1 RETURNING place, nth)
+			INSERT INTO bindery.given_up (place, rank)
+			SELECT back.place, first.rank - row_number() OVER (ORDER BY nth DESC) FROM back, first`), a.sealed)
+		if err != nil {
+			return err
+		}
+		a.sealed = nil
+	}
+	var first *int64
+	if err := tx.QueryRow(ctx, l.sql(`SELECT min(place) FROM bindery.given_up`)).Scan(&first); err != nil {
+		return err
+	}
+	front := first != nil
+	if a.front = &front; front {
+		a.oldest = min(a.oldest, *first)
+	}
+	return nil
 }

@@ -3,7 +3,6 @@ package pgjournal
 import (
 	"cmp"
 	"context"
-	"encoding/hex"
 	"fmt"
 	"slices"
 
@@ -26,8 +25,7 @@ type Tx interface {
 // The entries are inserted in the order of their IDs, so that transactions with the same IDs can't wait for each
 // other. Call it once for each entry if their order matters.
 //
-// An ID that is pending fails the call, and so the transaction, with PostgreSQL's condition unique_violation. An
-// ID that was decided already is noticed by the publisher: see the package comment.
+// An ID that is remembered fails the call, and so the transaction, with PostgreSQL's condition unique_violation.
 func Enqueue(ctx context.Context, tx Tx, entries ...ledger.Entry) error {
 	return EnqueueIn(ctx, tx, DefaultSchema, entries...)
 }
@@ -127,22 +125,8 @@ func (j *Journal) insert(ctx context.Context, entries []ledger.Entry) (bool, err
 	if err != nil {
 		return false, err
 	}
-	args := columns(entries)
-	batch := &pgx.Batch{}
-	// If this waits, it is for a transaction with the same ID: of another upload, or of an append.
-	batch.Queue(j.sql(insert+` ON CONFLICT DO NOTHING`), args...)
-	// An ID that an append took from the queue before this is in what was decided by now: a new statement sees
-	// what was committed before it.
-	batch.Queue(j.sql(`SELECT count(*) FROM bindery.outcomes WHERE id = ANY($1) AND NOT queued`), args[0])
-	results := tx.Conn().SendBatch(ctx, batch)
-	tag, err := results.Exec()
-	decided := 0
-	if err == nil {
-		err = results.QueryRow().Scan(&decided)
-	}
-	if closed := results.Close(); err == nil {
-		err = closed
-	}
+	// If this waits, it is for the transaction of another upload with the same ID.
+	tag, err := tx.Exec(ctx, j.sql(insert+` ON CONFLICT DO NOTHING`), columns(entries)...)
 	switch {
 	case code(err) == deadlockDetected: // with an upload of the same IDs in another order, which goes on
 		rollback(ctx, tx)
@@ -150,7 +134,7 @@ func (j *Journal) insert(ctx context.Context, entries []ledger.Entry) (bool, err
 	case err != nil:
 		rollback(ctx, tx)
 		return false, err
-	case tag.RowsAffected() < int64(len(entries)) || decided > 0:
+	case tag.RowsAffected() < int64(len(entries)):
 		rollback(ctx, tx)
 		return false, nil
 	}
@@ -166,26 +150,19 @@ func (j *Journal) insert(ctx context.Context, entries []ledger.Entry) (bool, err
 // remembered returns the IDs of those entries that the journal has. If it has another item under one of them, the
 // error wraps ErrIDReused.
 func (j *Journal) remembered(ctx context.Context, entries []ledger.Entry) (map[string]bool, error) {
-	rows, _ := j.pool.Query(ctx, j.sql(`SELECT id, digest, means, item FROM bindery.outcomes WHERE id = ANY($1)`), columns(entries)[0])
+	rows, _ := j.pool.Query(ctx, j.sql(`SELECT id, item FROM bindery.outcomes WHERE id = ANY($1)`), columns(entries)[0])
 	byID := map[string]ledger.Entry{}
 	for _, e := range entries {
 		byID[e.ID] = e
 	}
 	found := map[string]bool{}
-	var id string
-	var digest, means, item []byte
-	_, err := pgx.ForEachRow(rows, []any{&id, &digest, &means, &item}, func() error {
-		if !same(byID[id], digest, means, item) {
-			return fmt.Errorf("item %q: %w", id, repository.ErrIDReused)
+	var old ledger.Entry
+	_, err := pgx.ForEachRow(rows, []any{&old.ID, &old.Body}, func() error {
+		if !byID[old.ID].Means(old.Digest(), old.Body) {
+			return fmt.Errorf("item %q: %w", old.ID, repository.ErrIDReused)
 		}
-		found[id] = true
+		found[old.ID] = true
 		return nil
 	})
 	return found, err
-}
-
-// same reports whether e asks for the same as a row of the outcomes.
-func same(e ledger.Entry, digest, means, item []byte) bool {
-	o := ledger.ItemOutcome{Digest: hex.EncodeToString(digest), Means: hex.EncodeToString(means)}
-	return o.Is(e) || item != nil && e.Means(o.Digest, item)
 }

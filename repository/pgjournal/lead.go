@@ -28,11 +28,17 @@ type lead struct {
 	read     bool   // whether the history was consumed
 	ended    error  // why the lead can't be used any more, or nil
 	released bool
-	hint     int64 // see from
-	probed   time.Time
-	probing  time.Duration
+	known    map[string]placed // the entries that Pending returned and that are pending
+	front    bool              // whether there are entries that were given up: these come first
+	seen     sightings
 
 	appending sync.Mutex
+}
+
+// placed is where an entry is in the queue.
+type placed struct {
+	place  int64
+	digest [32]byte
 }
 
 func holder() string {
@@ -84,7 +90,19 @@ func (j *Journal) takeOver(ctx context.Context) (*lead, error) {
 		return nil, err
 	}
 	defer rollback(ctx, tx)
-	l := &lead{Journal: j, token: rand.Text(), hint: math.MinInt64}
+	l, err := j.seize(ctx, tx)
+	if err != nil {
+		return nil, err
+	}
+	if err := tx.Commit(ctx); err != nil {
+		return nil, err // if it had an effect, then nobody leads until the lease ends
+	}
+	return l, nil
+}
+
+// seize does all of a takeover but its commit.
+func (j *Journal) seize(ctx context.Context, tx pgx.Tx) (*lead, error) {
+	l := &lead{Journal: j, token: rand.Text(), seen: newSightings(), known: map[string]placed{}}
 	if _, err := tx.Exec(ctx, `SET LOCAL lock_timeout = 1000`); err != nil {
 		return nil, err
 	}
@@ -98,13 +116,7 @@ func (j *Journal) takeOver(ctx context.Context) (*lead, error) {
 	}
 	// This waits for an append under way.
 	err = tx.QueryRow(ctx, j.sql(`UPDATE bindery.lead SET epoch = epoch + 1, token = $1 RETURNING epoch, head`), l.token).Scan(&l.epoch, &l.head)
-	if err != nil {
-		return nil, err
-	}
-	if err := tx.Commit(ctx); err != nil {
-		return nil, err // if it had an effect, then nobody leads until the lease ends
-	}
-	return l, nil
+	return l, err
 }
 
 // vacant returns an error that wraps ErrLocked while another process leads.
@@ -226,36 +238,123 @@ func (l *lead) ready() error {
 	return nil
 }
 
-// from is where a look at the queue begins. A transaction that is open for long, of a report for example, keeps the
-// dead rows of all that was claimed since. To walk over them for each claim would take ever longer. So a claim
-// begins where the last look found the oldest entry. A transaction that commits late can add an older one: therefore
-// nothing is decided by this, and the queue is looked through from its beginning again, whenever that takes
-// less than a tenth of the time.
-func (l *lead) from(ctx context.Context) (int64, error) {
-	l.mu.Lock()
-	hint, due := l.hint, time.Since(l.probed) >= 10*l.probing
-	l.mu.Unlock()
-	if !due {
-		return hint, nil
+// from is where a claim begins to look. Decided entries stay in the queue as long as they are remembered, and their
+// dead rows as long as a transaction is open that may see them. To walk over them for each claim would take ever
+// longer. So a claim begins where the oldest pending entry was seen last. A transaction that commits late can add an
+// older one. Therefore what the last seconds passed over is looked through again for at most a tenth of the time, and
+// the whole queue for at most a twentieth. So nothing is decided by where a claim begins.
+func (l *lead) from(ctx context.Context) (from int64, front bool, err error) {
+	for _, again := range []*looks{&l.seen.recent, &l.seen.whole} {
+		l.mu.Lock()
+		due, slow := again.due(time.Now())
+		l.mu.Unlock()
+		switch {
+		case due && slow: // a claim shouldn't wait for it
+			go l.look(l.ctx, again)
+		case due:
+			if err := l.look(ctx, again); err != nil {
+				return 0, false, err
+			}
+		}
 	}
-	begun := time.Now()
-	oldest := hint
-	err := l.pool.QueryRow(ctx, l.sql(`SELECT place FROM bindery.queue ORDER BY place LIMIT 1`)).Scan(&oldest)
-	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
-		return 0, err
-	}
-	l.found(oldest, begun)
-	return oldest, nil
-}
-
-// found notes where the oldest entry was. begun is zero if the look didn't begin at the beginning.
-func (l *lead) found(oldest int64, begun time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.hint = oldest
-	if !begun.IsZero() {
-		l.probed, l.probing = time.Now(), time.Since(begun)
+	return l.seen.last(), l.front, nil
+}
+
+// look looks for the oldest pending entry. If there is none, the next claim begins after all that is decided.
+func (l *lead) look(ctx context.Context, again *looks) error {
+	begun := time.Now()
+	start := int64(math.MinInt64)
+	l.mu.Lock()
+	if again == &l.seen.recent {
+		start = l.seen.lowest()
 	}
+	l.mu.Unlock()
+	var place *int64
+	err := l.pool.QueryRow(ctx, l.sql(`SELECT coalesce((SELECT q.place FROM bindery.queue q WHERE q.place >= $1
+		AND NOT EXISTS (SELECT FROM bindery.decided d WHERE d.place = q.place AND d.place >= $1) ORDER BY q.place LIMIT 1),
+		(SELECT max(place) + 1 FROM bindery.queue))`), start).Scan(&place)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	again.done, again.took, again.looking = now, now.Sub(begun), false
+	if place != nil {
+		l.seen.add(now, *place)
+	}
+	return err
+}
+
+// sightings are the places where the oldest pending entry was seen lately. The zero value is none.
+type sightings struct {
+	places        []sighting // the first is the newest that is older than lately, or the first of all
+	recent, whole looks
+}
+
+func newSightings() sightings { return sightings{recent: looks{part: 10}, whole: looks{part: 20}} }
+
+type sighting struct {
+	at    time.Time
+	place int64
+}
+
+// lately is how long a transaction may be open after an INSERT without its row being found later than others.
+const lately = 5 * time.Second
+
+// looks says when a look is made again.
+type looks struct {
+	part    int // of the time that may be spent: one in so many
+	done    time.Time
+	took    time.Duration
+	looking bool
+}
+
+// due reports whether it is time to look again, and whether that takes long. If it is time, the caller looks.
+func (s *looks) due(now time.Time) (due, slow bool) {
+	if s.looking || now.Sub(s.done) < time.Duration(s.part-1)*s.took {
+		return false, false
+	}
+	s.looking = true
+	return true, s.took > 20*time.Millisecond
+}
+
+func (s *sightings) add(at time.Time, place int64) {
+	if n := len(s.places); n > 0 && s.places[n-1].place == place {
+		return
+	}
+	s.places = append(s.places, sighting{at, place})
+	for len(s.places) > 1 && at.Sub(s.places[1].at) >= lately {
+		s.places = s.places[1:]
+	}
+}
+
+// last returns the newest of the places.
+func (s *sightings) last() int64 {
+	if len(s.places) == 0 {
+		return math.MinInt64
+	}
+	return s.places[len(s.places)-1].place
+}
+
+// lowest returns the lowest of the places.
+func (s *sightings) lowest() int64 {
+	lowest := s.last()
+	for _, p := range s.places {
+		lowest = min(lowest, p.place)
+	}
+	return lowest
+}
+
+// oldest selects the n oldest pending entries from a place on: the parameters $1 and $2. It also returns by what they
+// are ordered.
+func (l *lead) oldest(front bool) (query, order string) {
+	if !front {
+		return `SELECT q.* FROM bindery.queue q WHERE q.place >= $1
+			AND NOT EXISTS (SELECT FROM bindery.decided d WHERE d.place = q.place AND d.place >= $1) ORDER BY q.place LIMIT $2`, `place`
+	}
+	return `SELECT q.*, g.rank FROM bindery.queue q LEFT JOIN bindery.given_up g ON g.place = q.place WHERE q.place >= $1
+		AND NOT EXISTS (SELECT FROM bindery.decided d WHERE d.place = q.place AND d.place >= $1) ORDER BY coalesce(g.rank, q.place) LIMIT $2`,
+		`coalesce(rank, place)`
 }
 
 // Await implements repository.Lead. It asks the database every 50 ms within 10 seconds after something happened, and
@@ -283,23 +382,30 @@ func (l *lead) Await(ctx context.Context, n int, bytes int64) error {
 
 // enough looks at n entries at most: if there are fewer, these are all that count.
 func (l *lead) enough(ctx context.Context, n int, bytes int64) (bool, error) {
-	from, err := l.from(ctx)
+	from, front, err := l.from(ctx)
 	if err != nil {
 		return false, err
 	}
-	var epoch, pending, size int64
+	query, _ := l.oldest(front)
+	pending, size, err := l.count(ctx, query, from, n)
+	return pending >= int64(n) || size >= bytes, err
+}
+
+// count returns how many entries a query of oldest selects, and how many bytes their bodies have. It fails if the lead
+// can't be used.
+func (l *lead) count(ctx context.Context, oldest string, from int64, n int) (pending, size int64, err error) {
+	var epoch int64
 	var token string
-	err = l.pool.QueryRow(ctx, l.sql(`SELECT epoch, token, n, size FROM bindery.lead, (
-		SELECT count(*) AS n, coalesce(sum(size), 0)::bigint AS size FROM (
-			SELECT octet_length(item) AS size FROM bindery.queue WHERE place >= $1 ORDER BY place LIMIT $2) oldest) total`),
+	err = l.pool.QueryRow(ctx, l.sql(`SELECT epoch, token, n, size FROM bindery.lead,
+		(SELECT count(*) AS n, coalesce(sum(octet_length(item)), 0)::bigint AS size FROM (`+oldest+`) oldest) total`),
 		from, max(n, 0)).Scan(&epoch, &token, &pending, &size)
-	if err != nil {
-		return false, err
+	if err == nil {
+		err = l.check(epoch, token)
 	}
-	if err := l.check(epoch, token); err != nil {
-		return false, err
+	if err == nil {
+		err = l.ready()
 	}
-	return pending >= int64(n) || size >= bytes, l.ready()
+	return pending, size, err
 }
 
 // Pending implements repository.Lead.
@@ -317,33 +423,48 @@ func (l *lead) Pending(ctx context.Context, max int, maxBytes int64) ([]ledger.E
 }
 
 func (l *lead) pending(ctx context.Context, max int, maxBytes int64) ([]ledger.Entry, error) {
-	if err := l.usable(ctx); err != nil {
-		return nil, err
-	}
-	if err := l.ready(); err != nil {
-		return nil, err
-	}
-	from, err := l.from(ctx)
+	from, front, err := l.from(ctx)
 	if err != nil {
 		return nil, err
 	}
-	rows, _ := l.pool.Query(ctx, l.sql(`SELECT place, id, "by", accepted, item FROM (
-		SELECT place, id, "by", accepted, item, row_number() OVER w AS nth, sum(octet_length(item)) OVER w AS total
-		FROM (SELECT * FROM bindery.queue WHERE place >= $1 ORDER BY place LIMIT $2) oldest
-		WINDOW w AS (ORDER BY place)) counted
-		WHERE nth = 1 OR total <= $3
-		ORDER BY place`), from, max, maxBytes)
+	query, order := l.oldest(front)
+	_, size, err := l.count(ctx, query, from, max)
+	if err != nil {
+		return nil, err
+	}
+	if size > maxBytes { // the database counts, so that no more is sent than asked for
+		query = `SELECT * FROM (
+			SELECT *, row_number() OVER w AS n, sum(octet_length(item)) OVER w AS total
+			FROM (` + query + `) oldest WINDOW w AS (ORDER BY ` + order + ` ROWS UNBOUNDED PRECEDING)) counted
+			WHERE n = 1 OR total <= ` + fmt.Sprint(maxBytes) + ` ORDER BY n`
+	}
+	rows, _ := l.pool.Query(ctx, l.sql(`SELECT place, id, "by", accepted, item, digest FROM (`+query+`) entries`), from, max)
 	var entries []ledger.Entry
-	var place int64
+	var at placed
+	var digest []byte
 	var e ledger.Entry
-	_, err = pgx.ForEachRow(rows, []any{&place, &e.ID, &e.By, &e.Accepted, &e.Body}, func() error {
-		if len(entries) == 0 {
-			l.found(place, time.Time{})
+	known := map[string]placed{}
+	lowest := int64(math.MaxInt64)
+	_, err = pgx.ForEachRow(rows, []any{&at.place, &e.ID, &e.By, &e.Accepted, &e.Body, &digest}, func() error {
+		if maxBytes -= int64(len(e.Body)); maxBytes < 0 && len(entries) > 0 {
+			return nil // more came meanwhile
 		}
 		e.Accepted = e.Accepted.UTC()
 		entries = append(entries, e)
+		at.digest = [32]byte(digest)
+		known[e.ID] = at
+		lowest = min(lowest, at.place)
 		e.Body = nil
 		return nil
 	})
-	return entries, err
+	if err != nil {
+		return nil, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.known = known
+	if !front && len(entries) > 0 {
+		l.seen.add(time.Now(), lowest)
+	}
+	return entries, nil
 }

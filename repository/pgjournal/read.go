@@ -44,27 +44,25 @@ func (l *lead) consumed(ctx context.Context, from ledger.From) error {
 	if err := l.usable(own); err != nil {
 		return l.failed(ctx, err)
 	}
+	var front bool
+	if err := l.pool.QueryRow(own, l.sql(`SELECT EXISTS (SELECT FROM bindery.given_up)`)).Scan(&front); err != nil {
+		return l.failed(ctx, err)
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.front = front
 	l.read = l.read || from == ledger.FromCheckpoint
 	return nil
 }
 
-// A row of the queue whose ID was decided before is no step: see the package comment.
 const (
 	atCheckpoint = `
-		SELECT id, "by", accepted, item FROM (
-			SELECT place, coalesce(origin, place) AS seq, id, "by", accepted, item FROM bindery.queue q
-			WHERE NOT EXISTS (SELECT FROM bindery.decided d WHERE d.id = q.id)
-			UNION ALL
-			SELECT place, seq, id, "by", accepted, item FROM bindery.decided WHERE record > $1
-		) pending WHERE seq < $1 ORDER BY place`
+		SELECT q.id, q."by", q.accepted, q.item FROM bindery.queue q
+		LEFT JOIN bindery.decided d ON d.place = q.place LEFT JOIN bindery.given_up g ON g.place = q.place
+		WHERE q.place < $1 AND (d.place IS NULL OR d.record > $1) ORDER BY coalesce(g.rank, q.place)`
 	since = `
 		SELECT id, "by", accepted, bytes FROM (
-			SELECT coalesce(origin, place) AS seq, id, "by", accepted, item AS bytes FROM bindery.queue q
-			WHERE NOT EXISTS (SELECT FROM bindery.decided d WHERE d.id = q.id)
-			UNION ALL
-			SELECT seq, id, "by", accepted, item FROM bindery.decided
+			SELECT place AS seq, id, "by", accepted, item AS bytes FROM bindery.queue
 			UNION ALL
 			SELECT seq, NULL, NULL, NULL, bytes FROM bindery.record
 		) steps WHERE seq >= $1 ORDER BY seq`

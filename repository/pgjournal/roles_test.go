@@ -167,7 +167,6 @@ func TestRoles(t *testing.T) {
 		{s.index, []string{
 			`INSERT INTO bindery.queue (id, item, accepted) VALUES ('x', '{}', now())`,
 			`INSERT INTO bindery.queue (id, item, place) OVERRIDING SYSTEM VALUE VALUES ('x', '{}', 1)`,
-			`INSERT INTO bindery.queue (id, item, origin) VALUES ('x', '{}', 1)`,
 			`INSERT INTO bindery.queue (id, item, digest) VALUES ('x', '{}', '')`,
 			`INSERT INTO bindery.queue DEFAULT VALUES RETURNING place`,
 			`SELECT * FROM bindery.queue`,
@@ -178,7 +177,7 @@ func TestRoles(t *testing.T) {
 			`DELETE FROM bindery.decided`,
 			`SELECT * FROM bindery.record`,
 			`INSERT INTO bindery.record DEFAULT VALUES`,
-			`SELECT * FROM bindery.repeated`,
+			`SELECT * FROM bindery.given_up`,
 			`SELECT * FROM bindery.lead`,
 			`UPDATE bindery.lead SET epoch = 99`,
 			`SELECT * FROM bindery.lease`,
@@ -192,6 +191,7 @@ func TestRoles(t *testing.T) {
 		}},
 		{s.publisher, []string{
 			`UPDATE bindery.queue SET item = '{}'`,
+			`INSERT INTO bindery.queue (id, item, accepted) VALUES ('x', '{}', now())`,
 			`UPDATE bindery.record SET bytes = ''`,
 			`UPDATE bindery.decided SET state = 'published'`,
 			`TRUNCATE bindery.record`,

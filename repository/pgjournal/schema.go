@@ -113,9 +113,10 @@ const version1 = `
 CREATE TABLE bindery.version (version int NOT NULL);
 INSERT INTO bindery.version VALUES (1);
 
--- The entries that are pending. The index inserts (id, "by", item).
+-- The entries: those that are pending, and those that were decided and are remembered. The index inserts
+-- (id, "by", item). No row is ever changed.
 CREATE TABLE bindery.queue (
-	place    bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, -- pending entries are decided in this order
+	place    bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
 	id       text COLLATE "C" NOT NULL CONSTRAINT queue_id_twice UNIQUE
 	         CONSTRAINT queue_id_is_1_to_128_printable_ascii CHECK (id ~ '^[!-~]{1,128}$'),
 	"by"     text NOT NULL DEFAULT ''
@@ -125,9 +126,8 @@ CREATE TABLE bindery.queue (
 	         CONSTRAINT queue_item_is_at_most_64_mib CHECK (octet_length(item) <= 67108864)
 	         CONSTRAINT queue_item_is_utf8 CHECK (octet_length(convert(item, 'UTF8', 'UTF8')) >= 0),
 	digest   bytea NOT NULL GENERATED ALWAYS AS (sha256(item)) STORED,
-	accepted timestamptz NOT NULL DEFAULT clock_timestamp(),
-	origin   bigint -- its number in the history, if place is another: its seal was given up
-) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0);
+	accepted timestamptz NOT NULL DEFAULT clock_timestamp()
+);
 
 -- The publisher's records, as written.
 CREATE TABLE bindery.record (
@@ -141,36 +141,21 @@ CREATE TABLE bindery.record (
 );
 ALTER TABLE bindery.record ALTER bytes SET STORAGE EXTERNAL;
 
--- The entries that a seal or a decided record decided, with their outcomes.
+-- What the newest seals and decided records say of entries. An entry without a row is pending.
 CREATE TABLE bindery.decided (
-	id         text COLLATE "C" PRIMARY KEY,
+	place      bigint PRIMARY KEY,
 	record     bigint NOT NULL, -- seq of the record that decided it
 	nth        int NOT NULL,    -- its place in that record
-	seq        bigint NOT NULL, -- its number in the history
-	place      bigint NOT NULL, -- as in the queue
-	"by"       text NOT NULL,
-	item       bytea NOT NULL,
-	digest     bytea NOT NULL,
-	means      bytea,           -- its meaning, if that is another digest
-	accepted   timestamptz NOT NULL,
-	state      text NOT NULL,
 	generation bigint NOT NULL,
+	state      text NOT NULL,
 	reason     text NOT NULL
 );
-CREATE INDEX decided_record ON bindery.decided (record);
-CREATE INDEX decided_seq ON bindery.decided (seq);
 
--- Rows of the queue whose ID was decided before. They have no outcome: the ID's is that of the first.
-CREATE TABLE bindery.repeated (
-	id       text COLLATE "C" NOT NULL,
-	"by"     text NOT NULL,
-	item     bytea NOT NULL,
-	digest   bytea NOT NULL,
-	accepted timestamptz NOT NULL,
-	reason   text NOT NULL,
-	noted    timestamptz NOT NULL DEFAULT clock_timestamp()
+-- Entries whose seal was given up precede all others, by rank. The next checkpoint but one forgets it.
+CREATE TABLE bindery.given_up (
+	place bigint PRIMARY KEY,
+	rank  bigint NOT NULL -- negative
 );
-CREATE INDEX repeated_noted ON bindery.repeated (noted);
 
 -- One row, which every append updates first: the fence.
 CREATE TABLE bindery.lead (
@@ -180,7 +165,8 @@ CREATE TABLE bindery.lead (
 	head       text NOT NULL DEFAULT '',  -- hash of the newest record
 	sealed     bigint,                    -- seq of the seal that has no commit
 	checkpoint bigint NOT NULL DEFAULT 0, -- seq of the newest checkpoint
-	moment     bigint NOT NULL DEFAULT 1  -- how often outcomes appeared
+	moment     bigint NOT NULL DEFAULT 1, -- how often outcomes appeared
+	oldest     bigint NOT NULL DEFAULT 0  -- no pending entry before this place was seen; counting begins there
 ) WITH (fillfactor = 10);
 INSERT INTO bindery.lead DEFAULT VALUES;
 
@@ -195,20 +181,18 @@ CREATE TABLE bindery.lease (
 INSERT INTO bindery.lease DEFAULT VALUES;
 
 CREATE VIEW bindery.outcomes AS
-	SELECT q.id, q."by", q.accepted, q.digest, NULL::bytea AS means, 'accepted'::text AS state, 0::bigint AS generation,
-	       ''::text AS reason, true AS queued, q.item
-	FROM bindery.queue q
-	WHERE NOT EXISTS (SELECT FROM bindery.decided d WHERE d.id = q.id)
-	UNION ALL
-	SELECT d.id, d."by", d.accepted, d.digest, d.means, CASE WHEN d.record = l.sealed THEN 'accepted' ELSE d.state END,
-	       CASE WHEN d.record = l.sealed THEN 0 ELSE d.generation END, CASE WHEN d.record = l.sealed THEN '' ELSE d.reason END,
-	       false, CASE WHEN d.record = l.sealed THEN d.item END
-	FROM bindery.decided d, bindery.lead l;
+	SELECT q.id, q."by", q.accepted,
+	       CASE WHEN final THEN d.state ELSE 'accepted' END AS state,
+	       CASE WHEN final THEN d.generation ELSE 0 END AS generation,
+	       CASE WHEN final THEN d.reason ELSE '' END AS reason,
+	       q.digest, q.item, q.place, d.place IS NOT NULL AS decided
+	FROM bindery.queue q CROSS JOIN bindery.lead l LEFT JOIN bindery.decided d ON d.place = q.place,
+	LATERAL (SELECT d.place IS NOT NULL AND d.record IS DISTINCT FROM l.sealed) f (final);
 
 CREATE VIEW bindery.backlog AS
-	SELECT count(*) AS pending, coalesce(sum(octet_length(item)), 0)::bigint AS bytes,
-	       (SELECT accepted FROM bindery.queue ORDER BY place LIMIT 1) AS oldest
-	FROM bindery.queue;
+	SELECT count(*) AS pending, coalesce(sum(octet_length(q.item)), 0)::bigint AS bytes, min(q.accepted) AS oldest
+	FROM bindery.queue q, (SELECT oldest FROM bindery.lead) l
+	WHERE q.place >= l.oldest AND NOT EXISTS (SELECT FROM bindery.decided d WHERE d.place = q.place AND d.place >= l.oldest);
 
 CREATE VIEW bindery.progress AS SELECT moment FROM bindery.lead;
 `
@@ -219,9 +203,10 @@ GRANT INSERT (id, "by", item) ON bindery.queue TO $role;
 `
 
 const publisherPrivileges = `
-GRANT SELECT ON bindery.version, bindery.queue, bindery.record, bindery.decided, bindery.repeated, bindery.lead, bindery.lease,
+GRANT SELECT ON bindery.version, bindery.queue, bindery.record, bindery.decided, bindery.given_up, bindery.lead, bindery.lease,
 	bindery.outcomes, bindery.backlog, bindery.progress TO $role;
-GRANT INSERT, DELETE ON bindery.queue, bindery.record, bindery.decided, bindery.repeated TO $role;
+GRANT INSERT (id, "by", item), DELETE ON bindery.queue TO $role;
+GRANT INSERT, DELETE ON bindery.record, bindery.decided, bindery.given_up TO $role;
 GRANT UPDATE ON bindery.lead, bindery.lease TO $role;
 GRANT USAGE ON SEQUENCE bindery.queue_place_seq TO $role;
 `
