@@ -44,8 +44,9 @@ type listener struct {
 
 // storePlace says where the store is: one of its members is given.
 type storePlace struct {
-	Dir string   `json:"dir"` // an absolute path
-	S3  *s3Place `json:"s3"`
+	Dir string    `json:"dir"` // an absolute path
+	S3  *s3Place  `json:"s3"`
+	GCS *gcsPlace `json:"gcs"`
 }
 
 // s3Place is what s3store.Config calls the same. Credentials are found as AWS's tools find them.
@@ -55,6 +56,13 @@ type s3Place struct {
 	Region    string `json:"region"`   // that of the environment if it is left out
 	Endpoint  string `json:"endpoint"` // of another service than AWS's
 	PathStyle bool   `json:"path_style"`
+	PublicURL string `json:"public_url"`
+}
+
+// gcsPlace is what gcsstore.Config calls the same. Credentials are found as Google's tools find them.
+type gcsPlace struct {
+	Bucket    string `json:"bucket"` // required
+	Prefix    string `json:"prefix"`
 	PublicURL string `json:"public_url"`
 }
 
@@ -216,15 +224,21 @@ func checkFile(member, name string) error {
 }
 
 func (p storePlace) check() error {
-	switch {
-	case (p.Dir == "") == (p.S3 == nil):
-		return errors.New(`store: give either a folder, such as {"dir": "/srv/bindery/metadata"}, or {"s3": {"bucket": "example-index"}}`)
-	case p.Dir != "":
-		return checkFile("store.dir", p.Dir)
-	case p.S3.Bucket == "":
-		return errors.New("store.s3.bucket: missing: name a bucket that exists")
+	given := 0
+	for _, there := range []bool{p.Dir != "", p.S3 != nil, p.GCS != nil} {
+		if there {
+			given++
+		}
 	}
-	return nil
+	switch {
+	case given != 1:
+		return errors.New(`store: give one of a folder, such as {"dir": "/srv/bindery/metadata"}, {"s3": {"bucket": "example-index"}}, and {"gcs": {"bucket": "example-index"}}`)
+	case p.S3 != nil && p.S3.Bucket == "":
+		return errors.New("store.s3.bucket: missing: name a bucket that exists")
+	case p.GCS != nil && p.GCS.Bucket == "":
+		return errors.New("store.gcs.bucket: missing: name a bucket that exists")
+	}
+	return checkFile("store.dir", p.Dir)
 }
 
 func (p journalPlace) check() error {

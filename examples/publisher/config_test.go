@@ -65,6 +65,8 @@ func TestConfig(t *testing.T) {
 		{`{"dir": "/j"}`, `{"postgres": {}}`, `journal.postgres: give one of url, url_file and url_env`},
 		{`{"dir": "/j"}`, `{"postgres": {"url": "postgres://u:p@h/d"}}`, `journal.postgres.url: a password does not belong in this file`},
 		{`{"dir": "/j"}`, `{"postgres": {"url": "host=h password=p"}}`, `journal.postgres.url: a password does not belong in this file`},
+		{`{"dir": "/s"}`, `{"gcs": {}}`, `store.gcs.bucket: missing`},
+		{`{"dir": "/s"}`, `{"gcs": {"bucket": "b"}, "s3": {"bucket": "b"}}`, `store: give one of a folder`},
 		{`{"dir": "/s"}`, `{"s3": {}}`, `store.s3.bucket: missing`},
 		{`{"dir": "/j"}`, `{"dir": "j"}`, `journal.dir: "j" is not an absolute path`},
 		{`"/d"`, `""`, "documents: missing: name a folder"},

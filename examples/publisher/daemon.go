@@ -73,6 +73,9 @@ func start(ctx context.Context, file string, log *slog.Logger) (_ *daemon, err e
 	d.repo, err = service.Start(ctx, service.Config{
 		Open: d.open, Documents: d.documents, Standby: cfg.Standby, Caching: cfg.Publish.caching(), Logger: log,
 	})
+	if errors.Is(err, repository.ErrDiverged) {
+		err = fmt.Errorf("%w (Adopt is publisher -restore tail, RestoreStore is -restore store, RestoreJournal is -restore journal: first see README.md, Backup and restore)", err)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -36,7 +36,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("publisher", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.Usage = func() {
-		fmt.Fprint(stderr, "usage: publisher [-check | -migrate] CONFIG\n\nCONFIG is the configuration file. SIGHUP reads keys and documents again, SIGTERM ends.\n\n")
+		fmt.Fprint(stderr, "usage: publisher [-check | -migrate | -restore WHAT] CONFIG\n\nCONFIG is the configuration file. SIGHUP reads keys and documents again, SIGTERM ends.\n\n")
 		flags.PrintDefaults()
 	}
 	check := flags.Bool("check", false, "say what the configuration means and what is wrong, and change nothing")
@@ -45,6 +45,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	var m pgjournal.Migration
 	flags.StringVar(&m.IndexRole, "index-role", "", "with -migrate: grant the database `role` of the index its privileges")
 	flags.StringVar(&m.PublisherRole, "publisher-role", "", "with -migrate: grant the database `role` of the publisher its privileges")
+	var r restoration
+	r.flags(flags)
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -59,6 +61,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return migrate(ctx, flags.Arg(0), *owner, m, stdout)
 	}
 	log := slog.New(slog.NewTextHandler(stderr, nil))
+	if r.lost != "" {
+		return r.restore(ctx, flags.Arg(0), log, stdout)
+	}
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(hangup)

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"cloud.google.com/go/storage"
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 	"github.com/jackc/pgx/v5"
@@ -20,33 +21,58 @@ import (
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/repository/dirjournal"
 	"github.com/bindery-tuf/bindery/repository/dirstore"
+	"github.com/bindery-tuf/bindery/repository/gcsstore"
 	"github.com/bindery-tuf/bindery/repository/pgjournal"
 	"github.com/bindery-tuf/bindery/repository/s3store"
 )
 
 // open opens the store. A folder is made if it isn't there, and a bucket must exist.
 func (p storePlace) open(ctx context.Context, caching repository.Caching, log *slog.Logger) (repository.Store, error) {
-	if p.S3 == nil {
-		return dirstore.OpenOrCreate(p.Dir)
+	switch {
+	case p.S3 != nil:
+		return p.S3.open(ctx, caching, log)
+	case p.GCS != nil:
+		return p.GCS.open(ctx, caching, log)
 	}
+	return dirstore.OpenOrCreate(p.Dir)
+}
+
+func (p *s3Place) open(ctx context.Context, caching repository.Caching, log *slog.Logger) (repository.Store, error) {
 	found, err := awsconfig.LoadDefaultConfig(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("store.s3: %w", err)
 	}
-	if p.S3.Region != "" {
-		found.Region = p.S3.Region
+	if p.Region != "" {
+		found.Region = p.Region
 	}
-	if p.S3.Endpoint != "" {
-		found.BaseEndpoint = aws.String(p.S3.Endpoint)
+	if p.Endpoint != "" {
+		found.BaseEndpoint = aws.String(p.Endpoint)
 	}
 	return s3store.Open(ctx, s3store.Config{
-		AWS: found, Bucket: p.S3.Bucket, Prefix: p.S3.Prefix, PathStyle: p.S3.PathStyle, PublicURL: p.S3.PublicURL, Caching: caching, Logger: log,
+		AWS: found, Bucket: p.Bucket, Prefix: p.Prefix, PathStyle: p.PathStyle, PublicURL: p.PublicURL, Caching: caching, Logger: log,
 	})
 }
 
+func (p *gcsPlace) open(ctx context.Context, caching repository.Caching, log *slog.Logger) (repository.Store, error) {
+	client, err := storage.NewClient(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("store.gcs: %w", err)
+	}
+	store, err := gcsstore.Open(ctx, gcsstore.Config{
+		Client: client, Bucket: p.Bucket, Prefix: p.Prefix, PublicURL: p.PublicURL, Caching: caching, Logger: log,
+	})
+	if err != nil {
+		return nil, errors.Join(err, client.Close())
+	}
+	return store, nil
+}
+
 func (p storePlace) String() string {
-	if p.S3 != nil {
-		return "bucket " + strings.TrimSuffix(p.S3.Bucket+"/"+p.S3.Prefix, "/")
+	switch {
+	case p.S3 != nil:
+		return "S3 bucket " + strings.TrimSuffix(p.S3.Bucket+"/"+p.S3.Prefix, "/")
+	case p.GCS != nil:
+		return "Google Cloud Storage bucket " + strings.TrimSuffix(p.GCS.Bucket+"/"+p.GCS.Prefix, "/")
 	}
 	return "folder " + p.Dir
 }

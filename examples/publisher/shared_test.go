@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
+	"github.com/bindery-tuf/bindery/internal/gcstest"
 	"github.com/bindery-tuf/bindery/internal/pgtest"
 	"github.com/bindery-tuf/bindery/internal/s3test"
 )
@@ -70,6 +71,16 @@ func TestSharedBucket(t *testing.T) {
 	s.config["store"] = map[string]any{"s3": map[string]any{
 		"bucket": "index", "prefix": "metadata/", "region": s3test.Region, "endpoint": server.URL, "path_style": true, "public_url": server.Object("index", "metadata/"),
 	}}
+	testShared(t, s)
+}
+
+// And with one of Google's.
+func TestSharedGoogle(t *testing.T) {
+	server := gcstest.Need(t)
+	require.NoError(t, server.CreateBucket(t.Context(), "index"))
+	t.Setenv("STORAGE_EMULATOR_HOST", server.URL)
+	s := newSite(t)
+	s.config["store"] = map[string]any{"gcs": map[string]any{"bucket": "index", "prefix": "metadata/", "public_url": server.URL + "/index/metadata/"}}
 	testShared(t, s)
 }
 
