@@ -94,6 +94,25 @@ func TestStatusAndDocuments(t *testing.T) {
 	r.do("GET", "/v1/ceremony", "", http.StatusNotFound) // none is configured
 }
 
+func TestMetrics(t *testing.T) {
+	s := newSite(t)
+	s.config["metrics"] = map[string]any{"listen": "127.0.0.1:0"}
+	r := s.start()
+	r.do("PUT", "/v1/items/1?wait=1m", adds("a", 1), http.StatusOK)
+	text := r.ask(forMetrics, "GET", "/metrics", "", http.StatusOK)
+	for _, want := range []string{
+		`(?m)^bindery_lead\{[^}]*\} 1$`,
+		`(?m)^bindery_generation\{[^}]*\} 2$`,
+		`(?m)^bindery_store_request_duration_seconds_count\{[^}]*bindery_store_operation="swap"[^}]*\} [1-9]`,
+	} {
+		require.Regexp(t, want, text)
+	}
+	r.ask(forMetrics, "GET", "/v1/status", "", http.StatusNotFound)
+
+	s.config["standby"] = true
+	require.Regexp(t, `(?m)^bindery_lead\{[^}]*\} 0$`, s.start().ask(forMetrics, "GET", "/metrics", "", http.StatusOK))
+}
+
 func TestToken(t *testing.T) {
 	s := newSite(t)
 	s.config["token_file"] = s.path("token")

@@ -35,11 +35,11 @@ func checkConfig(ctx context.Context, file string, out io.Writer) error {
 		switch {
 		case a.who == forIndex && tokens.publisher != nil, a.who == forHolders && tokens.holders != nil:
 			guarded = ", with a token"
-		case a.who != forClients:
+		case a.who == forIndex, a.who == forHolders:
 			guarded = ", without a token, for this machine only"
 		}
 		say("listens", "%s for %s%s", a.listen, map[string]string{
-			forIndex: "the index and operators", forClients: "TUF clients", forHolders: "holders of offline keys"}[a.who], guarded)
+			forIndex: "the index and operators", forClients: "TUF clients", forMetrics: "Prometheus", forHolders: "holders of offline keys"}[a.who], guarded)
 	}
 
 	ring := newKeyring(nil)

@@ -22,6 +22,7 @@ type config struct {
 	TokenFile string `json:"token_file"`
 
 	Clients *listener `json:"clients"` // serves the store's metadata to TUF clients
+	Metrics *listener `json:"metrics"` // serves /metrics to Prometheus
 
 	Store     storePlace      `json:"store"`     // required
 	Journal   journalPlace    `json:"journal"`   // required
@@ -149,6 +150,9 @@ func (c config) check() error {
 	if c.Clients != nil {
 		errs = append(errs, checkAddress("clients.listen", c.Clients.Listen, "public"))
 	}
+	if c.Metrics != nil {
+		errs = append(errs, checkAddress("metrics.listen", c.Metrics.Listen, "public"))
+	}
 	if h := c.Ceremony; h != nil {
 		errs = append(errs, checkFolder("ceremony.folder", h.Folder), checkFile("ceremony.token_file", h.TokenFile))
 		if h.Listen != "" {
@@ -169,6 +173,7 @@ const (
 	forIndex   = "index"
 	forClients = "clients"
 	forHolders = "holders"
+	forMetrics = "metrics"
 )
 
 type address struct{ who, listen string }
@@ -177,6 +182,9 @@ func (c config) addresses() []address {
 	all := []address{{forIndex, c.Listen}}
 	if c.Clients != nil {
 		all = append(all, address{forClients, c.Clients.Listen})
+	}
+	if c.Metrics != nil {
+		all = append(all, address{forMetrics, c.Metrics.Listen})
 	}
 	if c.Ceremony != nil && c.Ceremony.Listen != "" {
 		all = append(all, address{forHolders, c.Ceremony.Listen})

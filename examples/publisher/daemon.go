@@ -26,6 +26,7 @@ type daemon struct {
 	store repository.Store
 
 	ceremony *ceremonies // or nil
+	metrics  *metrics    // or nil
 
 	mu  sync.Mutex
 	cfg config // of the last load
@@ -70,6 +71,11 @@ func start(ctx context.Context, file string, log *slog.Logger) (_ *daemon, err e
 	if d.store, err = cfg.Store.open(ctx, cfg.Publish.caching(), log); err != nil {
 		return nil, err
 	}
+	if cfg.Metrics != nil {
+		if d.metrics, err = newMetrics(); err != nil {
+			return nil, err
+		}
+	}
 	d.repo, err = service.Start(ctx, service.Config{
 		Open: d.open, Documents: d.documents, Standby: cfg.Standby, Caching: cfg.Publish.caching(), Logger: log,
 	})
@@ -78,6 +84,11 @@ func start(ctx context.Context, file string, log *slog.Logger) (_ *daemon, err e
 	}
 	if err != nil {
 		return nil, err
+	}
+	if d.metrics != nil {
+		if _, err = d.metrics.Watch(d.repo.Status); err != nil {
+			return nil, errors.Join(err, d.repo.Close())
+		}
 	}
 	if cfg.Ceremony != nil {
 		d.ceremony = &ceremonies{
@@ -94,6 +105,9 @@ func (d *daemon) open(ctx context.Context) (repository.Config, error) {
 	c := d.config()
 	cfg := c.Publish.repository()
 	cfg.Store, cfg.Signers, cfg.OneMachine = d.store, d.keys.signers(), c.OneMachine
+	if d.metrics != nil {
+		cfg.Store, cfg.Observe = d.metrics.Store(d.store), d.metrics.Observe
+	}
 	var err error
 	cfg.Journal, err = c.Journal.open(ctx, d.log)
 	return cfg, err
@@ -190,6 +204,8 @@ func (d *daemon) serve(ctx context.Context, cfg config, tokens tokens, listeners
 			handler = d.api(tokens.publisher)
 		case forClients:
 			handler = web.Handler(web.Config{Store: d.store, Caching: d.repo.Caching(), Logger: d.log})
+		case forMetrics:
+			handler = d.metrics.handler()
 		case forHolders:
 			handler = d.holdersAPI(tokens.holders)
 		}

@@ -12,11 +12,15 @@ require (
 	github.com/bindery-tuf/bindery/keys/gcpkms v0.0.0
 	github.com/bindery-tuf/bindery/keys/pkcs11 v0.0.0
 	github.com/bindery-tuf/bindery/repository/gcsstore v0.0.0
+	github.com/bindery-tuf/bindery/repository/otelmetrics v0.0.0
 	github.com/bindery-tuf/bindery/repository/pgjournal v0.0.0
 	github.com/bindery-tuf/bindery/repository/s3store v0.0.0
 	github.com/jackc/pgx/v5 v5.13.0
+	github.com/prometheus/client_golang v1.24.1
 	github.com/stretchr/testify v1.12.0
 	github.com/theupdateframework/go-tuf/v2 v2.4.2
+	go.opentelemetry.io/otel/exporters/prometheus v0.67.0
+	go.opentelemetry.io/otel/sdk/metric v1.45.0
 )
 
 require (
@@ -48,6 +52,7 @@ require (
 	github.com/aws/aws-sdk-go-v2/service/ssooidc v1.44.5 // indirect
 	github.com/aws/aws-sdk-go-v2/service/sts v1.52.0 // indirect
 	github.com/aws/smithy-go v1.28.9 // indirect
+	github.com/beorn7/perks v1.0.1 // indirect
 	github.com/bindery-tuf/bindery/keys/remote v0.0.0 // indirect
 	github.com/cenkalti/backoff/v5 v5.0.3 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
@@ -67,8 +72,13 @@ require (
 	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect
 	github.com/jackc/puddle/v2 v2.2.3 // indirect
 	github.com/miekg/pkcs11 v1.1.2 // indirect
+	github.com/munnerz/goautoneg v0.0.0-20191010083416-a7dc8b61c822 // indirect
 	github.com/opencontainers/go-digest v1.0.0 // indirect
 	github.com/planetscale/vtprotobuf v0.6.1-0.20240319094008-0393e58bdf10 // indirect
+	github.com/prometheus/client_model v0.6.2 // indirect
+	github.com/prometheus/common v0.70.1 // indirect
+	github.com/prometheus/otlptranslator v1.0.0 // indirect
+	github.com/prometheus/procfs v0.21.1 // indirect
 	github.com/secure-systems-lab/go-securesystemslib v0.11.1 // indirect
 	github.com/sigstore/protobuf-specs v0.5.0 // indirect
 	github.com/sigstore/sigstore v1.10.6 // indirect
@@ -80,7 +90,6 @@ require (
 	go.opentelemetry.io/otel v1.45.0 // indirect
 	go.opentelemetry.io/otel/metric v1.45.0 // indirect
 	go.opentelemetry.io/otel/sdk v1.45.0 // indirect
-	go.opentelemetry.io/otel/sdk/metric v1.45.0 // indirect
 	go.opentelemetry.io/otel/trace v1.45.0 // indirect
 	golang.org/x/crypto v0.58.0 // indirect
 	golang.org/x/net v0.61.0 // indirect
@@ -106,6 +115,7 @@ replace (
 	github.com/bindery-tuf/bindery/keys/pkcs11 => ../../keys/pkcs11
 	github.com/bindery-tuf/bindery/keys/remote => ../../keys/remote
 	github.com/bindery-tuf/bindery/repository/gcsstore => ../../repository/gcsstore
+	github.com/bindery-tuf/bindery/repository/otelmetrics => ../../repository/otelmetrics
 	github.com/bindery-tuf/bindery/repository/pgjournal => ../../repository/pgjournal
 	github.com/bindery-tuf/bindery/repository/s3store => ../../repository/s3store
 )

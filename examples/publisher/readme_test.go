@@ -41,7 +41,8 @@ func requireMembers(t *testing.T, readme string, v reflect.Type) {
 	t.Helper()
 	for i := range v.NumField() {
 		field := v.Field(i)
-		require.Regexp(t, `[`+"`"+`."]`+field.Tag.Get("json")+"[`\"]", readme)
+		name := field.Tag.Get("json")
+		require.True(t, regexp.MustCompile("[`.\"]"+name+"[`.\"]").MatchString(readme), name)
 		inner := field.Type
 		if inner.Kind() == reflect.Pointer {
 			inner = inner.Elem()

@@ -162,7 +162,12 @@ func (s *site) spawn() *running {
 	s.t.Helper()
 	self, err := os.Executable()
 	require.NoError(s.t, err)
-	cmd := exec.CommandContext(s.t.Context(), self, s.configFile())
+	return s.spawnProgram(self)
+}
+
+func (s *site) spawnProgram(program string) *running {
+	s.t.Helper()
+	cmd := exec.CommandContext(s.t.Context(), program, s.configFile())
 	cmd.Env = append(os.Environ(), asProgram+"=1")
 	r := &running{t: s.t, log: &output{}}
 	cmd.Stderr = r.log
