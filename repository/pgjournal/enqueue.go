@@ -127,6 +127,9 @@ func (j *Journal) insert(ctx context.Context, entries []ledger.Entry) (bool, err
 	}
 	// If this waits, it is for the transaction of another upload with the same ID.
 	tag, err := tx.Exec(ctx, j.sql(insert+` ON CONFLICT DO NOTHING`), columns(entries)...)
+	if err == nil {
+		err = j.notify(ctx, tx)
+	}
 	switch {
 	case code(err) == deadlockDetected: // with an upload of the same IDs in another order, which goes on
 		rollback(ctx, tx)

@@ -144,6 +144,9 @@ func (j *Journal) terminate(ctx context.Context) error {
 		SELECT pg_terminate_backend(l.pid) FROM pg_locks l
 		WHERE l.locktype = 'transactionid' AND l.granted AND l.pid <> pg_backend_pid()
 		  AND (l.transactionid IN (SELECT xmax FROM bindery.lead) OR l.transactionid IN (SELECT xmax FROM bindery.lease))) s`)).Scan(&n)
+	if code(err) == insufficientPrivilege {
+		return fmt.Errorf("the last leader stopped inside a transaction, and this role may not end its session: give publisher and standby the same database role, or this one pg_signal_backend (%v)", err)
+	}
 	if err == nil && n > 0 {
 		j.cfg.Logger.Warn("the last leader stopped inside a transaction: its session was ended")
 	}
@@ -375,7 +378,7 @@ func (l *lead) Await(ctx context.Context, n int, bytes int64) error {
 			l.touch()
 			return nil
 		}
-		if !sleep(own, l.pause()) {
+		if !l.rest(own) {
 			return fmt.Errorf("await: %w", l.failed(ctx, own.Err()))
 		}
 	}
