@@ -56,7 +56,8 @@
 // was committed. INSERT … ON CONFLICT DO NOTHING passes over such rows without an error; then don't use an ID for
 // two different items. An ID that was forgotten (see Pruning) is new.
 //
-// In Go, [Enqueue] is this INSERT.
+// In Go, [Enqueue] is this INSERT. Behind PgBouncer, open pgx's connections with default_query_exec_mode=exec: its
+// default mode prepares statements in the session.
 //
 // # Asking what became of it
 //

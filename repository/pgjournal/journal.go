@@ -231,9 +231,9 @@ func (j *Journal) Outcomes(ctx context.Context, ids ...string) ([]ledger.Outcome
 
 // A long queue takes long to count, all the more beside a transaction that keeps dead rows. Then it is
 // counted at most a tenth of the time.
-const slowCount = 50 * time.Millisecond
+const slowCount = 100 * time.Millisecond
 
-// Backlog implements repository.Queue. It counts the queue's rows. If that takes more than 50 ms, the result is
+// Backlog implements repository.Queue. It counts the queue's rows. If that takes more than 100 ms, the result is
 // up to ten times as old as that took, but not older than this handle's newest Enqueue or Append.
 func (j *Journal) Backlog(ctx context.Context) (ledger.Backlog, error) {
 	own, leave, err := j.enter(ctx)
