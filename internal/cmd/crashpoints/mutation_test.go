@@ -55,6 +55,7 @@ var mutations = map[string][]mutation.Edit{
 	},
 	"engine: an altered bin is taken for what was published": {
 		{"repository/publish.go", "case ledger.BlobOf(data) != blob:", "case false:"},
+		{"repository/publish.go", "Threshold: 1}).Verify(bin); err != nil {", "Threshold: 1}).Verify(bin); false && err != nil {"},
 	},
 	"engine: an item is published before one that waits for the same path": {
 		{"repository/plan.go", "held[path] = true", "held[path] = false"},
@@ -78,7 +79,7 @@ var mutations = map[string][]mutation.Edit{
 	},
 	"engine: the commit is recorded before the swap": {
 		{"repository/publish.go", "\tfor _, swap := range s.Swaps {\n", "\tif err := p.append(ctx, gen, &ledger.Commit{}); err != nil {\n\t\treturn err\n\t}\n\tfor _, swap := range s.Swaps {\n"},
-		{"repository/publish.go", "\tif err := p.append(ctx, gen, &ledger.Commit{}); err != nil {\n\t\treturn fmt.Errorf(\"commit generation %d: %w\", gen, err)\n\t}\n\tp.collection.committed", "\tp.collection.committed"},
+		{"repository/publish.go", "\tif err := p.append(ctx, gen, &ledger.Commit{}); err != nil {\n\t\treturn fmt.Errorf(\"commit generation %d: %w\", gen, err)\n\t}\n\tp.unread = nil", "\tp.unread = nil"},
 	},
 	"engine: a sealed generation isn't finished": {
 		{"repository/open.go", "\t\tif err := p.finish(ctx); err != nil {\n\t\t\treturn err\n\t\t}\n", "\t\tp.state.Sealed = nil\n"},
