@@ -317,8 +317,8 @@ func (s *Service) missed(err error) {
 		return
 	case errors.Is(err, repository.ErrLocked):
 		s.pause = pauseOfLock
-	case errors.Is(err, repository.ErrDiverged), errors.Is(err, repository.ErrNotRepository):
-		s.pause = lastPause
+	case errors.Is(err, repository.ErrDiverged), errors.Is(err, repository.ErrNotRepository), errors.Is(err, ledger.ErrNewer):
+		s.pause = lastPause // each attempt takes the lead, if only to give it up
 	default:
 		s.lengthen()
 	}
