@@ -45,8 +45,9 @@ type ceremonies struct {
 	store     repository.Store
 	log       *slog.Logger
 
-	mu  sync.Mutex // guards the folder, and what follows
-	err error      // why the documents of the open request were not installed
+	installing sync.Mutex // held by install and giveUp, and taken before mu: a key that fails may take long
+	mu         sync.Mutex // guards the folder, and what follows
+	err        error      // why the documents of the open request were not installed
 }
 
 type installer interface {
@@ -67,6 +68,13 @@ func (c *ceremonies) path(elements ...string) string {
 }
 
 var errNoRequest = errors.New("no request is open: an operator sends one with PUT /v1/ceremony/request")
+
+// current is read with the lock.
+func (c *ceremonies) current() (*open, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.read()
+}
 
 // read returns the open request. Responses that others put into the folder are verified too: a bad one
 // is logged and left out.
@@ -127,8 +135,9 @@ type missing struct {
 	Of       []ceremony.Who `json:"of"`
 }
 
-// view is called with the lock held.
 func (c *ceremonies) view(o *open) progress {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	p := progress{
 		Digest: o.request.Digest(), Reason: o.request.Proposal().Reason, Complete: o.progress.Complete(), Progress: o.progress,
 		Missing: []missing{}, Install: installOperator,
@@ -150,9 +159,7 @@ func (c *ceremonies) view(o *open) progress {
 }
 
 func (c *ceremonies) show(w http.ResponseWriter, r *http.Request) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	o, err := c.read()
+	o, err := c.current()
 	if err != nil {
 		c.fail(w, r, err)
 		return
@@ -161,9 +168,7 @@ func (c *ceremonies) show(w http.ResponseWriter, r *http.Request) {
 }
 
 func (c *ceremonies) getRequest(w http.ResponseWriter, r *http.Request) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	o, err := c.read()
+	o, err := c.current()
 	if err != nil {
 		c.fail(w, r, err)
 		return
@@ -193,25 +198,32 @@ func (c *ceremonies) putRequest(w http.ResponseWriter, r *http.Request) {
 		c.fail(w, r, err)
 		return
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	o, err := c.read()
-	switch {
-	case err == nil && bytes.Equal(o.request.Bytes(), data):
-	case err == nil:
-		err = conflict{fmt.Errorf("another request is open: finish it, or give it up with DELETE /v1/ceremony/request?digest=%s", digits(o.request))}
-	case errors.Is(err, errNoRequest):
-		if err = c.writeOpen(data); err == nil {
-			c.err = nil
-			c.log.Info("a request is open for the holders", "digest", request.Digest().String(), "reason", request.Proposal().Reason)
-			o, err = c.read()
-		}
-	}
+	o, err := c.begin(request)
 	if err != nil {
 		c.fail(w, r, err)
 		return
 	}
 	reply(w, http.StatusOK, c.view(o))
+}
+
+func (c *ceremonies) begin(request *ceremony.Request) (*open, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	o, err := c.read()
+	switch {
+	case err == nil && bytes.Equal(o.request.Bytes(), request.Bytes()):
+		return o, nil
+	case err == nil:
+		return nil, conflict{fmt.Errorf("another request is open: finish it, or give it up with DELETE /v1/ceremony/request?digest=%s", digits(o.request))}
+	case !errors.Is(err, errNoRequest):
+		return nil, err
+	}
+	if err := c.writeOpen(request.Bytes()); err != nil {
+		return nil, err
+	}
+	c.err = nil
+	c.log.Info("a request is open for the holders", "digest", request.Digest().String(), "reason", request.Proposal().Reason)
+	return c.read()
 }
 
 // inForce makes sure that a request goes on from the documents in force.
@@ -254,14 +266,9 @@ func (c *ceremonies) postResponse(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, "invalid", fmt.Errorf("the body is no response of a holder: %w", err))
 		return
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	var o *open
 	if _, err = c.repo.Status(r.Context()); err == nil {
-		o, err = c.read()
-	}
-	if err == nil {
-		err = c.take(o, response)
+		o, err = c.take(response)
 	}
 	if err != nil {
 		c.fail(w, r, err)
@@ -276,23 +283,29 @@ func (c *ceremonies) postResponse(w http.ResponseWriter, r *http.Request) {
 
 // take verifies a response, and keeps it durably. What nobody needs is not kept: the same signatures
 // again, or one signature more for documents that are complete, which would change their files.
-func (c *ceremonies) take(o *open, response *ceremony.Response) error {
+func (c *ceremonies) take(response *ceremony.Response) (*open, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	o, err := c.read()
+	if err != nil {
+		return nil, err
+	}
 	if _, err := o.request.Merge(response); err != nil {
-		return refused{fmt.Errorf("the response was not kept: %w", err)}
+		return nil, refused{fmt.Errorf("the response was not kept: %w", err)}
 	}
 	after, err := o.request.Merge(append(o.responses, response)...)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if o.progress.Complete() || signatures(after) == signatures(o.progress) {
-		return nil
+		return o, nil
 	}
 	sum := sha256.Sum256(response.Bytes())
 	if err := writeNew(c.path("open", "responses", fmt.Sprintf("%x.json", sum[:8])), response.Bytes()); err != nil {
-		return fmt.Errorf("the response was not kept: %w", err)
+		return nil, fmt.Errorf("the response was not kept: %w", err)
 	}
 	o.responses, o.progress = append(o.responses, response), after
-	return nil
+	return o, nil
 }
 
 func signatures(p ceremony.Progress) (n int) {
@@ -307,9 +320,7 @@ func signatures(p ceremony.Progress) (n int) {
 // postInstall installs the documents of a request that is complete. If the request declares a
 // compromise, clients behind caches may fail for a while, so it is always an operator who says so.
 func (c *ceremonies) postInstall(w http.ResponseWriter, r *http.Request) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	o, err := c.read()
+	o, err := c.current()
 	if err == nil && !o.progress.Complete() {
 		err = conflict{errors.New("signatures are missing: GET /v1/ceremony says whose")}
 	}
@@ -324,15 +335,23 @@ func (c *ceremonies) postInstall(w http.ResponseWriter, r *http.Request) {
 }
 
 // install puts complete documents into force, in their order, writes them to the folder of documents,
-// and closes the request. It is called with the lock held. What was done is skipped the next time.
+// and closes the request. What was done is skipped the next time.
 func (c *ceremonies) install(ctx context.Context, o *open, compromise bool) error {
-	c.err = c.installOnce(ctx, o, compromise)
-	if c.err != nil {
-		c.log.Error("the documents that holders signed are not installed", "err", c.err)
+	c.installing.Lock()
+	defer c.installing.Unlock()
+	if now, err := c.current(); errors.Is(err, errNoRequest) || err == nil && now.request.Digest() != o.request.Digest() {
+		return nil // another call was first
+	}
+	err := c.installOnce(ctx, o, compromise)
+	if err != nil {
+		c.log.Error("the documents that holders signed are not installed", "err", err)
 	} else {
 		c.log.Info("the documents that holders signed are installed", "documents", o.request.Marks())
 	}
-	return c.err
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.err = err
+	return err
 }
 
 func (c *ceremonies) installOnce(ctx context.Context, o *open, compromise bool) error {
@@ -368,11 +387,15 @@ func (c *ceremonies) installOnce(ctx context.Context, o *open, compromise bool) 
 		}
 		files = files[n:]
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	return c.closeOpen("done", o)
 }
 
 // giveUp moves the open request away. The caller names it, so that nobody gives up another one.
 func (c *ceremonies) giveUp(w http.ResponseWriter, r *http.Request) {
+	c.installing.Lock()
+	defer c.installing.Unlock()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	o, err := c.read()
@@ -417,9 +440,7 @@ func (c *ceremonies) watch(ctx context.Context) {
 }
 
 func (c *ceremonies) installComplete(ctx context.Context) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	o, err := c.read()
+	o, err := c.current()
 	switch {
 	case errors.Is(err, errNoRequest):
 	case err != nil:

@@ -82,7 +82,7 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	s.say("transaction. Every third transaction is rolled back:")
 	s.say("")
 	s.say("    INSERT INTO uploads (name) VALUES ('demo-1.whl');")
-	s.say(`    INSERT INTO bindery.queue (id, "by", item) VALUES (…, 'demo', '{"add":…}');`)
+	s.say(`    INSERT INTO bindery.queue (id, "by", item) VALUES (…, 'demo', '{…}');`)
 	s.say("    COMMIT;")
 	s.say("")
 	if err := index.upload(ctx, *uploads); err != nil {
