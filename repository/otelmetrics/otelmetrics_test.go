@@ -188,7 +188,7 @@ func sum(data metricdata.Aggregation, labels ...string) (total float64) {
 // encode writes each attribute as key=value;
 func encode(attrs []attribute.KeyValue) (text string) {
 	for _, a := range attrs {
-		text += string(a.Key) + "=" + a.Value.Emit() + ";"
+		text += string(a.Key) + "=" + a.Value.String() + ";"
 	}
 	return text
 }
