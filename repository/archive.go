@@ -10,8 +10,8 @@ import (
 	"sync"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
-	"golang.org/x/sync/errgroup"
 
+	"github.com/bindery-tuf/bindery/internal/parallel"
 	"github.com/bindery-tuf/bindery/repository/ledger"
 	"github.com/bindery-tuf/bindery/roles"
 )
@@ -180,21 +180,16 @@ func (p *publisher) archivable(ctx context.Context) (map[string]ledger.Blob, err
 func damagedFiles(ctx context.Context, store Store, workers int, want map[string]ledger.Blob) ([]string, error) {
 	var mu sync.Mutex
 	var bad []string
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(workers)
-	for name, blob := range want {
-		g.Go(func() error {
-			_, err := getPublished(gctx, store, name, blob)
-			if errors.Is(err, errQuarantine) {
-				mu.Lock()
-				defer mu.Unlock()
-				bad = append(bad, name)
-				return nil
-			}
-			return err
-		})
-	}
-	err := g.Wait()
+	err := parallel.All(ctx, workers, slices.Sorted(maps.Keys(want)), func(ctx context.Context, name string) error {
+		_, err := getPublished(ctx, store, name, want[name])
+		if errors.Is(err, errQuarantine) {
+			mu.Lock()
+			defer mu.Unlock()
+			bad = append(bad, name)
+			return nil
+		}
+		return err
+	})
 	slices.Sort(bad)
 	return bad, err
 }
@@ -278,20 +273,22 @@ func (p *publisher) allDocuments(ctx context.Context, roots []ledger.File) ([]le
 	if len(files) > 0 {
 		version = files[len(files)-1].Version + 1
 	}
-	for ; version < p.docs.root.Version(); version++ { // installed since the history was read
-		name := ledger.Name(version, metadata.ROOT)
-		data, err := p.cfg.Store.Get(ctx, name)
-		if errors.Is(err, ErrNotExist) && len(files) == 0 {
+	var since []string // roots that were installed since the history was read
+	for ; version < p.docs.root.Version(); version++ {
+		since = append(since, ledger.Name(version, metadata.ROOT))
+	}
+	for name, f := range fetch(ctx, p.cfg.Store, p.cfg.Workers, since) {
+		if errors.Is(f.err, ErrNotExist) && len(files) == 0 {
 			continue // the repository was made from a later one on
 		}
+		if f.err != nil {
+			return nil, fmt.Errorf("store: %s: %w", name, f.err)
+		}
+		root, err := roles.Parse[metadata.RootType](f.data)
 		if err != nil {
 			return nil, fmt.Errorf("store: %s: %w", name, err)
 		}
-		root, err := roles.Parse[metadata.RootType](data)
-		if err != nil {
-			return nil, fmt.Errorf("store: %s: %w", name, err)
-		}
-		files = append(files, ledger.File{Role: metadata.ROOT, Doc: docOf(root), Data: data})
+		files = append(files, ledger.File{Role: metadata.ROOT, Doc: docOf(root), Data: f.data})
 	}
 	files = append(files, ledger.File{Role: metadata.ROOT, Doc: docOf(p.docs.root), Data: p.docs.root.Bytes()})
 	for _, role := range slices.Sorted(maps.Keys(p.docs.roles)) {
@@ -309,15 +306,10 @@ func (r *Repository) deleteAll(ctx context.Context, names []string) {
 	if r.cfg.CollectPerMinute < 0 { // nothing is deleted here
 		return
 	}
-	var g errgroup.Group
-	g.SetLimit(r.cfg.Workers)
-	for _, name := range names {
-		g.Go(func() error {
-			if err := r.cfg.Store.Delete(ctx, name); err != nil && !errors.Is(err, ErrNotExist) {
-				r.cfg.Logger.Warn("a file with which an earlier history began could not be deleted, and takes space", "name", name, "err", err)
-			}
-			return nil
-		})
+	err := parallel.All(ctx, r.cfg.Workers, names, func(ctx context.Context, name string) error {
+		return deleteFile(ctx, r.cfg.Store, name)
+	})
+	if err != nil {
+		r.cfg.Logger.Warn("files with which an earlier history began could not all be deleted, and take space until a Sweep", "files", len(names), "err", err)
 	}
-	_ = g.Wait()
 }

@@ -4,10 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 
-	"golang.org/x/sync/errgroup"
-
+	"github.com/bindery-tuf/bindery/internal/parallel"
 	"github.com/bindery-tuf/bindery/repository/ledger"
 )
 
@@ -91,25 +92,24 @@ func (p *publisher) deleteBurnt(ctx context.Context) {
 	if len(p.wrote.burnt) == 0 {
 		return
 	}
+	names := slices.Sorted(maps.Keys(p.wrote.burnt))
+	names = names[:min(len(names), mostCollected)]
 	var mu sync.Mutex
 	var deleted []string
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(p.cfg.Workers)
-	for name, f := range p.wrote.burnt {
-		g.Go(func() error {
-			if gctx.Err() != nil {
-				return gctx.Err()
-			}
-			if err := p.deleteOwn(gctx, name, f); err != nil {
-				return fmt.Errorf("%s: %w", name, err)
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			deleted = append(deleted, name)
-			return nil
-		})
+	remove := func(ctx context.Context, name string) error {
+		if err := p.deleteOwn(ctx, name, p.wrote.burnt[name]); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		deleted = append(deleted, name)
+		return nil
 	}
-	err := g.Wait()
+	// The first one alone shows whether the store is still out of order.
+	err := remove(ctx, names[0])
+	if err == nil {
+		err = parallel.All(ctx, p.cfg.Workers, names[1:], remove)
+	}
 	for _, name := range deleted {
 		delete(p.wrote.burnt, name)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/bindery-tuf/bindery/internal/parallel"
 	"github.com/bindery-tuf/bindery/repository/ledger"
 	"github.com/bindery-tuf/bindery/roles"
 )
@@ -276,30 +277,43 @@ func (p *publisher) advance(n int, record *ledger.Collected) progress {
 // deleteFiles deletes files of the store that nobody needs. It returns how many are gone before the
 // first one that isn't.
 func (p *publisher) deleteFiles(ctx context.Context, names []string) (gone int, err error) {
-	var g errgroup.Group
-	g.SetLimit(p.cfg.Workers)
-	failed := make([]bool, len(names))
-	for n, name := range names {
+	deleted := make([]bool, len(names))
+	err = parallel.All(ctx, p.cfg.Workers, indexes(len(names)), func(ctx context.Context, n int) error {
+		name := names[n]
+		deleted[n] = true
 		switch why := keeps(p.state, name); why {
 		case "":
 		case keptBase:
-			continue
+			return nil
 		default: // no record should list it
 			p.log.Error("the journal lists a file to be deleted that must stay: it is not deleted", "name", name, "because", why)
-			continue
-		}
-		g.Go(func() error {
-			if err := p.cfg.Store.Delete(ctx, name); err != nil && !errors.Is(err, ErrNotExist) {
-				failed[n] = true
-				return fmt.Errorf("delete %s: %w", name, err)
-			}
 			return nil
-		})
+		}
+		err := deleteFile(ctx, p.cfg.Store, name)
+		deleted[n] = err == nil
+		return err
+	})
+	if gone = slices.Index(deleted, false); gone < 0 {
+		gone = len(names)
 	}
-	if err := g.Wait(); err != nil {
-		return slices.Index(failed, true), err
+	return gone, err
+}
+
+// deleteFile deletes a file that may be gone already.
+func deleteFile(ctx context.Context, store Store, name string) error {
+	if err := store.Delete(ctx, name); err != nil && !errors.Is(err, ErrNotExist) {
+		return fmt.Errorf("delete %s: %w", name, err)
 	}
-	return len(names), nil
+	return nil
+}
+
+// indexes are the numbers below n.
+func indexes(n int) []int {
+	out := make([]int, n)
+	for i := range out {
+		out[i] = i
+	}
+	return out
 }
 
 // Why a file of the store must stay.

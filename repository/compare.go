@@ -57,7 +57,7 @@ func ClientView(ctx context.Context, store Getter, root []byte) (*View, error) {
 	if err != nil {
 		return nil, fmt.Errorf("client view: %w", err)
 	}
-	v := &View{generation: p.timestamp.Version(), store: store, tree: p.docs.online.tree}
+	v := &View{generation: p.timestamp.Version(), store: store, tree: p.docs.online.tree, readers: usualReaders}
 	v.read = func(ctx context.Context, role delegation.Role) (*roles.Bin, error) {
 		return readAsClient(ctx, store, role, versions[role.Name], p.lengths[role.Name])
 	}
@@ -120,12 +120,12 @@ func ledgerView(ctx context.Context, store Store, journal Reader) (*View, error)
 	if err != nil {
 		return nil, err
 	}
-	p := &publisher{cfg: Config{Store: store, Workers: 32}, state: &h.State}
+	p := &publisher{cfg: Config{Store: store, Workers: usualReaders}, state: &h.State}
 	all, err := p.replay().run(ctx, journal, h.State.Chain)
 	if err != nil {
 		return nil, err
 	}
-	v := viewOf(store, &h.State)
+	v := viewOf(store, &h.State, usualReaders)
 	if v.generation == 0 {
 		return v, nil
 	}
@@ -153,6 +153,10 @@ func ledgerView(ctx context.Context, store Store, journal Reader) (*View, error)
 		return nil, err
 	}
 	p.rebuild.want(h.State.Chain, lost...)
+	v.later = func(role string) bool {
+		i, online := docs.online.index(role)
+		return online && p.rebuild.wants(i)
+	}
 	v.read = func(ctx context.Context, role delegation.Role) (*roles.Bin, error) {
 		i, online := docs.online.index(role.Name)
 		switch {
@@ -253,8 +257,8 @@ func describeTarget(t *roles.Target) string {
 // A published role that clients refuse is yielded once, without a path. An error ends the sequence:
 // the context's, a store's, or one that names a file of known that is missing or altered.
 //
-// Every bin of both is read once, or two or three times if they delegate differently. In memory are one bin of each set, and
-// all targets of roles that are no bins.
+// Every bin of both is read once, or two or three times if they delegate differently. In memory are as many bins of
+// each side as are read at a time (see View.Targets), and all targets of roles that are no bins.
 func Compare(ctx context.Context, published, known *View) iter.Seq2[Difference, error] {
 	return func(yield func(Difference, error) bool) {
 		c := comparison{published: newFinder(published), known: newFinder(known), yield: yield}
@@ -278,21 +282,45 @@ func (c *comparison) run(ctx context.Context) error {
 	same := slices.EqualFunc(c.published.sets(), c.known.sets(), func(a, b delegation.Set) bool {
 		return a.Prefix() == b.Prefix() && a.Len() == b.Len()
 	})
-	for role := range c.published.view.leaves() {
+	for _, f := range []*finder{c.published, c.known} {
+		for role, r := range f.view.ahead(ctx, f.leaves(false)) {
+			f.given[role.Name] = r
+		}
+	}
+	for role := range c.published.leaves(false) {
 		if err := c.fromPublished(ctx, role); err != nil {
 			return err
 		}
-		if same && role.Set >= 0 {
-			known, _ := c.known.view.tree.Role(role.Name) // its keys may be others
-			if err := c.fromKnown(ctx, known); err != nil {
-				return err
-			}
+	}
+	for role := range c.known.leaves(false) {
+		if err := c.fromKnown(ctx, role); err != nil {
+			return err
 		}
 	}
-	for role := range c.known.view.leaves() {
-		if same && role.Set >= 0 {
-			break // bins come last
+	// If both have the same bins, those of the same name are read at the same time.
+	next, stop := iter.Pull2(c.known.view.ahead(ctx, c.known.leaves(true)))
+	defer stop()
+	for role, r := range c.published.view.ahead(ctx, c.published.leaves(true)) {
+		c.published.given[role.Name] = r
+		var known delegation.Role
+		if same {
+			known, r, _ = next() // its keys may be others
+			c.known.given[known.Name] = r
 		}
+		err := c.fromPublished(ctx, role)
+		if err == nil && same {
+			err = c.fromKnown(ctx, known)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	for !same {
+		role, r, ok := next()
+		if !ok {
+			break
+		}
+		c.known.given[role.Name] = r
 		if err := c.fromKnown(ctx, role); err != nil {
 			return err
 		}
@@ -378,6 +406,7 @@ type finder struct {
 	view   *View
 	bins   map[int]listing    // the bin of each set that was read last
 	others map[string]listing // of roles that are no bins
+	given  map[string]reading // what was read ahead, until it is asked for
 }
 
 // listing is what a role lists. If clients refuse its file, refused says why.
@@ -396,7 +425,18 @@ type found struct {
 }
 
 func newFinder(v *View) *finder {
-	return &finder{view: v, bins: map[int]listing{}, others: map[string]listing{}}
+	return &finder{view: v, bins: map[int]listing{}, others: map[string]listing{}, given: map[string]reading{}}
+}
+
+// leaves yields either the bins, or the other leaves.
+func (f *finder) leaves(bins bool) iter.Seq[delegation.Role] {
+	return func(yield func(delegation.Role) bool) {
+		for role := range f.view.leaves() {
+			if role.Set >= 0 == bins && !yield(role) {
+				return
+			}
+		}
+	}
 }
 
 func (f *finder) sets() []delegation.Set {
@@ -416,7 +456,11 @@ func (f *finder) listing(ctx context.Context, role delegation.Role) (listing, er
 		return l, nil
 	}
 	l = listing{role: role.Name, targets: map[string]*roles.Target{}}
-	listed, err := f.view.listed(ctx, role)
+	r, ok := f.given[role.Name]
+	if delete(f.given, role.Name); !ok {
+		r.listed, r.err = f.view.listed(ctx, role)
+	}
+	listed, err := r.listed, r.err
 	switch {
 	case errors.Is(err, errRefused), errors.Is(err, errQuarantine):
 		l.refused = err

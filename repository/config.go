@@ -1,6 +1,7 @@
 package repository
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -54,6 +55,21 @@ type Config struct {
 	// more if batches are full. Zero: 1 second. Negative: generations follow one another
 	// without a pause.
 	MaxDelay time.Duration
+	// MinInterval is the least time between two swaps of timestamp.json, whatever they are for: uploads,
+	// renewals, rotations, documents, a swap that failed and is tried again, and the first one after Open
+	// or Create. It is for stores that limit how often a name is written. What is sealed waits for it, so
+	// uploads may take as much longer. At most 5 seconds: MaxDelay makes generations more rare than
+	// that. Zero: what the Store demands by a method MinInterval() time.Duration, or none. Less than the
+	// Store demands is refused.
+	MinInterval time.Duration
+	// OneMachine says that all processes that share Journal run on this machine. It is needed for a Store
+	// of this machine (one with a method Local() bool that returns true, as that of package dirstore) with a Journal
+	// that several machines can share (one with a method Shared() bool that returns true). Other
+	// machines would publish into directories of their own. A directory of a network file system is no
+	// help: the lock under which a timestamp is swapped doesn't reach other machines, so a publisher that
+	// was paused could put an older timestamp back. Use a Store that machines can share instead, such as
+	// an object store. False: these two are refused together.
+	OneMachine bool
 	// MaxPending is how many items may wait in the queue, and MaxPendingBytes how many
 	// bytes of their JSON. Beyond either, Submit fails with ErrBusy. A journal may hold
 	// the whole queue in memory, and a generation holds a second copy of what it publishes. (A
@@ -251,6 +267,9 @@ func (c Config) withDefaults() (Config, error) {
 	if err := c.setRenewals(); err != nil {
 		return c, err
 	}
+	if err := c.fitStore(); err != nil {
+		return c, err
+	}
 	if c.CacheAge == 0 {
 		c.CacheAge = max(time.Hour, c.Caching.age())
 	}
@@ -291,6 +310,34 @@ func (c Config) withDefaults() (Config, error) {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	return c, nil
+}
+
+// mostInterval is less than Close waits for a generation that is sealed.
+const mostInterval = 5 * time.Second
+
+// fitStore sets what the store demands, and compares it with the journal.
+func (c *Config) fitStore() error {
+	var demanded time.Duration
+	if s, ok := c.Store.(interface{ MinInterval() time.Duration }); ok {
+		demanded = s.MinInterval()
+	}
+	switch {
+	case c.MinInterval == 0:
+		c.MinInterval = max(demanded, 0)
+	case c.MinInterval < demanded:
+		return fmt.Errorf("config: MinInterval is %v, and the store (%T) demands %v between two swaps of a name: make it at least that, or leave it zero",
+			c.MinInterval, c.Store, demanded)
+	}
+	if c.MinInterval < 0 || c.MinInterval > mostInterval {
+		return fmt.Errorf("config: MinInterval is %v: from 0 to %v", c.MinInterval, mostInterval)
+	}
+	local, isLocal := c.Store.(interface{ Local() bool })
+	shared, isShared := c.Journal.(interface{ Shared() bool })
+	if isLocal && local.Local() && isShared && shared.Shared() && !c.OneMachine {
+		return fmt.Errorf("config: the store (%T) is this machine's, and the journal (%T) can be shared by several machines: a publisher elsewhere would publish where clients don't look: "+
+			"use a store that all of them reach, or set OneMachine if every process that uses the journal runs on this machine", c.Store, c.Journal)
+	}
+	return nil
 }
 
 // setRenewals sets the ages at which roles are renewed, and compares them with lifetimes and caches.
@@ -350,11 +397,39 @@ type Caching struct {
 	StaleIfError time.Duration
 }
 
+// MediaType is the Content-Type of every published file of metadata.
+const MediaType = "application/json"
+
+// CacheControl is the Cache-Control header with which a published file is served, under its name in
+// the store. Only timestamp.json ever changes, and caches must ask for it again as c says. All others
+// may be kept for ever. What isn't there must not be kept at all: the 404 of a name would hide the
+// file from clients when it comes. web.Handler and the stores in object storage send this header.
+func (c Caching) CacheControl(name string) string {
+	if name != ledger.Timestamp {
+		return "public, max-age=31536000, immutable"
+	}
+	maxAge, stale := int64(c.MaxAge/time.Second), int64(c.StaleIfError/time.Second)
+	switch {
+	case maxAge <= 0 && stale <= 0:
+		return "no-cache"
+	case stale <= 0: // never an older one, not even if the index can't be reached
+		return fmt.Sprintf("public, max-age=%d, must-revalidate", maxAge)
+	default:
+		return fmt.Sprintf("public, max-age=%d, stale-if-error=%d", max(maxAge, 0), stale)
+	}
+}
+
 // age is the greatest age at which a cache still serves a timestamp.json.
 func (c Caching) age() time.Duration { return c.MaxAge + c.StaleIfError }
 
 // grace is how long clients may need a generation after it was superseded.
 func (c Config) grace() time.Duration { return c.CacheAge + c.ClientRun }
+
+// usualReaders is how many files are read at a time where there is no Config.
+const usualReaders = 32
+
+// readers is how many files are read at a time.
+func (c Config) readers() int { return cmp.Or(c.Workers, usualReaders) }
 
 // signersOf returns the signers configured for a role, or for a set of bins ("bins-*").
 func (c Config) signersOf(role string) []keys.Signer {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
+	"github.com/bindery-tuf/bindery/internal/parallel"
 	"github.com/bindery-tuf/bindery/keys"
 	"github.com/bindery-tuf/bindery/repository/ledger"
 	"github.com/bindery-tuf/bindery/roles"
@@ -225,6 +226,7 @@ func (p *publisher) refreshOnline(ctx context.Context) error {
 	fresh := *p.docs
 	fresh.roles = maps.Clone(p.docs.roles)
 	changed := false
+	var stale []int
 	for _, r := range p.docs.online.others {
 		i, _ := p.docs.online.index(r.Name)
 		row, doc := p.row(i), p.docs.roles[r.Name]
@@ -235,16 +237,22 @@ func (p *publisher) refreshOnline(ctx context.Context) error {
 		if newest < 0 || (roles.Authority{Keys: r.Keys.Keys[newest : newest+1], Threshold: 1}).Verify(doc) == nil {
 			continue
 		}
-		data, err := getPublished(ctx, p.cfg.Store, p.fileName(i), row.Blob())
-		if errors.Is(err, errQuarantine) {
+		stale = append(stale, i)
+	}
+	for i, f := range parallel.InOrder(ctx, p.cfg.Workers, slices.Values(stale), func(ctx context.Context, i int) fetched {
+		data, err := getPublished(ctx, p.cfg.Store, p.fileName(i), p.row(i).Blob())
+		return fetched{data, err}
+	}) {
+		if errors.Is(f.err, errQuarantine) {
 			continue
 		}
+		err := f.err
 		if err == nil {
-			fresh.roles[r.Name], err = roles.Parse[metadata.TargetsType](data)
+			fresh.roles[p.name(i)], err = roles.Parse[metadata.TargetsType](f.data)
 			changed = true
 		}
 		if err != nil {
-			return fmt.Errorf("%s: %w", r.Name, err)
+			return fmt.Errorf("%s: %w", p.name(i), err)
 		}
 	}
 	if changed {
@@ -300,25 +308,34 @@ func (p *publisher) newRoots(ctx context.Context, files [][]byte) ([][]byte, err
 	if p.docs == nil {
 		return files, nil
 	}
-	var out [][]byte
-	for _, data := range files {
+	known := make([]bool, len(files))
+	err := parallel.All(ctx, p.cfg.Workers, indexes(len(files)), func(ctx context.Context, n int) error {
+		data := files[n]
 		h, err := roles.Peek(data)
 		if err != nil {
-			return nil, fmt.Errorf("root: %w", err)
+			return fmt.Errorf("root: %w", err)
 		}
-		if h.Type == metadata.ROOT && slices.ContainsFunc(p.unwritten, func(f ledger.File) bool { return bytes.Equal(f.Data, data) }) {
-			continue
+		if h.Type != metadata.ROOT {
+			return nil
 		}
-		if h.Type == metadata.ROOT && h.Version < p.docs.root.Version() {
+		known[n] = slices.ContainsFunc(p.unwritten, func(f ledger.File) bool { return bytes.Equal(f.Data, data) })
+		if !known[n] && h.Version < p.docs.root.Version() {
 			published, err := p.cfg.Store.Get(ctx, ledger.Name(h.Version, metadata.ROOT))
 			if err != nil && !errors.Is(err, ErrNotExist) {
-				return nil, fmt.Errorf("read root version %d: %w", h.Version, err)
+				return fmt.Errorf("read root version %d: %w", h.Version, err)
 			}
-			if bytes.Equal(data, published) {
-				continue
-			}
+			known[n] = bytes.Equal(data, published)
 		}
-		out = append(out, data)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	var out [][]byte
+	for n, data := range files {
+		if !known[n] {
+			out = append(out, data)
+		}
 	}
 	return out, nil
 }
@@ -374,9 +391,9 @@ func (p *publisher) checkPossible(ctx context.Context, next *documents, files []
 	if err := checkKeys(ctx, p.state, signers, files); err != nil {
 		return err
 	}
-	for _, f := range files {
+	return parallel.All(ctx, p.cfg.Workers, files, func(ctx context.Context, f ledger.File) error {
 		if f.Online {
-			continue
+			return nil
 		}
 		switch data, err := p.cfg.Store.Get(ctx, f.Name()); {
 		case err == nil && !bytes.Equal(data, f.Data):
@@ -384,8 +401,8 @@ func (p *publisher) checkPossible(ctx context.Context, next *documents, files []
 		case err != nil && !errors.Is(err, ErrNotExist):
 			return fmt.Errorf("store: %w", err)
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
 // probe is what a new key signs before anything depends on it. It is no metadata.
@@ -578,9 +595,11 @@ func (p *publisher) checkReach(ctx context.Context, next *documents, files []led
 	if !slices.ContainsFunc(files, changes) {
 		return nil
 	}
-	for k, r := range p.docs.online.others {
+	others := p.docs.online.others
+	return parallel.All(ctx, p.cfg.Workers, indexes(len(others)), func(ctx context.Context, k int) error {
+		r := others[k]
 		if !r.Leaf {
-			continue
+			return nil
 		}
 		bin, err := p.loadBin(ctx, p.docs.online.starts[len(p.docs.online.sets)]+k)
 		if err != nil {
@@ -594,8 +613,8 @@ func (p *publisher) checkReach(ctx context.Context, next *documents, files []led
 				return fmt.Errorf("%s: clients would look for its target %q in it no more: remove that first, or keep the delegation", r.Name, target.Path)
 			}
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
 // delegationsOf is the zero value for a role that delegates nothing.

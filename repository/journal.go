@@ -14,6 +14,9 @@ import (
 // the bytes of entries and records as they are.
 //
 // Implementations are safe for concurrent use and pass the suite in repository/storetest.
+//
+// A Journal may have one more method. Shared() bool reports whether processes on several machines can use the
+// journal: see Config.OneMachine.
 type Journal interface {
 	Queue
 

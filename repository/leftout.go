@@ -171,7 +171,7 @@ func (p *publisher) buildWithout(ctx context.Context, a *attempt, before plan, r
 // signature failed, the same key must have signed others. Otherwise the store must have served others,
 // and must not be full: on a full disk small files may still fit.
 func (p *publisher) isAlone(ctx context.Context, a *attempt, i int, err error, rows map[int]ledger.Row, failures int) bool {
-	if ctx.Err() != nil || p.document(i) != nil || errors.Is(err, syscall.ENOSPC) || failures > len(rows)+p.cfg.Workers {
+	if ctx.Err() != nil || p.document(i) != nil || errors.Is(err, syscall.ENOSPC) || errors.Is(err, errNotTried) || failures > len(rows)+p.cfg.Workers {
 		return false
 	}
 	if !errors.As(err, new(signError)) {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
+	"github.com/bindery-tuf/bindery/internal/parallel"
 	"github.com/bindery-tuf/bindery/repository/ledger"
 	"github.com/bindery-tuf/bindery/roles"
 )
@@ -146,6 +147,7 @@ func lead(ctx context.Context, cfg Config) (*publisher, error) {
 		state:      &ledger.State{},
 		cache:      newBinCache(cfg.CacheBytes),
 		quarantine: map[int]*quarantine{}, leftOut: map[int]error{}, warned: map[string]warning{},
+		swapped: time.Now(),
 	}
 	p.rebuild = newRebuilder(p, lead)
 	if err := p.readJournal(ctx); err != nil {
@@ -248,7 +250,7 @@ func (p *publisher) recover(ctx context.Context) error {
 		return err
 	}
 	// Fail now, and not at the first upload, if the store can't be written.
-	if err := p.cfg.Store.Swap(ctx, ledger.Timestamp, p.state.Timestamp(), p.state.Timestamp()); err != nil {
+	if err := p.swapSame(ctx); err != nil {
 		return conflictIsFatal(fmt.Errorf("store: %w", err))
 	}
 	return nil
@@ -339,18 +341,13 @@ func (p *publisher) checkSealed(ctx context.Context) error {
 	for _, r := range s.Rows {
 		want[ledger.Name(r.Row.Version, r.Role)] = r.Row.Blob()
 	}
-	for name, b := range want {
-		data, err := p.cfg.Store.Get(ctx, name)
-		if err != nil && !errors.Is(err, ErrNotExist) {
-			return fmt.Errorf("store: read %s: %w", name, err)
-		}
-		if err == nil && ledger.BlobOf(data) != b {
-			err = errQuarantine
-		}
-		if err != nil {
-			return fmt.Errorf("%w: generation %d is sealed and can't be committed: %s: %w: put the file back, "+
-				"or let RestoreStore decide its items again", ErrDiverged, gen, name, err)
-		}
+	bad, err := damagedFiles(ctx, p.cfg.Store, p.cfg.Workers, want)
+	switch {
+	case err != nil:
+		return fmt.Errorf("store: %w", err)
+	case len(bad) > 0:
+		return fmt.Errorf("%w: generation %d is sealed and can't be committed: %s: %w (%d such files): put them back, "+
+			"or let RestoreStore decide its items again", ErrDiverged, gen, bad[0], errQuarantine, len(bad))
 	}
 	return nil
 }
@@ -367,15 +364,18 @@ func (p *publisher) loadDocuments(ctx context.Context, isOnline func(role string
 		first := func(role string) int { return slices.Index([]string{"", metadata.TARGETS, metadata.ROOT}, role) }
 		return cmp.Or(cmp.Compare(first(b), first(a)), cmp.Compare(a, b))
 	})
-	for _, role := range inOrder {
+	for role, f := range parallel.InOrder(ctx, p.cfg.readers(), slices.Values(inOrder), func(ctx context.Context, role string) fetched {
 		data, err := p.loadDocument(ctx, role, installed[role])
-		if err != nil {
-			return err
+		return fetched{data, err}
+	}) {
+		if f.err != nil {
+			return f.err
 		}
+		var err error
 		if role == metadata.ROOT {
-			o.root, err = roles.Parse[metadata.RootType](data)
+			o.root, err = roles.Parse[metadata.RootType](f.data)
 		} else {
-			o.roles[role], err = roles.Parse[metadata.TargetsType](data)
+			o.roles[role], err = roles.Parse[metadata.TargetsType](f.data)
 		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", role, err)

@@ -17,6 +17,7 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/bindery-tuf/bindery/internal/parallel"
 	"github.com/bindery-tuf/bindery/keys"
 	"github.com/bindery-tuf/bindery/repository/ledger"
 	"github.com/bindery-tuf/bindery/roles"
@@ -53,6 +54,7 @@ type publisher struct {
 	decided  func([]ledger.ItemOutcome)
 
 	began      time.Time           // when the last generation with items began
+	swapped    time.Time           // when the last swap ended, or else when this process took the lead
 	rebuild    *rebuilder          // makes bins again that the store lost
 	quarantine map[int]*quarantine // roles whose stored bytes aren't what the journal says
 	lookAgain  pause               // until some of them are looked at again
@@ -385,18 +387,24 @@ func (p *publisher) atHandOnly(a *attempt) plan {
 // appear together with a timestamp is for finish, which sets atCommit. A document of an online role
 // is for the next generation, which signs what it says.
 func (p *publisher) writeDocuments(ctx context.Context, atCommit bool) error {
-	var left []ledger.File
+	var left, now []ledger.File
 	for _, f := range p.unwritten {
 		if p.signsAnew(f) || f.AtCommit && !atCommit {
 			left = append(left, f)
-			continue
+		} else {
+			now = append(now, f)
 		}
+	}
+	err := parallel.All(ctx, p.cfg.Workers, now, func(ctx context.Context, f ledger.File) error {
 		if err := p.storeFile(ctx, f.Name(), f.Data); err != nil {
 			return p.explainConflict(f, fmt.Errorf("write %s: %w", f.Name(), err))
 		}
+		return nil
+	})
+	if err == nil {
+		p.unwritten = left
 	}
-	p.unwritten = left
-	return nil
+	return err
 }
 
 // explainConflict says what to do if the store has another file under the name of an accepted
@@ -598,7 +606,8 @@ func (p *publisher) readRenewed(ctx context.Context, a *attempt, plan plan) (out
 	return outage, err
 }
 
-// errNotTried is why a bin wasn't read after the reads of many others failed.
+// errNotTried is why a bin wasn't read, or signed and written, after as many others as there are workers
+// failed one after the other. A store or a key that is out of order must not be stormed.
 var errNotTried = errors.New("not tried, because others failed")
 
 // readBins reads roles and calls use with each. A role whose file is missing or altered is
@@ -607,24 +616,23 @@ var errNotTried = errors.New("not tried, because others failed")
 func (p *publisher) readBins(ctx context.Context, a *attempt, b *batch, numbers []int, use func(i int, bin *roles.Bin) error) (outage, err error) {
 	var mu sync.Mutex
 	failed := map[int]error{}
-	outages := 0 // reads that failed and say nothing of the file
-	hopeless := func(i int) bool {
-		mu.Lock()
-		defer mu.Unlock()
-		if a.served > 0 || outages < p.cfg.Workers {
-			return false
-		}
-		failed[i] = errNotTried
-		return true
-	}
+	gate := parallel.NewGate(p.cfg.Workers)
+	notTried := false
 	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(p.cfg.Workers)
 	for _, i := range numbers {
 		if p.blocked(i) {
 			continue
 		}
+		if !gate.Enter() {
+			mu.Lock()
+			failed[i], notTried = errNotTried, true
+			mu.Unlock()
+			continue
+		}
 		g.Go(func() error {
-			if gctx.Err() != nil || hopeless(i) {
+			result := parallel.Other
+			defer func() { gate.Leave(result) }()
+			if gctx.Err() != nil {
 				return gctx.Err()
 			}
 			atHand := p.atHand(i)
@@ -642,12 +650,13 @@ func (p *publisher) readBins(ctx context.Context, a *attempt, b *batch, numbers 
 			if err != nil {
 				failed[i] = err
 				if !errors.Is(err, errQuarantine) {
-					outages++
+					result = parallel.Failed
 				}
 				return nil
 			}
 			if !atHand {
 				a.served++
+				result = parallel.Succeeded
 			}
 			if size := int64(len(bin.Canonical())); b.kept+size <= max(p.cfg.CacheBytes, 0) {
 				b.bins[i], b.kept = bin, b.kept+size
@@ -667,7 +676,7 @@ func (p *publisher) readBins(ctx context.Context, a *attempt, b *batch, numbers 
 		return nil, nil
 	}
 	because := p.firstOf(failed)
-	if a.served == 0 {
+	if a.served == 0 || notTried {
 		if _, err := p.cfg.Store.Get(ctx, ledger.Timestamp); err != nil {
 			return fmt.Errorf("the store can't be read: %w", because), ctx.Err()
 		}
@@ -903,15 +912,22 @@ func (p *publisher) buildBins(ctx context.Context, a *attempt, plan plan, wanted
 		}
 	}
 	endIfHopeless()
-	var g errgroup.Group
-	g.SetLimit(p.cfg.Workers)
+	gate := parallel.NewGate(p.cfg.Workers)
+	var workers sync.WaitGroup
 	for _, i := range plan.roles() {
 		if !wanted(i) {
 			continue
 		}
+		if !gate.Enter() {
+			mu.Lock()
+			failed[i] = errNotTried
+			mu.Unlock()
+			continue
+		}
 		bin := a.batch.bins[i]
 		delete(a.batch.bins, i)
-		g.Go(func() (err error) {
+		workers.Go(func() {
+			var err error
 			row := ledger.Row{Version: a.number, Signed: a.now.Unix(), Expires: a.now.Add(p.cfg.BinLifetime).Unix()}
 			if err = gctx.Err(); err == nil && bin == nil { // it is renewed only, or there was no room to keep it
 				bin, err = p.loadBin(gctx, i)
@@ -919,19 +935,23 @@ func (p *publisher) buildBins(ctx context.Context, a *attempt, plan plan, wanted
 			if err == nil {
 				err = p.buildBin(gctx, i, bin, plan.edits[i], a.signers, &row)
 			}
+			result := parallel.Failed
+			defer func() { gate.Leave(result) }()
 			mu.Lock()
 			defer mu.Unlock()
 			switch {
 			case err == nil:
-				rows[i] = row
+				rows[i], result = row, parallel.Succeeded
 			case gctx.Err() == nil || len(failed) == 0: // what fails because of another is of no interest
 				failed[i] = err
 				endIfHopeless()
 			}
-			return nil
+			if errors.Is(err, errQuarantine) {
+				result = parallel.Other
+			}
 		})
 	}
-	_ = g.Wait()
+	workers.Wait()
 }
 
 // seal says what will be published.
@@ -1172,11 +1192,14 @@ func (p *publisher) commit(ctx context.Context, s *ledger.Seal, gen int64) error
 	// A caller that stops waiting must not leave the outcome open.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 	defer cancel()
+	if err := p.awaitSwap(ctx); err != nil { // clients fail between a root that is held back and the swap
+		return fmt.Errorf("commit generation %d: %w", gen, err)
+	}
 	if err := p.writeDocuments(ctx, true); err != nil {
 		return fmt.Errorf("commit generation %d: %w", gen, err)
 	}
 	for _, swap := range s.Swaps {
-		if err := p.cfg.Store.Swap(ctx, swap.Name, swap.Old, swap.New); err != nil {
+		if err := p.swap(ctx, swap); err != nil {
 			return conflictIsFatal(fmt.Errorf("commit generation %d: %s: %w", gen, swap.Name, err))
 		}
 	}
@@ -1194,6 +1217,31 @@ func (p *publisher) commit(ctx context.Context, s *ledger.Seal, gen int64) error
 	}
 	p.tell(s.Outcomes)
 	return nil
+}
+
+// awaitSwap waits until Config.MinInterval has passed since the last swap, or since this process took the
+// lead: when another process swapped last isn't known.
+func (p *publisher) awaitSwap(ctx context.Context) error {
+	if wait := p.cfg.MinInterval - time.Since(p.swapped); wait > 0 && !sleep(ctx, wait) {
+		return ctx.Err()
+	}
+	return nil
+}
+
+// swap replaces the content of a name, which awaitSwap was called for. A swap that failed counts for
+// Config.MinInterval too: the store may have made it.
+func (p *publisher) swap(ctx context.Context, s ledger.Swap) error {
+	defer func() { p.swapped = time.Now() }()
+	return p.cfg.Store.Swap(ctx, s.Name, s.Old, s.New)
+}
+
+// swapSame makes sure that the store has the committed timestamp, and can be written. The error wraps ErrConflict
+// if it has another one.
+func (p *publisher) swapSame(ctx context.Context) error {
+	if err := p.awaitSwap(ctx); err != nil {
+		return err
+	}
+	return p.swap(ctx, ledger.Swap{Name: ledger.Timestamp, Old: p.state.Timestamp(), New: p.state.Timestamp()})
 }
 
 // About how many bytes a checkpoint takes for each row, and for each file and target file that is to be

@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
-	"golang.org/x/sync/errgroup"
 
+	"github.com/bindery-tuf/bindery/internal/parallel"
 	"github.com/bindery-tuf/bindery/repository/ledger"
 	"github.com/bindery-tuf/bindery/roles"
 )
@@ -77,17 +77,26 @@ func (p *publisher) recheck(ctx context.Context) (any bool) {
 	})
 	oldest = oldest[:min(len(oldest), mostLooks)]
 	well := make([]bool, len(oldest))
-	var g errgroup.Group
-	g.SetLimit(p.cfg.Workers)
+	gate := parallel.NewGate(p.cfg.Workers)
+	var looks sync.WaitGroup
 	for n, i := range oldest {
 		p.quarantine[i].looked = time.Now()
-		g.Go(func() error {
+		if !gate.Enter() {
+			break // the store can't be read
+		}
+		looks.Go(func() {
 			_, err := p.loadBin(ctx, i)
-			well[n] = err == nil
-			return nil
+			switch well[n] = err == nil; {
+			case err == nil:
+				gate.Leave(parallel.Succeeded)
+			case errors.Is(err, errQuarantine):
+				gate.Leave(parallel.Other)
+			default:
+				gate.Leave(parallel.Failed)
+			}
 		})
 	}
-	_ = g.Wait()
+	looks.Wait()
 	for n, i := range oldest {
 		if well[n] {
 			p.unquarantine(i)
@@ -233,14 +242,22 @@ func (r *rebuilder) bin(ctx context.Context, i int) (*roles.Bin, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, k := range group {
-		bin, err := r.make(ctx, k, history.bins[r.p.name(k)])
-		if err != nil {
-			return nil, err
+	for k, b := range parallel.InOrder(ctx, r.p.cfg.readers(), slices.Values(group), func(ctx context.Context, k int) (b madeBin) {
+		b.bin, b.err = r.make(ctx, k, history.bins[r.p.name(k)])
+		return b
+	}) {
+		if b.err != nil {
+			return nil, b.err
 		}
-		r.made[k] = bin
+		r.made[k] = b.bin
 	}
 	return r.made[i], nil
+}
+
+// madeBin is what make returns.
+type madeBin struct {
+	bin *roles.Bin
+	err error
 }
 
 // only is bin for a reader who asks for one bin after the other: what was made before is forgotten when
@@ -266,10 +283,14 @@ func (r *rebuilder) checkBases(ctx context.Context, bins []int) error {
 		return err
 	}
 	var missing []error
-	for _, i := range bins {
-		if _, err := r.base(ctx, i, h.bins[r.p.name(i)]); ctx.Err() != nil {
+	for _, err := range parallel.InOrder(ctx, r.p.cfg.readers(), slices.Values(bins), func(ctx context.Context, i int) error {
+		_, err := r.base(ctx, i, h.bins[r.p.name(i)])
+		return err
+	}) {
+		if ctx.Err() != nil {
 			return ctx.Err()
-		} else if err != nil {
+		}
+		if err != nil {
 			missing = append(missing, err)
 		}
 	}

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/bindery-tuf/bindery/delegation"
+	"github.com/bindery-tuf/bindery/internal/parallel"
 	"github.com/bindery-tuf/bindery/keys"
 	"github.com/bindery-tuf/bindery/repository/ledger"
 	"github.com/bindery-tuf/bindery/roles"
@@ -306,27 +307,33 @@ func (p *publisher) warnHalfReplaced(before *roles.Document[metadata.RootType]) 
 func (p *publisher) unused(ctx context.Context, public int64) (int64, error) {
 	gen := max(public, p.state.Planned, p.state.Generation)
 	leap := p.leap(public)
+	var raised []string
 	for info, err := range p.cfg.Store.List(ctx) {
 		if err != nil {
 			return 0, fmt.Errorf("store: %w", err)
 		}
 		n, role, ok := ledger.ParseName(info.Name)
-		if i, isOnline := p.docs.online.index(role); !ok || !isOnline && role != metadata.SNAPSHOT {
+		if _, isOnline := p.docs.online.index(role); !ok || !isOnline && role != metadata.SNAPSHOT {
 			continue
-		} else if n > leap {
-			signed, err := p.isSigned(ctx, info.Name, i, isOnline)
-			if err != nil {
-				return 0, err
-			}
-			if !signed {
-				p.log.Warn("left out of account: a file of a version that no publisher reaches, which no key in force signed", "name", info.Name)
-				continue
-			}
 		}
-		if n > maxGeneration {
-			return 0, fmt.Errorf("store: %s is signed by a key in force, and nothing could be published after such a version: replace that key (see Restoration.Documents), or move the file away", info.Name)
+		if n > leap {
+			raised = append(raised, info.Name)
+		} else {
+			gen = max(gen, n)
 		}
-		gen = max(gen, n)
+	}
+	for name, s := range parallel.InOrder(ctx, p.cfg.Workers, slices.Values(raised), p.isSigned) {
+		n, _, _ := ledger.ParseName(name)
+		switch {
+		case s.err != nil:
+			return 0, s.err
+		case !s.signed:
+			p.log.Warn("left out of account: a file of a version that no publisher reaches, which no key in force signed", "name", name)
+		case n > maxGeneration:
+			return 0, fmt.Errorf("store: %s is signed by a key in force, and nothing could be published after such a version: replace that key (see Restoration.Documents), or move the file away", name)
+		default:
+			gen = max(gen, n)
+		}
 	}
 	if gen > maxGeneration {
 		return 0, fmt.Errorf("generation %d was used: at most %d leaves room for more: the versions were raised on purpose; replace the online keys (see Restoration.Documents)", gen, maxGeneration)
@@ -334,14 +341,22 @@ func (p *publisher) unused(ctx context.Context, public int64) (int64, error) {
 	return gen + 1, nil
 }
 
-// isSigned reports whether a file of the store is the snapshot, or online role i, as clients accept it.
-func (p *publisher) isSigned(ctx context.Context, name string, i int, isOnline bool) (bool, error) {
+// verified says whether a file is signed as clients demand, or why that isn't known.
+type verified struct {
+	signed bool
+	err    error
+}
+
+// isSigned is for a file of the store that has the name of a snapshot or of an online role.
+func (p *publisher) isSigned(ctx context.Context, name string) verified {
+	_, role, _ := ledger.ParseName(name)
+	i, isOnline := p.docs.online.index(role)
 	data, err := p.cfg.Store.Get(ctx, name)
 	if errors.Is(err, ErrNotExist) {
-		return false, nil
+		return verified{}
 	}
 	if err != nil {
-		return false, fmt.Errorf("store: %w", err)
+		return verified{err: fmt.Errorf("store: %w", err)}
 	}
 	var signed roles.Signed
 	auth := p.docs.snapshotKeys
@@ -351,7 +366,7 @@ func (p *publisher) isSigned(ctx context.Context, name string, i int, isOnline b
 	} else {
 		signed, err = roles.ParseSnapshot(data)
 	}
-	return err == nil && auth.Verify(signed) == nil, nil
+	return verified{signed: err == nil && auth.Verify(signed) == nil}
 }
 
 // maxGeneration leaves room for generations up to 2^53-1, the largest version that
@@ -398,13 +413,7 @@ func (p *publisher) reserve(ctx context.Context, gen int64) error {
 }
 
 // all are the numbers of all online roles.
-func (p *publisher) all() []int {
-	out := make([]int, p.docs.online.len())
-	for i := range out {
-		out[i] = i
-	}
-	return out
-}
+func (p *publisher) all() []int { return indexes(p.docs.online.len()) }
 
 // pathsOf are the paths that items name, by role.
 func pathsOf(items []queued) map[int][]string {
@@ -632,9 +641,10 @@ func (p *publisher) restoreJournal(ctx context.Context, r Restoration) error {
 	for _, e := range items {
 		plan.items = append(plan.items, p.interpret(e))
 	}
-	if plan.outcomes, err = p.restoredOutcomes(ctx, plan.items, gen); err != nil {
-		return err
+	if outage, err := p.lookUp(ctx, a, &a.batch, pathsOf(plan.items)); err != nil || outage != nil {
+		return cmp.Or(err, outage)
 	}
+	plan.outcomes = restoredOutcomes(plan.items, a.batch.published, gen)
 	p.log.Info("restoring the journal", "published", pub.timestamp.Version(), "generation", gen, "items", len(items))
 	return p.restart(ctx, first, pub.timestamp.Bytes(), a, plan)
 }
@@ -766,8 +776,8 @@ func basesOf(s *ledger.State, table *ledger.Table) map[string]int64 {
 const unknownFate = "the journal was restored from a backup: whether this was published isn't known, and what is published now is another; if it is still wanted, submit it again with another ID"
 
 // restoredOutcomes says what became of the items that an older journal holds, by
-// what is published.
-func (p *publisher) restoredOutcomes(ctx context.Context, items []queued, gen int64) ([]Outcome, error) {
+// what is published of their paths.
+func restoredOutcomes(items []queued, published map[place]*roles.Target, gen int64) []Outcome {
 	outcomes := make([]Outcome, len(items))
 	later := map[string]bool{} // paths accounted for by a later item
 	for n, q := range slices.Backward(items) {
@@ -780,11 +790,7 @@ func (p *publisher) restoredOutcomes(ctx context.Context, items []queued, gen in
 			if later[e.Path] {
 				continue
 			}
-			same, err := p.isPublished(ctx, e, leaves)
-			if err != nil {
-				return nil, err
-			}
-			if !same {
+			if !isPublished(published, e, leaves) {
 				outcome = Outcome{State: SetAside, Generation: gen, Reason: unknownFate}
 				break
 			}
@@ -797,22 +803,17 @@ func (p *publisher) restoredOutcomes(ctx context.Context, items []queued, gen in
 		}
 		outcomes[n] = outcome
 	}
-	return outcomes, nil
+	return outcomes
 }
 
 // isPublished reports whether clients who ask these roles see what an edit asks for.
-func (p *publisher) isPublished(ctx context.Context, e roles.TargetEdit, leaves []int) (bool, error) {
+func isPublished(published map[place]*roles.Target, e roles.TargetEdit, leaves []int) bool {
 	for _, i := range leaves {
-		bin, err := p.loadBin(ctx, i)
-		if err != nil {
-			return false, err
-		}
-		published, found, err := bin.Lookup(e.Path)
-		if err != nil || found {
-			return err == nil && sameTarget(e.Target, &published), err
+		if t := published[place{i, e.Path}]; t != nil {
+			return sameTarget(e.Target, t)
 		}
 	}
-	return e.Target == nil, nil
+	return e.Target == nil
 }
 
 // published is what a store publishes, verified as by a client that trusts one root. Expiries don't
@@ -895,9 +896,13 @@ func (p *published) signings(now time.Time) []ledger.Signing {
 func (p *published) readDocuments(ctx context.Context, store Getter, isOnline func(role string) bool, versions map[string]int64) error {
 	rows := map[string]bool{} // roles of which a row says all
 	for next := []string{metadata.TARGETS}; len(next) > 0; {
-		for _, role := range next {
-			name := ledger.Name(versions[role], role)
-			data, err := store.Get(ctx, name)
+		names := make([]string, len(next))
+		for n, role := range next {
+			names[n] = ledger.Name(versions[role], role)
+		}
+		for name, f := range fetch(ctx, store, usualReaders, names) {
+			_, role, _ := ledger.ParseName(name)
+			data, err := f.data, f.err
 			var doc *roles.Document[metadata.TargetsType]
 			if err == nil {
 				doc, err = roles.Parse[metadata.TargetsType](data)
@@ -936,9 +941,13 @@ func (p *published) readRoots(ctx context.Context, store Store, trusted []byte) 
 	if err != nil {
 		return err
 	}
+	var names []string
 	for version := root.Version(); version >= 1; version-- {
-		name := ledger.Name(version, metadata.ROOT)
-		data, err := store.Get(ctx, name)
+		names = append(names, ledger.Name(version, metadata.ROOT))
+	}
+	for name, f := range fetch(ctx, store, usualReaders, names) {
+		version, _, _ := ledger.ParseName(name)
+		data, err := f.data, f.err
 		if errors.Is(err, ErrNotExist) && version < root.Version() {
 			break // the repository was made from this one on
 		}

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"slices"
+
+	"github.com/bindery-tuf/bindery/internal/parallel"
 )
 
 // Store keeps the published metadata under flat names such as
@@ -12,6 +15,10 @@ import (
 //
 // Implementations are safe for concurrent use, pass the suite in
 // repository/storetest, and never return before what they promise is true.
+//
+// A Store may have two more methods. MinInterval() time.Duration is the least time between two calls of
+// Swap for one name: see Config.MinInterval. Local() bool reports whether only processes of this machine can
+// write the Store: see Config.OneMachine. A Store that wraps another one should pass them on.
 type Store interface {
 	// Get returns the content of name, or an error that wraps ErrNotExist.
 	Get(ctx context.Context, name string) ([]byte, error)
@@ -47,6 +54,20 @@ type Store interface {
 type Getter interface {
 	// Get returns the content of name, or an error that wraps ErrNotExist.
 	Get(ctx context.Context, name string) ([]byte, error)
+}
+
+// fetched is what Get returned.
+type fetched struct {
+	data []byte
+	err  error
+}
+
+// fetch reads files, at most n at a time, and yields them in order.
+func fetch(ctx context.Context, store Getter, n int, names []string) iter.Seq2[string, fetched] {
+	return parallel.InOrder(ctx, n, slices.Values(names), func(ctx context.Context, name string) fetched {
+		data, err := store.Get(ctx, name)
+		return fetched{data, err}
+	})
 }
 
 // Info is one entry of a listing.

@@ -2,14 +2,13 @@ package repository
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"iter"
 	"time"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
-	"golang.org/x/sync/errgroup"
 
+	"github.com/bindery-tuf/bindery/internal/parallel"
 	"github.com/bindery-tuf/bindery/repository/ledger"
 )
 
@@ -108,20 +107,12 @@ func (p *publisher) sweepFiles(ctx context.Context, files []SweptFile) error {
 	if err := p.checkOwn(ctx); err != nil {
 		return err
 	}
-	var g errgroup.Group
-	g.SetLimit(p.cfg.Workers)
-	for _, f := range files {
+	return parallel.All(ctx, p.cfg.Workers, files, func(ctx context.Context, f SweptFile) error {
 		if !f.Delete {
-			continue
-		}
-		g.Go(func() error {
-			if err := p.cfg.Store.Delete(ctx, f.Name); err != nil && !errors.Is(err, ErrNotExist) {
-				return fmt.Errorf("delete %s: %w", f.Name, err)
-			}
 			return nil
-		})
-	}
-	return g.Wait()
+		}
+		return deleteFile(ctx, p.cfg.Store, f.Name)
+	})
 }
 
 // ReadSweep is a dry run of Sweep for a process that isn't the publisher: it says of every file in the

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"iter"
 	"maps"
+	"slices"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"github.com/bindery-tuf/bindery/delegation"
+	"github.com/bindery-tuf/bindery/internal/parallel"
 	"github.com/bindery-tuf/bindery/repository/ledger"
 	"github.com/bindery-tuf/bindery/roles"
 )
@@ -32,6 +34,11 @@ type View struct {
 
 	// read returns what a leaf lists, if that isn't in store as table says it. Nil: it is.
 	read func(ctx context.Context, role delegation.Role) (*roles.Bin, error)
+	// later reports whether read makes what a leaf lists from the history: it isn't read ahead, because many
+	// leaves that follow one another are made together. Nil: no leaf is.
+	later func(role string) bool
+
+	readers int // how many files are read at a time
 }
 
 // View returns what clients see now. It doesn't wait for a generation under way. The first call
@@ -49,7 +56,7 @@ func (r *Repository) View(ctx context.Context) (*View, error) {
 		p.stateMu.Unlock()
 		return before, nil
 	}
-	v, docs := viewOf(p.cfg.Store, p.state), p.docs
+	v, docs := viewOf(p.cfg.Store, p.state, p.cfg.Workers), p.docs
 	p.stateMu.Unlock()
 
 	if err := v.complete(ctx, before, docs); err != nil {
@@ -70,7 +77,7 @@ func ReadView(ctx context.Context, store Store, journal Reader) (*View, error) {
 	if err != nil {
 		return nil, fmt.Errorf("view: %w", err)
 	}
-	v := viewOf(store, &h.State)
+	v := viewOf(store, &h.State, usualReaders)
 	if err := v.complete(ctx, nil, nil); err != nil {
 		return nil, fmt.Errorf("view: %w", err)
 	}
@@ -78,8 +85,8 @@ func ReadView(ctx context.Context, store Store, journal Reader) (*View, error) {
 }
 
 // viewOf copies what later generations change.
-func viewOf(store Store, s *ledger.State) *View {
-	return &View{generation: s.Generation, store: store, table: s.Table.Clone(), published: s.Published}
+func viewOf(store Store, s *ledger.State, readers int) *View {
+	return &View{generation: s.Generation, store: store, table: s.Table.Clone(), published: s.Published, readers: readers}
 }
 
 // complete reads the documents that the generation was published with. What an earlier view or the
@@ -137,36 +144,45 @@ func (v *View) readDocuments(ctx context.Context, known *documents) (*documents,
 			return nil, fmt.Errorf("root: %w", err)
 		}
 	}
-	for next := []string{metadata.TARGETS}; len(next) > 0; next = next[1:] {
-		role := next[0]
-		published, ok := v.published[role]
-		if !ok || o.roles[role] != nil {
-			continue
+	read := func(ctx context.Context, role string) fetched {
+		if isKnown(role) && known.roles[role] != nil {
+			return fetched{}
 		}
-		var doc *roles.Document[metadata.TargetsType]
-		if isKnown(role) {
-			doc = known.roles[role]
+		// A role with a row was signed online: see publisher.loadDocument.
+		published := v.published[role]
+		name, blob := ledger.Name(published.Version, role), published.Blob
+		if row, online := v.table.Roles[role]; online {
+			name, blob = ledger.Name(row.Version, role), row.Blob()
 		}
-		if doc == nil {
-			// A role with a row was signed online: see publisher.loadDocument.
-			name, blob := ledger.Name(published.Version, role), published.Blob
-			if row, online := v.table.Roles[role]; online {
-				name, blob = ledger.Name(row.Version, role), row.Blob()
+		data, err := getPublished(ctx, v.store, name, blob)
+		return fetched{data, err}
+	}
+	// Level by level: the roles to which those of one level delegate are read together.
+	for level := []string{metadata.TARGETS}; len(level) > 0; {
+		level = slices.DeleteFunc(level, func(role string) bool {
+			_, ok := v.published[role]
+			return !ok || o.roles[role] != nil
+		})
+		var next []string
+		for role, f := range parallel.InOrder(ctx, v.readers, slices.Values(level), read) {
+			doc, err := (*roles.Document[metadata.TargetsType])(nil), f.err
+			if isKnown(role) {
+				doc = known.roles[role]
 			}
-			data, err := getPublished(ctx, v.store, name, blob)
-			if err == nil {
-				doc, err = roles.Parse[metadata.TargetsType](data)
+			if doc == nil && err == nil {
+				doc, err = roles.Parse[metadata.TargetsType](f.data)
 			}
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", role, err)
 			}
-		}
-		o.roles[role] = doc
-		if d := doc.Signed().Delegations; d != nil {
-			for _, r := range d.Roles {
-				next = append(next, r.Name)
+			o.roles[role] = doc
+			if d := doc.Signed().Delegations; d != nil {
+				for _, r := range d.Roles {
+					next = append(next, r.Name)
+				}
 			}
 		}
+		level = next
 	}
 	var err error
 	o.online.tree, err = delegation.NewTree(o.root, o.roles)
@@ -187,6 +203,36 @@ func (v *View) listed(ctx context.Context, role delegation.Role) (*roles.Bin, er
 		return nil, err
 	}
 	return roles.OpenBin(data)
+}
+
+// reading is what a leaf lists; nil is nothing. Or it isn't known, because of err.
+type reading struct {
+	listed *roles.Bin
+	err    error
+}
+
+// ahead yields leaves with what they list, and reads some of them ahead.
+func (v *View) ahead(ctx context.Context, leaves iter.Seq[delegation.Role]) iter.Seq2[delegation.Role, reading] {
+	isLater := func(role string) bool { return v.later != nil && v.later(role) }
+	read := func(ctx context.Context, role delegation.Role) (r reading) {
+		r.listed, r.err = v.listed(ctx, role)
+		return r
+	}
+	return func(yield func(delegation.Role, reading) bool) {
+		for role, r := range parallel.InOrder(ctx, v.readers, leaves, func(ctx context.Context, role delegation.Role) reading {
+			if isLater(role.Name) {
+				return reading{}
+			}
+			return read(ctx, role)
+		}) {
+			if isLater(role.Name) {
+				r = read(ctx, role)
+			}
+			if !yield(role, r) {
+				return
+			}
+		}
+	}
 }
 
 // Generation is the number of the generation; 0 before the first.
@@ -236,17 +282,17 @@ func (v *View) search(path string) iter.Seq[delegation.Role] {
 // role follow one another, in the byte order of their paths. The order of the roles is not promised.
 // An error ends it: one like Lookup's, with the role's name.
 //
-// It reads every bin once, one after the other, and keeps one in memory. If clients ask other online
-// roles before the bins, it also keeps the paths of those roles. (Of other sets of bins it keeps one
-// bin at a time.)
+// It reads every bin once, Config.Workers of them at a time (32 if the View isn't a Repository's), and keeps as
+// many in memory. If clients ask other online roles before the bins, it also keeps the paths of those
+// roles. (Of other sets of bins it keeps one bin at a time.)
 func (v *View) Targets(ctx context.Context) iter.Seq2[roles.Target, error] {
 	return func(yield func(roles.Target, error) bool) {
-		ahead := ahead{view: v, others: map[string]map[string]bool{}}
-		for role := range v.leaves() {
-			listed, err := v.listed(ctx, role)
+		earlier := earlier{view: v, others: map[string]map[string]bool{}}
+		for role, r := range v.ahead(ctx, v.leaves()) {
+			listed, err := r.listed, r.err
 			var hidden map[string]bool
 			if err == nil {
-				hidden, err = ahead.hidden(ctx, role, listed)
+				hidden, err = earlier.hidden(ctx, role, listed)
 			}
 			if err != nil {
 				yield(roles.Target{}, fmt.Errorf("targets of %s: %w", role.Name, err))
@@ -289,8 +335,8 @@ func (v *View) leaves() iter.Seq[delegation.Role] {
 	}
 }
 
-// ahead knows which paths the roles list that clients ask before others.
-type ahead struct {
+// earlier knows which paths the roles list that clients ask before others.
+type earlier struct {
 	view   *View
 	others map[string]map[string]bool // of roles that are no bins
 	bin    string                     // the last bin that was asked for
@@ -299,7 +345,7 @@ type ahead struct {
 
 // hidden returns the paths that role lists and that clients don't find there. Either clients don't
 // ask role for the path, or an earlier role lists it too.
-func (a *ahead) hidden(ctx context.Context, role delegation.Role, listed *roles.Bin) (map[string]bool, error) {
+func (a *earlier) hidden(ctx context.Context, role delegation.Role, listed *roles.Bin) (map[string]bool, error) {
 	hidden := map[string]bool{}
 	before := map[string][]string{} // paths, by roles that are asked first
 	if listed == nil {
@@ -335,7 +381,7 @@ func (a *ahead) hidden(ctx context.Context, role delegation.Role, listed *roles.
 	return hidden, nil
 }
 
-func (a *ahead) pathsOf(ctx context.Context, name string) (map[string]bool, error) {
+func (a *earlier) pathsOf(ctx context.Context, name string) (map[string]bool, error) {
 	if paths := a.others[name]; paths != nil {
 		return paths, nil
 	}

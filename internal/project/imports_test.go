@@ -17,7 +17,7 @@ import (
 // exception; one that must be is given a layer of its own. The first entry that
 // matches decides.
 var layers = [][]string{
-	{"internal/cjson", "internal/jsontext", "internal/schema", "internal/disk", "internal/interrupt", "internal/columns", "internal/material"},
+	{"internal/cjson", "internal/jsontext", "internal/schema", "internal/disk", "internal/interrupt", "internal/columns", "internal/material", "internal/parallel", "internal/pinned"},
 	{"internal/crashfs"},
 	{"keys"},
 	{"keys/remote"}, // what some of those share
@@ -29,8 +29,9 @@ var layers = [][]string{
 	{"repository"},
 	{"internal/ondisk"},    // how tests put our stores and journals on a disk of theirs
 	{"repository/service"}, // the engine, supervised; it is not given a store or journal of ours
+	{"repository/bucket"},  // what some stores share
 	{"repository/..."},     // stores, journals, and the suites for them
-	{"internal/faulty", "internal/repotest", "internal/mutation"}, // what tests are made of
+	{"internal/faulty", "internal/repotest", "internal/mutation", "internal/pgtest"}, // what tests are made of
 	{"internal/crashpoints"},
 	{"internal/interop"}, // others' clients
 	{"internal/..."},     // tests of the whole, and commands

@@ -32,6 +32,7 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"github.com/bindery-tuf/bindery/internal/clients"
+	"github.com/bindery-tuf/bindery/internal/parallel"
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/repository/ledger"
 	"github.com/bindery-tuf/bindery/roles"
@@ -66,6 +67,9 @@ type Config struct {
 	// knows need not be named.
 	Online []string
 
+	// Workers is how many files are read at a time. Zero: 32.
+	Workers int
+
 	// Now tells the time. Nil: time.Now.
 	Now func() time.Time
 }
@@ -83,8 +87,8 @@ type Config struct {
 // from listing the store, or one that wraps repository.ErrNotRepository where there is no
 // root at all. A file that can't be read is a finding.
 //
-// Cost: every file in use is read and verified once. Memory is that of the names,
-// of the snapshot and of one document for each level of delegation.
+// Cost: every file in use is read and verified once. Memory is that of the names, of the snapshot and,
+// for each level of delegation, of one document and of as many files as are read at a time.
 func Run(ctx context.Context, store Files, cfg Config) iter.Seq2[Finding, error] {
 	return func(yield func(Finding, error) bool) {
 		a := &auditor{ctx: ctx, store: store, cfg: cfg, yield: yield, used: map[string]bool{}}
@@ -93,6 +97,9 @@ func Run(ctx context.Context, store Files, cfg Config) iter.Seq2[Finding, error]
 		}
 		if a.cfg.SoonOnline == 0 {
 			a.cfg.SoonOnline = 6 * time.Hour
+		}
+		if a.cfg.Workers == 0 {
+			a.cfg.Workers = 32
 		}
 		if a.cfg.Now == nil {
 			a.cfg.Now = time.Now
@@ -186,16 +193,29 @@ func (a *auditor) list() error {
 	return nil
 }
 
-// get returns a file, or reports that it isn't there.
-func (a *auditor) get(name string) ([]byte, bool) {
+// file is what the store has under a name, or why it can't be read.
+type file struct {
+	data []byte
+	err  error
+}
+
+func (a *auditor) read(ctx context.Context, name string) *file {
+	data, err := a.store.Get(ctx, name)
+	return &file{data, err}
+}
+
+// get returns a file, or reports that it isn't there. read is the file if it was read before; nil: it wasn't.
+func (a *auditor) get(name string, read *file) ([]byte, bool) {
 	if a.done() {
 		return nil, false
 	}
 	a.used[name] = true
-	data, err := a.store.Get(a.ctx, name)
-	switch {
+	if read == nil {
+		read = a.read(a.ctx, name)
+	}
+	switch err := read.err; {
 	case err == nil:
-		return data, true
+		return read.data, true
 	case a.ctx.Err() != nil:
 	case errors.Is(err, repository.ErrNotExist):
 		a.errorf(checkMissing, name, "clients ask for it, and it does not exist")
@@ -431,6 +451,7 @@ type expected struct {
 	authority authority
 	meta      metadata.MetaFiles // what the referring metadata says; version 0: any
 	limit     int64              // bytes that clients read where meta has no length
+	read      *file              // what was read ahead; nil: nothing
 }
 
 // refusal is why clients refuse a file.
@@ -441,7 +462,7 @@ type refusal struct {
 // fetch reads a file and reports why clients refuse it, if they do. It
 // returns what could be parsed, also if it is refused, or nil. sound reports that they don't.
 func fetch[T roles.Type](a *auditor, e expected) (doc *roles.Document[T], sound bool) {
-	data, ok := a.get(e.name)
+	data, ok := a.get(e.name, e.read)
 	if !ok {
 		return nil, false
 	}
@@ -556,7 +577,8 @@ type edge struct {
 	delegator, role string
 	authority       authority
 	covers          func(target string) bool
-	hashed          bool // by the hash of the target's path
+	hashed          bool  // by the hash of the target's path
+	read            *file // the role's file; nil: it isn't read yet
 }
 
 // maxAuditedBits is the largest succinct delegation that is followed. TAP 15
@@ -586,7 +608,7 @@ func (a *auditor) follow(e edge, seen map[[2]string]bool) {
 		return
 	}
 	name := a.fileName(e.role, meta.Version)
-	doc, sound := fetch[metadata.TargetsType](a, expected{name: name, authority: e.authority, meta: *meta, limit: roles.MaxTargets})
+	doc, sound := fetch[metadata.TargetsType](a, expected{name: name, authority: e.authority, meta: *meta, limit: roles.MaxTargets, read: e.read})
 	if doc == nil {
 		a.partial = true
 		return
@@ -624,16 +646,26 @@ func (a *auditor) delegations(name, role string, d *metadata.Delegations, sound 
 	}) {
 		a.notef(checkClients, name, "go-tuf 2.4.2 compares path_hash_prefixes in a wrong way and finds no target behind these hashed bins; other clients do")
 	}
-	for i := range d.Roles {
+	names := func(yield func(string) bool) {
+		for i := range d.Roles {
+			if !yield(d.Roles[i].Name) {
+				return
+			}
+		}
+	}
+	i := 0
+	for _, read := range parallel.InOrder(a.ctx, a.cfg.Workers, names, a.readRole) {
 		if a.done() {
 			return
 		}
 		r := &d.Roles[i]
+		i++
 		a.follow(edge{
 			delegator: role, role: r.Name,
 			authority: authorityOf(r.Name, r.KeyIDs, r.Threshold),
 			covers:    func(target string) bool { return covers(r, target) },
 			hashed:    len(r.PathHashPrefixes) > 0,
+			read:      read,
 		}, seen)
 	}
 	s := d.SuccinctRoles
@@ -647,17 +679,35 @@ func (a *auditor) delegations(name, role string, d *metadata.Delegations, sound 
 		return
 	}
 	auth := authorityOf(s.NamePrefix+"-…", s.KeyIDs, s.Threshold)
-	for i := range uint64(1) << s.BitLength {
+	number := uint64(0)
+	for bin, read := range parallel.InOrder(a.ctx, a.cfg.Workers, func(yield func(string) bool) {
+		for i := range uint64(1) << s.BitLength {
+			if !yield(fmt.Sprintf("%s-%0*x", s.NamePrefix, (s.BitLength+3)/4, i)) {
+				return
+			}
+		}
+	}, a.readRole) {
 		if a.done() {
 			return
 		}
+		i := number
+		number++
 		a.follow(edge{
-			delegator: role, role: fmt.Sprintf("%s-%0*x", s.NamePrefix, (s.BitLength+3)/4, i),
-			authority: auth,
-			covers:    func(target string) bool { return binOf(target, s.BitLength) == i },
-			hashed:    true,
+			delegator: role, role: bin,
+			authority: auth, read: read,
+			covers: func(target string) bool { return binOf(target, s.BitLength) == i },
+			hashed: true,
 		}, seen)
 	}
+}
+
+// readRole reads the file of a role that the snapshot names. It is nil if that names none.
+func (a *auditor) readRole(ctx context.Context, role string) *file {
+	meta, ok := a.snapshot.Meta[role+".json"]
+	if !ok {
+		return nil
+	}
+	return a.read(ctx, a.fileName(role, meta.Version))
 }
 
 // binOf is the bin of a target among 2^bits.

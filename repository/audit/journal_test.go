@@ -208,7 +208,7 @@ func TestAuditBesideAPublisher(t *testing.T) {
 					e.publish(changed...)
 				}
 			}}
-			for f, err := range audit.Run(t.Context(), store, audit.Config{Journal: log}) {
+			for f, err := range audit.Run(t.Context(), store, audit.Config{Journal: log, Workers: 1}) {
 				require.NoError(t, err)
 				if f.Check == "journal" { // published after the journal was read
 					require.Equal(t, audit.Warning, f.Severity)

@@ -1,12 +1,14 @@
 package audit
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
+	"github.com/bindery-tuf/bindery/internal/parallel"
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/repository/ledger"
 	"github.com/bindery-tuf/bindery/roles"
@@ -37,12 +39,14 @@ func (a *auditor) roots() (trusted rootDocument, parsed []rootDocument, err erro
 	}
 	var last rootDocument
 	before := int64(0)
-	for _, v := range versions {
+	for v, read := range parallel.InOrder(a.ctx, a.cfg.Workers, slices.Values(versions), func(ctx context.Context, v int64) *file {
+		return a.read(ctx, ledger.Name(v, metadata.ROOT))
+	}) {
 		if v > before+1 {
 			a.rootGap(before+1, v-1)
 		}
 		before = v
-		root, sound := a.root(v, last, trusted)
+		root, sound := a.root(v, read, last, trusted)
 		if root != nil {
 			last = root
 			parsed = append(parsed, root)
@@ -122,9 +126,9 @@ func (a *auditor) rootGap(first, last int64) {
 // root checks one root. last is the root before it, if that could be parsed, and trusted the newest
 // that clients accept. sound reports whether clients that trust last accept this one. Where last
 // isn't trusted it may be the one that was changed: then the keys of either may have signed.
-func (a *auditor) root(version int64, last, trusted rootDocument) (root rootDocument, sound bool) {
+func (a *auditor) root(version int64, read *file, last, trusted rootDocument) (root rootDocument, sound bool) {
 	name := ledger.Name(version, metadata.ROOT)
-	data, ok := a.get(name)
+	data, ok := a.get(name, read)
 	if !ok {
 		return nil, false
 	}

@@ -292,3 +292,7 @@ func checkName(name string) error {
 	}
 	return nil
 }
+
+// Local reports true: only processes of this machine may write the store, because the lock of Swap doesn't
+// reach other machines. See repository.Config.OneMachine.
+func (s *Store) Local() bool { return true }

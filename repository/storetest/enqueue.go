@@ -8,6 +8,7 @@ import (
 	"math"
 	"strings"
 	"sync"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
 
@@ -124,6 +125,12 @@ func testOpaqueBodies(b *bench) {
 	} {
 		e := item("opaque-%d", i)
 		e.Body = []byte(body)
+		if b.place.OnlyText && (!utf8.ValidString(body) || strings.Contains(body, "\x00")) {
+			_, err := b.journal().Enqueue(b.Context(), e)
+			require.Error(b, err)
+			require.NotErrorIs(b, err, repository.ErrUnknown)
+			continue
+		}
 		all = append(all, e)
 	}
 	b.enqueue(all...)

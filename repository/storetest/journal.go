@@ -24,6 +24,12 @@ type Place struct {
 	// for too long. It is nil for a journal that one process at a time can have
 	// open: then Open must fail with ErrLocked until that process closed it.
 	Expire func()
+
+	// OwnClock: the journal sets Entry.Accepted by a clock of its own, not the caller's.
+	OwnClock bool
+
+	// OnlyText: the journal refuses a body that isn't UTF-8, or has a NUL. No item is such a body.
+	OnlyText bool
 }
 
 // TestJournal tests a repository.Journal against its interface's contract. place returns where a new, empty
@@ -135,13 +141,13 @@ func (b *bench) requireHistory(r repository.Reader) {
 	for _, e := range b.atPoint {
 		want = append(want, ledger.Step{Entry: &e})
 	}
-	requireSteps(b.T, append(want, b.steps[b.point:]...), got)
-	requireSteps(b.T, b.steps, whole)
+	b.requireSteps(append(want, b.steps[b.point:]...), got)
+	b.requireSteps(b.steps, whole)
 	for _, steps := range [][]ledger.Step{got, whole} {
 		h := fold(b.T, steps)
 		require.Equal(b, b.folded.State, h.State)
-		require.Equal(b, b.folded.Queue(), h.Queue())
-		require.Equal(b, b.folded.Sealed(), h.Sealed())
+		b.requireEntries(b.folded.Queue(), h.Queue())
+		b.requireEntries(b.folded.Sealed(), h.Sealed())
 	}
 }
 
@@ -165,18 +171,41 @@ func fold(t testing.TB, steps []ledger.Step) *ledger.History {
 	return &h
 }
 
-func requireSteps(t testing.TB, want, got []ledger.Step) {
-	t.Helper()
-	require.Len(t, got, len(want))
+func (b *bench) requireSteps(want, got []ledger.Step) {
+	b.Helper()
+	require.Len(b, got, len(want))
 	for i := range want {
-		require.Equal(t, want[i].Entry, got[i].Entry, "step %d", i)
+		require.Equal(b, want[i].Entry == nil, got[i].Entry == nil, "step %d", i)
+		if want[i].Entry != nil {
+			b.requireEntries([]ledger.Entry{*want[i].Entry}, []ledger.Entry{*got[i].Entry})
+		}
 		if want[i].Record != nil {
-			require.NotNil(t, got[i].Record, "step %d", i)
-			require.Equal(t, string(want[i].Record.Bytes()), string(got[i].Record.Bytes()), "step %d", i)
-			require.Equal(t, want[i].Record.Hash(), got[i].Record.Hash())
-			require.Equal(t, want[i].Record.Kind(), got[i].Record.Kind())
+			require.NotNil(b, got[i].Record, "step %d", i)
+			require.Equal(b, string(want[i].Record.Bytes()), string(got[i].Record.Bytes()), "step %d", i)
+			require.Equal(b, want[i].Record.Hash(), got[i].Record.Hash())
+			require.Equal(b, want[i].Record.Kind(), got[i].Record.Kind())
 		}
 	}
+}
+
+// requireEntries makes sure of entries that the journal returned.
+func (b *bench) requireEntries(want, got []ledger.Entry) {
+	b.Helper()
+	require.Len(b, got, len(want))
+	for i, e := range got {
+		e.Accepted = b.accepted(want[i].Accepted, e.Accepted)
+		require.Equal(b, want[i], e)
+	}
+}
+
+// accepted returns want if a journal with a clock of its own may have got for it, and else got.
+func (b *bench) accepted(want, got time.Time) time.Time {
+	b.Helper()
+	if !b.place.OwnClock || got.IsZero() {
+		return got
+	}
+	require.Equal(b, time.UTC, got.Location())
+	return want
 }
 
 // took takes notice of what is in the journal now.
@@ -258,6 +287,7 @@ func (b *bench) requirePending(want ...ledger.Entry) {
 	expected := ledger.Backlog{Pending: len(want), Bytes: int64(size)}
 	if len(want) > 0 {
 		expected.Oldest = want[0].Accepted
+		backlog.Oldest = b.accepted(expected.Oldest, backlog.Oldest)
 	}
 	require.Equal(b, expected, backlog)
 	if b.leader == nil {
@@ -265,10 +295,7 @@ func (b *bench) requirePending(want ...ledger.Entry) {
 	}
 	got, err := b.leader.Pending(b.Context(), len(want)+1, 1<<40)
 	require.NoError(b, err)
-	require.Len(b, got, len(want))
-	for i := range want {
-		require.Equal(b, want[i], got[i])
-	}
+	b.requireEntries(want, got)
 }
 
 var noon = time.Date(2026, 5, 17, 12, 0, 0, 123456789, time.UTC)

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"math"
@@ -192,7 +193,7 @@ func testPendingBounds(b *bench) {
 	var all []ledger.Entry
 	for i, size := range []int{100, 0, 50, 200, 1, 1} {
 		e := item("%d", i)
-		e.Body = make([]byte, size)
+		e.Body = bytes.Repeat([]byte{'x'}, size)
 		all = append(all, e)
 	}
 	b.enqueue(all...)

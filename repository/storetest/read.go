@@ -64,7 +64,7 @@ func TestReader(t *testing.T, place func(t *testing.T) (p Place, open func() (re
 	require.NoError(t, err)
 	for s, err := range r.Read(t.Context(), ledger.FromBeginning) {
 		require.NoError(t, err)
-		require.Equal(t, all[0], *s.Entry)
+		b.requireSteps(b.steps[:1], []ledger.Step{s})
 		break
 	}
 }
@@ -147,7 +147,7 @@ func testReadAgain(b *bench) {
 	for s, err := range leader.Read(b.Context(), ledger.FromBeginning) {
 		require.NoError(b, err)
 		b.publish(int64(i)+2, item("c-%d", i)) // while it is read
-		requireSteps(b.T, b.steps[i:i+1], []ledger.Step{s})
+		b.requireSteps(b.steps[i:i+1], []ledger.Step{s})
 		if i++; i == 2 {
 			break
 		}

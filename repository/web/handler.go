@@ -14,7 +14,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"log/slog"
@@ -76,31 +75,12 @@ func Handler(c Config) http.Handler {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &handler{Config: c, timestamp: cacheControl(c.Caching), shared: sharing{store: c.Store}}
+	return &handler{Config: c, shared: sharing{store: c.Store}}
 }
 
 type handler struct {
 	Config
-	timestamp string // its Cache-Control
-	shared    sharing
-}
-
-const (
-	immutable  = "public, max-age=31536000, immutable"
-	revalidate = "no-cache"
-)
-
-// cacheControl is the header of timestamp.json.
-func cacheControl(c repository.Caching) string {
-	maxAge, stale := int64(c.MaxAge/time.Second), int64(c.StaleIfError/time.Second)
-	switch {
-	case maxAge <= 0 && stale <= 0:
-		return revalidate
-	case stale <= 0: // never an older one, not even if the index can't be reached
-		return fmt.Sprintf("public, max-age=%d, must-revalidate", maxAge)
-	default:
-		return fmt.Sprintf("public, max-age=%d, stale-if-error=%d", max(maxAge, 0), stale)
-	}
+	shared sharing
 }
 
 // maxNameLength is what file systems allow; a longer name was never written.
@@ -159,7 +139,7 @@ func (h *handler) metadata(w http.ResponseWriter, r *http.Request, name string) 
 			return err
 		}
 		sum := sha256.Sum256(data)
-		serve(w, r, bytes.NewReader(data), "application/json", h.timestamp, hex.EncodeToString(sum[:]))
+		serve(w, r, bytes.NewReader(data), repository.MediaType, h.Caching.CacheControl(name), hex.EncodeToString(sum[:]))
 		return nil
 	}
 	if len(name) > maxNameLength || !versionedName.MatchString(name) {
@@ -170,7 +150,7 @@ func (h *handler) metadata(w http.ResponseWriter, r *http.Request, name string) 
 		return err
 	}
 	defer done()
-	serve(w, r, bytes.NewReader(data), "application/json", immutable, "")
+	serve(w, r, bytes.NewReader(data), repository.MediaType, h.Caching.CacheControl(name), "")
 	return nil
 }
 
@@ -188,7 +168,7 @@ func (h *handler) target(w http.ResponseWriter, r *http.Request, name string) er
 	if _, err := content.Seek(0, io.SeekEnd); err != nil { // it is logged here, not by ServeContent
 		return err
 	}
-	serve(w, r, content, "application/octet-stream", immutable, found[1])
+	serve(w, r, content, "application/octet-stream", h.Caching.CacheControl(file), found[1])
 	return nil
 }
 

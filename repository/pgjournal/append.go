@@ -1,0 +1,278 @@
+package pgjournal
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/repository/ledger"
+)
+
+// Append implements repository.Lead, in one transaction. If its end isn't known, because the connection failed, the
+// error wraps repository.ErrUnknown and the lead can't be used any more: close the journal and open it again.
+func (l *lead) Append(ctx context.Context, records ...ledger.Record) error {
+	if err := l.append(ctx, records); err != nil {
+		return fmt.Errorf("append: %w", err)
+	}
+	return nil
+}
+
+func (l *lead) append(ctx context.Context, records []ledger.Record) error {
+	own, leave, err := l.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	l.appending.Lock()
+	defer l.appending.Unlock()
+	if err := l.usable(own); err != nil { // for the reason; the fence decides
+		return l.failed(ctx, err)
+	}
+	if err := errors.Join(l.ready(), l.wellFormed(records)); err != nil || len(records) == 0 {
+		return err
+	}
+	tx, err := l.begin(own)
+	if err != nil {
+		return l.failed(ctx, err)
+	}
+	a, err := l.write(own, tx, records)
+	if err != nil {
+		rollback(own, tx)
+		return l.failed(ctx, err)
+	}
+	// The publisher must know how this ends.
+	unhurried, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.cfg.Lease)
+	defer cancel()
+	err = tx.Commit(unhurried)
+	switch {
+	case err == nil:
+		l.note(a)
+		return nil
+	case refused(err):
+		return l.failed(ctx, err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ended = fmt.Errorf("%w: whether the last append was made is unknown: close the journal and open it again", repository.ErrClosed)
+	return fmt.Errorf("%w: %w", repository.ErrUnknown, err)
+}
+
+// note takes notice of an append that was committed.
+func (l *lead) note(a *appended) {
+	l.touch()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.head = a.head
+	next, all := int64(math.MinInt64), true
+	for id, place := range a.taken {
+		_, known := l.known[id]
+		delete(l.known, id)
+		next, all = max(next, place+1), all && known
+	}
+	for _, e := range l.known {
+		next = min(next, e.place)
+	}
+	if a.front != nil {
+		l.front = *a.front
+	}
+	switch {
+	case l.front:
+		l.seen.places = nil // the whole queue is looked through until the next checkpoint
+	case len(a.taken) > 0 && all: // of the oldest
+		l.seen.add(time.Now(), next)
+	}
+}
+
+// wellFormed makes sure of what needs no database.
+func (l *lead) wellFormed(records []ledger.Record) error {
+	for _, r := range records {
+		var err error
+		switch {
+		case r.Body == nil || len(r.Bytes()) == 0:
+			return errors.New("a record without a body or bytes")
+		case r.Epoch < l.epoch:
+			err = fmt.Errorf("%w: its epoch is %d, and the leader's is %d", repository.ErrFenced, r.Epoch, l.epoch)
+		case r.Epoch > l.epoch:
+			err = fmt.Errorf("its epoch is %d, and the leader's is %d", r.Epoch, l.epoch)
+		}
+		seen := map[string]bool{}
+		for _, o := range r.Outcomes() {
+			if seen[o.ID] {
+				err = fmt.Errorf("item %q: it is there twice", o.ID)
+			}
+			seen[o.ID] = true
+		}
+		if err != nil {
+			return fmt.Errorf("%s record of generation %d: %w", r.Kind(), r.Generation, err)
+		}
+	}
+	return nil
+}
+
+// write does all of an append but its commit, and returns the hash of the last record.
+func (l *lead) write(ctx context.Context, tx pgx.Tx, records []ledger.Record) (*appended, error) {
+	l.mu.Lock()
+	old, oldest := l.head, l.seen.lowest()
+	l.mu.Unlock()
+	a := &appended{head: records[len(records)-1].Hash(), oldest: oldest, taken: map[string]int64{}}
+	// The fence. Until this transaction ends nobody else can append or take over, and after a takeover this finds
+	// no row. A mere SELECT would let a paused leader go on.
+	err := tx.QueryRow(ctx, l.sql(`UPDATE bindery.lead SET head = $1 WHERE epoch = $2 AND token = $3 AND head = $4 RETURNING sealed`),
+		a.head, l.epoch, l.token, old).Scan(&a.sealed)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, fmt.Errorf("%w: another took over, or the database was replaced by an older copy of it", repository.ErrFenced)
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range records {
+		if err := l.writeOne(ctx, tx, r, a); err != nil {
+			return nil, fmt.Errorf("%s record of generation %d: %w", r.Kind(), r.Generation, err)
+		}
+	}
+	return a, nil
+}
+
+// appended is what an append changes in the leader's memory, once it is committed.
+type appended struct {
+	head   string
+	sealed *int64           // number of the seal that has no commit, or nil
+	taken  map[string]int64 // places of the entries that were decided, by ID
+	oldest int64            // no pending entry before this place was seen
+	front  *bool            // whether entries were given up, if that may have changed
+}
+
+// writeOne writes a record and gives it its effect.
+func (l *lead) writeOne(ctx context.Context, tx pgx.Tx, r ledger.Record, a *appended) error {
+	if r.Kind() == ledger.KindSeal && a.sealed != nil {
+		return errors.New("the seal before it has no commit")
+	}
+	if r.Kind() == ledger.KindCheckpoint {
+		if err := l.giveUp(ctx, tx, a); err != nil {
+			return err
+		}
+	}
+	// Numbers of entries that this record decides are lower: those were committed before.
+	var seq int64
+	err := tx.QueryRow(ctx, l.sql(`INSERT INTO bindery.record (seq, kind, generation, epoch, time, hash, bytes)
+		VALUES (nextval('bindery.queue_place_seq'), $1, $2, $3, $4, $5, $6) RETURNING seq`),
+		string(r.Kind()), r.Generation, r.Epoch, r.Time, r.Hash(), r.Bytes()).Scan(&seq)
+	if err != nil {
+		return err
+	}
+	if err := l.decide(ctx, tx, seq, r.Outcomes(), a); err != nil {
+		return err
+	}
+	switch r.Kind() {
+	case ledger.KindSeal:
+		a.sealed = &seq
+		_, err = tx.Exec(ctx, l.sql(`UPDATE bindery.lead SET sealed = $1, oldest = $2`), seq, a.oldest)
+	case ledger.KindCommit:
+		a.sealed = nil
+		_, err = tx.Exec(ctx, l.sql(`UPDATE bindery.lead SET sealed = NULL, moment = moment + 1`))
+	case ledger.KindDecided:
+		_, err = tx.Exec(ctx, l.sql(`UPDATE bindery.lead SET moment = moment + 1, oldest = $1`), a.oldest)
+	case ledger.KindCheckpoint:
+		_, err = tx.Exec(ctx, l.sql(`UPDATE bindery.lead SET sealed = NULL, checkpoint = $1, oldest = $2`), seq, a.oldest)
+	}
+	return err
+}
+
+// decide decides exactly the entries named.
+func (l *lead) decide(ctx context.Context, tx pgx.Tx, record int64, outcomes []ledger.ItemOutcome, a *appended) error {
+	n := len(outcomes)
+	if n == 0 {
+		return nil
+	}
+	found, err := l.find(ctx, tx, outcomes)
+	if err != nil {
+		return err
+	}
+	places, generations, states, reasons := make([]int64, n), make([]int64, n), make([]string, n), make([]string, n)
+	for i, o := range outcomes {
+		e, ok := found[o.ID]
+		if !ok {
+			return fmt.Errorf("item %q: %w", o.ID, repository.ErrUnknownItem)
+		}
+		if d := hex.EncodeToString(e.digest[:]); d != o.Digest {
+			return fmt.Errorf("item %q: the digest %.12s isn't that of the entry, %.12s", o.ID, o.Digest, d)
+		}
+		places[i], generations[i], states[i], reasons[i] = e.place, o.Generation, string(o.State), o.Reason
+		a.taken[o.ID] = e.place
+	}
+	_, err = tx.Exec(ctx, l.sql(`INSERT INTO bindery.decided (place, record, nth, generation, state, reason)
+		SELECT place, $1, nth, generation, state, reason
+		FROM unnest($2::bigint[], $3::bigint[], $4::text[], $5::text[]) WITH ORDINALITY AS o (place, generation, state, reason, nth)`),
+		record, places, generations, states, reasons)
+	if code(err) == uniqueViolation {
+		err = errors.New("another record decided one of its items")
+	}
+	return err
+}
+
+// find returns the places and digests of entries. Those that Pending returned are in memory: a row is never changed,
+// and isn't removed before it was decided.
+func (l *lead) find(ctx context.Context, tx pgx.Tx, outcomes []ledger.ItemOutcome) (map[string]placed, error) {
+	found := make(map[string]placed, len(outcomes))
+	var ids []string
+	l.mu.Lock()
+	for _, o := range outcomes {
+		if e, ok := l.known[o.ID]; ok {
+			found[o.ID] = e
+		} else {
+			ids = append(ids, o.ID)
+		}
+	}
+	l.mu.Unlock()
+	if len(ids) == 0 {
+		return found, nil
+	}
+	rows, _ := tx.Query(ctx, l.sql(`SELECT id, place, digest FROM bindery.queue WHERE id = ANY($1)`), ids)
+	var id string
+	var place int64
+	var digest []byte
+	_, err := pgx.ForEachRow(rows, []any{&id, &place, &digest}, func() error {
+		found[id] = placed{place, [32]byte(digest)}
+		return nil
+	})
+	return found, err
+}
+
+// giveUp makes the entries of the seal that has no commit pending again, in its order, before all others.
+func (l *lead) giveUp(ctx context.Context, tx pgx.Tx, a *appended) error {
+	// The order matters until the checkpoint after the entry was decided.
+	_, err := tx.Exec(ctx, l.sql(`DELETE FROM bindery.given_up g USING bindery.decided d WHERE d.place = g.place AND d.record IS DISTINCT FROM $1`), a.sealed)
+	if err != nil {
+		return err
+	}
+	if a.sealed != nil {
+		_, err = tx.Exec(ctx, l.sql(`DELETE FROM bindery.given_up g USING bindery.decided d WHERE d.place = g.place AND d.record = $1`), a.sealed)
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, l.sql(`WITH
+			first AS (SELECT coalesce(min(rank), 0) AS rank FROM bindery.given_up),
+			back AS (DELETE FROM bindery.decided WHERE record = $1 RETURNING place, nth)
+			INSERT INTO bindery.given_up (place, rank)
+			SELECT back.place, first.rank - row_number() OVER (ORDER BY nth DESC) FROM back, first`), a.sealed)
+		if err != nil {
+			return err
+		}
+		a.sealed = nil
+	}
+	var first *int64
+	if err := tx.QueryRow(ctx, l.sql(`SELECT min(place) FROM bindery.given_up`)).Scan(&first); err != nil {
+		return err
+	}
+	front := first != nil
+	if a.front = &front; front {
+		a.oldest = min(a.oldest, *first)
+	}
+	return nil
+}

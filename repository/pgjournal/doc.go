@@ -1,0 +1,121 @@
+// Package pgjournal keeps a repository's journal in PostgreSQL 14 or later: the queue of entries, and the
+// publisher's records. An index queues an upload inside its own database transaction, in any language. A
+// publisher anywhere signs it. A standby takes over when the publisher dies.
+//
+//	pool, err := pgxpool.ParseConfig("postgres://publisher@db.example/index")
+//	if err != nil {
+//		return err
+//	}
+//	journal, err := pgjournal.Open(ctx, pgjournal.Config{Pool: pool})
+//	if err != nil {
+//		return err
+//	}
+//	repo, err := repository.Open(ctx, repository.Config{Store: metadata, Journal: journal, ...})
+//	if err != nil {
+//		return errors.Join(err, journal.Close())
+//	}
+//	defer repo.Close() // closes the journal too
+//
+// [Migrate] makes the schema beforehand. It is an explicit call of the schema's owner, and safe to run
+// from several programs at once.
+//
+// # Queuing an upload from any language
+//
+// This section is a contract. It holds for every version of the package that uses schema version 1, which
+// SELECT version FROM bindery.version tells.
+//
+// The index inserts one row for each item, in the transaction in which it does its own work:
+//
+//	INSERT INTO bindery.queue (id, "by", item) VALUES ($1, $2, $3)
+//
+// The item is queued once that transaction commits, and never if it rolls back. The three columns are all
+// that an index gives:
+//
+//	id    text   1 to 128 printable ASCII characters without spaces. Make a new one for each change, a random
+//	             UUID for example. Never derive it from the content.
+//	by    text   who asked, for the log: at most 256 bytes without control characters. It may be left out.
+//	item  bytea  the item: a JSON object in UTF-8, at most 64 MiB. Package ledger specifies it.
+//
+// This adds one file, and removes another one in the same generation:
+//
+//	{"add":[{"path":"a-2.whl","length":3,"hashes":{"sha256":"ba78…"}}],"remove":["a-1.whl"]}
+//
+// The database sets what else there is: the order, the time, and the SHA-256 of item. A row whose id, by or
+// size is wrong, or whose item isn't UTF-8, fails the INSERT with check_violation (SQLSTATE 23514) or
+// character_not_in_repertoire (22021). An item that is wrong otherwise is queued, and then set aside by the publisher with
+// its reason. It holds up no other item.
+//
+// The INSERT needs no SELECT, works at every isolation level, and goes through PgBouncer in transaction
+// mode. A transaction that inserts several rows should insert them in the order of their IDs: then two
+// transactions with the same IDs can't deadlock. Items are decided in the order in which they were
+// inserted, except that one whose transaction commits late may come after later ones. If two items name
+// the same path and their order matters, hold your own lock on the path until the commit.
+//
+// An ID that is remembered fails the INSERT with unique_violation (23505), whether it is pending or was decided. So
+// if a commit's fate is unknown, repeat the transaction with the same ID: that condition says that the first one
+// was committed. INSERT … ON CONFLICT DO NOTHING passes over such rows without an error; then don't use an ID for
+// two different items. An ID that was forgotten (see Pruning) is new.
+//
+// In Go, [Enqueue] is this INSERT.
+//
+// # Asking what became of it
+//
+// The view bindery.outcomes has one row for each ID that is remembered:
+//
+//	id          text
+//	by          text
+//	accepted    timestamptz  when it was inserted, by the database's clock
+//	state       text         "accepted" until clients can see the outcome, then for ever "published", "superseded",
+//	                         "unchanged", "refused" or "set aside"
+//	generation  bigint       in which it was decided; 0 while accepted
+//	reason      text         why it was refused or set aside; else ""
+//
+// Other columns may change. An ID without a row is unknown or forgotten. The view bindery.backlog has one row:
+// pending (rows), bytes (of their items), and oldest (when the first of them was inserted; NULL if there is none).
+// The view bindery.progress has one row: moment, a number that grows whenever outcomes appear. Ask for it
+// rather than for each outcome.
+//
+// # Privileges
+//
+// Migrate grants two roles what they need, and nothing else:
+//
+//	index      INSERT (id, by, item) on queue; SELECT on outcomes, backlog, progress, version
+//	publisher  SELECT on all; INSERT (id, by, item) on queue; INSERT on decided, record, given_up; DELETE on
+//	           these four; UPDATE on lead, lease; USAGE on the sequence
+//
+// Who has the publisher's role can publish whatever he likes: it is inside the trust boundary. Who has the
+// index's role can queue anything, and can see all outcomes and what is pending.
+//
+// # Who may publish
+//
+// The one row of bindery.lead is the fence. It has the epoch, a random token of its leader and the hash of the
+// newest record. Each append begins with an UPDATE of that row where all three are still as this leader knows
+// them, and ends with the commit of the same transaction. A takeover updates the row with the next epoch and
+// its own token, commits, and only then reads the history. So a leader that was paused writes nothing any
+// more. All this is done at READ COMMITTED, where an UPDATE that waited looks at the row again.
+//
+// The one row of bindery.lease says until when nobody else may try: Config.Lease after the leader's last sign of
+// life, by the database's clock. It is renewed three times as often. A lease that is wrong costs
+// time and nothing else. A leader that stopped inside a transaction, holding the fence's lock, has its session
+// ended by its successor (pg_terminate_backend). Publisher and standby must have the same database role for that.
+//
+// # Order, and what is late
+//
+// One sequence numbers entries and records. A transaction that was open for long adds an entry with a low number
+// when it commits. No decision depends on a number: an append decides exactly the entries that its records name,
+// by ID and digest, and an entry without such a decision is pending, whatever its number. The history shows each
+// entry before the record that decides it.
+//
+// The publisher looks for new entries every 50 ms within 10 seconds after something happened, and else once a second.
+// It finds at once what was committed within 5 seconds of its INSERT. For what was open longer it looks through
+// the whole queue, for at most a twentieth of the time: that takes some 0.3 s for a million entries.
+//
+// # Durability
+//
+// Every transaction of this package sets synchronous_commit to on, whatever the default is. An upload is as
+// durable as the index's own transaction. PostgreSQL must run with fsync on; Open warns if it doesn't.
+//
+// An asynchronous replica that is promoted lacks the last transactions: uploads that were accepted are lost, and
+// a generation that was published may be missing in the journal. To lose nothing, name the replica in
+// synchronous_standby_names.
+package pgjournal

@@ -1,0 +1,168 @@
+package pgjournal
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/repository/ledger"
+)
+
+// Tx is what Enqueue needs of the index's transaction. A pgx.Tx is one.
+type Tx interface {
+	Exec(ctx context.Context, sql string, arguments ...any) (pgconn.CommandTag, error)
+}
+
+// Enqueue inserts entries into the queue of the default schema, as a part of the index's own transaction. They are
+// queued once that commits, and never if it doesn't. One INSERT does it, and nothing is read, at any isolation
+// level. Item.Entry makes an entry; its time is not used, because the database has its own.
+//
+// The entries are inserted in the order of their IDs, so that transactions with the same IDs can't wait for each
+// other. Call it once for each entry if their order matters.
+//
+// An ID that is remembered fails the call, and so the transaction, with PostgreSQL's condition unique_violation.
+func Enqueue(ctx context.Context, tx Tx, entries ...ledger.Entry) error {
+	return EnqueueIn(ctx, tx, DefaultSchema, entries...)
+}
+
+// EnqueueIn is Enqueue for a schema of another name.
+func EnqueueIn(ctx context.Context, tx Tx, schemaName string, entries ...ledger.Entry) error {
+	for _, e := range entries {
+		if err := e.Check(); err != nil {
+			return fmt.Errorf("enqueue: %w", err)
+		}
+	}
+	if len(entries) == 0 {
+		return nil
+	}
+	entries = slices.Clone(entries)
+	slices.SortStableFunc(entries, func(a, b ledger.Entry) int { return cmp.Compare(a.ID, b.ID) })
+	if _, err := tx.Exec(ctx, in(schema(schemaName), insert), columns(entries)...); err != nil {
+		return fmt.Errorf("enqueue: %w", explain(err, schemaName))
+	}
+	return nil
+}
+
+const insert = `INSERT INTO bindery.queue (id, "by", item) SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[])`
+
+func columns(entries []ledger.Entry) []any {
+	ids, by, items := make([]string, len(entries)), make([]string, len(entries)), make([][]byte, len(entries))
+	for i, e := range entries {
+		ids[i], by[i], items[i] = e.ID, e.By, e.Body
+		if items[i] == nil {
+			items[i] = []byte{} // nil would be NULL
+		}
+	}
+	return []any{ids, by, items}
+}
+
+// Enqueue implements repository.Queue, in a transaction of its own. The database sets Entry.Accepted. A body must be
+// UTF-8 without NUL, as JSON is.
+func (j *Journal) Enqueue(ctx context.Context, entries ...ledger.Entry) ([]bool, error) {
+	known, err := j.enqueue(ctx, entries)
+	if err != nil {
+		return nil, fmt.Errorf("enqueue: %w", err)
+	}
+	return known, nil
+}
+
+func (j *Journal) enqueue(ctx context.Context, entries []ledger.Entry) ([]bool, error) {
+	for _, e := range entries {
+		if err := e.Check(); err != nil {
+			return nil, err
+		}
+	}
+	own, leave, err := j.enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	known := make([]bool, len(entries))
+	first := map[string]ledger.Entry{}
+	fresh := make([]ledger.Entry, 0, len(entries))
+	for i, e := range entries {
+		before, again := first[e.ID]
+		switch {
+		case !again:
+			first[e.ID] = e
+			fresh = append(fresh, e)
+		case e.Means(before.Digest(), before.Body):
+			known[i] = true
+		default:
+			return nil, fmt.Errorf("item %q: %w", e.ID, repository.ErrIDReused)
+		}
+	}
+	// Each round inserts all that isn't known, or learns of more that is.
+	for len(fresh) > 0 {
+		inserted, err := j.insert(own, fresh)
+		if err != nil {
+			return nil, j.failed(ctx, err)
+		}
+		if inserted {
+			break
+		}
+		found, err := j.remembered(own, fresh)
+		if err != nil {
+			return nil, j.failed(ctx, err)
+		}
+		fresh = slices.DeleteFunc(fresh, func(e ledger.Entry) bool { return found[e.ID] })
+		for i, e := range entries {
+			known[i] = known[i] || found[e.ID]
+		}
+	}
+	j.touch()
+	return known, nil
+}
+
+// insert reports false if one of the entries' IDs is in use. Then it inserts none.
+func (j *Journal) insert(ctx context.Context, entries []ledger.Entry) (bool, error) {
+	tx, err := j.begin(ctx)
+	if err != nil {
+		return false, err
+	}
+	// If this waits, it is for the transaction of another upload with the same ID.
+	tag, err := tx.Exec(ctx, j.sql(insert+` ON CONFLICT DO NOTHING`), columns(entries)...)
+	switch {
+	case code(err) == deadlockDetected: // with an upload of the same IDs in another order, which goes on
+		rollback(ctx, tx)
+		return false, ctx.Err()
+	case err != nil:
+		rollback(ctx, tx)
+		return false, err
+	case tag.RowsAffected() < int64(len(entries)):
+		rollback(ctx, tx)
+		return false, nil
+	}
+	if err := tx.Commit(ctx); err != nil {
+		if refused(err) {
+			return false, err
+		}
+		return false, fmt.Errorf("%w: %w", repository.ErrUnknown, err)
+	}
+	return true, nil
+}
+
+// remembered returns the IDs of those entries that the journal has. If it has another item under one of them, the
+// error wraps ErrIDReused.
+func (j *Journal) remembered(ctx context.Context, entries []ledger.Entry) (map[string]bool, error) {
+	rows, _ := j.pool.Query(ctx, j.sql(`SELECT id, item FROM bindery.outcomes WHERE id = ANY($1)`), columns(entries)[0])
+	byID := map[string]ledger.Entry{}
+	for _, e := range entries {
+		byID[e.ID] = e
+	}
+	found := map[string]bool{}
+	var old ledger.Entry
+	_, err := pgx.ForEachRow(rows, []any{&old.ID, &old.Body}, func() error {
+		if !byID[old.ID].Means(old.Digest(), old.Body) {
+			return fmt.Errorf("item %q: %w", old.ID, repository.ErrIDReused)
+		}
+		found[old.ID] = true
+		return nil
+	})
+	return found, err
+}

@@ -1,0 +1,380 @@
+package pgjournal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/repository/ledger"
+)
+
+// Config says where a journal is. Only Pool is needed.
+type Config struct {
+	// Pool says how to connect: pgxpool.ParseConfig reads it from a URL. Open makes a pool of its own from it, with at
+	// least 4 connections. A publisher must connect to the primary.
+	Pool *pgxpool.Config
+
+	// Schema is the name of the schema. "" is DefaultSchema.
+	Schema string
+
+	// Lease is how long a leader that is silent keeps the lead, by the database's clock. It is renewed three times as
+	// often. 0 is DefaultLease.
+	Lease time.Duration
+
+	// Holder names this process to people, in the error of another that wants the lead. "" is host name and process ID.
+	Holder string
+
+	// Logger is told what a caller can't be told. nil is slog.Default().
+	Logger *slog.Logger
+}
+
+// DefaultLease is the lease if Config has none.
+const DefaultLease = 10 * time.Second
+
+// patience is how long the end of a connection or transaction is waited for.
+const patience = 5 * time.Second
+
+// The journal asks the database this often for what other processes do.
+const (
+	pollBusy = 50 * time.Millisecond // for a while after something happened
+	pollIdle = time.Second
+	busyFor  = 10 * time.Second
+)
+
+// Journal is a repository.Journal in PostgreSQL. Any number of processes may have it open. It is safe for
+// concurrent use.
+type Journal struct {
+	cfg    Config
+	schema string // quoted
+	pool   *pgxpool.Pool
+	ctx    context.Context // ends with the journal
+	end    context.CancelFunc
+	close  func() error
+
+	mu       sync.Mutex
+	lead     *lead // the newest that this handle took, or nil
+	active   time.Time
+	counted  ledger.Backlog // see Backlog
+	until    time.Time      // counted is good until then
+	moment   int64          // the newest that was seen
+	waiting  int            // calls of Decided under way
+	polling  bool
+	pollErr  error
+	progress chan struct{} // closed and replaced when moment or pollErr changes
+}
+
+var (
+	_ repository.Journal = (*Journal)(nil)
+	_ repository.Reader  = (*Journal)(nil)
+)
+
+// Open opens a journal in a schema that Migrate made. It changes nothing in the database.
+//
+// The error says what to do if there is no such schema, or no privilege. It wraps ErrNewer if the schema is of
+// a newer version.
+func Open(ctx context.Context, cfg Config) (*Journal, error) {
+	j, err := open(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("open journal in PostgreSQL: %w", explain(err, cfg.Schema))
+	}
+	return j, nil
+}
+
+func open(ctx context.Context, cfg Config) (*Journal, error) {
+	if cfg.Pool == nil {
+		return nil, errors.New("Config.Pool is missing: pgxpool.ParseConfig makes one from a URL")
+	}
+	if cfg.Lease == 0 {
+		cfg.Lease = DefaultLease
+	}
+	if cfg.Lease < time.Second {
+		return nil, fmt.Errorf("Config.Lease of %v: want at least a second", cfg.Lease)
+	}
+	if cfg.Holder == "" {
+		cfg.Holder = holder()
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	pc := cfg.Pool.Copy()
+	pc.MaxConns = max(pc.MaxConns, 4)
+	// No statement outlives its transaction, so a pooler may stand between. Results are binary.
+	pc.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
+	pool, err := pgxpool.NewWithConfig(context.WithoutCancel(ctx), pc)
+	if err != nil {
+		return nil, err
+	}
+	j := &Journal{cfg: cfg, schema: schema(cfg.Schema), pool: pool, progress: make(chan struct{})}
+	version, fsync := 0, ""
+	if err := pool.QueryRow(ctx, j.sql(`SELECT version, current_setting('fsync') FROM bindery.version`)).Scan(&version, &fsync); err != nil {
+		pool.Close()
+		return nil, err
+	}
+	switch {
+	case version > Version:
+		err = newerSchema(version)
+	case version < Version:
+		err = fmt.Errorf("the schema has version %d, and this program needs version %d: call pgjournal.Migrate", version, Version)
+	}
+	if err != nil {
+		pool.Close()
+		return nil, err
+	}
+	if fsync != "on" {
+		cfg.Logger.Warn("the database runs with fsync=off: what it acknowledges can be lost when its machine fails")
+	}
+	j.ctx, j.end = context.WithCancel(context.Background())
+	j.close = sync.OnceValue(j.shut)
+	return j, nil
+}
+
+func (j *Journal) sql(statements string) string { return in(j.schema, statements) }
+
+// enter begins a call. Its context ends with the journal too.
+func (j *Journal) enter(ctx context.Context) (context.Context, func(), error) {
+	if err := ctx.Err(); err != nil {
+		return nil, nil, err
+	}
+	if j.ctx.Err() != nil {
+		return nil, nil, repository.ErrClosed
+	}
+	own, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(j.ctx, cancel)
+	return own, func() { stop(); cancel() }, nil
+}
+
+// failed is the error of a call that began with ctx.
+func (j *Journal) failed(ctx context.Context, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil && !errors.Is(err, ctx.Err()):
+		return fmt.Errorf("%w: %w", ctx.Err(), err)
+	case ctx.Err() == nil && j.ctx.Err() != nil && !errors.Is(err, repository.ErrClosed):
+		return fmt.Errorf("%w: %w", repository.ErrClosed, err)
+	}
+	return explain(err, j.cfg.Schema)
+}
+
+// begin begins a transaction. What is set ends with it, so that a pooler may stand between.
+//
+// A commit is durable when it returns, whatever the role's or database's default is. The limits free what a
+// process locks that stops in the middle.
+func (j *Journal) begin(ctx context.Context) (pgx.Tx, error) {
+	wait := j.cfg.Lease.Milliseconds()
+	return j.pool.BeginTx(ctx, pgx.TxOptions{BeginQuery: fmt.Sprintf("BEGIN ISOLATION LEVEL READ COMMITTED;"+
+		"SET LOCAL synchronous_commit = on; SET LOCAL lock_timeout = %d; SET LOCAL statement_timeout = %d; SET LOCAL idle_in_transaction_session_timeout = %d",
+		wait/2, 12*wait, wait/2)})
+}
+
+// Outcomes implements repository.Queue. It takes one query.
+func (j *Journal) Outcomes(ctx context.Context, ids ...string) ([]ledger.Outcome, error) {
+	own, leave, err := j.enter(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("outcomes: %w", err)
+	}
+	defer leave()
+	found := map[string]ledger.Outcome{}
+	if len(ids) > 0 {
+		rows, _ := j.pool.Query(own, j.sql(`SELECT id, state, generation, reason FROM bindery.outcomes WHERE id = ANY($1)`), ids)
+		var id, state string
+		var o ledger.Outcome
+		_, err = pgx.ForEachRow(rows, []any{&id, &state, &o.Generation, &o.Reason}, func() error {
+			o.State = ledger.ItemState(state)
+			found[id] = o
+			return nil
+		})
+		if err != nil {
+			return nil, fmt.Errorf("outcomes: %w", j.failed(ctx, err))
+		}
+	}
+	outcomes := make([]ledger.Outcome, len(ids))
+	for i, id := range ids {
+		outcomes[i] = found[id]
+	}
+	return outcomes, nil
+}
+
+// A long queue takes long to count, all the more beside a transaction that keeps dead rows. Then it is
+// counted at most a tenth of the time.
+const slowCount = 50 * time.Millisecond
+
+// Backlog implements repository.Queue. It counts the queue's rows. If that takes more than 50 ms, the result is
+// up to ten times as old as that took, but not older than this handle's newest Enqueue or Append.
+func (j *Journal) Backlog(ctx context.Context) (ledger.Backlog, error) {
+	own, leave, err := j.enter(ctx)
+	if err != nil {
+		return ledger.Backlog{}, fmt.Errorf("backlog: %w", err)
+	}
+	defer leave()
+	j.mu.Lock()
+	b, good := j.counted, time.Now().Before(j.until)
+	j.mu.Unlock()
+	if good {
+		return b, nil
+	}
+	begun := time.Now()
+	var oldest *time.Time
+	err = j.pool.QueryRow(own, j.sql(`SELECT pending, bytes, oldest FROM bindery.backlog`)).Scan(&b.Pending, &b.Bytes, &oldest)
+	if err != nil {
+		return ledger.Backlog{}, fmt.Errorf("backlog: %w", j.failed(ctx, err))
+	}
+	b.Oldest = time.Time{}
+	if oldest != nil {
+		b.Oldest = oldest.UTC()
+	}
+	if took := time.Since(begun); took > slowCount {
+		j.mu.Lock()
+		j.counted, j.until = b, time.Now().Add(10*took)
+		j.mu.Unlock()
+	}
+	return b, nil
+}
+
+// touch notes that something happened: the database is asked more often for a while.
+func (j *Journal) touch() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.active, j.until = time.Now(), time.Time{}
+}
+
+// pause is how long to wait until the database is asked again.
+func (j *Journal) pause() time.Duration {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if time.Since(j.active) < busyFor {
+		return pollBusy
+	}
+	return pollIdle
+}
+
+// Decided implements repository.Queue. A moment passes with every commit and every decided record, of any process.
+// All calls of a handle share one query: every 50 ms within 10 seconds after something happened, and else once a
+// second.
+func (j *Journal) Decided(ctx context.Context, seen int64) (int64, error) {
+	own, leave, err := j.enter(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("wait for outcomes: %w", err)
+	}
+	defer leave()
+	j.mu.Lock()
+	fresh := j.waiting > 0 // whether somebody asks the database all the time
+	j.waiting++
+	if !j.polling {
+		j.polling = true
+		go j.poll()
+	}
+	j.mu.Unlock()
+	defer func() {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		j.waiting--
+	}()
+	if !fresh {
+		if err := j.ask(own); err != nil {
+			return 0, fmt.Errorf("wait for outcomes: %w", j.failed(ctx, err))
+		}
+	}
+	for {
+		j.mu.Lock()
+		now, err, progress := j.moment, j.pollErr, j.progress
+		j.mu.Unlock()
+		switch {
+		case now != seen && now != 0:
+			return now, nil
+		case own.Err() != nil:
+			return 0, fmt.Errorf("wait for outcomes: %w", j.failed(ctx, own.Err()))
+		case err != nil:
+			return 0, fmt.Errorf("wait for outcomes: %w", j.failed(ctx, err))
+		}
+		select {
+		case <-progress:
+		case <-own.Done():
+		}
+	}
+}
+
+// poll asks for the moment as long as a Decided waits.
+func (j *Journal) poll() {
+	for sleep(j.ctx, j.pause()) {
+		j.mu.Lock()
+		if j.waiting == 0 {
+			j.polling = false
+			j.mu.Unlock()
+			return
+		}
+		j.mu.Unlock()
+		j.ask(j.ctx)
+	}
+}
+
+// ask learns the present moment.
+func (j *Journal) ask(ctx context.Context) error {
+	var moment int64
+	err := j.pool.QueryRow(ctx, j.sql(`SELECT moment FROM bindery.progress`)).Scan(&moment)
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if err == nil && moment == j.moment && j.pollErr == nil {
+		return nil
+	}
+	if err == nil && moment != j.moment {
+		j.moment, j.active = moment, time.Now()
+	}
+	if j.pollErr = err; ctx.Err() != nil {
+		j.pollErr = nil // it says nothing to others
+	}
+	close(j.progress)
+	j.progress = make(chan struct{})
+	return err
+}
+
+// sleep reports false if the context ended first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// Close implements repository.Journal. It waits up to 5 seconds for the database to end the lease.
+func (j *Journal) Close() error { return j.close() }
+
+func (j *Journal) shut() error {
+	j.end()
+	j.mu.Lock()
+	l := j.lead
+	j.mu.Unlock()
+	var err error
+	if l != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		// Whoever took over meanwhile has nothing to fear from this process.
+		if err = l.expire(ctx); errors.Is(err, repository.ErrFenced) {
+			err = nil
+		}
+		if err != nil {
+			err = fmt.Errorf("close journal in PostgreSQL: the lease of up to %v stays: %w", j.cfg.Lease, err)
+		}
+	}
+	closed := make(chan struct{})
+	go func() {
+		j.pool.Close()
+		close(closed)
+	}()
+	select {
+	case <-closed:
+	case <-time.After(patience): // a caller still has rows to read
+	}
+	return err
+}

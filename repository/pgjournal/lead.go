@@ -1,0 +1,470 @@
+package pgjournal
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/repository/ledger"
+)
+
+// lead implements repository.Lead.
+type lead struct {
+	*Journal
+	epoch int64
+	token string
+	stop  context.CancelFunc // ends the renewals
+
+	mu       sync.Mutex
+	head     string // hash of the newest record
+	read     bool   // whether the history was consumed
+	ended    error  // why the lead can't be used any more, or nil
+	released bool
+	known    map[string]placed // the entries that Pending returned and that are pending
+	front    bool              // whether there are entries that were given up: these come first
+	seen     sightings
+
+	appending sync.Mutex
+}
+
+// placed is where an entry is in the queue.
+type placed struct {
+	place  int64
+	digest [32]byte
+}
+
+func holder() string {
+	host, _ := os.Hostname()
+	return fmt.Sprintf("process %d on %s", os.Getpid(), host)
+}
+
+// leased is true of the lease's row while it lasts. A clock that was set back doesn't make it last longer than
+// twice its length.
+const leased = `clock_timestamp() BETWEEN renewed - length AND renewed + length`
+
+// Lead implements repository.Journal. A lead lasts until it is released, its handle is closed, or its leader is
+// silent for Config.Lease.
+func (j *Journal) Lead(ctx context.Context) (repository.Lead, int64, error) {
+	own, leave, err := j.enter(ctx)
+	if err != nil {
+		return nil, 0, fmt.Errorf("lead: %w", err)
+	}
+	defer leave()
+	l, err := j.takeOver(own)
+	for code(err) == lockNotAvailable && own.Err() == nil {
+		// The last leader stopped inside a transaction: its lease is over, or nothing would have been locked.
+		if err = j.terminate(own); err == nil {
+			l, err = j.takeOver(own)
+		}
+	}
+	if err != nil {
+		return nil, 0, fmt.Errorf("lead: %w", j.failed(ctx, err))
+	}
+	j.touch()
+	j.mu.Lock()
+	j.lead = l
+	j.mu.Unlock()
+	renewing, stop := context.WithCancel(j.ctx)
+	l.stop = stop
+	go l.renew(renewing)
+	return l, l.epoch, nil
+}
+
+// takeOver makes this handle the leader. Once it has committed, no record of an earlier epoch can be appended. So
+// what is read after that is all there is of them.
+func (j *Journal) takeOver(ctx context.Context) (*lead, error) {
+	// This decides nothing. It saves the database a lock.
+	if err := j.vacant(ctx); err != nil {
+		return nil, err
+	}
+	tx, err := j.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer rollback(ctx, tx)
+	l, err := j.seize(ctx, tx)
+	if err != nil {
+		return nil, err
+	}
+	if err := tx.Commit(ctx); err != nil {
+		return nil, err // if it had an effect, then nobody leads until the lease ends
+	}
+	return l, nil
+}
+
+// seize does all of a takeover but its commit.
+func (j *Journal) seize(ctx context.Context, tx pgx.Tx) (*lead, error) {
+	l := &lead{Journal: j, token: rand.Text(), seen: newSightings(), known: map[string]placed{}}
+	if _, err := tx.Exec(ctx, `SET LOCAL lock_timeout = 1000`); err != nil {
+		return nil, err
+	}
+	tag, err := tx.Exec(ctx, j.sql(`UPDATE bindery.lease SET token = $1, holder = $2, renewed = clock_timestamp(), length = $3 WHERE NOT (`+leased+`)`),
+		l.token, j.cfg.Holder, j.cfg.Lease)
+	if err != nil {
+		return nil, err
+	}
+	if tag.RowsAffected() == 0 {
+		return nil, fmt.Errorf("%w: another process was faster", repository.ErrLocked)
+	}
+	// This waits for an append under way.
+	err = tx.QueryRow(ctx, j.sql(`UPDATE bindery.lead SET epoch = epoch + 1, token = $1 RETURNING epoch, head`), l.token).Scan(&l.epoch, &l.head)
+	return l, err
+}
+
+// vacant returns an error that wraps ErrLocked while another process leads.
+func (j *Journal) vacant(ctx context.Context) error {
+	var held bool
+	var holder string
+	var left time.Duration
+	err := j.pool.QueryRow(ctx, j.sql(`SELECT `+leased+`, holder, CASE WHEN renewed > '-infinity' THEN renewed + length - clock_timestamp() ELSE '0' END FROM bindery.lease`)).
+		Scan(&held, &holder, &left)
+	if err == nil && held {
+		err = fmt.Errorf("%w: %s leads, and has done so for certain until %v from now", repository.ErrLocked, holder, left.Round(time.Millisecond))
+	}
+	return err
+}
+
+// terminate ends the session that holds the lock on the fence, which takeOver could not get. Its transaction is
+// rolled back.
+func (j *Journal) terminate(ctx context.Context) error {
+	if err := j.vacant(ctx); err != nil {
+		return err
+	}
+	n := 0
+	err := j.pool.QueryRow(ctx, j.sql(`SELECT count(*) FROM (
+		SELECT pg_terminate_backend(l.pid) FROM pg_locks l
+		WHERE l.locktype = 'transactionid' AND l.granted AND l.pid <> pg_backend_pid()
+		  AND (l.transactionid IN (SELECT xmax FROM bindery.lead) OR l.transactionid IN (SELECT xmax FROM bindery.lease))) s`)).Scan(&n)
+	if err == nil && n > 0 {
+		j.cfg.Logger.Warn("the last leader stopped inside a transaction: its session was ended")
+	}
+	return err
+}
+
+// renew extends the lease until the lead ends. An append that takes long doesn't hold it up: the lease has a row of
+// its own.
+func (l *lead) renew(ctx context.Context) {
+	for sleep(ctx, l.cfg.Lease/3) {
+		limited, cancel := context.WithTimeout(ctx, l.cfg.Lease)
+		tag, err := l.pool.Exec(limited, l.sql(`UPDATE bindery.lease SET renewed = clock_timestamp() WHERE token = $1`), l.token)
+		cancel()
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			l.cfg.Logger.Warn("the lease of the lead can't be renewed", "err", explain(err, l.cfg.Schema))
+		case tag.RowsAffected() == 0:
+			return // another leads, as the next call finds out
+		}
+	}
+}
+
+// expire ends the lease.
+func (l *lead) expire(ctx context.Context) error {
+	if l.stop != nil {
+		l.stop()
+	}
+	tag, err := l.pool.Exec(ctx, l.sql(`UPDATE bindery.lease SET renewed = '-infinity' WHERE token = $1`), l.token)
+	if err == nil && tag.RowsAffected() == 0 {
+		err = repository.ErrFenced
+	}
+	return err
+}
+
+// Release implements repository.Lead.
+func (l *lead) Release(ctx context.Context) error {
+	l.mu.Lock()
+	released := l.released
+	l.mu.Unlock()
+	if released || l.ctx.Err() != nil {
+		return nil
+	}
+	own, leave, err := l.enter(ctx)
+	if err != nil {
+		return fmt.Errorf("release: %w", err)
+	}
+	defer leave()
+	if err := l.expire(own); err != nil {
+		return fmt.Errorf("release: %w", l.failed(ctx, err))
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.released = true
+	if l.ended == nil {
+		l.ended = fmt.Errorf("%w: the lead was released", repository.ErrClosed)
+	}
+	return nil
+}
+
+// fence is what decides whether the lead can still be used. It is no lock: only an append needs one.
+const fence = `SELECT epoch, token FROM bindery.lead`
+
+// check says why a lead can't be used, given the fence's row.
+func (l *lead) check(epoch int64, token string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if token != l.token {
+		return fmt.Errorf("%w: epoch %d follows %d", repository.ErrFenced, epoch, l.epoch)
+	}
+	return l.ended
+}
+
+var errNotRead = errors.New("the history must be read first")
+
+// usable says why the lead can't be used. If it may be, and its history was not read, ready says so.
+func (l *lead) usable(ctx context.Context) error {
+	var epoch int64
+	var token string
+	if err := l.pool.QueryRow(ctx, l.sql(fence)).Scan(&epoch, &token); err != nil {
+		return err
+	}
+	return l.check(epoch, token)
+}
+
+func (l *lead) ready() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.read {
+		return errNotRead
+	}
+	return nil
+}
+
+// from is where a claim begins to look. Decided entries stay in the queue as long as they are remembered, and their
+// dead rows as long as a transaction is open that may see them. To walk over them for each claim would take ever
+// longer. So a claim begins where the oldest pending entry was seen last. A transaction that commits late can add an
+// older one. Therefore what the last seconds passed over is looked through again for at most a tenth of the time, and
+// the whole queue for at most a twentieth. So nothing is decided by where a claim begins.
+func (l *lead) from(ctx context.Context) (from int64, front bool, err error) {
+	for _, again := range []*looks{&l.seen.recent, &l.seen.whole} {
+		l.mu.Lock()
+		due, slow := again.due(time.Now())
+		l.mu.Unlock()
+		switch {
+		case due && slow: // a claim shouldn't wait for it
+			go l.look(l.ctx, again)
+		case due:
+			if err := l.look(ctx, again); err != nil {
+				return 0, false, err
+			}
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.seen.last(), l.front, nil
+}
+
+// look looks for the oldest pending entry. If there is none, the next claim begins after all that is decided.
+func (l *lead) look(ctx context.Context, again *looks) error {
+	begun := time.Now()
+	start := int64(math.MinInt64)
+	l.mu.Lock()
+	if again == &l.seen.recent {
+		start = l.seen.lowest()
+	}
+	l.mu.Unlock()
+	var place *int64
+	err := l.pool.QueryRow(ctx, l.sql(`SELECT coalesce((SELECT q.place FROM bindery.queue q WHERE q.place >= $1
+		AND NOT EXISTS (SELECT FROM bindery.decided d WHERE d.place = q.place AND d.place >= $1) ORDER BY q.place LIMIT 1),
+		(SELECT max(place) + 1 FROM bindery.queue))`), start).Scan(&place)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	again.done, again.took, again.looking = now, now.Sub(begun), false
+	if place != nil {
+		l.seen.add(now, *place)
+	}
+	return err
+}
+
+// sightings are the places where the oldest pending entry was seen lately. The zero value is none.
+type sightings struct {
+	places        []sighting // the first is the newest that is older than lately, or the first of all
+	recent, whole looks
+}
+
+func newSightings() sightings { return sightings{recent: looks{part: 10}, whole: looks{part: 20}} }
+
+type sighting struct {
+	at    time.Time
+	place int64
+}
+
+// lately is how long a transaction may be open after an INSERT without its row being found later than others.
+const lately = 5 * time.Second
+
+// looks says when a look is made again.
+type looks struct {
+	part    int // of the time that may be spent: one in so many
+	done    time.Time
+	took    time.Duration
+	looking bool
+}
+
+// due reports whether it is time to look again, and whether that takes long. If it is time, the caller looks.
+func (s *looks) due(now time.Time) (due, slow bool) {
+	if s.looking || now.Sub(s.done) < time.Duration(s.part-1)*s.took {
+		return false, false
+	}
+	s.looking = true
+	return true, s.took > 20*time.Millisecond
+}
+
+func (s *sightings) add(at time.Time, place int64) {
+	if n := len(s.places); n > 0 && s.places[n-1].place == place {
+		return
+	}
+	s.places = append(s.places, sighting{at, place})
+	for len(s.places) > 1 && at.Sub(s.places[1].at) >= lately {
+		s.places = s.places[1:]
+	}
+}
+
+// last returns the newest of the places.
+func (s *sightings) last() int64 {
+	if len(s.places) == 0 {
+		return math.MinInt64
+	}
+	return s.places[len(s.places)-1].place
+}
+
+// lowest returns the lowest of the places.
+func (s *sightings) lowest() int64 {
+	lowest := s.last()
+	for _, p := range s.places {
+		lowest = min(lowest, p.place)
+	}
+	return lowest
+}
+
+// oldest selects the n oldest pending entries from a place on: the parameters $1 and $2. It also returns by what they
+// are ordered.
+func (l *lead) oldest(front bool) (query, order string) {
+	if !front {
+		return `SELECT q.* FROM bindery.queue q WHERE q.place >= $1
+			AND NOT EXISTS (SELECT FROM bindery.decided d WHERE d.place = q.place AND d.place >= $1) ORDER BY q.place LIMIT $2`, `place`
+	}
+	return `SELECT q.*, g.rank FROM bindery.queue q LEFT JOIN bindery.given_up g ON g.place = q.place WHERE q.place >= $1
+		AND NOT EXISTS (SELECT FROM bindery.decided d WHERE d.place = q.place AND d.place >= $1) ORDER BY coalesce(g.rank, q.place) LIMIT $2`,
+		`coalesce(rank, place)`
+}
+
+// Await implements repository.Lead. It asks the database every 50 ms within 10 seconds after something happened, and
+// else once a second.
+func (l *lead) Await(ctx context.Context, n int, bytes int64) error {
+	own, leave, err := l.enter(ctx)
+	if err != nil {
+		return fmt.Errorf("await: %w", err)
+	}
+	defer leave()
+	for {
+		enough, err := l.enough(own, n, bytes)
+		if err != nil {
+			return fmt.Errorf("await: %w", l.failed(ctx, err))
+		}
+		if enough {
+			l.touch()
+			return nil
+		}
+		if !sleep(own, l.pause()) {
+			return fmt.Errorf("await: %w", l.failed(ctx, own.Err()))
+		}
+	}
+}
+
+// enough looks at n entries at most: if there are fewer, these are all that count.
+func (l *lead) enough(ctx context.Context, n int, bytes int64) (bool, error) {
+	from, front, err := l.from(ctx)
+	if err != nil {
+		return false, err
+	}
+	query, _ := l.oldest(front)
+	pending, size, err := l.count(ctx, query, from, n)
+	return pending >= int64(n) || size >= bytes, err
+}
+
+// count returns how many entries a query of oldest selects, and how many bytes their bodies have. It fails if the lead
+// can't be used.
+func (l *lead) count(ctx context.Context, oldest string, from int64, n int) (pending, size int64, err error) {
+	var epoch int64
+	var token string
+	err = l.pool.QueryRow(ctx, l.sql(`SELECT epoch, token, n, size FROM bindery.lead,
+		(SELECT count(*) AS n, coalesce(sum(octet_length(item)), 0)::bigint AS size FROM (`+oldest+`) oldest) total`),
+		from, max(n, 0)).Scan(&epoch, &token, &pending, &size)
+	if err == nil {
+		err = l.check(epoch, token)
+	}
+	if err == nil {
+		err = l.ready()
+	}
+	return pending, size, err
+}
+
+// Pending implements repository.Lead.
+func (l *lead) Pending(ctx context.Context, max int, maxBytes int64) ([]ledger.Entry, error) {
+	own, leave, err := l.enter(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("pending: %w", err)
+	}
+	defer leave()
+	entries, err := l.pending(own, max, maxBytes)
+	if err != nil {
+		return nil, fmt.Errorf("pending: %w", l.failed(ctx, err))
+	}
+	return entries, nil
+}
+
+func (l *lead) pending(ctx context.Context, max int, maxBytes int64) ([]ledger.Entry, error) {
+	from, front, err := l.from(ctx)
+	if err != nil {
+		return nil, err
+	}
+	query, order := l.oldest(front)
+	_, size, err := l.count(ctx, query, from, max)
+	if err != nil {
+		return nil, err
+	}
+	if size > maxBytes { // the database counts, so that no more is sent than asked for
+		query = `SELECT * FROM (
+			SELECT *, row_number() OVER w AS n, sum(octet_length(item)) OVER w AS total
+			FROM (` + query + `) oldest WINDOW w AS (ORDER BY ` + order + ` ROWS UNBOUNDED PRECEDING)) counted
+			WHERE n = 1 OR total <= ` + fmt.Sprint(maxBytes) + ` ORDER BY n`
+	}
+	rows, _ := l.pool.Query(ctx, l.sql(`SELECT place, id, "by", accepted, item, digest FROM (`+query+`) entries`), from, max)
+	var entries []ledger.Entry
+	var at placed
+	var digest []byte
+	var e ledger.Entry
+	known := map[string]placed{}
+	lowest := int64(math.MaxInt64)
+	_, err = pgx.ForEachRow(rows, []any{&at.place, &e.ID, &e.By, &e.Accepted, &e.Body, &digest}, func() error {
+		if maxBytes -= int64(len(e.Body)); maxBytes < 0 && len(entries) > 0 {
+			return nil // more came meanwhile
+		}
+		e.Accepted = e.Accepted.UTC()
+		entries = append(entries, e)
+		at.digest = [32]byte(digest)
+		known[e.ID] = at
+		lowest = min(lowest, at.place)
+		e.Body = nil
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.known = known
+	if !front && len(entries) > 0 {
+		l.seen.add(time.Now(), lowest)
+	}
+	return entries, nil
+}

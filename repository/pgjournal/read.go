@@ -1,0 +1,140 @@
+package pgjournal
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/repository/ledger"
+)
+
+// Read implements repository.Reader: it takes no lead. All of it is one snapshot of the database, in which the
+// transaction stays open until the loop ends. Its role needs the publisher's privileges of SELECT.
+func (j *Journal) Read(ctx context.Context, from ledger.From) iter.Seq2[ledger.Step, error] {
+	return func(yield func(ledger.Step, error) bool) {
+		if _, err := j.read(ctx, from, nil, yield); err != nil {
+			yield(ledger.Step{}, fmt.Errorf("read: %w", err))
+		}
+	}
+}
+
+// Read implements repository.Lead.
+func (l *lead) Read(ctx context.Context, from ledger.From) iter.Seq2[ledger.Step, error] {
+	return func(yield func(ledger.Step, error) bool) {
+		whole, err := l.Journal.read(ctx, from, l.check, yield)
+		if err == nil && whole {
+			err = l.consumed(ctx, from)
+		}
+		if err != nil {
+			yield(ledger.Step{}, fmt.Errorf("read: %w", err))
+		}
+	}
+}
+
+func (l *lead) consumed(ctx context.Context, from ledger.From) error {
+	own, leave, err := l.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	if err := l.usable(own); err != nil {
+		return l.failed(ctx, err)
+	}
+	var front bool
+	if err := l.pool.QueryRow(own, l.sql(`SELECT EXISTS (SELECT FROM bindery.given_up)`)).Scan(&front); err != nil {
+		return l.failed(ctx, err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.front = front
+	l.read = l.read || from == ledger.FromCheckpoint
+	return nil
+}
+
+const (
+	atCheckpoint = `
+		SELECT q.id, q."by", q.accepted, q.item FROM bindery.queue q
+		LEFT JOIN bindery.decided d ON d.place = q.place LEFT JOIN bindery.given_up g ON g.place = q.place
+		WHERE q.place < $1 AND (d.place IS NULL OR d.record > $1) ORDER BY coalesce(g.rank, q.place)`
+	since = `
+		SELECT id, "by", accepted, bytes FROM (
+			SELECT place AS seq, id, "by", accepted, item AS bytes FROM bindery.queue
+			UNION ALL
+			SELECT seq, NULL, NULL, NULL, bytes FROM bindery.record
+		) steps WHERE seq >= $1 ORDER BY seq`
+)
+
+// read reports whether all was yielded. check is given the fence's row as of the snapshot.
+func (j *Journal) read(ctx context.Context, from ledger.From, check func(epoch int64, token string) error, yield func(ledger.Step, error) bool) (bool, error) {
+	own, leave, err := j.enter(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer leave()
+	// Neither a slow caller nor a long history is a fault, and nothing is locked.
+	tx, err := j.pool.BeginTx(own, pgx.TxOptions{
+		BeginQuery: "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0"})
+	if err != nil {
+		return false, j.failed(ctx, err)
+	}
+	defer rollback(own, tx)
+	var epoch, checkpoint int64
+	var token string
+	if err := tx.QueryRow(own, j.sql(`SELECT epoch, token, checkpoint FROM bindery.lead`)).Scan(&epoch, &token, &checkpoint); err != nil {
+		return false, j.failed(ctx, err)
+	}
+	if check != nil {
+		if err := check(epoch, token); err != nil {
+			return false, err
+		}
+	}
+	start := int64(-1 << 63)
+	if from == ledger.FromCheckpoint && checkpoint > 0 {
+		start = checkpoint
+		if whole, err := j.steps(ctx, own, tx, atCheckpoint, start, yield); err != nil || !whole {
+			return false, err
+		}
+	}
+	return j.steps(ctx, own, tx, since, start, yield)
+}
+
+// steps yields the steps that a query selects, and reports whether these were all.
+func (j *Journal) steps(ctx, own context.Context, tx pgx.Tx, query string, start int64, yield func(ledger.Step, error) bool) (bool, error) {
+	rows, err := tx.Query(own, j.sql(query), start)
+	if err != nil {
+		return false, j.failed(ctx, err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id, by *string
+		var accepted *time.Time
+		var data []byte
+		if err := rows.Scan(&id, &by, &accepted, &data); err != nil {
+			return false, j.failed(ctx, err)
+		}
+		if err := ctx.Err(); err != nil {
+			return false, err
+		}
+		if j.ctx.Err() != nil {
+			return false, repository.ErrClosed
+		}
+		var s ledger.Step
+		if id == nil {
+			r, err := ledger.ParseRecord(data)
+			if err != nil {
+				return false, err
+			}
+			s.Record = &r
+		} else {
+			s.Entry = &ledger.Entry{ID: *id, By: *by, Accepted: accepted.UTC(), Body: data}
+		}
+		if !yield(s, nil) {
+			return false, nil
+		}
+	}
+	return rows.Err() == nil, j.failed(ctx, rows.Err())
+}

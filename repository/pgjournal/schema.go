@@ -1,0 +1,212 @@
+package pgjournal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Version is the version of the schema that this package makes and uses. See the package comment for what
+// an index may rely on.
+const Version = 1
+
+// DefaultSchema is the schema if Config or Migration names none.
+const DefaultSchema = "bindery"
+
+// schema quotes the name of a schema.
+func schema(name string) string {
+	if name == "" {
+		name = DefaultSchema
+	}
+	return pgx.Identifier{name}.Sanitize()
+}
+
+// in puts the schema into statements, which are written for the schema "bindery".
+func in(schema, statements string) string {
+	return strings.ReplaceAll(statements, "bindery.", schema+".")
+}
+
+// Migration says what Migrate makes.
+type Migration struct {
+	// Schema is the name of the schema. "" is DefaultSchema.
+	Schema string
+	// IndexRole and PublisherRole are the database roles to which privileges are granted. They must exist. "" grants
+	// nothing. Repeating a migration with another role adds that role.
+	IndexRole, PublisherRole string
+}
+
+// Migrate makes the schema, or brings it to Version, and grants the privileges. Its user must be the owner of
+// the schema, or may create it. All happens in one transaction. Concurrent calls wait for each other, and repeating a
+// call is harmless. Publishers and indexes may go on meanwhile.
+//
+// The error wraps ErrNewer if the schema is of a newer version. Then nothing is changed.
+func Migrate(ctx context.Context, conn *pgx.Conn, m Migration) error {
+	if err := migrate(ctx, conn, m); err != nil {
+		return fmt.Errorf("migrate schema %s: %w", schema(m.Schema), explain(err, m.Schema))
+	}
+	return nil
+}
+
+func migrate(ctx context.Context, conn *pgx.Conn, m Migration) error {
+	tx, err := conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite})
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback(context.WithoutCancel(ctx))
+	name := schema(m.Schema)
+	var encoding string
+	// The lock is that of all migrations in this database. It ends with the transaction.
+	if err := tx.QueryRow(ctx, `SELECT current_setting('server_encoding'), pg_advisory_xact_lock(4813390227416509811)`).Scan(&encoding, nil); err != nil {
+		return err
+	}
+	if encoding != "UTF8" {
+		return fmt.Errorf("the database has the encoding %s: create one with the encoding UTF8", encoding)
+	}
+	// Version 0 is a database without the schema.
+	var exists bool
+	version := 0
+	if err := tx.QueryRow(ctx, `SELECT to_regclass($1) IS NOT NULL`, name+".version").Scan(&exists); err != nil {
+		return err
+	}
+	if exists {
+		if err := tx.QueryRow(ctx, in(name, `SELECT version FROM bindery.version`)).Scan(&version); err != nil {
+			return err
+		}
+	}
+	if version > Version {
+		return newerSchema(version)
+	}
+	if version < 1 {
+		if _, err := tx.Exec(ctx, in(name, "CREATE SCHEMA IF NOT EXISTS "+name+";"+version1)); err != nil {
+			return err
+		}
+	}
+	for _, grant := range []struct{ role, privileges string }{{m.IndexRole, indexPrivileges}, {m.PublisherRole, publisherPrivileges}} {
+		if grant.role == "" {
+			continue
+		}
+		role := pgx.Identifier{grant.role}.Sanitize()
+		text := "GRANT USAGE ON SCHEMA " + name + " TO $role;" + in(name, grant.privileges)
+		if _, err := tx.Exec(ctx, strings.ReplaceAll(text, "$role", role)); err != nil {
+			return err
+		}
+	}
+	return tx.Commit(ctx)
+}
+
+// ErrNewer is wrapped if the schema is of a newer version than this package knows.
+var ErrNewer = errors.New("written by a newer version of Bindery")
+
+func newerSchema(version int) error {
+	return fmt.Errorf("%w: the schema has version %d, and this program knows versions up to %d: run the newer program", ErrNewer, version, Version)
+}
+
+// version1 makes the schema from nothing.
+//
+// One sequence numbers the steps of the history: entries when they are inserted, and records when they are
+// appended. A transaction that commits late may add an entry with a lower number than records that are there.
+// Nothing depends on there being none.
+const version1 = `
+CREATE TABLE bindery.version (version int NOT NULL);
+INSERT INTO bindery.version VALUES (1);
+
+-- The entries: those that are pending, and those that were decided and are remembered. The index inserts
+-- (id, "by", item). No row is ever changed.
+CREATE TABLE bindery.queue (
+	place    bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	id       text COLLATE "C" NOT NULL CONSTRAINT queue_id_twice UNIQUE
+	         CONSTRAINT queue_id_is_1_to_128_printable_ascii CHECK (id ~ '^[!-~]{1,128}$'),
+	"by"     text NOT NULL DEFAULT ''
+	         CONSTRAINT queue_by_is_at_most_256_bytes CHECK (octet_length("by") <= 256)
+	         CONSTRAINT queue_by_has_no_control_characters CHECK ("by" !~ '[\x01-\x1f\x7f]'),
+	item     bytea NOT NULL
+	         CONSTRAINT queue_item_is_at_most_64_mib CHECK (octet_length(item) <= 67108864)
+	         CONSTRAINT queue_item_is_utf8 CHECK (octet_length(convert(item, 'UTF8', 'UTF8')) >= 0),
+	digest   bytea NOT NULL GENERATED ALWAYS AS (sha256(item)) STORED,
+	accepted timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+-- The publisher's records, as written.
+CREATE TABLE bindery.record (
+	seq        bigint PRIMARY KEY,
+	kind       text NOT NULL,
+	generation bigint NOT NULL,
+	epoch      bigint NOT NULL,
+	time       timestamptz NOT NULL, -- by the publisher's clock
+	hash       text NOT NULL,
+	bytes      bytea NOT NULL
+);
+ALTER TABLE bindery.record ALTER bytes SET STORAGE EXTERNAL;
+
+-- What the newest seals and decided records say of entries. An entry without a row is pending.
+CREATE TABLE bindery.decided (
+	place      bigint PRIMARY KEY,
+	record     bigint NOT NULL, -- seq of the record that decided it
+	nth        int NOT NULL,    -- its place in that record
+	generation bigint NOT NULL,
+	state      text NOT NULL,
+	reason     text NOT NULL
+);
+
+-- Entries whose seal was given up precede all others, by rank. The next checkpoint but one forgets it.
+CREATE TABLE bindery.given_up (
+	place bigint PRIMARY KEY,
+	rank  bigint NOT NULL -- negative
+);
+
+-- One row, which every append updates first: the fence.
+CREATE TABLE bindery.lead (
+	one        boolean PRIMARY KEY DEFAULT true CHECK (one),
+	epoch      bigint NOT NULL DEFAULT 0,
+	token      text NOT NULL DEFAULT '',  -- of the leader of this epoch; random
+	head       text NOT NULL DEFAULT '',  -- hash of the newest record
+	sealed     bigint,                    -- seq of the seal that has no commit
+	checkpoint bigint NOT NULL DEFAULT 0, -- seq of the newest checkpoint
+	moment     bigint NOT NULL DEFAULT 1, -- how often outcomes appeared
+	oldest     bigint NOT NULL DEFAULT 0  -- no pending entry before this place was seen; counting begins there
+) WITH (fillfactor = 10);
+INSERT INTO bindery.lead DEFAULT VALUES;
+
+-- One row: who leads, and until when. It decides who may take over, and never what may be appended.
+CREATE TABLE bindery.lease (
+	one     boolean PRIMARY KEY DEFAULT true CHECK (one),
+	token   text NOT NULL DEFAULT '',
+	holder  text NOT NULL DEFAULT '', -- for people
+	renewed timestamptz NOT NULL DEFAULT '-infinity',
+	length  interval NOT NULL DEFAULT '0'
+) WITH (fillfactor = 10);
+INSERT INTO bindery.lease DEFAULT VALUES;
+
+CREATE VIEW bindery.outcomes AS
+	SELECT q.id, q."by", q.accepted,
+	       CASE WHEN final THEN d.state ELSE 'accepted' END AS state,
+	       CASE WHEN final THEN d.generation ELSE 0 END AS generation,
+	       CASE WHEN final THEN d.reason ELSE '' END AS reason,
+	       q.digest, q.item, q.place, d.place IS NOT NULL AS decided
+	FROM bindery.queue q CROSS JOIN bindery.lead l LEFT JOIN bindery.decided d ON d.place = q.place,
+	LATERAL (SELECT d.place IS NOT NULL AND d.record IS DISTINCT FROM l.sealed) f (final);
+
+CREATE VIEW bindery.backlog AS
+	SELECT count(*) AS pending, coalesce(sum(octet_length(q.item)), 0)::bigint AS bytes, min(q.accepted) AS oldest
+	FROM bindery.queue q, (SELECT oldest FROM bindery.lead) l
+	WHERE q.place >= l.oldest AND NOT EXISTS (SELECT FROM bindery.decided d WHERE d.place = q.place AND d.place >= l.oldest);
+
+CREATE VIEW bindery.progress AS SELECT moment FROM bindery.lead;
+`
+
+const indexPrivileges = `
+GRANT SELECT ON bindery.version, bindery.outcomes, bindery.backlog, bindery.progress TO $role;
+GRANT INSERT (id, "by", item) ON bindery.queue TO $role;
+`
+
+const publisherPrivileges = `
+GRANT SELECT ON bindery.version, bindery.queue, bindery.record, bindery.decided, bindery.given_up, bindery.lead, bindery.lease,
+	bindery.outcomes, bindery.backlog, bindery.progress TO $role;
+GRANT INSERT (id, "by", item), DELETE ON bindery.queue TO $role;
+GRANT INSERT, DELETE ON bindery.record, bindery.decided, bindery.given_up TO $role;
+GRANT UPDATE ON bindery.lead, bindery.lease TO $role;
+GRANT USAGE ON SEQUENCE bindery.queue_place_seq TO $role;
+`
