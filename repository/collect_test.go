@@ -392,16 +392,24 @@ func TestCollectionOfAPausedPublisher(t *testing.T) {
 func TestCollectionStopsForAForeignTimestamp(t *testing.T) {
 	collecting(t, 2, func(c *collected) {
 		c.publish(file("packages/x/x-0.tar.gz", "1"))
+		c.run(func() { time.Sleep(grace - 10*time.Second) })
+		c.publish(file("packages/x/x-0.tar.gz", "2")) // a look at the timestamp
 		before := c.names()
 		own, err := c.store.Get(c.t.Context(), "timestamp.json")
 		require.NoError(c.t, err)
 		require.NoError(c.t, c.store.Swap(c.t.Context(), "timestamp.json", own, []byte("{}")))
-		c.run(func() { time.Sleep(grace + time.Hour) })
+		ran := make(chan error, 1)
+		go func() { ran <- c.repo.Run(c.t.Context()) }()
+		time.Sleep(20 * time.Second) // what is superseded may be deleted by now
 		require.Equal(c.t, before, c.names())
 		status, err := c.repo.Status(c.t.Context())
 		require.NoError(c.t, err)
-		require.Contains(c.t, status.Collection.Error, "timestamp.json isn't that of generation 2")
+		require.Contains(c.t, status.Collection.Error, "timestamp.json isn't that of generation 3")
+		require.ErrorIs(c.t, <-ran, repository.ErrDiverged)
+		require.Equal(c.t, before, c.names())
+		require.NoError(c.t, c.repo.Close())
 		require.NoError(c.t, c.store.Swap(c.t.Context(), "timestamp.json", []byte("{}"), own))
+		c.open()
 	})
 }
 

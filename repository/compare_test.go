@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 
@@ -20,11 +21,14 @@ import (
 // readCounter counts how often a file is read.
 type readCounter struct {
 	repository.Getter
+	mu    *sync.Mutex
 	reads map[string]int
 }
 
 func (c readCounter) Get(ctx context.Context, name string) ([]byte, error) {
+	c.mu.Lock()
 	c.reads[name]++
+	c.mu.Unlock()
 	return c.Getter.Get(ctx, name)
 }
 
@@ -53,7 +57,7 @@ func TestCompareShapes(t *testing.T) {
 		made["16 bins"] = sixteen
 
 		view := func(e *env) (*repository.View, readCounter) {
-			c := readCounter{e.store, map[string]int{}}
+			c := readCounter{e.store, &sync.Mutex{}, map[string]int{}}
 			v, err := repository.ClientView(t.Context(), c, e.ceremony.Documents().Roots[0])
 			require.NoError(t, err)
 			clear(c.reads)

@@ -26,7 +26,8 @@ var (
 
 	// ErrDiverged is wrapped by Open when store and journal disagree about what
 	// is published, or a witness disagrees with both. One of them was restored from a
-	// backup, or somebody else publishes there. Nothing was changed.
+	// backup, or somebody else publishes there. Nothing was changed. Run ends with it if that happens
+	// while it runs.
 	ErrDiverged = errors.New("store and journal disagree")
 )
 
@@ -284,11 +285,16 @@ func (p *publisher) compare(ctx context.Context) error {
 		}
 		return p.compareWitness(ctx)
 	}
+	return fmt.Errorf("%w: %s", ErrDiverged, p.differs(current))
+}
+
+// differs says what timestamp the store should have, what it has, and what can be done.
+func (p *publisher) differs(current []byte) string {
 	known := fmt.Sprintf("version %d", p.state.Generation)
 	if p.state.Sealed != nil {
 		known += fmt.Sprintf(" or %d", p.state.Last())
 	}
-	return fmt.Errorf("%w: by the journal the timestamp is %s, and in the store there is %s", ErrDiverged, known, p.explain(current))
+	return fmt.Sprintf("by the journal the timestamp is %s, and in the store there is %s", known, p.explain(current))
 }
 
 // compareRoots makes sure that the root in force is the newest that clients find. The timestamp

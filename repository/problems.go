@@ -123,6 +123,9 @@ func (s Status) roleProblem(role string, h health, add func(Severity, time.Time,
 // publisherProblems are those that only the publisher knows of.
 func (s Status) publisherProblems(h health, add func(Severity, time.Time, string, string, ...any)) {
 	switch {
+	case errors.Is(h.ended, ErrDiverged):
+		add(SeverityError, time.Time{}, "find out who else writes into the store, and stop that; then open the repository again: Open says what can be done",
+			"nothing is published: %v", h.ended)
 	case h.ended != nil:
 		add(SeverityError, time.Time{}, "close the repository and open it again", "nothing is published: %v", h.ended)
 	case !h.running && s.Queue.Pending > 0:
@@ -132,6 +135,9 @@ func (s Status) publisherProblems(h health, add func(Severity, time.Time, string
 	}
 	if h.attempt != nil && h.ended == nil {
 		add(SeverityError, time.Time{}, adviceFor(h.attempt), "publishing fails: %v", h.attempt)
+	}
+	if s.unread != nil && h.attempt == nil && h.ended == nil {
+		add(SeverityWarning, time.Time{}, "see whether the store works; it is read again each minute", "the public timestamp can't be read: %v", s.unread)
 	}
 	s.collectionProblems(h, add)
 	const advice = "slow down, or raise Config.MaxPending or MaxPendingBytes"

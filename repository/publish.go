@@ -54,6 +54,8 @@ type publisher struct {
 	decided  func([]ledger.ItemOutcome)
 
 	began      time.Time           // when the last generation with items began
+	looked     time.Time           // when the public timestamp was last seen, or looked for
+	unread     error               // why it couldn't be read then
 	swapped    time.Time           // when the last swap ended, or else when this process took the lead
 	rebuild    *rebuilder          // makes bins again that the store lost
 	quarantine map[int]*quarantine // roles whose stored bytes aren't what the journal says
@@ -131,6 +133,9 @@ func (p *publisher) apply(r ledger.Record) error {
 func (p *publisher) step(ctx context.Context, arrived bool) error {
 	// A sealed generation is committed whatever the clock says.
 	if err := p.finish(ctx); err != nil {
+		return err
+	}
+	if err := p.checkPublic(ctx); err != nil {
 		return err
 	}
 	now, err := p.checkClock()
@@ -1200,12 +1205,17 @@ func (p *publisher) commit(ctx context.Context, s *ledger.Seal, gen int64) error
 	}
 	for _, swap := range s.Swaps {
 		if err := p.swap(ctx, swap); err != nil {
-			return conflictIsFatal(fmt.Errorf("commit generation %d: %s: %w", gen, swap.Name, err))
+			err = fmt.Errorf("commit generation %d: %s: %w", gen, swap.Name, err)
+			if errors.Is(err, ErrConflict) {
+				err = p.foreign(ctx, err)
+			}
+			return err
 		}
 	}
 	if err := p.append(ctx, gen, &ledger.Commit{}); err != nil {
 		return fmt.Errorf("commit generation %d: %w", gen, err)
 	}
+	p.unread = nil
 	p.collection.committed(gen, p.clock.look())
 	p.snapshot, p.next = p.next, nil
 	p.unwritten = stillWanted(p.state.Unwritten, p.state.Documents) // what was accepted before the seal is written
@@ -1231,8 +1241,12 @@ func (p *publisher) awaitSwap(ctx context.Context) error {
 // swap replaces the content of a name, which awaitSwap was called for. A swap that failed counts for
 // Config.MinInterval too: the store may have made it.
 func (p *publisher) swap(ctx context.Context, s ledger.Swap) error {
-	defer func() { p.swapped = time.Now() }()
-	return p.cfg.Store.Swap(ctx, s.Name, s.Old, s.New)
+	err := p.cfg.Store.Swap(ctx, s.Name, s.Old, s.New)
+	p.swapped = time.Now()
+	if err == nil {
+		p.looked = p.swapped
+	}
+	return err
 }
 
 // swapSame makes sure that the store has the committed timestamp, and can be written. The error wraps ErrConflict

@@ -22,8 +22,9 @@ const longestWait = time.Minute
 // Run publishes items as they come, in batches, and renews the online roles before
 // they expire. It returns nil when the context ends or the repository is closed.
 //
-// It returns an error when it can't go on: another publisher took over, the journal
-// failed, or the store holds what nobody here wrote. The repository must then be
+// It returns an error when it can't go on: another publisher took over (ErrFenced), the journal
+// failed, or the store holds what nobody here wrote (ErrDiverged). Each minute it looks at the store's
+// timestamp.json: one that this publisher didn't write ends it. The repository must then be
 // opened again. Other failures may pass: a store or a key service that is down, a full
 // disk, a wrong clock. Run logs them, Status shows them, and Run tries again. Items
 // wait in the queue meanwhile.

@@ -56,6 +56,7 @@ type Status struct {
 
 	online        map[string]bool // which of Roles are targets metadata that is signed online
 	documentsWait bool            // some are accepted and not published
+	unread        error           // why the public timestamp couldn't be read
 	risks         []risk
 }
 
@@ -128,7 +129,7 @@ func (p *publisher) status() Status {
 		Roles:      map[string]RoleStatus{},
 		BinCount:   p.docs.online.starts[len(p.docs.online.sets)],
 
-		online: map[string]bool{}, documentsWait: p.documentsWait(), risks: p.docs.risks,
+		online: map[string]bool{}, documentsWait: p.documentsWait(), unread: p.unread, risks: p.docs.risks,
 	}
 	for role, expires := range p.docs.expiries() {
 		s.Roles[role] = RoleStatus{p.docs.installed[role].Version, expires}

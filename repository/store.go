@@ -49,8 +49,8 @@ type Store interface {
 	Delete(ctx context.Context, name string) error
 }
 
-// Getter is the part of a Store that reads one file. audit.FS makes one of any folder, for instance of
-// a mirror's copy.
+// Getter is the part of a Store that reads one file. It is safe for concurrent use. audit.FS makes one of any
+// folder, for instance of a mirror's copy.
 type Getter interface {
 	// Get returns the content of name, or an error that wraps ErrNotExist.
 	Get(ctx context.Context, name string) ([]byte, error)

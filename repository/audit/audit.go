@@ -38,7 +38,7 @@ import (
 	"github.com/bindery-tuf/bindery/roles"
 )
 
-// Files is the half of a Store that changes nothing. FS makes one of any
+// Files is the half of a Store that changes nothing. It is safe for concurrent use. FS makes one of any
 // folder.
 type Files interface {
 	Get(ctx context.Context, name string) ([]byte, error)
