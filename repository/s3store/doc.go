@@ -41,7 +41,8 @@
 // A cache in front of the bucket must not keep a 404, or any other error, of any metadata: the name of the
 // next root or snapshot is known to everybody, and a 404 that was kept hides it when it comes. S3
 // sends no Cache-Control with a 404, so the cache must be told. It must keep timestamp.json only as
-// its Cache-Control says. Folder caches has configurations of nginx, Varnish and CloudFront.
+// its Cache-Control says. Folder caches has configurations of nginx and Varnish, with which the tests run
+// clients, and of CloudFront.
 //
 // Open tries that too, if Config.PublicURL is set.
 //
