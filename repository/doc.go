@@ -148,10 +148,12 @@
 //   - The journal was lost, or is older than the store: [RestoreJournal] makes it agree with
 //     what is published. What was accepted and not published is lost. Make a new backup of both
 //     at once: older copies of the store are no longer enough.
+//   - The journal lost only its last records, because its database failed over to a replica that lagged
+//     behind: [Adopt] goes on from what is published, without signing anything anew.
 //   - Both are of one backup: nothing shows it from inside. Give Config.Witness, and
 //     [RestoreStore] publishes the backup's content above all that clients have seen.
 //
-// Open notices the first two by itself, and the last one only with Config.Witness. It says which it
+// Open notices the first three by itself, and the last one only with Config.Witness. It says which it
 // is, and changes nothing: it never goes back by itself.
 //
 // # After a compromise

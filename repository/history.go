@@ -156,7 +156,7 @@ type event struct {
 	seal    *ledger.Seal   // of a commit: what it commits
 	entries []ledger.Entry // of a commit: those that the seal decided, in its order
 	// gap is true for a checkpoint of a generation of which no record before it tells: with it the history
-	// begins, or RestoreJournal took from the store what was published then.
+	// begins, or Adopt or RestoreJournal took from the store what was published then.
 	gap bool
 }
 
@@ -212,7 +212,7 @@ type Diff struct {
 	Delegations []DelegationChange `json:"delegations"`
 	Unread      bool               `json:"unread,omitempty"`
 
-	// Gaps are the generations after From, up to To, that RestoreJournal took from the store. The journal
+	// Gaps are the generations after From, up to To, that Adopt or RestoreJournal took from the store. The journal
 	// doesn't tell which targets they changed, so Targets has only what items changed besides.
 	Gaps []int64 `json:"gaps,omitempty"`
 }
@@ -389,7 +389,7 @@ func (d *Diff) collect(ctx context.Context, journal Reader, changed map[string]*
 // notKept is the error for a generation before a gap.
 func notKept(wanted, last, begins int64) error {
 	if last > 0 {
-		return fmt.Errorf("generation %d is not in the history: RestoreJournal made it go on from generation %d to %d, and doesn't tell what was between: "+
+		return fmt.Errorf("generation %d is not in the history: Adopt or RestoreJournal made it go on from generation %d to %d, and doesn't tell what was between: "+
 			"choose one of those", wanted, last, begins)
 	}
 	return fmt.Errorf("generation %d is before the history that is kept, which begins at generation %d: put the archived segments back, or choose that one",
@@ -662,7 +662,7 @@ func (d *Diff) String() string {
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	line("from generation %d to %d:", d.From, d.To)
 	for _, g := range d.Gaps {
-		line("generation %d was taken from the store by RestoreJournal: the journal doesn't tell which targets it changed", g)
+		line("generation %d was taken from the store by Adopt or RestoreJournal: the journal doesn't tell which targets it changed", g)
 	}
 	for _, t := range d.Targets {
 		line("%s", t)
@@ -787,7 +787,7 @@ type Life struct {
 	Items []LifeItem `json:"items"` // that named it, in the order in which they were decided; those that wait come last
 
 	// Gaps are generations up to which the journal doesn't tell all: history before the first was
-	// dropped, or RestoreJournal took the generation from the store. The path may have been changed before.
+	// dropped, or Adopt or RestoreJournal took the generation from the store. The path may have been changed before.
 	Gaps []int64 `json:"gaps,omitempty"`
 }
 
@@ -884,7 +884,7 @@ func (l *Life) String() string {
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	line("target %q:", l.Path)
 	for _, g := range l.Gaps {
-		line("before generation %d the journal doesn't tell all: that history was dropped, or RestoreJournal began anew: "+
+		line("before generation %d the journal doesn't tell all: that history was dropped, or Adopt or RestoreJournal began anew: "+
 			"put archived segments back to see it", g)
 	}
 	if len(l.Items) == 0 {

@@ -201,7 +201,7 @@ func (p *publisher) recover(ctx context.Context) error {
 		return p.notYet(ctx)
 	}
 	if err := p.loadDocuments(ctx, p.cfg.isOnline); err != nil {
-		return err
+		return p.orBehind(ctx, err)
 	}
 	if err := p.cfg.checkBudget(p.docs.online.len()); err != nil {
 		return err
@@ -308,8 +308,8 @@ func (p *publisher) compareRoots(ctx context.Context) error {
 	case err != nil:
 		return fmt.Errorf("store: %w", err)
 	}
-	return fmt.Errorf("%w: the store has %s, which clients follow, and the journal doesn't know it: the journal was restored from a backup: "+
-		"restore the newest one, or give that root to RestoreStore (see Restoration.Documents); if it isn't this repository's, move it away",
+	return fmt.Errorf("%w: the store has %s, which clients follow, and the journal doesn't know it: the journal lost its last records, or was restored from a backup: "+
+		"restore the newest one, or let Adopt go on from what is published, or give that root to RestoreStore (see Restoration.Documents); if it isn't this repository's, move it away",
 		ErrDiverged, name)
 }
 
@@ -329,15 +329,33 @@ func (p *publisher) explain(timestamp []byte) string {
 	switch err := p.docs.timestampKeys.Verify(t); {
 	case err != nil:
 		return fmt.Sprintf("%s, which isn't signed as root version %d demands (%v): somebody else wrote it, or the journal was restored "+
-			"from before a newer root: %s; if the store is right, RestoreJournal makes the journal agree with it", found, p.docs.root.Version(), err, onFromJournal)
+			"from before a newer root: %s; if the store is right, Adopt or RestoreJournal makes the journal agree with it", found, p.docs.root.Version(), err, onFromJournal)
 	case t.Version() > last:
-		return fmt.Sprintf("%s: the journal was restored from a backup, or cut: restore the newest journal, or let RestoreJournal "+
-			"make it agree with what is published; what was accepted and isn't published is lost with it", found)
+		return fmt.Sprintf("%s: the journal was restored from a backup, or cut, or a database lost its last records in a fail-over: restore the newest journal. "+
+			"Or let Adopt go on from what is published; RestoreJournal does so if the journal has lost more than its end. What was accepted after the journal's end, and isn't published, is lost with it", found)
 	case t.Version() == last || t.Version() == p.state.Generation:
 		return fmt.Sprintf("%s, but another one: two publishers were at work: %s", found, onFromJournal)
 	default:
 		return fmt.Sprintf("%s: the store was restored from a backup: %s", found, onFromJournal)
 	}
+}
+
+// orBehind adds to an error of the offline documents that the store is ahead of the journal, if it is: the
+// documents that the journal knows may be gone.
+func (p *publisher) orBehind(ctx context.Context, err error) error {
+	if !errors.Is(err, ErrDiverged) {
+		return err
+	}
+	data, getErr := p.cfg.Store.Get(ctx, ledger.Timestamp)
+	if getErr != nil {
+		return err
+	}
+	t, parseErr := roles.Parse[metadata.TimestampType](data)
+	if parseErr != nil || t.Version() <= p.state.Last() {
+		return err
+	}
+	return fmt.Errorf("%w. The store's timestamp is version %d, and by the journal %d is the last: if the journal lost its last records, let Adopt go on from what is published",
+		err, t.Version(), p.state.Last())
 }
 
 // checkSealed makes sure that the store has every file that the sealed generation added.

@@ -1215,8 +1215,8 @@ func (p *publisher) commit(ctx context.Context, s *ledger.Seal, gen int64) error
 	if err := p.append(ctx, gen, &ledger.Commit{}); err != nil {
 		return fmt.Errorf("commit generation %d: %w", gen, err)
 	}
-	p.unread = nil
 	p.collection.committed(gen, p.clock.look())
+	p.unread = nil
 	p.snapshot, p.next = p.next, nil
 	p.unwritten = stillWanted(p.state.Unwritten, p.state.Documents) // what was accepted before the seal is written
 	for _, r := range s.Rows {

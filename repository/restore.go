@@ -572,7 +572,7 @@ func (p *publisher) restoreJournal(ctx context.Context, r Restoration) error {
 	if err != nil {
 		return err
 	}
-	pub, err := readPublished(ctx, p.cfg, root)
+	pub, err := readPublished(ctx, p.cfg, root, ledger.Table{})
 	if err != nil {
 		return err
 	}
@@ -824,15 +824,20 @@ type published struct {
 	timestamp *roles.Document[metadata.TimestampType]
 	snapshot  ledger.Blob
 	expires   time.Time        // of the snapshot
+	versions  map[string]int64 // that it gives, by role
 	lengths   map[string]int64 // that it gives, by role
 	table     ledger.Table
+
+	// known are rows whose files are not read again, if the snapshot gives their versions.
+	known            ledger.Table
+	snapshotDocument *roles.Snapshot
 }
 
-// readPublished reads and verifies all metadata that clients can come to now. It fails if anything is
-// missing or not as it was signed, and names all such bins. The cost is one read and one verification
+// readPublished reads and verifies all metadata that clients can come to now, but for bins that are known. It fails if
+// anything is missing or not as it was signed, and names all such bins. The cost is one read and one verification
 // of each bin.
-func readPublished(ctx context.Context, cfg Config, root []byte) (*published, error) {
-	p := &published{docs: &documents{
+func readPublished(ctx context.Context, cfg Config, root []byte, known ledger.Table) (*published, error) {
+	p := &published{known: known, docs: &documents{
 		roles: map[string]*roles.Document[metadata.TargetsType]{}, installed: map[string]ledger.Doc{},
 	}}
 	if err := p.readRoots(ctx, cfg.Store, root); err != nil {
@@ -1033,8 +1038,10 @@ func (p *published) readSnapshot(ctx context.Context, store Getter) (map[string]
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
+	p.snapshotDocument = snapshot
 	p.snapshot, p.expires = ledger.BlobOf(data), snapshot.Expires()
 	versions := map[string]int64{}
+	p.versions = versions
 	p.lengths = map[string]int64{}
 	for m, err := range snapshot.Meta() {
 		if err != nil {
@@ -1051,10 +1058,13 @@ func (p *published) readSnapshot(ctx context.Context, store Getter) (map[string]
 // readBins fills the table.
 func (p *published) readBins(ctx context.Context, cfg Config, versions map[string]int64) error {
 	l := p.docs.online
-	p.table.Roles = map[string]ledger.Row{}
+	p.table.Roles, p.table.Keys = map[string]ledger.Row{}, p.known.Keys
 	for role, version := range versions {
 		if _, ok := l.tree.Role(role); !ok { // its name must stay in the snapshot: see publishedSnapshot
 			p.table.Roles[role] = ledger.Row{Version: version}
+			if row, ok := p.known.Row(role); ok && row.Version == version {
+				p.table.Roles[role] = row
+			}
 		}
 	}
 	for i := range l.len() {
@@ -1068,6 +1078,10 @@ func (p *published) readBins(ctx context.Context, cfg Config, versions map[strin
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(cfg.Workers)
 	for i := range rows {
+		if row, ok := p.known.Row(l.name(i)); ok && row.Version > 0 && row.Version == versions[l.name(i)] {
+			rows[i] = row
+			continue
+		}
 		g.Go(func() error {
 			row, err := p.readBin(gctx, cfg, i, versions[l.name(i)])
 			if gctx.Err() != nil {

@@ -83,6 +83,40 @@ func (j *MemJournal) Clone() *MemJournal {
 	return &MemJournal{shared: c}
 }
 
+// Rewind returns the first handle on a copy of the journal without its newest records, and without
+// what was queued after them: as a database has it that failed over to a replica which lagged behind. It
+// returns nil if the journal doesn't have so many records.
+func (j *MemJournal) Rewind(records int) *MemJournal {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	end := len(j.history)
+	for ; records > 0 && end > 0; end-- {
+		if j.history[end-1].record != nil {
+			records--
+		}
+	}
+	if records > 0 {
+		return nil
+	}
+	c := NewJournal()
+	for _, m := range j.history[:end] {
+		if m.entry != nil {
+			e := &memEntry{Entry: m.entry}
+			c.known[e.ID] = e
+			c.pending = append(c.pending, e)
+			c.history = append(c.history, m)
+			continue
+		}
+		r, err := ledger.ParseRecord(m.record)
+		if err != nil { // it was parsed before
+			panic(err)
+		}
+		c.epoch = r.Epoch
+		c.take(r)
+	}
+	return c
+}
+
 // Expire ends the leader's lease, as if its process had been paused. The leader goes on until another
 // handle takes the lead; from then on it is fenced.
 func (j *MemJournal) Expire() {
