@@ -61,6 +61,12 @@ func (b *book) newest() int64 {
 	return n
 }
 
+func (b *book) currentEra() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.era
+}
+
 // newEra forgets what was promised of lanes: the database may have lost it. Generations don't go back.
 func (b *book) newEra(era int) {
 	b.mu.Lock()

@@ -48,6 +48,7 @@ var allFaults = []fault{
 	{"PostgreSQL is restarted", (*hammer).restartDatabase},
 	{"the S3 service is killed", (*hammer).killStore},
 	{"the S3 service is frozen", (*hammer).freezeStore},
+	{"a replica that lags is promoted", (*hammer).promote},
 }
 
 // disturb makes one fault after the other, in an order of its own in each round, while another goroutine disturbs the

@@ -26,6 +26,7 @@ import (
 	"github.com/bindery-tuf/bindery/internal/s3test"
 	"github.com/bindery-tuf/bindery/internal/tufclient"
 	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/repository/ledger"
 	"github.com/bindery-tuf/bindery/repository/pgjournal"
 	"github.com/bindery-tuf/bindery/repository/s3store"
 	"github.com/bindery-tuf/bindery/roles"
@@ -58,6 +59,7 @@ type hammer struct {
 
 	mu       sync.Mutex
 	database *pgtest.Cluster // the primary
+	spare    *pgtest.Cluster // a replica, or the primary before, or nil
 	failure  error           // the first
 	cancel   context.CancelFunc
 
@@ -65,10 +67,12 @@ type hammer struct {
 	publisherDB [2]*proxy
 	publisherS3 [2]*proxy
 	cacheS3     *proxy
+	ownDB       *proxy // is never disturbed
 	publishers  publishers
 	index       [indexes]*child
 
 	site      site
+	allKeys   []seed       // online keys there ever were, the newest first
 	rotating  bool         // documents with two keys were given
 	inUse     atomic.Int64 // version of the site that a leader uses, and whose rotations are over
 	ready     atomic.Int64 // version of the site whose rotations are ready
@@ -82,12 +86,14 @@ type hammer struct {
 	kills        atomic.Int64
 	failovers    atomic.Int64
 	promotions   atomic.Int64
+	adoptions    atomic.Int64 // how many of those left the journal behind the public timestamp
 	storeOutages atomic.Int64
 	dbRestarts   atomic.Int64
 	refreshes    atomic.Int64
 	slow         atomic.Int64 // updates that took longer than the grace, and failed
 
-	missing map[string]lostItem // items that a promoted replica didn't have, by ID
+	unlisted int64               // the store may have files of versions up to it that the journal doesn't list
+	missing  map[string]lostItem // items that a promoted replica didn't have, by ID
 }
 
 func newHammer(dir string, seed uint64, out io.Writer) *hammer {
@@ -199,6 +205,14 @@ func (h *hammer) end() {
 		}
 		db.Close()
 	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.spare != nil {
+		h.spare.Close()
+	}
+	if h.ownDB != nil {
+		h.ownDB.Close()
+	}
 }
 
 // keepDatabase keeps what a colleague may want to see of the database.
@@ -207,9 +221,8 @@ func (h *hammer) keepDatabase(db *pgtest.Cluster) {
 	defer cancel()
 	for name, query := range map[string]string{
 		"records":  `SELECT seq, kind, generation, epoch, time, left(hash, 12) FROM bindery.record ORDER BY seq`,
-		"outcomes": `SELECT id, accepted, state, generation, reason FROM bindery.outcomes`,
+		"outcomes": `SELECT place, id, accepted, state, generation, reason FROM bindery.outcomes ORDER BY place`,
 		"lead":     `SELECT epoch, left(head, 12), sealed, moment, holder, renewed, length FROM bindery.lead, bindery.lease`,
-		"queue":    `SELECT place, id, accepted, origin FROM bindery.queue ORDER BY place`,
 	} {
 		text, err := db.SQL(ctx, database, query)
 		if err != nil {
@@ -275,6 +288,7 @@ func (h *hammer) prepare(ctx context.Context) error {
 		proxied(&h.indexDB[n], h.dialDatabase)
 	}
 	proxied(&h.cacheS3, dialTo("tcp", address))
+	proxied(&h.ownDB, h.dialDatabase)
 	if err != nil {
 		return err
 	}
@@ -283,7 +297,7 @@ func (h *hammer) prepare(ctx context.Context) error {
 	if h.store, err = openStore(ctx, address, ""); err != nil {
 		return err
 	}
-	journal, err := openJournal(ctx, pgjournal.Config{Holder: "hammer", Logger: quiet}, publisherRole, h.publisherDB[0].Address)
+	journal, err := openJournal(ctx, pgjournal.Config{Holder: "hammer", Logger: quiet}, publisherRole, h.ownDB.Address)
 	if err != nil {
 		return err
 	}
@@ -291,6 +305,7 @@ func (h *hammer) prepare(ctx context.Context) error {
 	if h.ceremony, err = makeRepository(ctx, first, h.store, journal); err != nil {
 		return err
 	}
+	h.allKeys = []seed{first}
 	h.site = site{Version: 1, Keys: []seed{first}, Documents: h.ceremony.Documents()}
 	if err := h.site.write(h.dir); err != nil {
 		return err
@@ -465,8 +480,8 @@ func (h *hammer) report(ctx context.Context) error {
 }
 
 func (h *hammer) progress() {
-	fmt.Fprintf(h.out, "%v generation=%d roots=%d rotations=%d cache_hits=%d slow=%d %s\n", time.Since(h.began).Round(time.Second), h.book.newest(),
-		len(h.site.Documents.Roots), h.rotations.Load(), h.cache.hits.Load(), h.slow.Load(), h.line())
+	fmt.Fprintf(h.out, "%v generation=%d roots=%d rotations=%d adoptions=%d cache_hits=%d slow=%d %s\n", time.Since(h.began).Round(time.Second), h.book.newest(),
+		len(h.site.Documents.Roots), h.rotations.Load(), h.adoptions.Load(), h.cache.hits.Load(), h.slow.Load(), h.line())
 }
 
 func (h *hammer) line() string {
@@ -488,7 +503,7 @@ func sleep(ctx context.Context, d time.Duration) bool {
 
 // settleLimit is how long the publishers may take until all that was accepted is published, with no fault any more.
 // It is far longer than that takes, and finds what is never published.
-const settleLimit = 3 * time.Minute
+const settleLimit = 2 * time.Minute
 
 // settle ends the faults, has each index process commit one last item for each lane, and waits until the queue is
 // empty.
@@ -548,6 +563,7 @@ func (h *hammer) rotate(another bool) error {
 	case !h.rotating && another && h.inUse.Load() >= version && len(h.site.Documents.Roots) < maxRoots:
 		h.rotating = true
 		h.site.Keys = []seed{newSeed(h.rng), h.site.Keys[0]}
+		h.allKeys = append([]seed{h.site.Keys[0]}, h.allKeys...)
 	default:
 		return nil
 	}
@@ -578,7 +594,7 @@ func (h *hammer) finalCheck(ctx context.Context) error {
 		return fmt.Errorf("the last client: %w", err)
 	}
 	h.refreshes.Add(1)
-	journal, err := openJournal(ctx, pgjournal.Config{Logger: quiet}, publisherRole, h.publisherDB[0].Address)
+	journal, err := openJournal(ctx, pgjournal.Config{Logger: quiet}, publisherRole, h.ownDB.Address)
 	if err != nil {
 		return err
 	}
@@ -605,7 +621,7 @@ func (h *hammer) awaitCollection(ctx context.Context, journal repository.Reader)
 			if err != nil {
 				return err
 			}
-			if f.Delete {
+			if version, _, _ := ledger.ParseName(f.Name); f.Delete && version > h.unlisted {
 				left = f
 			}
 		}
@@ -626,6 +642,7 @@ func (h *hammer) counted() error {
 	for name, n := range map[string]*atomic.Int64{
 		"rolled_back": &h.rolledBack, "published": &h.published, "collected": &h.collected, "kills": &h.kills, "failovers": &h.failovers,
 		"store_outages": &h.storeOutages, "db_restarts": &h.dbRestarts, "refreshes": &h.refreshes, "rotations": &h.rotations,
+		"promotions": &h.promotions, "lost_with_replica": &h.lost,
 	} {
 		if n.Load() == 0 {
 			return fmt.Errorf("%s is 0: this run shows nothing", name)
@@ -679,7 +696,7 @@ func (h *hammer) balance(ctx context.Context, c *client) error {
 		}
 		accepted++
 		switch {
-		case known && (outcomes[l.ID] == string(repository.Published) || outcomes[l.ID] == string(repository.Superseded)):
+		case known && (outcomes[l.ID] == string(repository.Published) || outcomes[l.ID] == string(repository.Superseded) || outcomes[l.ID] == string(repository.Unchanged)):
 			published++
 		case known:
 			return fmt.Errorf("item %s is %s in the end", l.ID, outcomes[l.ID])

@@ -359,7 +359,7 @@ func (x *index) follow(ctx context.Context, c *connection, l logged) error {
 		case s == nil:
 			return fmt.Errorf("item %s was committed, and the view of outcomes doesn't have it", l.ID)
 		case *s == string(repository.Accepted):
-		case *s == string(repository.Published), *s == string(repository.Superseded):
+		case *s == string(repository.Published), *s == string(repository.Superseded), *s == string(repository.Unchanged):
 			visible, err := x.visible(ctx)
 			if ctx.Err() != nil {
 				return nil
