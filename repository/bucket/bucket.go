@@ -14,6 +14,10 @@
 // first one was done. A name that somebody deletes meanwhile, or is just writing, may be refused too. So
 // after each refusal the Store reads what is there, and compares it byte by byte with what it wants.
 //
+// A write that failed may still be under way, and take place later. Its condition holds then too, so it replaces
+// nothing. After a Delete it can bring a name back, with the bytes that it had; nothing refers to that
+// name, so this costs only space.
+//
 // # Durability
 //
 // A service answers a write once it is durable, and shows nothing before. So what can be read is durable, and

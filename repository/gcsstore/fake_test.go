@@ -180,7 +180,7 @@ func (f *fakeGCS) serve(r *http.Request, key string, attributes map[string]any, 
 		}
 		delete(f.objects, key)
 		return answer(204, nil, nil)
-	case !exists:
+	case !exists || query.Has("generation") && query.Get("generation") != fmt.Sprint(have.generation):
 		return refusal(404, "No such object: "+key)
 	case query.Get("alt") == "media":
 		return answer(200, have.data, http.Header{

@@ -178,18 +178,28 @@ func (s *service) Read(ctx context.Context, key string) (v bucket.Version, err e
 	err = s.attempt(ctx, getObject, func(ctx context.Context) (err error) {
 		object := s.bucket.Object(key)
 		if path.Base(key) == ledger.Timestamp && s.cfg.Caching != (repository.Caching{}) {
-			// The service has caches of its own for what everybody may read, and they honor the
-			// Cache-Control. They know nothing of the object's attributes.
-			attrs, err := object.Attrs(ctx)
-			if err != nil {
-				return err
-			}
-			object = object.Generation(attrs.Generation)
+			v, err = readNewest(ctx, object)
+		} else {
+			v, err = read(ctx, object)
 		}
-		v, err = read(ctx, object)
 		return err
 	})
 	return v, err
+}
+
+// readNewest asks for the object's attributes first. The service has caches of its own for what everybody may
+// read, and they honor its Cache-Control. They have no attributes, and answer for each generation alone.
+func readNewest(ctx context.Context, object *storage.ObjectHandle) (v bucket.Version, err error) {
+	for {
+		attrs, err := object.Attrs(ctx)
+		if err != nil {
+			return v, err
+		}
+		v, err = read(ctx, object.Generation(attrs.Generation))
+		if !errors.Is(err, storage.ErrObjectNotExist) { // it was replaced meanwhile
+			return v, err
+		}
+	}
 }
 
 func read(ctx context.Context, object *storage.ObjectHandle) (v bucket.Version, err error) {

@@ -33,6 +33,18 @@ func TestStore(t *testing.T) {
 	})
 }
 
+// Where caches may serve the timestamp, too.
+func TestStoreWithCaching(t *testing.T) {
+	storetest.TestStore(t, func(t *testing.T) repository.Store {
+		f := newFake()
+		cfg := f.config(t)
+		cfg.Caching.MaxAge = time.Minute
+		s, err := gcsstore.Open(t.Context(), cfg)
+		require.NoError(t, err)
+		return s
+	})
+}
+
 func TestCosts(t *testing.T) {
 	f := newFake()
 	s := f.open(t)
@@ -267,7 +279,9 @@ func TestOpenRefuses(t *testing.T) {
 		{"GET is denied", "grant the credentials storage.objects.list on gs://index", deny("GET", "no access")},
 		{"there is no bucket", `there is no bucket "other": create it, or correct Config.Bucket`, func(_ *fakeGCS, c *gcsstore.Config) { c.Bucket = "other" }},
 		{"retention", "the bucket's retention policy keeps each object from being replaced for 24h0m0s, and timestamp.json with them: remove the policy, or use another bucket",
-			func(f *fakeGCS, _ *gcsstore.Config) { f.bucket = `{"retentionPolicy":{"retentionPeriod":"86400","effectiveTime":"2026-01-02T03:04:05Z"}}` }},
+			func(f *fakeGCS, _ *gcsstore.Config) {
+				f.bucket = `{"retentionPolicy":{"retentionPeriod":"86400","effectiveTime":"2026-01-02T03:04:05Z"}}`
+			}},
 		{"credentials", "the service takes the credentials for none or expired: renew them", always(401, "Invalid Credentials")},
 		{"throttled", "the service is throttling", always(429, "slow down")},
 		{"failing", "the service failed inside", always(500, "oops")},

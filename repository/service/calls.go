@@ -159,6 +159,12 @@ type Receipt struct {
 	s        *Service
 }
 
+// Receipt returns a receipt for an item that this or another process submitted before: see
+// repository.Repository.Receipt. It does no I/O. Its Repeated is true.
+func (s *Service) Receipt(id string, paths ...string) *Receipt {
+	return &Receipt{id: id, paths: paths, repeated: true, s: s}
+}
+
 // ID is the item's ID, with which Service.Outcome can be asked at any time.
 func (rc *Receipt) ID() string { return rc.id }
 

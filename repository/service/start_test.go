@@ -43,6 +43,13 @@ func TestStart(t *testing.T) {
 	again, err := s.Outcome(t.Context(), r.ID())
 	require.NoError(t, err)
 	require.Equal(t, o, again)
+	later := s.Receipt(r.ID(), "a/a.whl")
+	require.True(t, later.Repeated())
+	again, err = later.Wait(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, o, again)
+	_, err = s.Receipt("nobody's").Wait(t.Context())
+	require.ErrorIs(t, err, repository.ErrUnknownItem)
 	require.NoError(t, s.Close())
 	site.check(t, nil, "a/a.whl")
 

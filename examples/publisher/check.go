@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/repository/dirstore"
+)
+
+// checkConfig says what the program would do with a configuration file. It opens keys and documents,
+// reads store and journal, and changes nothing. The error names all that would keep the program from
+// starting, as far as that can be known.
+func checkConfig(ctx context.Context, file string, out io.Writer) error {
+	cfg, err := readConfig(file)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	say := func(what, format string, args ...any) {
+		fmt.Fprintf(out, "%-11s %s\n", what, fmt.Sprintf(format, args...))
+	}
+	tokens, err := readTokens(cfg)
+	errs = append(errs, err)
+	for _, a := range cfg.addresses() {
+		guarded := ""
+		switch {
+		case a.who == forIndex && tokens.publisher != nil, a.who == forHolders && tokens.holders != nil:
+			guarded = ", with a token"
+		case a.who != forClients:
+			guarded = ", without a token, for this machine only"
+		}
+		say("listens", "%s for %s%s", a.listen, map[string]string{
+			forIndex: "the index and operators", forClients: "TUF clients", forHolders: "holders of offline keys"}[a.who], guarded)
+	}
+
+	ring := newKeyring(nil)
+	if _, err := ring.load(ctx, cfg); err != nil {
+		errs = append(errs, err)
+	}
+	for _, role := range slices.Sorted(maps.Keys(ring.signers())) {
+		for _, signer := range ring.signers()[role] {
+			say("signs", "%s with key %s", role, signer.Public().ID())
+		}
+	}
+	ring.close()
+
+	documents, err := repository.ReadDocuments(os.DirFS(cfg.Documents))
+	if err != nil {
+		errs = append(errs, err)
+	} else {
+		say("documents", "%d roots, and %s, in %s", len(documents.Roots), strings.Join(slices.Sorted(maps.Keys(documents.Roles)), ", "), cfg.Documents)
+		if len(documents.Roots) == 0 {
+			errs = append(errs, fmt.Errorf("documents: there is no root in %s: people sign it first, see examples/ceremony", cfg.Documents))
+		}
+	}
+	say("store", "%s", cfg.Store)
+	say("journal", "%s", cfg.Journal)
+	switch status, err := published(ctx, cfg); {
+	case err == nil:
+		say("published", "generation %d, signed %s", status.Generation, status.Signed.Format(time.RFC3339))
+	case errors.Is(err, repository.ErrNotRepository), neverMade(cfg.Store, cfg.Journal):
+		say("published", "nothing yet: the first start creates the repository of the documents")
+	default:
+		errs = append(errs, err)
+	}
+	if cfg.Standby {
+		say("standby", "waits while another publisher has the lead, and takes over")
+	}
+	if c := cfg.Ceremony; c != nil {
+		say("ceremonies", "in %s; complete documents are installed: %s", c.Folder, c.Install)
+		if _, err := os.Stat(c.Folder); err != nil {
+			errs = append(errs, fmt.Errorf("ceremony.folder: %w", err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// published reads what is published. In a bucket, s3store.Open tries small objects, and deletes them.
+func published(ctx context.Context, cfg config) (status repository.Status, err error) {
+	var store repository.Store
+	if cfg.Store.Dir != "" {
+		store, err = dirstore.Open(cfg.Store.Dir)
+	} else {
+		store, err = cfg.Store.open(ctx, cfg.Publish.caching(), nil)
+	}
+	if err != nil {
+		return status, err
+	}
+	journal, done, err := cfg.Journal.reader(ctx, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return status, err
+	}
+	defer done()
+	return repository.ReadStatus(ctx, store, journal)
+}

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+const smallest = `{
+  // A comment.
+  "listen": "127.0.0.1:0",
+  "store": {"dir": "/s"}, "journal": {"dir": "/j"},
+  "documents": "/d",
+  "keys": {"snapshot": "file:/k", "timestamp": ["file:/k", "file:/l"]}
+}
+`
+
+func configOf(t *testing.T, text string) (config, error) {
+	file := filepath.Join(t.TempDir(), "c.json")
+	require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
+	return readConfig(file)
+}
+
+func TestConfig(t *testing.T) {
+	c, err := configOf(t, smallest)
+	require.NoError(t, err)
+	require.Equal(t, map[string]uris{"snapshot": {"file:/k"}, "timestamp": {"file:/k", "file:/l"}}, c.Keys)
+
+	c, err = configOf(t, strings.Replace(smallest, `"documents"`, `"standby": true, "publish": {"bin_lifetime": "7d", "max_pending": 3}, "documents"`, 1))
+	require.NoError(t, err)
+	require.True(t, c.Standby)
+	require.Equal(t, 7*24*time.Hour, c.Publish.repository().BinLifetime)
+	require.Equal(t, 3, c.Publish.repository().MaxPending)
+
+	for _, test := range []struct{ old, new, says string }{
+		{`"documents"`, `"Documents"`, "line 5: Documents: unknown member: here can be listen, token_file, "},
+		{`{"dir": "/j"}`, `{"dirs": "/j"}`, "line 4: journal.dirs: unknown member: here can be dir, postgres"},
+		{`"documents": "/d",`, `"documents": "/d", "listen": "x",`, "line 5: listen: this member appears twice"},
+		{`"/d"`, `7`, "line 5: documents: this is a JSON number, and a string is wanted"},
+		{`"/d"`, `null`, "line 5: documents: null is no value: leave the member out"},
+		{`{"dir": "/j"}`, `"/j"`, "line 4: journal: an object in braces is wanted"},
+		{`"file:/k",`, `7,`, "line 6: keys.snapshot: want a URI"},
+		{`["file:/k", "file:/l"]`, `[]`, "line 6: keys.timestamp: want a URI"},
+		{`"snapshot"`, `"timestamp"`, "line 6: keys.timestamp: this member appears twice"},
+		{`"documents"`, `"standby": 1, "documents"`, "line 5: standby: this is a JSON number, and true or false is wanted"},
+		{`"documents"`, `"publish": {"max_delay": 7}, "documents"`, `line 5: publish.max_delay: want a time such as "90s"`},
+		{`"documents"`, `"publish": {"max_delay": "9999999d"}, "documents"`, `line 5: publish.max_delay: want a time`},
+		{`"documents"`, `"publish": {"max_pending": 1.5}, "documents"`, `line 5: publish.max_pending: this is a JSON number 1.5, and a whole number is wanted`},
+		{`"/d",`, `"/d"`, "line 6: this is not JSON"},
+		{"}\n}\n", "}\n}\n7", "line 8: this is not JSON"},
+		{"}\n}\n", "}\n", "line 7: this is not JSON"},
+
+		{`"127.0.0.1:0"`, `""`, `listen: missing`},
+		{`"127.0.0.1:0"`, `"127.0.0.1"`, `listen: address 127.0.0.1: missing port`},
+		{`"127.0.0.1:0"`, `":80"`, "listen: :80 can be reached from other machines: configure a token_file"},
+		{`"127.0.0.1:0"`, `"0.0.0.0:80"`, "can be reached from other machines"},
+		{`"127.0.0.1:0"`, `"[::]:80"`, "can be reached from other machines"},
+		{`"127.0.0.1:0"`, `"localhost.example.com:80"`, "can be reached from other machines"},
+		{`{"dir": "/j"}`, `{}`, `journal: give either a folder`},
+		{`{"dir": "/j"}`, `{"dir": "/j", "postgres": {"url": "postgres://h/d"}}`, `journal: give either a folder`},
+		{`{"dir": "/j"}`, `{"postgres": {}}`, `journal.postgres: give one of url, url_file and url_env`},
+		{`{"dir": "/j"}`, `{"postgres": {"url": "postgres://u:p@h/d"}}`, `journal.postgres.url: a password does not belong in this file`},
+		{`{"dir": "/j"}`, `{"postgres": {"url": "host=h password=p"}}`, `journal.postgres.url: a password does not belong in this file`},
+		{`{"dir": "/s"}`, `{"s3": {}}`, `store.s3.bucket: missing`},
+		{`{"dir": "/j"}`, `{"dir": "j"}`, `journal.dir: "j" is not an absolute path`},
+		{`"/d"`, `""`, "documents: missing: name a folder"},
+		{`"snapshot": "file:/k", "timestamp": ["file:/k", "file:/l"]`, ``, `keys: missing`},
+		{`"documents"`, `"clients": {}, "documents"`, "clients.listen: missing"},
+		{`"documents"`, `"ceremony": {"folder": "/c"}, "documents"`, `ceremony.install: "": say automatic`},
+		{`"documents"`, `"ceremony": {"folder": "/c", "install": "operator", "listen": "10.0.0.1:1"}, "documents"`, "ceremony.listen: 10.0.0.1:1 can be reached"},
+		{`"documents"`, `"ceremony": {"folder": "/c", "install": "operator", "token_file": "/t"}, "documents"`, "ceremony.token_file: it is for ceremony.listen"},
+	} {
+		require.Contains(t, smallest, test.old)
+		_, err := configOf(t, strings.Replace(smallest, test.old, test.new, 1))
+		require.ErrorContains(t, err, test.says, test.new)
+		require.ErrorContains(t, err, "c.json", test.new)
+	}
+	_, err = readConfig(filepath.Join(t.TempDir(), "missing.json"))
+	require.ErrorContains(t, err, "missing.json")
+}
+
+func FuzzConfig(f *testing.F) {
+	f.Add([]byte(smallest))
+	f.Add([]byte(`{"publish": {"max_delay": "7d"}, "ceremony": {"folder": "/c"}}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var c config
+		if decodeConfig(data, &c) == nil {
+			_ = c.check()
+		}
+	})
+}
+
+func TestCheck(t *testing.T) {
+	s := newSite(t)
+	check := func() (string, error) {
+		var out strings.Builder
+		err := run(t.Context(), []string{"-check", s.configFile()}, &out, &out)
+		return out.String(), err
+	}
+	text, err := check()
+	require.NoError(t, err)
+	for _, want := range []string{
+		"listens     127.0.0.1:0 for the index and operators, without a token, for this machine only\n",
+		"signs       snapshot with key " + s.online.Public().ID() + "\n",
+		"documents   1 roots, and bins, targets, in " + s.path("documents") + "\n",
+		"published   nothing yet: the first start creates the repository of the documents\n",
+	} {
+		require.Contains(t, text, want)
+	}
+	require.NoDirExists(t, s.path("journal"))
+
+	s.start().stop()
+	text, err = check()
+	require.NoError(t, err)
+	require.Contains(t, text, "published   generation 1, signed ")
+
+	s.config["token_file"] = s.path("token")
+	s.write("passphrase", []byte("wrong\n"), 0o600)
+	text, err = check()
+	require.ErrorContains(t, err, "token_file: ")
+	require.ErrorContains(t, err, "keys.bins-*: open key file:")
+	require.Contains(t, text, "published ")
+}

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"context"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+
+	"github.com/bindery-tuf/bindery/internal/pgtest"
+	"github.com/bindery-tuf/bindery/internal/s3test"
+)
+
+// withDatabase puts the journal into PostgreSQL, with a role for the publisher and one for the index. It
+// returns the URL of the index.
+func (s *site) withDatabase() string {
+	s.t.Helper()
+	cluster := pgtest.Need(s.t)
+	owner, name := pgtest.Database(s.t)
+	_, err := cluster.SQL(s.t.Context(), name, "CREATE ROLE "+name+"_index LOGIN; CREATE ROLE "+name+"_publisher LOGIN")
+	require.NoError(s.t, err)
+	s.write("owner-url", []byte(owner+"\n"), 0o600)
+	s.write("publisher-url", []byte(cluster.URL(name+"_publisher", name)+"\n"), 0o600)
+	s.config["journal"] = map[string]any{"postgres": map[string]any{"url_file": s.path("publisher-url"), "lease": "2s"}}
+	s.config["one_machine"] = true
+
+	// Without the schema the error says what to do.
+	_, err = start(s.t.Context(), s.configFile(), discard)
+	require.ErrorContains(s.t, err, "schema")
+	for range 2 {
+		var out strings.Builder
+		require.NoError(s.t, run(s.t.Context(), []string{
+			"-migrate", "-owner", s.path("owner-url"), "-index-role", name + "_index", "-publisher-role", name + "_publisher", s.configFile(),
+		}, &out, os.Stderr))
+		require.Equal(s.t, "schema bindery has version 1\n", out.String())
+	}
+	return cluster.URL(name+"_index", name)
+}
+
+// insert queues an item in the index's own transaction.
+func insert(t *testing.T, url, id, item string, commit bool) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), url)
+	require.NoError(t, err)
+	defer conn.Close(context.WithoutCancel(t.Context()))
+	tx, err := conn.Begin(t.Context())
+	require.NoError(t, err)
+	_, err = tx.Exec(t.Context(), `INSERT INTO bindery.queue (id, "by", item) VALUES ($1, $2, $3)`, id, "the index", []byte(item))
+	require.NoError(t, err)
+	if commit {
+		require.NoError(t, tx.Commit(t.Context()))
+	} else {
+		require.NoError(t, tx.Rollback(t.Context()))
+	}
+}
+
+// Two publishers share nothing but a database and a store. One is killed, and the other goes on.
+func TestShared(t *testing.T) { testShared(t, newSite(t)) }
+
+// The same with a bucket.
+func TestSharedBucket(t *testing.T) {
+	server := s3test.Need(t)
+	require.NoError(t, server.CreateBucket(t.Context(), "index", true))
+	t.Setenv("AWS_ACCESS_KEY_ID", s3test.AccessKey)
+	t.Setenv("AWS_SECRET_ACCESS_KEY", s3test.SecretKey)
+	s := newSite(t)
+	s.config["store"] = map[string]any{"s3": map[string]any{
+		"bucket": "index", "prefix": "metadata/", "region": s3test.Region, "endpoint": server.URL, "path_style": true, "public_url": server.Object("index", "metadata/"),
+	}}
+	testShared(t, s)
+}
+
+func testShared(t *testing.T, s *site) {
+	index := s.withDatabase()
+	s.config["standby"] = true
+	leader := s.spawn()
+	leader.until("/ready", http.StatusOK)
+	standby := s.spawn()
+	standby.do("GET", "/standby", "", http.StatusOK)
+
+	insert(t, index, "1", adds("a", 1), true)
+	insert(t, index, "2", adds("b", 2), false)
+	require.Contains(t, leader.do("GET", "/v1/items/1?wait=1m", "", http.StatusOK), `"state":"published"`)
+	leader.do("GET", "/v1/items/2", "", http.StatusNotFound)
+	require.EqualValues(t, 1, s.find(standby.url[forClients], "a"))
+	require.Contains(t, standby.do("GET", "/v1/status", "", http.StatusOK), `"generation":2`)
+
+	leader.stop()
+	insert(t, index, "3", adds("c", 3), true)
+	standby.until("/lead", http.StatusOK)
+	require.Contains(t, standby.do("GET", "/v1/items/3?wait=1m", "", http.StatusOK), `"state":"published"`)
+	require.Contains(t, standby.do("PUT", "/v1/items/4?wait=1m", adds("d", 4), http.StatusOK), `"state":"published"`)
+	for n, path := range []string{"a", "b", "c", "d"} {
+		want := int64(n + 1)
+		if path == "b" { // rolled back
+			want = -1
+		}
+		require.Equal(t, want, s.find(standby.url[forClients], path), path)
+	}
+}
