@@ -104,7 +104,7 @@ func (h *hammer) poison(ctx context.Context) error {
 		case 1:
 			name, t.Delay = "delayed", time.Millisecond+upTo(40*time.Millisecond)
 		case 2:
-			name, t.Stall, t.StallFor = "stalled", 0.02, time.Second+upTo(time.Second)
+			name, t.Stall, t.StallFor = "stalled", 0.03, 100*time.Millisecond+upTo(1500*time.Millisecond)
 		case 3:
 			name, t.PerSecond = "throttled", 50_000+rng.IntN(500_000)
 		case 4:
