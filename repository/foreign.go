@@ -53,8 +53,11 @@ func (p *publisher) checkPublic(ctx context.Context) error {
 // foreign is for a store that doesn't have this publisher's timestamp: conflict is how that was found out. The
 // error, which is fatal, says what it has and what can be done.
 func (p *publisher) foreign(ctx context.Context, conflict error) error {
-	if _, err := p.lead.Pending(ctx, 1, 0); errors.Is(err, ErrFenced) {
+	switch _, err := p.lead.Pending(ctx, 1, 0); {
+	case errors.Is(err, ErrFenced):
 		return fatal(fmt.Errorf("%w, and published: %w", err, conflict))
+	case err != nil: // Open finds out who wrote it
+		return fatal(fmt.Errorf("%w, and whether another publisher took over isn't known: journal: %w", conflict, err))
 	}
 	found, err := p.cfg.Store.Get(ctx, ledger.Timestamp)
 	if err != nil && !errors.Is(err, ErrNotExist) {

@@ -86,6 +86,42 @@ func TestTakeoverIsNotForeign(t *testing.T) {
 	})
 }
 
+// overtaken is a store of which an answer comes late: meanwhile another publisher takes over, and publishes.
+type overtaken struct {
+	repository.Store
+	after int // so many reads of the timestamp
+	then  func()
+}
+
+func (o *overtaken) Get(ctx context.Context, name string) ([]byte, error) {
+	if name == "timestamp.json" {
+		if o.after--; o.after == 0 {
+			o.then()
+		}
+	}
+	return o.Store.Get(ctx, name)
+}
+
+// Open that is overtaken is fenced: store and journal don't disagree.
+func TestOvertakenOpenIsNotForeign(t *testing.T) {
+	t.Parallel()
+	inBubble(t, 4, delegation.Succinct, func(t *testing.T, e *env) {
+		e.publish(files("x", 5)...)
+		require.NoError(t, e.repo.Close())
+		cfg := e.config()
+		handle := e.journal
+		cfg.Store = &overtaken{cfg.Store, 2, func() { // the first read comes before the lead is taken
+			handle.Expire()
+			e.open()
+			e.publish(file("y", "1"))
+		}}
+		_, err := repository.Open(t.Context(), cfg)
+		require.ErrorIs(t, err, repository.ErrFenced)
+		require.NotErrorIs(t, err, repository.ErrDiverged)
+		e.check()
+	})
+}
+
 // A publisher that sealed, was paused, and commits late is fenced too.
 func TestLateCommitIsNotForeign(t *testing.T) {
 	t.Parallel()

@@ -118,10 +118,25 @@ func Open(ctx context.Context, cfg Config) (*Repository, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open repository: %w", err)
 	}
-	if err := p.recover(ctx); err != nil {
+	if err := p.stillLeads(ctx, p.recover(ctx)); err != nil {
 		return nil, errors.Join(fmt.Errorf("open repository: %w", err), giveUpLead(p.lead))
 	}
 	return newRepository(p), nil
+}
+
+// stillLeads returns err. If that says that store and journal disagree, it asks the journal first whether this
+// publisher still leads: one that was paused finds what its successor published, and nothing is wrong.
+func (p *publisher) stillLeads(ctx context.Context, err error) error {
+	if !errors.Is(err, ErrDiverged) {
+		return err
+	}
+	switch _, lost := p.lead.Pending(ctx, 1, 0); {
+	case errors.Is(lost, ErrFenced):
+		return fmt.Errorf("journal: %w", lost)
+	case lost != nil:
+		return fmt.Errorf("journal: %w; whether it agrees with the store isn't known: %v", lost, err)
+	}
+	return err
 }
 
 // lead makes a publisher that has read the journal and nothing else.

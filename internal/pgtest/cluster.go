@@ -47,8 +47,13 @@ func folder(settings []string) (*Cluster, error) {
 	if _, err := tool("postgres"); err != nil {
 		return nil, err
 	}
-	// The path of a socket has at most 107 bytes, and a test's own folder often has more.
-	dir, err := os.MkdirTemp("", "pgtest-")
+	// The path of a socket has at most 107 bytes, and a test's own folder often has more. TMPDIR may be such a folder,
+	// and closed to the user that runs PostgreSQL for root.
+	temp := "/tmp"
+	if _, err := os.Stat(temp); err != nil {
+		temp = ""
+	}
+	dir, err := os.MkdirTemp(temp, "pgtest-")
 	if err != nil {
 		return nil, err
 	}

@@ -17,7 +17,7 @@ import (
 // exception; one that must be is given a layer of its own. The first entry that
 // matches decides.
 var layers = [][]string{
-	{"internal/cjson", "internal/jsontext", "internal/schema", "internal/disk", "internal/interrupt", "internal/columns", "internal/material", "internal/pinned", "internal/parallel"},
+	{"internal/cjson", "internal/jsontext", "internal/schema", "internal/disk", "internal/interrupt", "internal/columns", "internal/material", "internal/parallel", "internal/pinned"},
 	{"internal/crashfs"},
 	{"keys"},
 	{"keys/remote"}, // what some of those share
@@ -31,7 +31,7 @@ var layers = [][]string{
 	{"repository/service"}, // the engine, supervised; it is not given a store or journal of ours
 	{"repository/bucket"},  // what some stores share
 	{"repository/..."},     // stores, journals, and the suites for them
-	{"internal/faulty", "internal/repotest", "internal/mutation", "internal/pgtest"}, // what tests are made of
+	{"internal/faulty", "internal/tufclient", "internal/repotest", "internal/mutation", "internal/pgtest"}, // what tests are made of
 	{"internal/crashpoints"},
 	{"internal/interop"}, // others' clients
 	{"internal/..."},     // tests of the whole, and commands

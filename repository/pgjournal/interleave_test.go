@@ -137,6 +137,35 @@ func TestUploadHeld(t *testing.T) {
 	})
 }
 
+// Of two items whose transactions held the same lock, the second is never claimed before the first, even if the
+// first was passed over while it was not committed, and no look again is due.
+func TestOrderUnderALock(t *testing.T) {
+	eachLevel(t, func(t *testing.T, level pgx.TxIsoLevel) {
+		s := newSite(t)
+		l := leads(t, opened(t, s.publisher))
+		first := held(t, s, level, "first")
+		upload(t, s, level, "a")
+		l.publish(t, l.requirePending(t, "a")...)
+		upload(t, s, level, "b")
+		l.requirePending(t, "b")
+		taken := l.Lead.(*lead)
+		taken.mu.Lock()
+		for _, again := range []*looks{&taken.seen.recent, &taken.seen.whole} {
+			again.done, again.took = time.Now(), time.Hour
+		}
+		taken.mu.Unlock()
+		require.NoError(t, first.Commit(t.Context()))
+		upload(t, s, level, "second")
+		entries, err := l.Pending(t.Context(), 100, math.MaxInt64)
+		require.NoError(t, err)
+		var got []string
+		for _, e := range entries {
+			got = append(got, e.ID)
+		}
+		require.Equal(t, []string{"first", "b", "second"}, got)
+	})
+}
+
 // What a rolled back transaction inserted was never queued.
 func TestUploadRolledBack(t *testing.T) {
 	eachLevel(t, func(t *testing.T, level pgx.TxIsoLevel) {

@@ -120,7 +120,9 @@ func (j *Journal) seize(ctx context.Context, tx pgx.Tx) (*lead, error) {
 		return nil, fmt.Errorf("%w: another process was faster", repository.ErrLocked)
 	}
 	// This waits for an append under way.
-	err = tx.QueryRow(ctx, j.sql(`UPDATE bindery.lead SET epoch = epoch + 1, token = $1 RETURNING epoch, head`), l.token).Scan(&l.epoch, &l.head)
+	var oldest int64
+	err = tx.QueryRow(ctx, j.sql(`UPDATE bindery.lead SET epoch = epoch + 1, token = $1 RETURNING epoch, head, oldest`), l.token).Scan(&l.epoch, &l.head, &oldest)
+	l.seen.add(time.Now(), oldest) // of the last leader's last seconds
 	return l, err
 }
 
@@ -249,9 +251,10 @@ func (l *lead) ready() error {
 
 // from is where a claim begins to look. Decided entries stay in the queue as long as they are remembered, and their
 // dead rows as long as a transaction is open that may see them. To walk over them for each claim would take ever
-// longer. So a claim begins where the oldest pending entry was seen last. A transaction that commits late can add an
-// older one. Therefore what the last seconds passed over is looked through again for at most a tenth of the time, and
-// the whole queue for at most a twentieth. So nothing is decided by where a claim begins.
+// longer. So a claim begins before all places where the oldest pending entry was seen in the last seconds: an entry
+// whose transaction commits late is found before any that was inserted after that commit, under the same lock of the
+// index. What is older is looked through again for at most a twentieth of the time. So nothing is lost by where a claim
+// begins.
 func (l *lead) from(ctx context.Context) (from int64, front bool, err error) {
 	for _, again := range []*looks{&l.seen.whole, &l.seen.recent} {
 		l.mu.Lock()
@@ -272,7 +275,7 @@ func (l *lead) from(ctx context.Context) (from int64, front bool, err error) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.seen.last(), l.front, nil
+	return l.seen.lowest(), l.front, nil
 }
 
 // look looks for the oldest pending entry. If there is none, the next claim begins after all that is decided.

@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A claim begins where the oldest entry was seen last. A look again begins where it was seen five seconds ago.
+// A claim begins before all places where the oldest entry was seen in the last five seconds.
 func TestSightings(t *testing.T) {
 	s := newSightings()
 	require.EqualValues(t, math.MinInt64, s.last())

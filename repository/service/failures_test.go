@@ -290,6 +290,41 @@ func TestRefusedAfterUnknownFate(t *testing.T) {
 }
 
 // Calls wait as long as Patience says, and then tell why. What may be queued is of unknown fate.
+// A leader that publishes what others queued, and loses the lead again and again, doesn't wait ever longer
+// before it tries again.
+func TestPauseAfterPublishingForOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory(t)
+		s := started(t, m.config())
+		index := m.journal.Handle()
+		begun := time.Now()
+		var want []roles.Target
+		for n := range 12 {
+			target := file("p/"+strconv.Itoa(n), "1")
+			want = append(want, target)
+			e, err := repository.Item{ID: strconv.Itoa(n), Add: []roles.Target{target}}.Entry()
+			require.NoError(t, err)
+			_, err = index.Enqueue(t.Context(), e)
+			require.NoError(t, err)
+			for seen := int64(0); ; {
+				o, err := index.Outcomes(t.Context(), e.ID)
+				require.NoError(t, err)
+				if o[0].State == repository.Published {
+					break
+				}
+				seen, err = index.Decided(t.Context(), seen)
+				require.NoError(t, err)
+			}
+			opened := m.opened()
+			m.loseJournal()
+			until(t, s, func(repo *repository.Repository, _ error) bool { return repo != nil && m.opened() > opened })
+		}
+		require.Less(t, time.Since(begun), 10*time.Second)
+		require.NoError(t, s.Close())
+		m.check(t, want)
+	})
+}
+
 func TestPatience(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMemory(t)

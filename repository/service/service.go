@@ -93,7 +93,7 @@ type Service struct {
 	documentsDue bool          // whether the next attempt to open reads the documents
 	pause        time.Duration // before the next attempt to open
 
-	progress atomic.Bool // whether something was accepted since the repository was opened
+	progress atomic.Bool // whether something was accepted or decided since the repository was opened
 
 	mu           sync.Mutex // guards the fields below
 	repo         *repository.Repository
@@ -229,6 +229,16 @@ func (s *Service) openOnce(ctx context.Context, due, uncheckedKeys bool) (*repos
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = s.log
+	}
+	// Where an index inserts items into a shared journal itself, Submit isn't called.
+	observe := cfg.Observe
+	cfg.Observe = func(e repository.Event) {
+		if e.Err == nil && (e.Stage == repository.StageCommit || e.Stage == repository.StageDecide) {
+			s.progress.Store(true)
+		}
+		if observe != nil {
+			observe(e)
+		}
 	}
 	var repo *repository.Repository
 	if due {

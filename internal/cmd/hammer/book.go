@@ -1,9 +1,10 @@
 package main
 
 import (
-	"crypto/sha256"
 	"fmt"
 	"sync"
+
+	"github.com/bindery-tuf/bindery/internal/tufclient"
 )
 
 // book records what publishers said, and every content that was seen.
@@ -13,7 +14,7 @@ type book struct {
 	generation int64 // highest that a receipt named
 	accepted   int
 	published  int
-	seen       map[string][sha256.Size]byte
+	contents   tufclient.Contents
 }
 
 type laneAccount struct {
@@ -23,7 +24,7 @@ type laneAccount struct {
 	generations []int64 // by item; 0 if it was not told
 }
 
-func newBook() *book { return &book{seen: map[string][sha256.Size]byte{}} }
+func newBook() *book { return &book{} }
 
 // accept notes that an item was accepted. A publisher may say so twice, if it was killed before the
 // first line arrived.
@@ -105,18 +106,6 @@ func (b *book) settled() error {
 			return fmt.Errorf("lane %d: %d items were accepted, and item %d was never published", i, a.accepted, a.asked+1)
 		}
 	}
-	return nil
-}
-
-// see notes the content of a name, which must always be the same.
-func (b *book) see(name string, data []byte) error {
-	sum := sha256.Sum256(data)
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if was, ok := b.seen[name]; ok && was != sum {
-		return fmt.Errorf("%s has two contents: %x and %x", name, was, sum)
-	}
-	b.seen[name] = sum
 	return nil
 }
 

@@ -24,9 +24,9 @@ func TestBookNoticesLies(t *testing.T) {
 	_, err = b.publish(0, 2, 4)
 	require.ErrorContains(t, err, "item 1 is of generation 5, and item 2 of 4")
 
-	require.NoError(t, b.see("1.a.json", []byte("a")))
-	require.NoError(t, b.see("1.a.json", []byte("a")))
-	require.ErrorContains(t, b.see("1.a.json", []byte("b")), "two contents")
+	require.NoError(t, b.contents.See("1.a.json", []byte("a")))
+	require.NoError(t, b.contents.See("1.a.json", []byte("a")))
+	require.ErrorContains(t, b.contents.See("1.a.json", []byte("b")), "two contents")
 }
 
 // The next publisher is asked for all that was accepted and not told, and again

@@ -1,24 +1,17 @@
 package main
 
 import (
-	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net/http"
-	"path"
 	"path/filepath"
-	"strings"
 	"sync/atomic"
-	"time"
 
-	"github.com/theupdateframework/go-tuf/v2/metadata"
 	"github.com/theupdateframework/go-tuf/v2/metadata/config"
 	"github.com/theupdateframework/go-tuf/v2/metadata/fetcher"
 	"github.com/theupdateframework/go-tuf/v2/metadata/updater"
 
-	"github.com/bindery-tuf/bindery/roles"
+	"github.com/bindery-tuf/bindery/internal/tufclient"
 )
 
 // client is an installer that updates again and again. It keeps its metadata, as installers do.
@@ -42,7 +35,7 @@ func (c *client) update(rng *rand.Rand, which ...int) (*updater.Updater, error) 
 	}
 	cfg.RemoteTargetsURL = c.url + "/targets"
 	cfg.LocalMetadataDir, cfg.LocalTargetsDir = c.dir, filepath.Join(c.dir, "targets")
-	cfg.Fetcher = &seeing{fetcher.NewDefaultFetcher(), c.book}
+	cfg.Fetcher = c.book.contents.Fetcher(fetcher.NewDefaultFetcher())
 	u, err := updater.New(cfg)
 	if err != nil {
 		return nil, err
@@ -106,14 +99,8 @@ func (c *client) checkKept(u *updater.Updater, lane, accepted int) error {
 	return nil
 }
 
-// isMissing reports whether an update failed because a file is not there.
-func isMissing(err error) bool {
-	var status *metadata.ErrDownloadHTTP
-	return errors.As(err, &status) && status.StatusCode == http.StatusNotFound
-}
-
 func readCount(u *updater.Updater, lane int) (int, error) {
-	info, err := find(u, indexPath(lane))
+	info, err := tufclient.Find(u, indexPath(lane))
 	if err != nil || info == nil {
 		return 0, err
 	}
@@ -127,7 +114,7 @@ func readCount(u *updater.Updater, lane int) (int, error) {
 // checkTarget requires that after n items path holds what item from put there, or nothing if from is
 // 0. It downloads the file if there is one.
 func (c *client) checkTarget(u *updater.Updater, path string, n, from int) error {
-	info, err := find(u, path)
+	info, err := tufclient.Find(u, path)
 	switch {
 	case err != nil:
 		return err
@@ -138,7 +125,7 @@ func (c *client) checkTarget(u *updater.Updater, path string, n, from int) error
 	case from == 0:
 		return fmt.Errorf("after %d items: %s is there, and must not be", n, path)
 	}
-	if want := target(path, from); !same(info, want) {
+	if want := target(path, from); !tufclient.Same(info, want) {
 		return fmt.Errorf("after %d items: %s isn't what item %d put there", n, path, from)
 	}
 	if !isStored(path) {
@@ -153,42 +140,4 @@ func (c *client) checkTarget(u *updater.Updater, path string, n, from int) error
 	}
 	c.downloads.Add(1)
 	return nil
-}
-
-func same(got *metadata.TargetFiles, want roles.Target) bool {
-	return got.Length == want.Length && len(got.Hashes) == 1 && hex.EncodeToString(got.Hashes["sha256"]) == want.Hashes["sha256"]
-}
-
-// find returns nil for a path that the client knows to be absent.
-func find(u *updater.Updater, path string) (*metadata.TargetFiles, error) {
-	info, err := u.GetTargetInfo(path)
-	if err != nil && err.Error() == fmt.Sprintf("target %s not found", path) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return info, nil
-}
-
-// seeing notes what is downloaded.
-type seeing struct {
-	inner fetcher.Fetcher
-	book  *book
-}
-
-func (s *seeing) DownloadFile(url string, limit int64, timeout time.Duration) ([]byte, error) {
-	data, err := s.inner.DownloadFile(url, limit, timeout)
-	if err != nil {
-		return nil, err
-	}
-	name := path.Base(url)
-	if !strings.HasPrefix(name, "timestamp.") {
-		return data, s.book.see(name, data)
-	}
-	t, err := metadata.Timestamp().FromBytes(data)
-	if err != nil {
-		return nil, err
-	}
-	return data, s.book.see(fmt.Sprintf("timestamp version %d", t.Signed.Version), data)
 }

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/bindery-tuf/bindery/internal/repotest"
+	"github.com/bindery-tuf/bindery/internal/tufclient"
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/repository/dirjournal"
 	"github.com/bindery-tuf/bindery/repository/dirstore"
@@ -192,7 +193,7 @@ func (h *hammer) updateUntil(ctx context.Context, number int) error {
 		}
 		began := time.Now()
 		_, err := c.update(rng, rng.IntN(lanes))
-		if isMissing(err) && time.Since(began) > grace {
+		if tufclient.IsMissing(err) && time.Since(began) > grace {
 			h.slow.Add(1)
 			continue
 		}
@@ -245,7 +246,7 @@ func (h *hammer) noteNames(ctx context.Context, after int64) error {
 		}
 		data, err := h.store.Get(ctx, info.Name)
 		if err == nil {
-			err = h.book.see(info.Name, data)
+			err = h.book.contents.See(info.Name, data)
 		}
 		if err != nil {
 			return err
