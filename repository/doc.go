@@ -125,7 +125,8 @@
 // that an index can serve it as its health endpoint. [ReadStatus] reads one in another process.
 //
 // [Config.Observe] is told of each stage of a generation: its cause, its duration, each signature
-// and each file. [Config.Approve] is asked about each item before anything is signed.
+// and each file; [LogSignatures] logs each signature, and package otelmetrics makes metrics of all.
+// [Config.Approve] is asked about each item before anything is signed.
 //
 // # Audits
 //

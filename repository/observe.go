@@ -2,6 +2,8 @@ package repository
 
 import (
 	"context"
+	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/bindery-tuf/bindery/keys"
@@ -48,6 +50,47 @@ type Event struct {
 	Bytes        int64
 	Role, Key    string // the key's ID
 	Err          error  // why the stage failed; nil if it succeeded
+}
+
+// LogSignatures returns a function for Config.Observe that logs every online signature: key ID, role, version and
+// generation, which is the version, at the level Info. A signature that failed is logged with its error. If
+// the generation is given up, a line "burnt" at the level Warn says so: its signatures are in no generation
+// that clients see. "unknown" means that the journal's answer to the seal was lost: whether the generation will be
+// published shows once the repository is opened again. A generation that is neither published nor one of these was
+// made by a process that was killed.
+//
+// One generation may have several signatures of a role: some roles failed, and it was made without them. Signatures of probes,
+// by which a new key is tried, are not logged. A lost line means nothing for what is published.
+func LogSignatures(l *slog.Logger) func(Event) {
+	var mu sync.Mutex
+	var sealed int64 // the newest generation with a seal, or of which that isn't known
+	return func(e Event) {
+		switch e.Stage {
+		case StageSign:
+			attrs := []any{"key", e.Key, "role", e.Role, "version", e.Generation, "generation", e.Generation, "bytes", e.Bytes}
+			if e.Err != nil {
+				l.Error("signature failed", append(attrs, "err", e.Err)...)
+				return
+			}
+			l.Info("signed", attrs...)
+		case StageSeal:
+			mu.Lock()
+			defer mu.Unlock()
+			switch {
+			case e.Err == nil:
+				sealed = e.Generation
+			case isFatal(e.Err):
+				sealed = e.Generation
+				l.Warn("unknown", "generation", e.Generation, "err", e.Err)
+			}
+		case StageGeneration:
+			mu.Lock()
+			defer mu.Unlock()
+			if e.Err != nil && sealed != e.Generation {
+				l.Warn("burnt", "generation", e.Generation, "err", e.Err)
+			}
+		}
+	}
 }
 
 // begins returns when a stage begins, for observe. It is the zero time if nobody observes.

@@ -106,7 +106,7 @@ func (p *publisher) create(ctx context.Context, d Documents) error {
 // half a write at the journal's end. The log says then where that begins and how many bytes it has.
 // Nothing of it was acknowledged, unless the disk damaged it since.
 //
-// Errors wrap ErrNotRepository, ErrDiverged, ErrLocked, or, unless Config.UncheckedKeys is set,
+// Errors wrap ErrNotRepository, ErrDiverged, ErrLocked, ledger.ErrNewer if a newer version of Bindery published before, or, unless Config.UncheckedKeys is set,
 // ErrWrongKey. A store that can't be read or written is an error too. ErrLocked means that another
 // process leads a shared journal. Of a local one it means that this process leads it already: another
 // process gets ErrLocked sooner, from dirjournal.Open.
@@ -175,6 +175,9 @@ func lead(ctx context.Context, cfg Config) (*publisher, error) {
 // readJournal folds what the journal says from its newest checkpoint on.
 func (p *publisher) readJournal(ctx context.Context) error {
 	for step, err := range p.lead.Read(ctx, ledger.FromCheckpoint) {
+		if errors.Is(err, ledger.ErrNewer) {
+			return fmt.Errorf("journal: %w: a newer publisher led before: upgrade this one; the lead is given up, so that the newer one can go on, and nothing was changed", err)
+		}
 		if err != nil {
 			return fmt.Errorf("journal: %w", err)
 		}

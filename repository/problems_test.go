@@ -156,7 +156,7 @@ func requireNoneZero(t *testing.T, v reflect.Value, where string) {
 func TestStatusJSON(t *testing.T) {
 	day := time.Date(2026, 5, 17, 12, 0, 0, 0, time.UTC)
 	full := repository.Status{
-		Generation: 7, Signed: day, Queue: ledger.Backlog{Pending: 2, Bytes: 300, Oldest: day},
+		Generation: 7, Signed: day, Leads: true, Epoch: 3, Queue: ledger.Backlog{Pending: 2, Bytes: 300, Oldest: day},
 		Roles: map[string]repository.RoleStatus{"root": {Version: 1, Expires: day}}, BinCount: 4, FirstBinExpires: day,
 		Fullest:     []repository.FullBin{{Bin: "bins-0", Bytes: 100, Targets: 1, Largest: "a", LargestBytes: 90}, {Bin: "bins-2", Bytes: 50}},
 		Quarantined: []repository.QuarantinedBin{{Bin: "bins-1", Reason: "altered"}},
@@ -172,7 +172,7 @@ func TestStatusJSON(t *testing.T) {
 	requireNoneZero(t, reflect.ValueOf(known), "Status")
 	got, err := json.Marshal(full)
 	require.NoError(t, err)
-	require.JSONEq(t, `{"generation":7,"signed":"2026-05-17T12:00:00Z","queue":{"pending":2,"bytes":300,"oldest":"2026-05-17T12:00:00Z"},
+	require.JSONEq(t, `{"generation":7,"signed":"2026-05-17T12:00:00Z","leads":true,"epoch":3,"queue":{"pending":2,"bytes":300,"oldest":"2026-05-17T12:00:00Z"},
 		"roles":{"root":{"version":1,"expires":"2026-05-17T12:00:00Z"}},"bin_count":4,"first_bin_expires":"2026-05-17T12:00:00Z",
 		"fullest":[{"bin":"bins-0","bytes":100,"targets":1,"largest":"a","largest_bytes":90},{"bin":"bins-2","bytes":50}],
 		"quarantined":[{"bin":"bins-1","reason":"altered"}],"rotations":[{"role":"bins-*","state":"signing","to":"b","from":["a"],"begun":"2026-05-17T12:00:00Z","left":3,"next":"n","at":"2026-05-17T12:00:00Z"}],"error":"disk full",
@@ -180,5 +180,5 @@ func TestStatusJSON(t *testing.T) {
 		"problems":[{"severity":"warning","what":"w","advice":"a","from":"2026-05-17T12:00:00Z"}]}`, string(got))
 	got, err = json.Marshal(&repository.Status{})
 	require.NoError(t, err)
-	require.JSONEq(t, `{"generation":0,"queue":{"pending":0,"bytes":0},"roles":{},"bin_count":0,"fullest":[],"quarantined":[],"rotations":[],"collection":{"files":0,"targets":0},"problems":[]}`, string(got))
+	require.JSONEq(t, `{"generation":0,"leads":false,"epoch":0,"queue":{"pending":0,"bytes":0},"roles":{},"bin_count":0,"fullest":[],"quarantined":[],"rotations":[],"collection":{"files":0,"targets":0},"problems":[]}`, string(got))
 }

@@ -476,7 +476,10 @@ func (p *publisher) restart(ctx context.Context, first []ledger.Record, found []
 		return err
 	}
 	p.wrote.forget()
-	if err := p.lead.Append(ctx, recs.records...); err != nil {
+	sealing := p.begins()
+	err = p.lead.Append(ctx, recs.records...)
+	p.observe(sealing, Event{Stage: StageSeal, Generation: a.number, Items: len(plan.items), Roles: len(plan.edits), Err: err})
+	if err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
 	return p.finish(ctx)

@@ -18,7 +18,7 @@ import (
 // Rebuild do what they promise, or say what is missing and where, or what to do.
 func TestSegmentsGone(t *testing.T) {
 	opens := regexp.MustCompile(`segment \d{12}\.seg: (it is missing|offset \d+, sequence \d+: it ends here, and segment \d{12}\.seg goes on)` +
-		`|it has no segments|RestoreJournal make`)
+		`|it has no segments|RestoreJournal make|let Adopt go on`)
 	rebuilds := regexp.MustCompile(`segment \d{12}\.seg: (it begins with frame \d+: the segments before it are missing|it was removed or moved while the journal was open` +
 		`|offset \d+, sequence \d+: it ends here, and segment \d{12}\.seg goes on)` +
 		`|\d\.bins-0\.json: .*: the journal doesn't tell what is in it: put a copy with the SHA-256 `)

@@ -79,7 +79,7 @@ func TestShapes(t *testing.T) {
 				e.open()
 				read, err := repository.ReadStatus(t.Context(), e.store, e.journal.Handle())
 				require.NoError(t, err)
-				status.Err, status.Problems, read.Queue = nil, read.Problems, status.Queue
+				status.Err, status.Problems, status.Leads, read.Queue = nil, read.Problems, false, status.Queue
 				require.Equal(t, status, read)
 				e.publish(file(upload[1].Path, "again"))
 				e.check()

@@ -18,6 +18,11 @@ type Status struct {
 	Generation int64     `json:"generation"`      // the one that clients see; 0 before the first
 	Signed     time.Time `json:"signed,omitzero"` // when it was
 
+	// Leads reports whether this process is the publisher. Epoch is that of the newest lead that is known here: it
+	// grows with each publisher that takes over or starts.
+	Leads bool  `json:"leads"`
+	Epoch int64 `json:"epoch"`
+
 	// Queue is what no seal has decided yet. If Pending is 0, the last items may still be sealed
 	// and not committed. An item is published once Receipt.Wait returns or Outcome says so, and not
 	// before.
@@ -111,6 +116,7 @@ func (r *Repository) Status(ctx context.Context) (Status, error) {
 	s, attempt, running := r.published, r.lastErr, r.running
 	r.mu.Unlock()
 	attempt = cmp.Or(attempt, s.Err)
+	s.Leads = context.Cause(r.alive) == nil
 	s.Queue, s.Err = queue, attempt
 	now := r.cfg.Now()
 	s.Rotations = rotationsAt(s.Rotations, now)
@@ -126,6 +132,7 @@ func (p *publisher) status() Status {
 	s := Status{
 		Generation: p.state.Generation,
 		Signed:     p.state.Signed,
+		Epoch:      max(p.epoch, p.state.Epoch),
 		Roles:      map[string]RoleStatus{},
 		BinCount:   p.docs.online.starts[len(p.docs.online.sets)],
 

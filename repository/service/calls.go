@@ -138,6 +138,17 @@ func (s *Service) Submit(ctx context.Context, it repository.Item) (*Receipt, err
 		}
 		return false, err
 	})
+	if q, standby, queueErr := s.queue(ctx, err); standby && !refused {
+		var known bool
+		if err = queueErr; err == nil {
+			known, err = s.enqueue(ctx, q, it)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("submit: %w", err)
+		}
+		rc.repeated = known && given
+		return rc, nil
+	}
 	switch {
 	case err == nil:
 		s.progress.Store(true)
@@ -184,6 +195,9 @@ func (rc *Receipt) Wait(ctx context.Context) (repository.Outcome, error) {
 		o, err = repo.Receipt(rc.id, rc.paths...).Wait(ctx)
 		return false, err
 	})
+	if q, standby, queueErr := rc.s.queue(ctx, err); standby && queueErr == nil {
+		return rc.s.waitIn(ctx, q, rc.id)
+	}
 	if err != nil && (!called || errors.Is(err, ErrUnavailable)) {
 		return o, fmt.Errorf("item %q is accepted, and its outcome is known once the repository is open: %w", rc.id, err)
 	}
@@ -197,6 +211,9 @@ func (s *Service) Outcome(ctx context.Context, id string) (repository.Outcome, e
 		o, err = repo.Outcome(ctx, id)
 		return err
 	})
+	if q, standby, queueErr := s.queue(ctx, err); standby && queueErr == nil {
+		return outcomeIn(ctx, q, id)
+	}
 	return o, err
 }
 

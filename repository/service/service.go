@@ -50,6 +50,12 @@ type Config struct {
 	// of the journal (dirjournal.OpenReader). Nil: a standby can only wait.
 	Read func(ctx context.Context) (repository.Store, repository.Reader, error)
 
+	// Queue returns what a standby submits to while another process publishes: the queue of a journal that
+	// processes share. The service doesn't close it. Then Submit, Outcome and Receipt.Wait work in a standby, without the lead. A
+	// standby can't check an item against the documents in force: the publisher sets it aside if people sign its
+	// path's role. Nil: a standby accepts nothing.
+	Queue func(ctx context.Context) (repository.Queue, error)
+
 	// Standby makes a service wait if another process has the lock, and take over once it is
 	// free. Otherwise Start fails with repository.ErrLocked.
 	Standby bool
@@ -96,6 +102,7 @@ type Service struct {
 	changed      chan struct{}      // closed and replaced when repo or reason changes
 	reason       error              // why there is no repo
 	last         repository.Status  // the newest that is known
+	limits       limits             // for a standby
 	documentsErr error              // why newer documents are not installed
 }
 
@@ -111,8 +118,9 @@ type Service struct {
 // that looks wrong (repository.ErrClock).
 //
 // With Config.Standby, a lock that another process holds is no error. Until the service takes over,
-// Status and View read by way of Config.Read, and all other calls fail with repository.ErrLocked and
-// say who holds the lock. It takes over some two seconds after the lock is free.
+// Status and View read by way of Config.Read, Submit, Outcome and Receipt.Wait go by way of Config.Queue, and all other
+// calls fail with repository.ErrLocked and say who holds the lock. A service that loses the lead of a shared journal
+// becomes a standby in the same way. It takes over some two seconds after the lock is free.
 func Start(ctx context.Context, cfg Config) (*Service, error) {
 	s, err := start(ctx, cfg)
 	if err != nil {
@@ -208,6 +216,9 @@ func (s *Service) openOnce(ctx context.Context, due, uncheckedKeys bool) (*repos
 	if err != nil {
 		return nil, documents, err
 	}
+	s.mu.Lock()
+	s.limits = limitsOf(cfg)
+	s.mu.Unlock()
 	cfg.UncheckedKeys = cfg.UncheckedKeys || uncheckedKeys
 	if none := (repository.Caching{}); s.cfg.Caching != none {
 		if cfg.Caching != none && cfg.Caching != s.cfg.Caching {
@@ -327,8 +338,8 @@ func (s *Service) missed(err error) {
 		return
 	case errors.Is(err, repository.ErrLocked):
 		s.pause = pauseOfLock
-	case errors.Is(err, repository.ErrDiverged), errors.Is(err, repository.ErrNotRepository):
-		s.pause = lastPause
+	case errors.Is(err, repository.ErrDiverged), errors.Is(err, repository.ErrNotRepository), errors.Is(err, ledger.ErrNewer):
+		s.pause = lastPause // each attempt takes the lead, if only to give it up
 	default:
 		s.lengthen()
 	}
