@@ -79,7 +79,7 @@ var mutations = map[string][]mutation.Edit{
 	},
 	"engine: the commit is recorded before the swap": {
 		{"repository/publish.go", "\tfor _, swap := range s.Swaps {\n", "\tif err := p.append(ctx, gen, &ledger.Commit{}); err != nil {\n\t\treturn err\n\t}\n\tfor _, swap := range s.Swaps {\n"},
-		{"repository/publish.go", "\tif err := p.append(ctx, gen, &ledger.Commit{}); err != nil {\n\t\treturn fmt.Errorf(\"commit generation %d: %w\", gen, err)\n\t}\n\tp.unread = nil", "\tp.unread = nil"},
+		{"repository/publish.go", "\tif err := p.append(ctx, gen, &ledger.Commit{}); err != nil {\n\t\treturn fmt.Errorf(\"commit generation %d: %w\", gen, err)\n\t}\n\tp.collection.committed", "\tp.collection.committed"},
 	},
 	"engine: a sealed generation isn't finished": {
 		{"repository/open.go", "\t\tif err := p.finish(ctx); err != nil {\n\t\t\treturn err\n\t\t}\n", "\t\tp.state.Sealed = nil\n"},
