@@ -17,7 +17,7 @@ import (
 
 // locks say what is installed, to the hash.
 //
-//go:embed python/requirements.txt moto/requirements.txt js/package.json js/package-lock.json
+//go:embed python/requirements.txt moto/requirements.txt psycopg/requirements.txt js/package.json js/package-lock.json
 var locks embed.FS
 
 // Python returns the interpreter that has what requirements.txt in a directory of

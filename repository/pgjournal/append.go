@@ -14,8 +14,9 @@ import (
 	"github.com/bindery-tuf/bindery/repository/ledger"
 )
 
-// Append implements repository.Lead, in one transaction. If its end isn't known, because the connection failed, the
-// error wraps repository.ErrUnknown and the lead can't be used any more: close the journal and open it again.
+// Append implements repository.Lead, in one transaction. If the commit is not answered, it asks the database for up to
+// Config.Lease what became of it. Only if that isn't answered either, the error wraps repository.ErrUnknown. The lead
+// can't be used any more then: close the journal and open it again.
 func (l *lead) Append(ctx context.Context, records ...ledger.Record) error {
 	if err := l.append(ctx, records); err != nil {
 		return fmt.Errorf("append: %w", err)
@@ -57,10 +58,44 @@ func (l *lead) append(ctx context.Context, records []ledger.Record) error {
 	case refused(err):
 		return l.failed(ctx, err)
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.ended = fmt.Errorf("%w: whether the last append was made is unknown: close the journal and open it again", repository.ErrClosed)
-	return fmt.Errorf("%w: %w", repository.ErrUnknown, err)
+	asking, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.cfg.Lease)
+	defer cancel()
+	made, asked := l.wasMade(asking, a.head)
+	switch {
+	case asked != nil:
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.ended = fmt.Errorf("%w: whether the last append was made is unknown: close the journal and open it again", repository.ErrClosed)
+		return fmt.Errorf("%w: %w", repository.ErrUnknown, err)
+	case made:
+		l.note(a)
+		return nil
+	}
+	return l.failed(ctx, err)
+}
+
+// wasMade finds out what became of an append whose commit was not answered. The fence's lock is free once it is
+// settled. Until the context ends it tries to reach the database.
+func (l *lead) wasMade(ctx context.Context, hash string) (bool, error) {
+	for {
+		made, err := l.recorded(ctx, hash)
+		if err == nil || !sleep(ctx, pollBusy) {
+			return made, err
+		}
+	}
+}
+
+func (l *lead) recorded(ctx context.Context, hash string) (made bool, err error) {
+	tx, err := l.begin(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer rollback(ctx, tx)
+	if _, err := tx.Exec(ctx, l.sql(`SELECT FROM bindery.lead FOR UPDATE`)); err != nil {
+		return false, err
+	}
+	err = tx.QueryRow(ctx, l.sql(`SELECT EXISTS (SELECT FROM bindery.record WHERE hash = $1 AND seq > (SELECT max(seq) - 1000 FROM bindery.record))`), hash).Scan(&made)
+	return made, err
 }
 
 // note takes notice of an append that was committed.
@@ -161,12 +196,12 @@ func (l *lead) writeOne(ctx context.Context, tx pgx.Tx, r ledger.Record, a *appe
 	// Numbers of entries that this record decides are lower: those were committed before.
 	var seq int64
 	err := tx.QueryRow(ctx, l.sql(`INSERT INTO bindery.record (seq, kind, generation, epoch, time, hash, bytes)
-		VALUES (nextval('bindery.queue_place_seq'), $1, $2, $3, $4, $5, $6) RETURNING seq`),
-		string(r.Kind()), r.Generation, r.Epoch, r.Time, r.Hash(), r.Bytes()).Scan(&seq)
+		VALUES (nextval($7::text::regclass), $1, $2, $3, $4, $5, $6) RETURNING seq`),
+		string(r.Kind()), r.Generation, r.Epoch, r.Time, r.Hash(), r.Bytes(), l.schema+".queue_place_seq").Scan(&seq)
 	if err != nil {
 		return err
 	}
-	if err := l.decide(ctx, tx, seq, r.Outcomes(), a); err != nil {
+	if err := l.decide(ctx, tx, seq, r, a); err != nil {
 		return err
 	}
 	switch r.Kind() {
@@ -185,7 +220,8 @@ func (l *lead) writeOne(ctx context.Context, tx pgx.Tx, r ledger.Record, a *appe
 }
 
 // decide decides exactly the entries named.
-func (l *lead) decide(ctx context.Context, tx pgx.Tx, record int64, outcomes []ledger.ItemOutcome, a *appended) error {
+func (l *lead) decide(ctx context.Context, tx pgx.Tx, seq int64, r ledger.Record, a *appended) error {
+	outcomes := r.Outcomes()
 	n := len(outcomes)
 	if n == 0 {
 		return nil
@@ -206,10 +242,10 @@ func (l *lead) decide(ctx context.Context, tx pgx.Tx, record int64, outcomes []l
 		places[i], generations[i], states[i], reasons[i] = e.place, o.Generation, string(o.State), o.Reason
 		a.taken[o.ID] = e.place
 	}
-	_, err = tx.Exec(ctx, l.sql(`INSERT INTO bindery.decided (place, record, nth, generation, state, reason)
-		SELECT place, $1, nth, generation, state, reason
+	_, err = tx.Exec(ctx, l.sql(`INSERT INTO bindery.decided (place, record, nth, time, generation, state, reason)
+		SELECT place, $1, nth, $6, generation, state, reason
 		FROM unnest($2::bigint[], $3::bigint[], $4::text[], $5::text[]) WITH ORDINALITY AS o (place, generation, state, reason, nth)`),
-		record, places, generations, states, reasons)
+		seq, places, generations, states, reasons, r.Time)
 	if code(err) == uniqueViolation {
 		err = errors.New("another record decided one of its items")
 	}

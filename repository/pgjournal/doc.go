@@ -110,6 +110,15 @@
 // It finds at once what was committed within 5 seconds of its INSERT. For what was open longer it looks through
 // the whole queue, for at most a twentieth of the time: that takes some 0.3 s for a million entries.
 //
+// # Pruning
+//
+// Nothing is deleted unless Repository.Archive is called with Archive.Delete, once a day for example. The history
+// begins then at the checkpoint that it makes: records before that are deleted. So are entries that were decided
+// before it, with their outcomes, once they are older than Config.Remember (at least 7 days, by the times of the
+// publisher's records) and not among the newest 100,000. A leader looks for such entries every hour. All this is done in
+// transactions of 1,000 rows while publishing goes on. Autovacuum makes the space free again. To keep the older
+// history, dump the schema with pg_dump before.
+//
 // # Durability
 //
 // Every transaction of this package sets synchronous_commit to on, whatever the default is. An upload is as

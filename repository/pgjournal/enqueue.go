@@ -106,7 +106,7 @@ func (j *Journal) enqueue(ctx context.Context, entries []ledger.Entry) ([]bool, 
 		if inserted {
 			break
 		}
-		found, err := j.remembered(own, fresh)
+		found, err := j.repeats(own, fresh)
 		if err != nil {
 			return nil, j.failed(ctx, err)
 		}
@@ -147,9 +147,9 @@ func (j *Journal) insert(ctx context.Context, entries []ledger.Entry) (bool, err
 	return true, nil
 }
 
-// remembered returns the IDs of those entries that the journal has. If it has another item under one of them, the
+// repeats returns the IDs of those entries that the journal has. If it has another item under one of them, the
 // error wraps ErrIDReused.
-func (j *Journal) remembered(ctx context.Context, entries []ledger.Entry) (map[string]bool, error) {
+func (j *Journal) repeats(ctx context.Context, entries []ledger.Entry) (map[string]bool, error) {
 	rows, _ := j.pool.Query(ctx, j.sql(`SELECT id, item FROM bindery.outcomes WHERE id = ANY($1)`), columns(entries)[0])
 	byID := map[string]ledger.Entry{}
 	for _, e := range entries {

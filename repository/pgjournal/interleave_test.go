@@ -1,6 +1,7 @@
 package pgjournal
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"testing"
@@ -52,7 +53,10 @@ func upload(t *testing.T, s site, level pgx.TxIsoLevel, ids ...string) {
 
 func (l *leader) requirePending(t *testing.T, ids ...string) []ledger.Entry {
 	t.Helper()
-	require.NoError(t, l.Await(t.Context(), len(ids), math.MaxInt64))
+	// The limit is for a fault that would make it wait for ever.
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	require.NoError(t, l.Await(ctx, len(ids), math.MaxInt64))
 	entries, err := l.Pending(t.Context(), 100, math.MaxInt64)
 	require.NoError(t, err)
 	var got []string

@@ -28,6 +28,10 @@ type Config struct {
 	// often. 0 is DefaultLease.
 	Lease time.Duration
 
+	// Remember is how long outcomes are remembered at least. 0 is RememberFor, and it can't be less. The newest 100,000 are
+	// remembered in any case. So is what the history that is left needs: repository.Archive lets it begin later.
+	Remember time.Duration
+
 	// Holder names this process to people, in the error of another that wants the lead. "" is host name and process ID.
 	Holder string
 
@@ -57,6 +61,8 @@ type Journal struct {
 	ctx    context.Context // ends with the journal
 	end    context.CancelFunc
 	close  func() error
+
+	remembered int // Remembered, but for tests
 
 	mu       sync.Mutex
 	lead     *lead // the newest that this handle took, or nil
@@ -97,6 +103,12 @@ func open(ctx context.Context, cfg Config) (*Journal, error) {
 	if cfg.Lease < time.Second {
 		return nil, fmt.Errorf("Config.Lease of %v: want at least a second", cfg.Lease)
 	}
+	if cfg.Remember == 0 {
+		cfg.Remember = RememberFor
+	}
+	if cfg.Remember < RememberFor {
+		return nil, fmt.Errorf("Config.Remember of %v: want at least %v", cfg.Remember, RememberFor)
+	}
 	if cfg.Holder == "" {
 		cfg.Holder = holder()
 	}
@@ -111,7 +123,7 @@ func open(ctx context.Context, cfg Config) (*Journal, error) {
 	if err != nil {
 		return nil, err
 	}
-	j := &Journal{cfg: cfg, schema: schema(cfg.Schema), pool: pool, progress: make(chan struct{})}
+	j := &Journal{cfg: cfg, schema: schema(cfg.Schema), pool: pool, remembered: Remembered, progress: make(chan struct{})}
 	version, fsync := 0, ""
 	if err := pool.QueryRow(ctx, j.sql(`SELECT version, current_setting('fsync') FROM bindery.version`)).Scan(&version, &fsync); err != nil {
 		pool.Close()

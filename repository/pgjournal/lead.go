@@ -75,6 +75,7 @@ func (j *Journal) Lead(ctx context.Context) (repository.Lead, int64, error) {
 	renewing, stop := context.WithCancel(j.ctx)
 	l.stop = stop
 	go l.renew(renewing)
+	go l.pruneAgain(renewing)
 	return l, l.epoch, nil
 }
 

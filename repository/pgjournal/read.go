@@ -82,9 +82,9 @@ func (j *Journal) read(ctx context.Context, from ledger.From, check func(epoch i
 		return false, j.failed(ctx, err)
 	}
 	defer rollback(own, tx)
-	var epoch, checkpoint int64
+	var epoch, checkpoint, begins int64
 	var token string
-	if err := tx.QueryRow(own, j.sql(`SELECT epoch, token, checkpoint FROM bindery.lead`)).Scan(&epoch, &token, &checkpoint); err != nil {
+	if err := tx.QueryRow(own, j.sql(`SELECT epoch, token, checkpoint, begins FROM bindery.lead`)).Scan(&epoch, &token, &checkpoint, &begins); err != nil {
 		return false, j.failed(ctx, err)
 	}
 	if check != nil {
@@ -92,9 +92,11 @@ func (j *Journal) read(ctx context.Context, from ledger.From, check func(epoch i
 			return false, err
 		}
 	}
-	start := int64(-1 << 63)
-	if from == ledger.FromCheckpoint && checkpoint > 0 {
+	start := begins
+	if from == ledger.FromCheckpoint {
 		start = checkpoint
+	}
+	if start > 0 {
 		if whole, err := j.steps(ctx, own, tx, atCheckpoint, start, yield); err != nil || !whole {
 			return false, err
 		}

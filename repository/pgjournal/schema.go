@@ -146,6 +146,7 @@ CREATE TABLE bindery.decided (
 	place      bigint PRIMARY KEY,
 	record     bigint NOT NULL, -- seq of the record that decided it
 	nth        int NOT NULL,    -- its place in that record
+	time       timestamptz NOT NULL, -- of that record
 	generation bigint NOT NULL,
 	state      text NOT NULL,
 	reason     text NOT NULL
@@ -165,6 +166,7 @@ CREATE TABLE bindery.lead (
 	head       text NOT NULL DEFAULT '',  -- hash of the newest record
 	sealed     bigint,                    -- seq of the seal that has no commit
 	checkpoint bigint NOT NULL DEFAULT 0, -- seq of the newest checkpoint
+	begins     bigint NOT NULL DEFAULT 0, -- seq of the checkpoint with which the history begins
 	moment     bigint NOT NULL DEFAULT 1, -- how often outcomes appeared
 	oldest     bigint NOT NULL DEFAULT 0  -- no pending entry before this place was seen; counting begins there
 ) WITH (fillfactor = 10);

@@ -1,0 +1,110 @@
+package pgjournal
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/repository/ledger"
+)
+
+// cutter is a network that loses the connection around a commit.
+type cutter struct {
+	commits   atomic.Int64 // how many commits are lost
+	delivered bool         // whether the database gets the commit, and only the answer is lost
+	down      atomic.Bool  // whether it then stays down
+}
+
+func (c *cutter) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	if c.down.Load() {
+		return nil, io.ErrClosedPipe
+	}
+	conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
+	return &cutConn{Conn: conn, cutter: c}, err
+}
+
+type cutConn struct {
+	net.Conn
+	*cutter
+	cut atomic.Bool
+}
+
+func (c *cutConn) Write(b []byte) (int, error) {
+	if bytes.Contains(bytes.ToLower(b), []byte("commit\x00")) && c.commits.Add(-1) >= 0 {
+		c.down.Store(c.down.Load() || !c.delivered && c.commits.Load() > 0)
+		c.cut.Store(true)
+		if !c.delivered {
+			c.Conn.Close()
+			return 0, io.ErrClosedPipe
+		}
+	}
+	return c.Conn.Write(b)
+}
+
+func (c *cutConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if c.cut.Load() { // the answer
+		c.Conn.Close()
+		return 0, io.ErrUnexpectedEOF
+	}
+	return n, err
+}
+
+// An append whose commit was not answered asks what became of it.
+func TestCommitNotAnswered(t *testing.T) {
+	for _, delivered := range []bool{true, false} {
+		s := newSite(t)
+		net := &cutter{delivered: delivered}
+		cfg := config(t, s.publisher)
+		cfg.Pool.ConnConfig.DialFunc = net.dial
+		j, err := Open(t.Context(), cfg)
+		require.NoError(t, err)
+		defer j.Close()
+		_, err = j.Enqueue(t.Context(), item(t, "a"))
+		require.NoError(t, err)
+		l := leads(t, j)
+		entries := l.requirePending(t, "a")
+		net.commits.Store(1)
+		r := l.decided(t, entries...)
+		err = l.Append(t.Context(), r)
+		if delivered {
+			require.NoError(t, err)
+		} else {
+			require.Error(t, err)
+			require.NotErrorIs(t, err, repository.ErrUnknown)
+			l.requirePending(t, "a")
+			require.NoError(t, l.Append(t.Context(), r))
+		}
+		l.load(t)
+		require.Equal(t, r.Hash(), l.history.State.Chain)
+
+		// An upload is told that it isn't known. It may be repeated.
+		net.commits.Store(1)
+		_, err = j.Enqueue(t.Context(), item(t, "b"))
+		require.ErrorIs(t, err, repository.ErrUnknown)
+		known, err := j.Enqueue(t.Context(), item(t, "b"))
+		require.NoError(t, err)
+		require.Equal(t, []bool{delivered}, known)
+
+		// The database can't be asked: nobody knows.
+		l.requirePending(t, "b")
+		net.delivered = false
+		net.commits.Store(2)
+		j.cfg.Lease = DefaultLease / 10
+		err = l.Append(t.Context(), l.decided(t, item(t, "b")))
+		require.ErrorIs(t, err, repository.ErrUnknown)
+		net.down.Store(false)
+		require.ErrorIs(t, l.Append(t.Context(), l.record(t, &ledger.Intent{})), repository.ErrClosed)
+		_, err = l.Pending(t.Context(), 1, 1)
+		require.ErrorIs(t, err, repository.ErrClosed)
+		require.NoError(t, j.Close())
+		l = leads(t, opened(t, s.publisher)) // at once
+		l.requirePending(t, "b")
+	}
+}
