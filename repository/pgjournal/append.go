@@ -230,7 +230,11 @@ func (l *lead) decide(ctx context.Context, tx pgx.Tx, seq int64, r ledger.Record
 	if err != nil {
 		return err
 	}
-	places, generations, states, reasons := make([]int64, n), make([]int64, n), make([]string, n), make([]string, n)
+	// Most entries of a record have the same outcome, which is sent once.
+	places, kinds := make([]int64, n), make([]int32, n)
+	var generations []int64
+	var states, reasons []string
+	numbers := map[ledger.Outcome]int32{}
 	for i, o := range outcomes {
 		e, ok := found[o.ID]
 		if !ok {
@@ -239,13 +243,20 @@ func (l *lead) decide(ctx context.Context, tx pgx.Tx, seq int64, r ledger.Record
 		if d := hex.EncodeToString(e.digest[:]); d != o.Digest {
 			return fmt.Errorf("item %q: the digest %.12s isn't that of the entry, %.12s", o.ID, o.Digest, d)
 		}
-		places[i], generations[i], states[i], reasons[i] = e.place, o.Generation, string(o.State), o.Reason
+		kind, known := numbers[o.Outcome]
+		if !known {
+			kind = int32(len(numbers)) + 1
+			numbers[o.Outcome] = kind
+			generations, states, reasons = append(generations, o.Generation), append(states, string(o.State)), append(reasons, o.Reason)
+		}
+		places[i], kinds[i] = e.place, kind
 		a.taken[o.ID] = e.place
 	}
 	_, err = tx.Exec(ctx, l.sql(`INSERT INTO bindery.decided (place, record, nth, time, generation, state, reason)
-		SELECT place, $1, nth, $6, generation, state, reason
-		FROM unnest($2::bigint[], $3::bigint[], $4::text[], $5::text[]) WITH ORDINALITY AS o (place, generation, state, reason, nth)`),
-		seq, places, generations, states, reasons, r.Time)
+		SELECT place, $1, nth, $2, generation, state, reason
+		FROM unnest($3::bigint[], $4::int[]) WITH ORDINALITY AS o (place, kind, nth)
+		JOIN unnest($5::bigint[], $6::text[], $7::text[]) WITH ORDINALITY AS k (generation, state, reason, kind) USING (kind)`),
+		seq, r.Time, places, kinds, generations, states, reasons)
 	if code(err) == uniqueViolation {
 		err = errors.New("another record decided one of its items")
 	}

@@ -429,7 +429,7 @@ func (l *lead) pending(ctx context.Context, max int, maxBytes int64) ([]ledger.E
 		return nil, err
 	}
 	query, order := l.oldest(front)
-	_, size, err := l.count(ctx, query, from, max)
+	n, size, err := l.count(ctx, query, from, max)
 	if err != nil {
 		return nil, err
 	}
@@ -440,11 +440,11 @@ func (l *lead) pending(ctx context.Context, max int, maxBytes int64) ([]ledger.E
 			WHERE n = 1 OR total <= ` + fmt.Sprint(maxBytes) + ` ORDER BY n`
 	}
 	rows, _ := l.pool.Query(ctx, l.sql(`SELECT place, id, "by", accepted, item, digest FROM (`+query+`) entries`), from, max)
-	var entries []ledger.Entry
+	entries := make([]ledger.Entry, 0, n)
 	var at placed
 	var digest []byte
 	var e ledger.Entry
-	known := map[string]placed{}
+	known := make(map[string]placed, n)
 	lowest := int64(math.MaxInt64)
 	_, err = pgx.ForEachRow(rows, []any{&at.place, &e.ID, &e.By, &e.Accepted, &e.Body, &digest}, func() error {
 		if maxBytes -= int64(len(e.Body)); maxBytes < 0 && len(entries) > 0 {
