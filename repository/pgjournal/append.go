@@ -32,10 +32,16 @@ func (l *lead) append(ctx context.Context, records []ledger.Record) error {
 	defer leave()
 	l.appending.Lock()
 	defer l.appending.Unlock()
-	if err := l.usable(own); err != nil { // for the reason; the fence decides
-		return l.failed(ctx, err)
+	l.mu.Lock()
+	ended := l.ended
+	l.mu.Unlock()
+	malformed := l.wellFormed(records)
+	if ended != nil || malformed != nil || len(records) == 0 {
+		if err := l.usable(own); err != nil { // the better reason
+			return l.failed(ctx, err)
+		}
 	}
-	if err := errors.Join(l.ready(), l.wellFormed(records)); err != nil || len(records) == 0 {
+	if err := errors.Join(malformed, l.ready()); err != nil || len(records) == 0 {
 		return err
 	}
 	tx, err := l.begin(own)
@@ -43,6 +49,9 @@ func (l *lead) append(ctx context.Context, records []ledger.Record) error {
 		return l.failed(ctx, err)
 	}
 	a, err := l.write(own, tx, records)
+	if err == nil {
+		err = l.notify(own, tx)
+	}
 	if err != nil {
 		rollback(own, tx)
 		return l.failed(ctx, err)

@@ -56,7 +56,8 @@
 // was committed. INSERT … ON CONFLICT DO NOTHING passes over such rows without an error; then don't use an ID for
 // two different items. An ID that was forgotten (see Pruning) is new.
 //
-// In Go, [Enqueue] is this INSERT.
+// In Go, [Enqueue] is this INSERT. Behind PgBouncer, open pgx's connections with default_query_exec_mode=exec: its
+// default mode prepares statements in the session.
 //
 // # Asking what became of it
 //
@@ -106,7 +107,8 @@
 // by ID and digest, and an entry without such a decision is pending, whatever its number. The history shows each
 // entry before the record that decides it.
 //
-// The publisher looks for new entries every 50 ms within 10 seconds after something happened, and else once a second.
+// The publisher looks for new entries every 50 ms within 10 seconds after something happened, and else once a second:
+// see Config.Notify for an alternative.
 // It finds at once what was committed within 5 seconds of its INSERT. For what was open longer it looks through
 // the whole queue, for at most a twentieth of the time: that takes some 0.3 s for a million entries.
 //
@@ -125,6 +127,7 @@
 // durable as the index's own transaction. PostgreSQL must run with fsync on; Open warns if it doesn't.
 //
 // An asynchronous replica that is promoted lacks the last transactions: uploads that were accepted are lost, and
-// a generation that was published may be missing in the journal. To lose nothing, name the replica in
-// synchronous_standby_names.
+// a generation that was published may be missing in the journal, so that the public timestamp is ahead of it:
+// repository.Open says so. To lose nothing, name the replica in synchronous_standby_names. A leader of the lost
+// server writes nothing to the promoted one, even if another leader there got the same epoch: its token is another.
 package pgjournal

@@ -11,9 +11,10 @@ import (
 
 // The conditions of PostgreSQL that mean something here: Appendix A of its manual.
 const (
-	uniqueViolation  = "23505"
-	deadlockDetected = "40P01"
-	lockNotAvailable = "55P03"
+	uniqueViolation       = "23505"
+	deadlockDetected      = "40P01"
+	lockNotAvailable      = "55P03"
+	insufficientPrivilege = "42501"
 )
 
 // code returns the SQLSTATE of an error of the database, or "".
@@ -31,7 +32,7 @@ func explain(err error, schemaName string) error {
 	switch code(err) {
 	case "42P01", "3F000", "42703": // no such table, schema, column
 		return fmt.Errorf("the database has no schema %s of this package: call pgjournal.Migrate as its owner, or name the right database and Config.Schema: %w", name, err)
-	case "42501":
+	case insufficientPrivilege:
 		return fmt.Errorf("the database role lacks a privilege: call pgjournal.Migrate as the owner of schema %s, with this role as Migration.IndexRole or PublisherRole: %w", name, err)
 	case "25006":
 		return fmt.Errorf("the database is read-only, as a replica is: connect to the primary (target_session_attrs=read-write): %w", err)
@@ -56,7 +57,7 @@ func refused(err error) bool {
 	return errors.Is(err, pgx.ErrTxCommitRollback) || errors.As(err, &e) && e.SeverityUnlocalized == "ERROR"
 }
 
-// done ends a transaction that failed. The connection is closed if that takes long.
+// rollback ends a transaction that failed, or that is committed already. The connection is closed if that takes long.
 func rollback(ctx context.Context, tx pgx.Tx) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()

@@ -1,6 +1,7 @@
 package pgjournal
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,6 +33,12 @@ type Config struct {
 	// remembered in any case. So is what the history that is left needs: repository.Archive lets it begin later.
 	Remember time.Duration
 
+	// Notify wakes a publisher that is idle, and calls of Decided, by PostgreSQL's NOTIFY, on the channel with the schema's name.
+	// Enqueue and Append of this handle then notify. An index does so in its transaction: SELECT pg_notify('bindery', '').
+	// Without it both take up to a second to notice. Notifying transactions commit one after another, which costs an index
+	// with many uploads more than it gains. It takes a connection that goes through no pooler in transaction mode.
+	Notify bool
+
 	// Holder names this process to people, in the error of another that wants the lead. "" is host name and process ID.
 	Holder string
 
@@ -62,7 +69,8 @@ type Journal struct {
 	end    context.CancelFunc
 	close  func() error
 
-	remembered int // Remembered, but for tests
+	remembered int           // Remembered, but for tests
+	idle       time.Duration // pollIdle, but for tests
 
 	mu       sync.Mutex
 	lead     *lead // the newest that this handle took, or nil
@@ -74,6 +82,7 @@ type Journal struct {
 	polling  bool
 	pollErr  error
 	progress chan struct{} // closed and replaced when moment or pollErr changes
+	woken    chan struct{} // closed and replaced when the database should be asked at once
 }
 
 var (
@@ -117,13 +126,16 @@ func open(ctx context.Context, cfg Config) (*Journal, error) {
 	}
 	pc := cfg.Pool.Copy()
 	pc.MaxConns = max(pc.MaxConns, 4)
+	if cfg.Notify {
+		pc.MaxConns++
+	}
 	// No statement outlives its transaction, so a pooler may stand between. Results are binary.
 	pc.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
 	pool, err := pgxpool.NewWithConfig(context.WithoutCancel(ctx), pc)
 	if err != nil {
 		return nil, err
 	}
-	j := &Journal{cfg: cfg, schema: schema(cfg.Schema), pool: pool, remembered: Remembered, progress: make(chan struct{})}
+	j := &Journal{cfg: cfg, schema: schema(cfg.Schema), pool: pool, remembered: Remembered, idle: pollIdle, progress: make(chan struct{}), woken: make(chan struct{})}
 	version, fsync := 0, ""
 	if err := pool.QueryRow(ctx, j.sql(`SELECT version, current_setting('fsync') FROM bindery.version`)).Scan(&version, &fsync); err != nil {
 		pool.Close()
@@ -144,6 +156,9 @@ func open(ctx context.Context, cfg Config) (*Journal, error) {
 	}
 	j.ctx, j.end = context.WithCancel(context.Background())
 	j.close = sync.OnceValue(j.shut)
+	if cfg.Notify {
+		go j.listen()
+	}
 	return j, nil
 }
 
@@ -216,9 +231,9 @@ func (j *Journal) Outcomes(ctx context.Context, ids ...string) ([]ledger.Outcome
 
 // A long queue takes long to count, all the more beside a transaction that keeps dead rows. Then it is
 // counted at most a tenth of the time.
-const slowCount = 50 * time.Millisecond
+const slowCount = 100 * time.Millisecond
 
-// Backlog implements repository.Queue. It counts the queue's rows. If that takes more than 50 ms, the result is
+// Backlog implements repository.Queue. It counts the queue's rows. If that takes more than 100 ms, the result is
 // up to ten times as old as that took, but not older than this handle's newest Enqueue or Append.
 func (j *Journal) Backlog(ctx context.Context) (ledger.Backlog, error) {
 	own, leave, err := j.enter(ctx)
@@ -257,14 +272,77 @@ func (j *Journal) touch() {
 	j.active, j.until = time.Now(), time.Time{}
 }
 
-// pause is how long to wait until the database is asked again.
-func (j *Journal) pause() time.Duration {
+// rest waits until the database is to be asked again. It reports false if the context ended first.
+func (j *Journal) rest(ctx context.Context) bool {
+	j.mu.Lock()
+	d, woken := j.idle, j.woken
+	if time.Since(j.active) < busyFor {
+		d = pollBusy
+	}
+	j.mu.Unlock()
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-woken:
+	case <-ctx.Done():
+		return false
+	}
+	return true
+}
+
+// wake ends every rest.
+func (j *Journal) wake() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if time.Since(j.active) < busyFor {
-		return pollBusy
+	j.active = time.Now()
+	close(j.woken)
+	j.woken = make(chan struct{})
+}
+
+// listen wakes this process at each notification.
+func (j *Journal) listen() {
+	for {
+		err := j.listenOnce()
+		if j.ctx.Err() != nil {
+			return
+		}
+		j.cfg.Logger.Warn("notifications of the database are missed for a while", "err", err)
+		if !sleep(j.ctx, pollIdle) {
+			return
+		}
 	}
-	return pollIdle
+}
+
+func (j *Journal) listenOnce() error {
+	pooled, err := j.pool.Acquire(j.ctx)
+	if err != nil {
+		return err
+	}
+	conn := pooled.Hijack() // nobody else is to have it
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		conn.Close(ctx)
+	}()
+	if _, err := conn.Exec(j.ctx, "LISTEN "+j.schema); err != nil {
+		return err
+	}
+	for {
+		j.wake() // for what came before the LISTEN
+		if _, err := conn.WaitForNotification(j.ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// notify is a part of a transaction after which others are to look at once.
+func (j *Journal) notify(ctx context.Context, tx pgx.Tx) error {
+	if !j.cfg.Notify {
+		return nil
+	}
+	_, err := tx.Exec(ctx, `SELECT pg_notify($1, '')`, cmp.Or(j.cfg.Schema, DefaultSchema))
+	return err
 }
 
 // Decided implements repository.Queue. A moment passes with every commit and every decided record, of any process.
@@ -315,7 +393,7 @@ func (j *Journal) Decided(ctx context.Context, seen int64) (int64, error) {
 
 // poll asks for the moment as long as a Decided waits.
 func (j *Journal) poll() {
-	for sleep(j.ctx, j.pause()) {
+	for j.rest(j.ctx) {
 		j.mu.Lock()
 		if j.waiting == 0 {
 			j.polling = false

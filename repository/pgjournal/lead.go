@@ -69,11 +69,11 @@ func (j *Journal) Lead(ctx context.Context) (repository.Lead, int64, error) {
 		return nil, 0, fmt.Errorf("lead: %w", j.failed(ctx, err))
 	}
 	j.touch()
+	renewing, stop := context.WithCancel(j.ctx)
+	l.stop = stop
 	j.mu.Lock()
 	j.lead = l
 	j.mu.Unlock()
-	renewing, stop := context.WithCancel(j.ctx)
-	l.stop = stop
 	go l.renew(renewing)
 	go l.pruneAgain(renewing)
 	return l, l.epoch, nil
@@ -96,7 +96,11 @@ func (j *Journal) takeOver(ctx context.Context) (*lead, error) {
 		return nil, err
 	}
 	if err := tx.Commit(ctx); err != nil {
-		return nil, err // if it had an effect, then nobody leads until the lease ends
+		// If it had an effect all the same, nobody leads: others needn't wait for the end of the lease.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+		defer cancel()
+		l.expire(ctx)
+		return nil, err
 	}
 	return l, nil
 }
@@ -128,7 +132,7 @@ func (j *Journal) vacant(ctx context.Context) error {
 	err := j.pool.QueryRow(ctx, j.sql(`SELECT `+leased+`, holder, CASE WHEN renewed > '-infinity' THEN renewed + length - clock_timestamp() ELSE '0' END FROM bindery.lease`)).
 		Scan(&held, &holder, &left)
 	if err == nil && held {
-		err = fmt.Errorf("%w: %s leads, and has done so for certain until %v from now", repository.ErrLocked, holder, left.Round(time.Millisecond))
+		err = fmt.Errorf("%w: %s leads. Its lease ends in %v unless it renews it", repository.ErrLocked, holder, left.Round(time.Millisecond))
 	}
 	return err
 }
@@ -144,6 +148,9 @@ func (j *Journal) terminate(ctx context.Context) error {
 		SELECT pg_terminate_backend(l.pid) FROM pg_locks l
 		WHERE l.locktype = 'transactionid' AND l.granted AND l.pid <> pg_backend_pid()
 		  AND (l.transactionid IN (SELECT xmax FROM bindery.lead) OR l.transactionid IN (SELECT xmax FROM bindery.lease))) s`)).Scan(&n)
+	if code(err) == insufficientPrivilege {
+		return fmt.Errorf("the last leader stopped inside a transaction, and this role may not end its session: give publisher and standby the same database role, or this one pg_signal_backend (%v)", err)
+	}
 	if err == nil && n > 0 {
 		j.cfg.Logger.Warn("the last leader stopped inside a transaction: its session was ended")
 	}
@@ -163,7 +170,8 @@ func (l *lead) renew(ctx context.Context) {
 		case err != nil:
 			l.cfg.Logger.Warn("the lease of the lead can't be renewed", "err", explain(err, l.cfg.Schema))
 		case tag.RowsAffected() == 0:
-			return // another leads, as the next call finds out
+			l.stop() // another leads, as the next call finds out
+			return
 		}
 	}
 }
@@ -375,7 +383,7 @@ func (l *lead) Await(ctx context.Context, n int, bytes int64) error {
 			l.touch()
 			return nil
 		}
-		if !sleep(own, l.pause()) {
+		if !l.rest(own) {
 			return fmt.Errorf("await: %w", l.failed(ctx, own.Err()))
 		}
 	}

@@ -146,7 +146,7 @@ CREATE TABLE bindery.decided (
 	place      bigint PRIMARY KEY,
 	record     bigint NOT NULL, -- seq of the record that decided it
 	nth        int NOT NULL,    -- its place in that record
-	time       timestamptz NOT NULL, -- of that record
+	time       timestamptz NOT NULL DEFAULT clock_timestamp(), -- of that record
 	generation bigint NOT NULL,
 	state      text NOT NULL,
 	reason     text NOT NULL

@@ -1,0 +1,48 @@
+package pgjournal
+
+import (
+	"math"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A claim begins where the oldest entry was seen last. A look again begins where it was seen five seconds ago.
+func TestSightings(t *testing.T) {
+	s := newSightings()
+	require.EqualValues(t, math.MinInt64, s.last())
+	require.EqualValues(t, math.MinInt64, s.lowest())
+	at := time.Date(2026, 5, 17, 12, 0, 0, 0, time.UTC)
+	for second := range 20 {
+		s.add(at.Add(time.Duration(second)*time.Second), int64(100+second))
+		require.EqualValues(t, 100+second, s.last())
+		require.EqualValues(t, 100+max(0, second-5), s.lowest())
+	}
+	require.Len(t, s.places, 6)
+	s.add(at.Add(20*time.Second), 3) // of a transaction that committed late
+	require.EqualValues(t, 3, s.last())
+	require.EqualValues(t, 3, s.lowest())
+	s.add(at.Add(21*time.Second), 120)
+	require.EqualValues(t, 120, s.last())
+	require.EqualValues(t, 3, s.lowest())
+	s.add(at.Add(30*time.Second), 121)
+	require.EqualValues(t, 120, s.lowest())
+}
+
+// Looking again takes a bounded part of the time.
+func TestLooks(t *testing.T) {
+	l := newSightings().whole
+	now := time.Date(2026, 5, 17, 12, 0, 0, 0, time.UTC)
+	due, slow := l.due(now)
+	require.True(t, due)
+	require.False(t, slow)
+	due, _ = l.due(now) // it is under way
+	require.False(t, due)
+	l.done, l.took, l.looking = now, 100*time.Millisecond, false
+	due, _ = l.due(now.Add(1899 * time.Millisecond))
+	require.False(t, due)
+	due, slow = l.due(now.Add(1900 * time.Millisecond))
+	require.True(t, due)
+	require.True(t, slow) // so no claim waits for it
+}
