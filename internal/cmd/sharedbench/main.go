@@ -5,7 +5,7 @@
 //
 // It needs an installed PostgreSQL, version 14 or later, and starts a server of its own, with fsync on. It builds
 // versitygw, an S3 service, and runs that too. Both write below the system's temporary folder, which TMPDIR
-// names: some 3 GB, which it removes.
+// names: up to 6 GB, which it removes.
 //
 // It prints one line for each job: the time of Bindery, the limit's, their ratio, and what the ratio must not
 // exceed. Each time is the median of N measurements. The two sides take turns, so that a busy machine slows both.
