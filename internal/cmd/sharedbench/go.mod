@@ -10,6 +10,7 @@ require (
 	github.com/bindery-tuf/bindery/repository/pgjournal v0.0.0
 	github.com/bindery-tuf/bindery/repository/s3store v0.0.0
 	github.com/jackc/pgx/v5 v5.13.0
+	github.com/stretchr/testify v1.12.0
 	golang.org/x/sync v0.23.0
 )
 
@@ -32,7 +33,6 @@ require (
 	github.com/secure-systems-lab/go-securesystemslib v0.11.1 // indirect
 	github.com/sigstore/protobuf-specs v0.5.0 // indirect
 	github.com/sigstore/sigstore v1.10.6 // indirect
-	github.com/stretchr/testify v1.12.0 // indirect
 	github.com/theupdateframework/go-tuf/v2 v2.4.2 // indirect
 	golang.org/x/crypto v0.57.0 // indirect
 	golang.org/x/sys v0.48.0 // indirect
