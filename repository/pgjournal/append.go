@@ -67,7 +67,7 @@ func (l *lead) append(ctx context.Context, records []ledger.Record) error {
 	case refused(err):
 		return l.failed(ctx, err)
 	}
-	asking, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.cfg.Lease)
+	asking, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.askFor)
 	defer cancel()
 	made, asked := l.wasMade(asking, a.head)
 	switch {
@@ -202,48 +202,54 @@ func (l *lead) writeOne(ctx context.Context, tx pgx.Tx, r ledger.Record, a *appe
 			return err
 		}
 	}
+	batch := &pgx.Batch{}
 	// Numbers of entries that this record decides are lower: those were committed before.
-	var seq int64
-	err := tx.QueryRow(ctx, l.sql(`INSERT INTO bindery.record (seq, kind, generation, epoch, time, hash, bytes)
+	batch.Queue(l.sql(`INSERT INTO bindery.record (seq, kind, generation, epoch, time, hash, bytes)
 		VALUES (nextval($7::text::regclass), $1, $2, $3, $4, $5, $6) RETURNING seq`),
-		string(r.Kind()), r.Generation, r.Epoch, r.Time, r.Hash(), r.Bytes(), l.schema+".queue_place_seq").Scan(&seq)
-	if err != nil {
-		return err
-	}
-	if err := l.decide(ctx, tx, seq, r, a); err != nil {
+		string(r.Kind()), r.Generation, r.Epoch, r.Time, r.Hash(), r.Bytes(), l.sequence())
+	if err := l.decide(ctx, tx, batch, r, a); err != nil {
 		return err
 	}
 	switch r.Kind() {
 	case ledger.KindSeal:
-		a.sealed = &seq
-		_, err = tx.Exec(ctx, l.sql(`UPDATE bindery.lead SET sealed = $1, oldest = $2`), seq, a.oldest)
+		batch.Queue(l.sql(`UPDATE bindery.lead SET sealed = currval($2::text::regclass), oldest = $1`), a.oldest, l.sequence())
 	case ledger.KindCommit:
-		a.sealed = nil
-		_, err = tx.Exec(ctx, l.sql(`UPDATE bindery.lead SET sealed = NULL, moment = moment + 1`))
+		batch.Queue(l.sql(`UPDATE bindery.lead SET sealed = NULL, moment = moment + 1`))
 	case ledger.KindDecided:
-		_, err = tx.Exec(ctx, l.sql(`UPDATE bindery.lead SET moment = moment + 1, oldest = $1`), a.oldest)
+		batch.Queue(l.sql(`UPDATE bindery.lead SET moment = moment + 1, oldest = $1`), a.oldest)
 	case ledger.KindCheckpoint:
-		_, err = tx.Exec(ctx, l.sql(`UPDATE bindery.lead SET sealed = NULL, checkpoint = $1, oldest = $2`), seq, a.oldest)
+		batch.Queue(l.sql(`UPDATE bindery.lead SET sealed = NULL, checkpoint = currval($2::text::regclass), oldest = $1`), a.oldest, l.sequence())
+	}
+	var seq int64
+	results := tx.SendBatch(ctx, batch)
+	err := results.QueryRow().Scan(&seq)
+	if closed := results.Close(); err == nil {
+		err = closed
+	}
+	if code(err) == uniqueViolation {
+		return errors.New("another record decided one of its items")
+	}
+	switch r.Kind() {
+	case ledger.KindSeal:
+		a.sealed = &seq
+	case ledger.KindCommit, ledger.KindCheckpoint:
+		a.sealed = nil
 	}
 	return err
 }
 
-// decide decides exactly the entries named.
-func (l *lead) decide(ctx context.Context, tx pgx.Tx, seq int64, r ledger.Record, a *appended) error {
+// sequence is the name of the sequence that numbers entries and records.
+func (j *Journal) sequence() string { return j.schema + ".queue_place_seq" }
+
+// decide adds to the batch what decides exactly the entries named. The record has the sequence's present number.
+func (l *lead) decide(ctx context.Context, tx pgx.Tx, batch *pgx.Batch, r ledger.Record, a *appended) error {
 	outcomes := r.Outcomes()
-	n := len(outcomes)
-	if n == 0 {
-		return nil
-	}
 	found, err := l.find(ctx, tx, outcomes)
 	if err != nil {
 		return err
 	}
-	// Most entries of a record have the same outcome, which is sent once.
-	places, kinds := make([]int64, n), make([]int32, n)
-	var generations []int64
-	var states, reasons []string
-	numbers := map[ledger.Outcome]int32{}
+	// Most entries of a record have the same outcome.
+	groups := map[ledger.Outcome]*group{}
 	for i, o := range outcomes {
 		e, ok := found[o.ID]
 		if !ok {
@@ -252,24 +258,26 @@ func (l *lead) decide(ctx context.Context, tx pgx.Tx, seq int64, r ledger.Record
 		if d := hex.EncodeToString(e.digest[:]); d != o.Digest {
 			return fmt.Errorf("item %q: the digest %.12s isn't that of the entry, %.12s", o.ID, o.Digest, d)
 		}
-		kind, known := numbers[o.Outcome]
-		if !known {
-			kind = int32(len(numbers)) + 1
-			numbers[o.Outcome] = kind
-			generations, states, reasons = append(generations, o.Generation), append(states, string(o.State)), append(reasons, o.Reason)
+		g := groups[o.Outcome]
+		if g == nil {
+			g = &group{}
+			groups[o.Outcome] = g
 		}
-		places[i], kinds[i] = e.place, kind
+		g.places, g.nths = append(g.places, e.place), append(g.nths, int32(i+1))
 		a.taken[o.ID] = e.place
 	}
-	_, err = tx.Exec(ctx, l.sql(`INSERT INTO bindery.decided (place, record, nth, time, generation, state, reason)
-		SELECT place, $1, nth, $2, generation, state, reason
-		FROM unnest($3::bigint[], $4::int[]) WITH ORDINALITY AS o (place, kind, nth)
-		JOIN unnest($5::bigint[], $6::text[], $7::text[]) WITH ORDINALITY AS k (generation, state, reason, kind) USING (kind)`),
-		seq, r.Time, places, kinds, generations, states, reasons)
-	if code(err) == uniqueViolation {
-		err = errors.New("another record decided one of its items")
+	for o, g := range groups {
+		batch.Queue(l.sql(`INSERT INTO bindery.decided (place, record, nth, time, generation, state, reason)
+			SELECT place, currval($1::text::regclass), nth, $2, $3, $4, $5 FROM unnest($6::bigint[], $7::int[]) AS o (place, nth)`),
+			l.sequence(), r.Time, o.Generation, string(o.State), o.Reason, g.places, g.nths)
 	}
-	return err
+	return nil
+}
+
+// group are the entries of a record that have one outcome.
+type group struct {
+	places []int64
+	nths   []int32 // where they are in the record
 }
 
 // find returns the places and digests of entries. Those that Pending returned are in memory: a row is never changed,

@@ -71,6 +71,7 @@ type Journal struct {
 
 	remembered int           // Remembered, but for tests
 	idle       time.Duration // pollIdle, but for tests
+	askFor     time.Duration // how long a commit that was not answered is asked about: the lease, but for tests
 
 	mu       sync.Mutex
 	lead     *lead // the newest that this handle took, or nil
@@ -135,7 +136,7 @@ func open(ctx context.Context, cfg Config) (*Journal, error) {
 	if err != nil {
 		return nil, err
 	}
-	j := &Journal{cfg: cfg, schema: schema(cfg.Schema), pool: pool, remembered: Remembered, idle: pollIdle, progress: make(chan struct{}), woken: make(chan struct{})}
+	j := &Journal{cfg: cfg, schema: schema(cfg.Schema), pool: pool, remembered: Remembered, idle: pollIdle, askFor: cfg.Lease, progress: make(chan struct{}), woken: make(chan struct{})}
 	version, fsync := 0, ""
 	if err := pool.QueryRow(ctx, j.sql(`SELECT version, current_setting('fsync') FROM bindery.version`)).Scan(&version, &fsync); err != nil {
 		pool.Close()

@@ -253,16 +253,20 @@ func (l *lead) ready() error {
 // older one. Therefore what the last seconds passed over is looked through again for at most a tenth of the time, and
 // the whole queue for at most a twentieth. So nothing is decided by where a claim begins.
 func (l *lead) from(ctx context.Context) (from int64, front bool, err error) {
-	for _, again := range []*looks{&l.seen.recent, &l.seen.whole} {
+	for _, again := range []*looks{&l.seen.whole, &l.seen.recent} {
 		l.mu.Lock()
 		due, slow := again.due(time.Now())
 		l.mu.Unlock()
-		switch {
-		case due && slow: // a claim shouldn't wait for it
+		if due && slow { // a claim shouldn't wait for it
 			go l.look(l.ctx, again)
-		case due:
+			continue
+		}
+		if due {
 			if err := l.look(ctx, again); err != nil {
 				return 0, false, err
+			}
+			if again == &l.seen.whole {
+				break // it saw the recent ones too
 			}
 		}
 	}
@@ -440,22 +444,40 @@ func (l *lead) pending(ctx context.Context, max int, maxBytes int64) ([]ledger.E
 		return nil, err
 	}
 	query, order := l.oldest(front)
-	n, size, err := l.count(ctx, query, from, max)
-	if err != nil {
+	if maxBytes/ledger.MaxBody < int64(max) { // else no sum can be too large
+		_, size, err := l.count(ctx, query, from, max)
+		if err != nil {
+			return nil, err
+		}
+		if size > maxBytes { // the database counts, so that no more is sent than asked for
+			query = `SELECT * FROM (
+				SELECT *, row_number() OVER w AS n, sum(octet_length(item)) OVER w AS total
+				FROM (` + query + `) oldest WINDOW w AS (ORDER BY ` + order + ` ROWS UNBOUNDED PRECEDING)) counted
+				WHERE n = 1 OR total <= ` + fmt.Sprint(maxBytes) + ` ORDER BY n`
+		}
+	}
+	batch := &pgx.Batch{}
+	batch.Queue(l.sql(fence))
+	batch.Queue(l.sql(`SELECT place, id, "by", accepted, item, digest FROM (`+query+`) entries`), from, max)
+	results := l.pool.SendBatch(ctx, batch)
+	defer results.Close()
+	var epoch int64
+	var token string
+	if err := results.QueryRow().Scan(&epoch, &token); err != nil {
 		return nil, err
 	}
-	if size > maxBytes { // the database counts, so that no more is sent than asked for
-		query = `SELECT * FROM (
-			SELECT *, row_number() OVER w AS n, sum(octet_length(item)) OVER w AS total
-			FROM (` + query + `) oldest WINDOW w AS (ORDER BY ` + order + ` ROWS UNBOUNDED PRECEDING)) counted
-			WHERE n = 1 OR total <= ` + fmt.Sprint(maxBytes) + ` ORDER BY n`
+	if err := l.check(epoch, token); err != nil {
+		return nil, err
 	}
-	rows, _ := l.pool.Query(ctx, l.sql(`SELECT place, id, "by", accepted, item, digest FROM (`+query+`) entries`), from, max)
-	entries := make([]ledger.Entry, 0, n)
+	if err := l.ready(); err != nil {
+		return nil, err
+	}
+	rows, _ := results.Query()
+	var entries []ledger.Entry
 	var at placed
 	var digest []byte
 	var e ledger.Entry
-	known := make(map[string]placed, n)
+	known := map[string]placed{}
 	lowest := int64(math.MaxInt64)
 	_, err = pgx.ForEachRow(rows, []any{&at.place, &e.ID, &e.By, &e.Accepted, &e.Body, &digest}, func() error {
 		if maxBytes -= int64(len(e.Body)); maxBytes < 0 && len(entries) > 0 {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -96,7 +97,7 @@ func TestCommitNotAnswered(t *testing.T) {
 		l.requirePending(t, "b")
 		net.delivered = false
 		net.commits.Store(2)
-		j.cfg.Lease = DefaultLease / 10
+		j.askFor = time.Second
 		err = l.Append(t.Context(), l.decided(t, item(t, "b")))
 		require.ErrorIs(t, err, repository.ErrUnknown)
 		net.down.Store(false)
