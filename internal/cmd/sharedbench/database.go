@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"math"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -264,7 +263,7 @@ func queue(ctx context.Context, j repository.Journal, n int) error {
 // claim reads all that is pending, and decides it. Only the journal's part is timed.
 func claim(ctx context.Context, l repository.Lead, epoch int64, n int) (time.Duration, error) {
 	start := time.Now()
-	entries, err := l.Pending(ctx, n, math.MaxInt64)
+	entries, err := l.Pending(ctx, n, 16<<20) // the default of Config.MaxBatchBytes
 	took := time.Since(start)
 	if err != nil {
 		return 0, err
