@@ -20,7 +20,7 @@ import (
 	"github.com/bindery-tuf/bindery/roles"
 )
 
-// The database roles, beside the superuser.
+// The database roles, the superuser's first.
 const (
 	owner         = "postgres"
 	indexRole     = "index"
@@ -168,7 +168,7 @@ func upload(ctx context.Context, conn *pgxpool.Conn, table string, t roles.Targe
 	return tx.Commit(ctx)
 }
 
-// claimSides claim uploads. Bindery does so beside a report, or not.
+// claimSides claim uploads. Bindery does so while a report is open, or not.
 func claimSides(report bool) func(ctx context.Context, e *env) (*sides, error) {
 	return func(ctx context.Context, e *env) (_ *sides, err error) {
 		var ends []func() error

@@ -31,8 +31,8 @@ func jobs() []job {
 type scale struct {
 	adds    int // transactions of one measurement of pg-add-64
 	claimed int
-	dead    int // rows of each table, beside the report
-	updates int // of the fence, beside the report
+	dead    int // rows of each table, during the report
+	updates int // of the fence, during the report
 	bins    int
 	targets int // in each bin
 	uploads int // of s3-publish-1000

@@ -20,8 +20,8 @@
 //   - pg-claim-10000: Lead.Pending and Lead.Append for 10,000 uploads, which the record decides. The limit is one
 //     transaction that reads all columns of those rows and deletes them.
 //   - pg-claim-10000-report: the same in a database in which a report holds a transaction open. A million rows of
-//     the queue and a million decisions were deleted since it began, and the fence was updated 10,000 times:
-//     all that is dead and can't be vacuumed. The limit is measured without a report.
+//     the queue and a million decisions were deleted since it began, and the fence was updated 10,000 times.
+//     No vacuum can remove these dead rows. The limit is measured without a report.
 //   - s3-publish-1000: 1,000 uploads are queued. The time begins with Repository.Run and ends when the bucket has
 //     the new timestamp.json. The repository has 16,384 bins of 140 targets each, and was just opened, so each bin
 //     is read from the bucket. The limit is the same GETs and then PUTs, of as many bytes, with the SDK alone, as many
