@@ -32,6 +32,7 @@ var layers = [][]string{
 	{"repository/bucket"},  // what some stores share
 	{"repository/..."},     // stores, journals, and the suites for them
 	{"internal/faulty", "internal/tufclient", "internal/repotest", "internal/mutation", "internal/pgtest", "internal/s3test"}, // what tests are made of
+	{"internal/benchmark"}, // what programs share that measure
 	{"internal/crashpoints"},
 	{"internal/interop"}, // others' clients
 	{"internal/..."},     // tests of the whole, and commands

@@ -317,6 +317,9 @@ type sighting struct {
 // lately is how long a transaction may be open after an INSERT without its row being found later than others.
 const lately = 5 * time.Second
 
+// slowLook is how long a look may take for which a claim waits.
+const slowLook = 3 * time.Millisecond
+
 // looks says when a look is made again.
 type looks struct {
 	part    int // of the time that may be spent: one in so many
@@ -331,7 +334,7 @@ func (s *looks) due(now time.Time) (due, slow bool) {
 		return false, false
 	}
 	s.looking = true
-	return true, s.took > 20*time.Millisecond
+	return true, s.took > slowLook
 }
 
 func (s *sightings) add(at time.Time, place int64) {

@@ -118,7 +118,7 @@ INSERT INTO bindery.version VALUES (1);
 CREATE TABLE bindery.queue (
 	place    bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
 	id       text COLLATE "C" NOT NULL CONSTRAINT queue_id_twice UNIQUE
-	         CONSTRAINT queue_id_is_1_to_128_printable_ascii CHECK (id ~ '^[!-~]{1,128}$'),
+	         CONSTRAINT queue_id_is_1_to_128_printable_ascii CHECK (octet_length(id) <= 128 AND id ~ '^[!-~]+$'),
 	"by"     text NOT NULL DEFAULT ''
 	         CONSTRAINT queue_by_is_at_most_256_bytes CHECK (octet_length("by") <= 256)
 	         CONSTRAINT queue_by_has_no_control_characters CHECK ("by" !~ '[\x01-\x1f\x7f]'),

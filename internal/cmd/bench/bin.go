@@ -5,44 +5,12 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"fmt"
-	"math/rand/v2"
-	"time"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
+	"github.com/bindery-tuf/bindery/internal/benchmark"
 	"github.com/bindery-tuf/bindery/roles"
 )
-
-// expires is in the metadata of all sides.
-var expires = time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
-
-// makeTarget returns a target that looks as on PyPI: some 215 bytes in a bin.
-func makeTarget(rng *rand.ChaCha8) roles.Target {
-	var random [64]byte
-	rng.Read(random[:])
-	digest := hex.EncodeToString(random[:32])
-	path := hex.EncodeToString(random[32:])
-	return roles.Target{
-		Path: fmt.Sprintf("packages/%s/%s/%s/project_%s-1.2.3-py3-none-any.whl",
-			path[:2], path[2:4], path[4:], digest[:4]),
-		Length: 1_000_000 + int64(random[0])<<12,
-		Hashes: map[string]string{"sha256": digest},
-	}
-}
-
-// makeBin returns a bin of n targets, unsigned, and its targets.
-func makeBin(n int, version int64) (*roles.Bin, []roles.Target, error) {
-	rng := rand.NewChaCha8([32]byte{byte(n)})
-	targets := make([]roles.Target, n)
-	edits := make([]roles.TargetEdit, n)
-	for i := range targets {
-		targets[i] = makeTarget(rng)
-		edits[i] = roles.TargetEdit{Path: targets[i].Path, Target: &targets[i]}
-	}
-	bin, err := roles.NewBin().Edit(version, expires, edits)
-	return bin, targets, err
-}
 
 // binJob replaces one target in a bin.
 type binJob struct {
@@ -61,7 +29,7 @@ func binSides(newKey func() (key, error), n int) func(context.Context, *env) (*s
 		if j.key, err = newKey(); err != nil {
 			return nil, err
 		}
-		bin, targets, err := makeBin(n, 1)
+		bin, targets, err := benchmark.MakeBin(n, 1)
 		if err != nil {
 			return nil, err
 		}
@@ -96,7 +64,7 @@ func binSides(newKey func() (key, error), n int) func(context.Context, *env) (*s
 		if e.python != nil {
 			t := j.replacement()
 			s.python, err = e.python.side(e, pythonJob{
-				Kind: "bin", Expires: expires, Version: 2, Path: t.Path, SHA256: t.Hashes["sha256"], Length: t.Length,
+				Kind: "bin", Expires: benchmark.Expires, Version: 2, Path: t.Path, SHA256: t.Hashes["sha256"], Length: t.Length,
 			}, j.key, j.file, func(theirs []byte) error { return sameSigned[metadata.TargetsType](ours, theirs) })
 		}
 		return s, err
@@ -119,7 +87,7 @@ func (j *binJob) bindery(ctx context.Context) ([]byte, error) {
 		return nil, err
 	}
 	t := j.replacement()
-	if bin, err = bin.Edit(2, expires, []roles.TargetEdit{{Path: t.Path, Target: &t}}); err != nil {
+	if bin, err = bin.Edit(2, benchmark.Expires, []roles.TargetEdit{{Path: t.Path, Target: &t}}); err != nil {
 		return nil, err
 	}
 	file, err := bin.Sign(ctx, j.key.signer)
@@ -142,6 +110,6 @@ func (j *binJob) gotuf() ([]byte, error) {
 		return nil, err
 	}
 	m.Signed.Targets[t.Path] = &metadata.TargetFiles{Length: t.Length, Hashes: metadata.Hashes{"sha256": digest}}
-	m.Signed.Version, m.Signed.Expires = 2, expires
+	m.Signed.Version, m.Signed.Expires = 2, benchmark.Expires
 	return signTheirs(m, j.key)
 }

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/bindery-tuf/bindery/internal/benchmark"
 	"github.com/bindery-tuf/bindery/roles"
 )
 
@@ -16,7 +17,7 @@ func createSides(ctx context.Context, e *env) (*sides, error) {
 	if err != nil {
 		return nil, err
 	}
-	bin, err := roles.NewBin().Edit(1, expires, nil)
+	bin, err := roles.NewBin().Edit(1, benchmark.Expires, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"io"
 	"runtime"
-	"slices"
 	"time"
 
+	"github.com/bindery-tuf/bindery/internal/benchmark"
 	"github.com/bindery-tuf/bindery/repository/dirjournal"
 )
 
@@ -45,12 +45,9 @@ type env struct {
 	sites  map[string]*site
 }
 
-// side does a job once and returns the time, without that for preparations.
-type side func(ctx context.Context) (time.Duration, error)
-
 // sides are the sides of one job. All but bindery and limit may be nil.
 type sides struct {
-	bindery, gotuf, python, limit side
+	bindery, gotuf, python, limit benchmark.Side
 }
 
 // result holds the measurements. Times are nanoseconds.
@@ -77,12 +74,6 @@ func measure(ctx context.Context, e *env, j job, runs, cpus int) (result, error)
 
 func (s *sides) measure(ctx context.Context, runs int) (result, error) {
 	var r result
-	all := []struct {
-		name   string
-		side   side
-		median *int64
-		times  []int64
-	}{{"bindery", s.bindery, &r.bindery, nil}, {"go-tuf", s.gotuf, &r.gotuf, nil}, {"python-tuf", s.python, &r.python, nil}, {"limit", s.limit, &r.limit, nil}}
 	// Not timed: on one processor, watching costs more than some of the jobs.
 	runtime.GC()
 	p := watchHeap()
@@ -91,36 +82,18 @@ func (s *sides) measure(ctx context.Context, runs int) (result, error) {
 	if err != nil {
 		return r, fmt.Errorf("bindery: %w", err)
 	}
-	for range runs {
-		for i := range all {
-			if all[i].side == nil {
-				continue
-			}
-			runtime.GC()
-			d, err := all[i].side(ctx)
-			if err != nil {
-				return r, fmt.Errorf("%s: %w", all[i].name, err)
-			}
-			all[i].times = append(all[i].times, d.Nanoseconds())
-		}
+	medians, err := benchmark.Turns(ctx, runs, benchmark.Named{Name: "bindery", Side: s.bindery}, benchmark.Named{Name: "go-tuf", Side: s.gotuf},
+		benchmark.Named{Name: "python-tuf", Side: s.python}, benchmark.Named{Name: "limit", Side: s.limit})
+	if err != nil {
+		return r, err
 	}
-	for _, a := range all {
-		if len(a.times) > 0 {
-			*a.median = median(a.times)
-		}
-	}
+	r.bindery, r.gotuf, r.python, r.limit = medians[0], medians[1], medians[2], medians[3]
 	return r, nil
-}
-
-func median(times []int64) int64 {
-	slices.Sort(times)
-	n := len(times)
-	return (times[(n-1)/2] + times[n/2]) / 2
 }
 
 // repeated makes a side of a small piece of work. It repeats the work for at least the time given, and
 // returns the time of one repetition.
-func repeated(atLeast time.Duration, work func(ctx context.Context) error) side {
+func repeated(atLeast time.Duration, work func(ctx context.Context) error) benchmark.Side {
 	return func(ctx context.Context) (time.Duration, error) {
 		start := time.Now()
 		for n := 1; ; n++ {

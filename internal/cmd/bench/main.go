@@ -75,10 +75,11 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
+
+	"github.com/bindery-tuf/bindery/internal/benchmark"
 )
 
 func main() {
@@ -150,19 +151,10 @@ func parse(args []string, stderr io.Writer) (options, error) {
 		flags.Usage()
 		return o, errors.New("unexpected arguments")
 	}
-	wanted := map[string]bool{}
-	for name := range strings.SplitSeq(*names, ",") {
-		name, before := strings.TrimSpace(name), len(wanted)
-		for _, j := range jobs() {
-			if strings.HasPrefix(j.name, name) && (name != "" || *names == "") {
-				wanted[j.name] = true
-			}
-		}
-		if len(wanted) == before {
-			return o, fmt.Errorf("-job %s: no job, or none that isn't named before, is called %q", *names, name)
-		}
+	var err error
+	if o.jobs, err = benchmark.Select(*names, jobs(), func(j job) string { return j.name }); err != nil {
+		return o, err
 	}
-	o.jobs = slices.DeleteFunc(jobs(), func(j job) bool { return !wanted[j.name] })
 	if *cpus == "" {
 		o.cpus = []int{runtime.GOMAXPROCS(0)}
 		return o, nil

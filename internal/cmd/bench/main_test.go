@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
+	"github.com/bindery-tuf/bindery/internal/benchmark"
 	"github.com/bindery-tuf/bindery/internal/interop"
 )
 
@@ -77,9 +78,9 @@ func TestPython(t *testing.T) {
 func TestSameSigned(t *testing.T) {
 	k, err := ed25519Key()
 	require.NoError(t, err)
-	a, _, err := makeBin(3, 1)
+	a, _, err := benchmark.MakeBin(3, 1)
 	require.NoError(t, err)
-	b, _, err := makeBin(3, 2)
+	b, _, err := benchmark.MakeBin(3, 2)
 	require.NoError(t, err)
 	fileA, err := a.Sign(t.Context(), k.signer)
 	require.NoError(t, err)
@@ -98,11 +99,6 @@ func TestTable(t *testing.T) {
 		"job               cpus  bindery   go-tuf    limit go-tuf/ at least /limit at most      heap\n"+
 		"bin-610-p256         2    400µs     20ms    300µs   50.00       50   1.33     1.4    1.2 MB\n"+
 		"open                 1    123ms        -    100ms       -        -   1.23       -   40.0 MB\n", out.String())
-}
-
-func TestMedian(t *testing.T) {
-	require.EqualValues(t, 3, median([]int64{9, 3, 1}))
-	require.EqualValues(t, 4, median([]int64{5, 9, 1, 3}))
 }
 
 func TestArguments(t *testing.T) {

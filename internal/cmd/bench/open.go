@@ -22,7 +22,7 @@ func openSides(ctx context.Context, e *env) (*sides, error) {
 		return nil, err
 	}
 	for n := 0; made && n < openTail; n++ {
-		if _, err := s.publish(ctx, s.uploads(e.uploads)); err != nil {
+		if _, err := s.publish(ctx, s.Uploads(e.uploads)); err != nil {
 			return nil, err
 		}
 	}

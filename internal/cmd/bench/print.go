@@ -5,7 +5,8 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"time"
+
+	"github.com/bindery-tuf/bindery/internal/benchmark"
 )
 
 // line is one line of -json.
@@ -29,8 +30,8 @@ func newPrinter(w io.Writer, o options) func(job, result) error {
 	}
 	begun := false
 	return func(j job, r result) error {
-		rows := [][]string{{j.name, fmt.Sprint(r.cpus), duration(r.bindery), duration(r.gotuf), duration(r.python), duration(r.limit),
-			ratio(r.gotuf, r.bindery), wanted(j.faster), ratio(r.bindery, r.limit), wanted(j.within), size(r.peak)}}
+		rows := [][]string{{j.name, fmt.Sprint(r.cpus), benchmark.Duration(r.bindery), benchmark.Duration(r.gotuf), benchmark.Duration(r.python), benchmark.Duration(r.limit),
+			benchmark.Ratio(r.gotuf, r.bindery), benchmark.Bound(j.faster), benchmark.Ratio(r.bindery, r.limit), benchmark.Bound(j.within), size(r.peak)}}
 		if !begun {
 			begun = true
 			rows = slices.Insert(rows, 0, []string{"job", "cpus", "bindery", "go-tuf", "python", "limit", "go-tuf/", "at least", "/limit", "at most", "heap"})
@@ -55,32 +56,6 @@ func optional(ns int64) *int64 {
 		return nil
 	}
 	return &ns
-}
-
-// duration prints three digits.
-func duration(ns int64) string {
-	if ns == 0 {
-		return "-"
-	}
-	unit := time.Duration(1)
-	for time.Duration(ns)/unit >= 1000 {
-		unit *= 10
-	}
-	return time.Duration(ns).Round(unit).String()
-}
-
-func ratio(a, b int64) string {
-	if a == 0 || b == 0 {
-		return "-"
-	}
-	return fmt.Sprintf("%.2f", float64(a)/float64(b))
-}
-
-func wanted(x float64) string {
-	if x == 0 {
-		return "-"
-	}
-	return fmt.Sprint(x)
 }
 
 func size(bytes int64) string { return fmt.Sprintf("%.1f MB", float64(bytes)/1e6) }

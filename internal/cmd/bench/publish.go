@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"strconv"
 	"time"
 
@@ -27,7 +25,7 @@ func publishSides(n int) func(ctx context.Context, e *env) (*sides, error) {
 		}
 		return &sides{
 			bindery: func(ctx context.Context) (time.Duration, error) {
-				d, err := s.publish(ctx, s.uploads(e.uploads))
+				d, err := s.publish(ctx, s.Uploads(e.uploads))
 				if err == nil {
 					err = settle(e.dir)
 				}
@@ -41,13 +39,13 @@ func publishSides(n int) func(ctx context.Context, e *env) (*sides, error) {
 				if err != nil {
 					return 0, err
 				}
-				uploads := s.uploads(e.uploads)
+				uploads := s.Uploads(e.uploads)
 				touched := map[int]string{}
 				items := 0
 				for _, t := range uploads {
-					bin := s.layout.Find(t.Path)
+					bin := s.Layout.Find(t.Path)
 					touched[bin] = files[bin]
-					n, err := queued(t, s.now)
+					n, err := queued(t, s.Now)
 					if err != nil {
 						return 0, err
 					}
@@ -69,19 +67,6 @@ func publishSides(n int) func(ctx context.Context, e *env) (*sides, error) {
 			},
 		}, nil
 	}
-}
-
-// uploads returns targets that were never added.
-func (s *site) uploads(n int) []roles.Target {
-	s.serial++
-	seed := [32]byte{'u'}
-	binary.BigEndian.PutUint32(seed[1:], s.serial)
-	rng := rand.NewChaCha8(seed)
-	targets := make([]roles.Target, n)
-	for i := range targets {
-		targets[i] = makeTarget(rng)
-	}
-	return targets
 }
 
 // publish adds targets and waits until all are published.

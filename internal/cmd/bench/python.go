@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"time"
 
+	"github.com/bindery-tuf/bindery/internal/benchmark"
 	"github.com/bindery-tuf/bindery/internal/interop"
 )
 
@@ -71,7 +72,7 @@ func startPython(ctx context.Context) (*python, error) {
 }
 
 // side begins a job, and compares its result with ours.
-func (p *python) side(e *env, job pythonJob, k key, file []byte, same func(theirs []byte) error) (side, error) {
+func (p *python) side(e *env, job pythonJob, k key, file []byte, same func(theirs []byte) error) (benchmark.Side, error) {
 	private, err := x509.MarshalPKCS8PrivateKey(k.private)
 	if err != nil {
 		return nil, err

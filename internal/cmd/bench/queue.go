@@ -14,7 +14,7 @@ func addSides(ctx context.Context, e *env) (*sides, error) {
 	if err != nil {
 		return nil, err
 	}
-	targets := s.uploads(e.adds)
+	targets := s.Uploads(e.adds)
 	return &sides{
 		bindery: func(ctx context.Context) (time.Duration, error) {
 			return e.inNewDir(func(dir string) (time.Duration, error) {
@@ -30,7 +30,7 @@ func addSides(ctx context.Context, e *env) (*sides, error) {
 			})
 		},
 		limit: func(ctx context.Context) (time.Duration, error) {
-			size, err := queued(targets[0], s.now)
+			size, err := queued(targets[0], s.Now)
 			if err != nil {
 				return 0, err
 			}

@@ -62,7 +62,7 @@ func renewSides(ctx context.Context, e *env) (*sides, error) {
 // renewed.
 func (s *site) renew(ctx context.Context) (took time.Duration, err error) {
 	const lifetime = 7 * 24 * time.Hour // the default of Config.BinLifetime
-	s.now = s.now.Add(lifetime / 2)
+	s.Now = s.Now.Add(lifetime / 2)
 	r, err := s.open(ctx, nil)
 	if err != nil {
 		return 0, err
@@ -78,7 +78,7 @@ func (s *site) renew(ctx context.Context) (took time.Duration, err error) {
 			return 0, err
 		case status.Err != nil && !errors.Is(status.Err, repository.ErrExpired): // two days have passed at once
 			return 0, status.Err
-		case status.FirstBinExpires.Equal(s.now.Add(lifetime)):
+		case status.FirstBinExpires.Equal(s.Now.Add(lifetime)):
 			return time.Since(start), nil
 		}
 		select {

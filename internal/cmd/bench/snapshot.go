@@ -8,6 +8,7 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"github.com/bindery-tuf/bindery/delegation"
+	"github.com/bindery-tuf/bindery/internal/benchmark"
 	"github.com/bindery-tuf/bindery/roles"
 )
 
@@ -37,7 +38,7 @@ func snapshotSides(ctx context.Context, e *env) (*sides, error) {
 	for i := range e.bins {
 		edits = append(edits, roles.MetaEdit{Role: layout.Name(i), Version: lastGeneration - int64(i%100_000)})
 	}
-	if j.snapshot, err = roles.NewSnapshot().Edit(lastGeneration, expires, edits); err != nil {
+	if j.snapshot, err = roles.NewSnapshot().Edit(lastGeneration, benchmark.Expires, edits); err != nil {
 		return nil, err
 	}
 	if j.file, err = j.snapshot.Sign(ctx, k.signer); err != nil {
@@ -73,7 +74,7 @@ func snapshotSides(ctx context.Context, e *env) (*sides, error) {
 		for i, bin := range j.changed {
 			names[i] = layout.Name(bin) + ".json"
 		}
-		s.python, err = e.python.side(e, pythonJob{Kind: "snapshot", Expires: expires, Version: thisGeneration, Names: names}, k, j.file,
+		s.python, err = e.python.side(e, pythonJob{Kind: "snapshot", Expires: benchmark.Expires, Version: thisGeneration, Names: names}, k, j.file,
 			func(theirs []byte) error { return sameSigned[metadata.SnapshotType](ours, theirs) })
 	}
 	return s, err
@@ -84,7 +85,7 @@ func (j *snapshotJob) bindery(ctx context.Context) ([]byte, error) {
 	for _, i := range j.changed {
 		edits = append(edits, roles.MetaEdit{Role: j.layout.Name(i), Version: thisGeneration})
 	}
-	next, err := j.snapshot.Edit(thisGeneration, expires, edits)
+	next, err := j.snapshot.Edit(thisGeneration, benchmark.Expires, edits)
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +106,7 @@ func (j *snapshotJob) gotuf() ([]byte, error) {
 	for _, i := range j.changed {
 		m.Signed.Meta[j.layout.Name(i)+".json"] = metadata.MetaFile(thisGeneration)
 	}
-	m.Signed.Version, m.Signed.Expires = thisGeneration, expires
+	m.Signed.Version, m.Signed.Expires = thisGeneration, benchmark.Expires
 	return signTheirs(m, j.key)
 }
 

@@ -67,13 +67,13 @@ func TestSyncsOfAGeneration(t *testing.T) {
 	require.NoError(t, err)
 	journal, err := ondisk.Journal.Create(inJournal, filepath.Join(s.dir, "journal"))
 	require.NoError(t, err)
-	cfg := s.config(store, journal)
+	cfg := s.Config(store, journal)
 	cfg.MaxBatch, cfg.Workers = 1, 1
-	r, err := repository.Create(t.Context(), cfg, s.docs)
+	r, err := repository.Create(t.Context(), cfg, s.Docs)
 	require.NoError(t, err)
 	var running errgroup.Group
 	running.Go(func() error { return r.Run(t.Context()) })
-	for _, target := range s.uploads(3) {
+	for _, target := range s.Uploads(3) {
 		ofStore, ofJournal := inStore.n.Load(), inJournal.n.Load()
 		receipt, err := r.Add(t.Context(), target)
 		require.NoError(t, err)
