@@ -31,7 +31,7 @@ var layers = [][]string{
 	{"repository/service"}, // the engine, supervised; it is not given a store or journal of ours
 	{"repository/bucket"},  // what some stores share
 	{"repository/..."},     // stores, journals, and the suites for them
-	{"internal/faulty", "internal/tufclient", "internal/repotest", "internal/mutation", "internal/pgtest"}, // what tests are made of
+	{"internal/faulty", "internal/tufclient", "internal/repotest", "internal/mutation", "internal/pgtest", "internal/s3test"}, // what tests are made of
 	{"internal/crashpoints"},
 	{"internal/interop"}, // others' clients
 	{"internal/..."},     // tests of the whole, and commands
