@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
@@ -67,7 +66,7 @@ func (h *hammer) promote(ctx context.Context) error {
 	paused := -1
 	if h.rng.IntN(2) == 0 {
 		paused = h.pick(ctx)
-		if err := h.publishers.get(paused).signal(syscall.SIGSTOP); err != nil {
+		if err := h.publishers.get(paused).signal(stopProcess); err != nil {
 			return err
 		}
 	}
@@ -148,7 +147,7 @@ func (h *hammer) promote(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
-	return h.publishers.get(paused).signal(syscall.SIGCONT)
+	return h.publishers.get(paused).signal(continueProcess)
 }
 
 func (h *hammer) setSpare(c *pgtest.Cluster) {
