@@ -29,7 +29,11 @@ func (b *book) promise(lane, era, n int, generation int64) error {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.promises = append(b.promises, promise{time.Now(), lane, state{Era: era, N: n}, generation})
+	s := state{Era: era, N: n}
+	if era < b.era { // it was on its way meanwhile
+		s = state{}
+	}
+	b.promises = append(b.promises, promise{time.Now(), lane, s, generation})
 	return nil
 }
 

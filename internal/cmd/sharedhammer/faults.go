@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -196,24 +195,24 @@ func (h *hammer) kill(ctx context.Context, n int) error {
 func (h *hammer) stopLeader(ctx context.Context) error {
 	n := h.pick(ctx)
 	c := h.publishers.get(n)
-	if err := c.signal(syscall.SIGSTOP); err != nil {
+	if err := c.signal(stopProcess); err != nil {
 		return err
 	}
 	if err := h.awaitLeader(ctx, n); err != nil {
 		return err
 	}
 	sleep(ctx, h.upTo(time.Second))
-	return c.signal(syscall.SIGCONT)
+	return c.signal(continueProcess)
 }
 
 func (h *hammer) stopBriefly(ctx context.Context) error {
 	c := h.publishers.get(h.pick(ctx))
 	for range 1 + h.rng.IntN(4) {
-		if err := c.signal(syscall.SIGSTOP); err != nil {
+		if err := c.signal(stopProcess); err != nil {
 			return err
 		}
 		sleep(ctx, h.upTo(lease))
-		if err := c.signal(syscall.SIGCONT); err != nil {
+		if err := c.signal(continueProcess); err != nil {
 			return err
 		}
 		sleep(ctx, h.upTo(300*time.Millisecond))
@@ -255,10 +254,10 @@ func (h *hammer) killStore(ctx context.Context) error {
 
 func (h *hammer) freezeStore(ctx context.Context) error {
 	p := h.s3.Process()
-	if err := p.Signal(syscall.SIGSTOP); err != nil {
+	if err := p.Signal(stopProcess); err != nil {
 		return err
 	}
 	sleep(ctx, h.upTo(3*time.Second))
 	h.storeOutages.Add(1)
-	return p.Signal(syscall.SIGCONT)
+	return p.Signal(continueProcess)
 }

@@ -527,7 +527,7 @@ func (h *hammer) settle(ctx context.Context) error {
 		}
 	}
 	for begun := time.Now(); ; {
-		var waiting, collecting int64
+		var waiting int64
 		text, err := h.primary().SQL(ctx, database, `SELECT count(*) FROM bindery.outcomes WHERE state = 'accepted'`)
 		if err != nil {
 			return err
@@ -535,14 +535,12 @@ func (h *hammer) settle(ctx context.Context) error {
 		if _, err := fmt.Sscan(text, &waiting); err != nil {
 			return err
 		}
-		if h.rotating || int64(h.site.Version) > h.inUse.Load() {
-			collecting = 1
-		}
-		if waiting == 0 && collecting == 0 {
+		rotating := h.rotating || int64(h.site.Version) > h.inUse.Load()
+		if waiting == 0 && !rotating {
 			return nil
 		}
 		if time.Since(begun) > settleLimit {
-			return fmt.Errorf("%d items are accepted and not published, rotation under way: %v: nothing disturbs the publishers any more", waiting, collecting > 0)
+			return fmt.Errorf("%d items are accepted and not published, rotation under way: %v: nothing disturbs the publishers any more", waiting, rotating)
 		}
 		if err := h.rotate(false); err != nil {
 			return err

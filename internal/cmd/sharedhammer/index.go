@@ -181,8 +181,14 @@ func (x *index) one(ctx context.Context, rng *rand.Rand, c *connection, lane int
 	isolation := isolations[rng.IntN(len(isolations))]
 	rollback := rng.IntN(rolledBackIn) == 0 && !last
 	pause := time.Duration(0)
-	if rng.IntN(4) == 0 && !last {
+	switch rng.IntN(20) {
+	case 0: // commits long after others that came later
+		pause = time.Duration(rng.IntN(3000)) * time.Millisecond
+	case 1, 2, 3, 4:
 		pause = time.Duration(rng.IntN(200)) * time.Millisecond
+	}
+	if last {
+		pause = 0
 	}
 	suffix := fmt.Sprintf("%08x", rng.Uint32())
 	conn, err := c.get(ctx)

@@ -9,8 +9,9 @@
 //
 // Meanwhile publishers are killed, stopped and continued, and the lease is taken from a leader that is alive.
 // Connections are cut, delayed, stalled and throttled, and answers lost. PostgreSQL is restarted as after a crash. The
-// S3 service is killed or frozen. Superseded files are collected after seconds, and the online key is rotated again
-// and again.
+// S3 service is killed or frozen. A replica that lags is promoted, and Adopt goes on from what is published: what it
+// lacks is lost, and must have been committed after the last record that it got. Superseded files are collected after
+// seconds, and the online key is rotated again and again.
 //
 // The first untruth ends the run with status 1:
 //
@@ -22,7 +23,8 @@
 //   - a name has two contents;
 //   - the lead is taken from a leader before its lease is over, by the database's clock;
 //   - a file is deleted whose generation a publisher that was paused might still publish;
-//   - store and journal disagree, or the history is broken, or a publisher gets an error that no fault explains.
+//   - store and journal disagree, or the history is broken, or a publisher gets an error that no fault explains;
+//   - at the end, a superseded file is left that the journal lists, or a kind of event never came.
 //
 // A line is printed every few seconds, and a summary last:
 //

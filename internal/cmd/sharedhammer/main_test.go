@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -49,6 +50,29 @@ func TestBody(t *testing.T) {
 	want, err := it.Entry()
 	require.NoError(t, err)
 	require.JSONEq(t, string(want.Body), string(body(it)))
+}
+
+// What was promised of a lane before a promotion is void, even if it is heard of later. A generation isn't.
+func TestPromises(t *testing.T) {
+	b := &book{era: 1}
+	require.NoError(t, b.promise(2, 1, 7, 40))
+	generation, promised, _ := b.floor(time.Hour)
+	require.Zero(t, generation)
+	require.Zero(t, promised[2])
+	generation, promised, _ = b.floor(0)
+	require.EqualValues(t, 40, generation)
+	require.Equal(t, state{Era: 1, N: 7}, promised[2])
+	require.NoError(t, b.promise(2, 1, 8, 41))
+	b.newEra(2)
+	require.NoError(t, b.promise(2, 1, 9, 42))
+	generation, promised, era := b.floor(0)
+	require.EqualValues(t, 42, generation)
+	require.Zero(t, promised[2])
+	require.Equal(t, 2, era)
+	require.NoError(t, b.promise(2, 2, 1, 43))
+	_, promised, _ = b.floor(0)
+	require.Equal(t, state{Era: 2, N: 1}, promised[2])
+	require.Error(t, b.promise(lanes, 2, 1, 43))
 }
 
 func TestPosition(t *testing.T) {

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 )
 
@@ -102,7 +101,7 @@ func (c *child) kill() {
 }
 
 func (c *child) signal(s os.Signal) error {
-	c.stopped = s == syscall.SIGSTOP
+	c.stopped = s == stopProcess
 	if err := c.cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
@@ -48,11 +47,10 @@ func (h *hammer) promote(ctx context.Context) error {
 	if !sleep(ctx, h.upTo(500*time.Millisecond)) {
 		return ctx.Err()
 	}
-	last, err := cutOff(ctx, replica)
-	if err != nil {
+	if err := cutOff(ctx, replica); err != nil {
 		return err
 	}
-	h.faults.add("the replica has all up to %s", last)
+	h.faults.add("the replica gets nothing more")
 
 	// Some generations are published that the replica doesn't know, most times.
 	public := visibleAt(h.s3.Object(bucketName, prefix+"timestamp.json"))
@@ -68,7 +66,7 @@ func (h *hammer) promote(ctx context.Context) error {
 	paused := -1
 	if h.rng.IntN(2) == 0 {
 		paused = h.pick(ctx)
-		if err := h.publishers.get(paused).signal(syscall.SIGSTOP); err != nil {
+		if err := h.publishers.get(paused).signal(stopProcess); err != nil {
 			return err
 		}
 	}
@@ -85,6 +83,11 @@ func (h *hammer) promote(ctx context.Context) error {
 		return err
 	}
 	if err := replica.Promote(ctx); err != nil {
+		return err
+	}
+	// From here on this is the end of what the replica got from the primary.
+	last, err := replica.SQL(ctx, "postgres", `SELECT pg_last_wal_replay_lsn()`)
+	if err != nil {
 		return err
 	}
 	var era int
@@ -120,14 +123,31 @@ func (h *hammer) promote(ctx context.Context) error {
 			}
 		}
 	}
-	if paused >= 0 {
-		if err := h.awaitLeader(ctx, paused); err != nil {
+	if paused < 0 {
+		return nil
+	}
+	// The one that is paused may have sealed a generation in the database that was left. It may go on once another
+	// timestamp is in the place of the one that it would replace.
+	adopted, err := public(ctx)
+	if err != nil {
+		return err
+	}
+	for begun := time.Now(); ; {
+		now, err := public(ctx)
+		if err != nil {
 			return err
 		}
-		sleep(ctx, h.upTo(time.Second))
-		return h.publishers.get(paused).signal(syscall.SIGCONT)
+		if now > adopted {
+			break
+		}
+		if time.Since(begun) > leadLimit {
+			return fmt.Errorf("nothing was published for %v after generation %d", leadLimit, adopted)
+		}
+		if !sleep(ctx, 50*time.Millisecond) {
+			return ctx.Err()
+		}
 	}
-	return nil
+	return h.publishers.get(paused).signal(continueProcess)
 }
 
 func (h *hammer) setSpare(c *pgtest.Cluster) {
@@ -136,23 +156,20 @@ func (h *hammer) setSpare(c *pgtest.Cluster) {
 	h.spare = c
 }
 
-// cutOff ends the replication, and returns the end of the database's log that the replica has.
-func cutOff(ctx context.Context, replica *pgtest.Cluster) (string, error) {
+// cutOff ends the replication.
+func cutOff(ctx context.Context, replica *pgtest.Cluster) error {
 	for _, statement := range []string{`ALTER SYSTEM SET primary_conninfo = ''`, `SELECT pg_reload_conf()`} {
 		if _, err := replica.SQL(ctx, "postgres", statement); err != nil {
-			return "", err
+			return err
 		}
 	}
 	for {
-		text, err := replica.SQL(ctx, "postgres", `SELECT (SELECT count(*) FROM pg_stat_wal_receiver), coalesce(pg_last_wal_receive_lsn(), '0/0') <= pg_last_wal_replay_lsn(), pg_last_wal_replay_lsn()`)
-		if err != nil {
-			return "", err
-		}
-		if last, ok := strings.CutPrefix(text, "0|t|"); ok {
-			return last, nil
+		text, err := replica.SQL(ctx, "postgres", `SELECT count(*) FROM pg_stat_wal_receiver`)
+		if err != nil || text == "0" {
+			return err
 		}
 		if !sleep(ctx, 20*time.Millisecond) {
-			return "", ctx.Err()
+			return ctx.Err()
 		}
 	}
 }
