@@ -123,11 +123,19 @@
 //
 // # Durability
 //
-// Every transaction of this package sets synchronous_commit to on, whatever the default is. An upload is as
-// durable as the index's own transaction. PostgreSQL must run with fsync on; Open warns if it doesn't.
+// Every transaction of this package that others rely on sets synchronous_commit to on, whatever the default is. An
+// upload is as durable as the index's own transaction. PostgreSQL must run with fsync on; Open warns if it doesn't.
 //
 // An asynchronous replica that is promoted lacks the last transactions: uploads that were accepted are lost, and
 // a generation that was published may be missing in the journal, so that the public timestamp is ahead of it:
 // repository.Open says so. To lose nothing, name the replica in synchronous_standby_names. A leader of the lost
 // server writes nothing to the promoted one, even if another leader there got the same epoch: its token is another.
+//
+// If a wait for the synchronous replica is cancelled, by a time limit, pg_cancel_backend or a lost connection,
+// PostgreSQL keeps the commit on the primary alone and shows it to everybody. Append, Enqueue and Lead don't count
+// such a commit: they wait again, behind it, or return an error. An index in another language whose commit
+// was not answered, or came with that warning, should commit another transaction that writes something: once that is
+// acknowledged, the replica has the first one too. Decided and the views can show an outcome that only the primary has yet. If the primary
+// is lost at that moment, the item is pending again: the new leader completes a sealed generation as it was, and
+// decides other items anew.
 package pgjournal

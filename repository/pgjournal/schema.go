@@ -40,7 +40,8 @@ type Migration struct {
 
 // Migrate makes the schema, or brings it to Version, and grants the privileges. Its user must be the owner of
 // the schema, or may create it. All happens in one transaction. Concurrent calls wait for each other, and repeating a
-// call is harmless. Publishers and indexes may go on meanwhile.
+// call is harmless. Publishers and indexes may go on meanwhile. What it made is durable when it returns; if its commit
+// was not answered, call it again.
 //
 // The error wraps ErrNewer if the schema is of a newer version. Then nothing is changed.
 func Migrate(ctx context.Context, conn *pgx.Conn, m Migration) error {
@@ -59,6 +60,10 @@ func migrate(ctx context.Context, conn *pgx.Conn, m Migration) error {
 	name := schema(m.Schema)
 	var encoding string
 	// The lock is that of all migrations in this database. It ends with the transaction.
+	// The commit waits for the synchronous replica, also where an earlier call has made all there is to make.
+	if _, err := tx.Exec(ctx, `SET LOCAL synchronous_commit = on;`+wait); err != nil {
+		return err
+	}
 	if err := tx.QueryRow(ctx, `SELECT current_setting('server_encoding'), pg_advisory_xact_lock(4813390227416509811)`).Scan(&encoding, nil); err != nil {
 		return err
 	}
