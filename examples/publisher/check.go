@@ -63,6 +63,9 @@ func checkConfig(ctx context.Context, file string, out io.Writer) error {
 		}
 	}
 	say("store", "%s", cfg.Store)
+	if cfg.Store.untried() && cfg.Clients == nil {
+		say("clients", "what they see of the bucket can't be tried: set public_url to where they read. If a missing name is 403 for them and not 404, they fail")
+	}
 	say("journal", "%s", cfg.Journal)
 	switch status, err := published(ctx, cfg); {
 	case err == nil:

@@ -67,6 +67,11 @@ func (p *gcsPlace) open(ctx context.Context, caching repository.Caching, log *sl
 	return store, nil
 }
 
+// untried reports whether nothing says where clients read the bucket, so that nothing tries what they see.
+func (p storePlace) untried() bool {
+	return p.S3 != nil && p.S3.PublicURL == "" || p.GCS != nil && p.GCS.PublicURL == ""
+}
+
 func (p storePlace) String() string {
 	switch {
 	case p.S3 != nil:
