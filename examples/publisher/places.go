@@ -165,6 +165,19 @@ func readURL(name string) (string, error) {
 	return url, nil
 }
 
+// readWitness reads a timestamp that clients have seen, or nothing if no file is named. A file that is missing is an
+// error: without it a backup could go unnoticed.
+func readWitness(name string) ([]byte, error) {
+	if name == "" {
+		return nil, nil
+	}
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return nil, fmt.Errorf("witness: %w: copy a timestamp.json that clients have seen there, or leave the member out while nothing was published", err)
+	}
+	return data, nil
+}
+
 // neverMade reports whether both are folders of which neither was ever made.
 func neverMade(s storePlace, j journalPlace) bool {
 	for _, dir := range []string{s.Dir, j.Dir} {
