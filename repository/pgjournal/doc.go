@@ -112,6 +112,15 @@
 // It finds at once what was committed within 5 seconds of its INSERT. For what was open longer it looks through
 // the whole queue, for at most a twentieth of the time: that takes some 0.3 s for a million entries.
 //
+// # Beside a long transaction
+//
+// A transaction that stays open for hours, such as a report, keeps every dead row that it might see, in all of the
+// database. A claim passes over those of decided entries. It doesn't pass over those of bindery.lead: its one row
+// has some five new versions a generation, and reading it reads them all. Each 10,000 of them (half an hour at a generation
+// a second) add about 0.6 ms to an append, 0.3 ms to a claim, and 0.2 ms to a read of bindery.progress, and take 1.8
+// MB. After a day that is 26 ms an append. It ends when the transaction does and autovacuum has run. Run long reports on a
+// replica without hot_standby_feedback, or limit them with statement_timeout and idle_in_transaction_session_timeout.
+//
 // # Pruning
 //
 // Nothing is deleted unless Repository.Archive is called with Archive.Delete, once a day for example. The history
