@@ -14,6 +14,7 @@ import (
 
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/repository/dirstore"
+	"github.com/bindery-tuf/bindery/roles"
 )
 
 // checkConfig says what the program would do with a configuration file. It opens keys and documents,
@@ -63,6 +64,9 @@ func checkConfig(ctx context.Context, file string, out io.Writer) error {
 		}
 	}
 	say("store", "%s", cfg.Store)
+	if cfg.Store.untried() && cfg.Clients == nil {
+		say("clients", "what they see of the bucket can't be tried: set public_url to where they read. If a missing name is 403 for them and not 404, they fail")
+	}
 	say("journal", "%s", cfg.Journal)
 	switch status, err := published(ctx, cfg); {
 	case err == nil:
@@ -71,6 +75,15 @@ func checkConfig(ctx context.Context, file string, out io.Writer) error {
 		say("published", "nothing yet: the first start creates the repository of the documents")
 	default:
 		errs = append(errs, err)
+	}
+	if cfg.Witness != "" {
+		if witness, err := readWitness(cfg.Witness); err != nil {
+			errs = append(errs, err)
+		} else if header, err := roles.Peek(witness); err != nil {
+			errs = append(errs, fmt.Errorf("witness: %s: %w", cfg.Witness, err))
+		} else {
+			say("witness", "version %d of timestamp.json, in %s", header.Version, cfg.Witness)
+		}
 	}
 	if cfg.Standby {
 		say("standby", "waits while another publisher has the lead, and takes over")

@@ -32,6 +32,8 @@ type config struct {
 	PassphraseFile string `json:"passphrase_file"` // of all "file:" keys
 	PINFile        string `json:"pin_file"`        // of all "pkcs11:" keys
 
+	Witness string `json:"witness"` // file with a timestamp.json that clients have seen
+
 	Standby    bool       `json:"standby"`
 	OneMachine bool       `json:"one_machine"` // as in repository.Config
 	Ceremony   *holders   `json:"ceremony"`
@@ -146,6 +148,7 @@ func (c config) check() error {
 		checkFile("token_file", c.TokenFile),
 		checkFile("passphrase_file", c.PassphraseFile),
 		checkFile("pin_file", c.PINFile),
+		checkFile("witness", c.Witness),
 	}
 	if c.Clients != nil {
 		errs = append(errs, checkAddress("clients.listen", c.Clients.Listen, "public"))
@@ -288,7 +291,7 @@ func (c config) changed(next config) string {
 	a, b := reflect.ValueOf(c), reflect.ValueOf(next)
 	for i := range a.NumField() {
 		switch name := a.Type().Field(i).Tag.Get("json"); name {
-		case "keys", "publish", "documents", "passphrase_file", "pin_file":
+		case "keys", "publish", "documents", "passphrase_file", "pin_file", "witness":
 		default:
 			if !reflect.DeepEqual(a.Field(i).Interface(), b.Field(i).Interface()) {
 				return name

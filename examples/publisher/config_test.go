@@ -1,6 +1,9 @@
 package main
 
 import (
+	"context"
+	"encoding/json"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -94,6 +97,25 @@ func FuzzConfig(f *testing.F) {
 			_ = c.check()
 		}
 	})
+}
+
+// A bucket of which nothing says where clients read it is named, unless the publisher serves the clients.
+func TestCheckUntriedBucket(t *testing.T) {
+	s := newSite(t)
+	delete(s.config, "clients")
+	for place, warns := range map[string]bool{
+		`{"s3": {"bucket": "b"}}`:                                true,
+		`{"gcs": {"bucket": "b"}}`:                               true,
+		`{"s3": {"bucket": "b", "public_url": "http://x.org/"}}`: false,
+		`{"dir": "/nowhere/s"}`:                                  false,
+	} {
+		s.config["store"] = json.RawMessage(place)
+		var out strings.Builder
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel() // the bucket isn't asked
+		_ = run(ctx, []string{"-check", s.configFile()}, &out, io.Discard)
+		require.Equal(t, warns, strings.Contains(out.String(), "clients     what they see of the bucket can't be tried: set public_url"), out.String())
+	}
 }
 
 func TestCheck(t *testing.T) {

@@ -109,6 +109,9 @@ func (d *daemon) open(ctx context.Context) (repository.Config, error) {
 		cfg.Store, cfg.Observe = d.metrics.Store(d.store), d.metrics.Observe
 	}
 	var err error
+	if cfg.Witness, err = readWitness(c.Witness); err != nil {
+		return cfg, err
+	}
 	cfg.Journal, err = c.Journal.open(ctx, d.log)
 	return cfg, err
 }

@@ -67,6 +67,11 @@ func (p *gcsPlace) open(ctx context.Context, caching repository.Caching, log *sl
 	return store, nil
 }
 
+// untried reports whether nothing says where clients read the bucket, so that nothing tries what they see.
+func (p storePlace) untried() bool {
+	return p.S3 != nil && p.S3.PublicURL == "" || p.GCS != nil && p.GCS.PublicURL == ""
+}
+
 func (p storePlace) String() string {
 	switch {
 	case p.S3 != nil:
@@ -158,6 +163,19 @@ func readURL(name string) (string, error) {
 		return "", fmt.Errorf("the URL of the database: %s must have one line", name)
 	}
 	return url, nil
+}
+
+// readWitness reads a timestamp that clients have seen, or nothing if no file is named. A file that is missing is an
+// error: without it a backup could go unnoticed.
+func readWitness(name string) ([]byte, error) {
+	if name == "" {
+		return nil, nil
+	}
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return nil, fmt.Errorf("witness: %w: copy a timestamp.json that clients have seen there, or leave the member out while nothing was published", err)
+	}
+	return data, nil
 }
 
 // neverMade reports whether both are folders of which neither was ever made.

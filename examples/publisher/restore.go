@@ -31,7 +31,7 @@ const (
 func (r *restoration) flags(flags *flag.FlagSet) {
 	flags.StringVar(&r.lost, "restore", "", "go on after a loss, and end: `what` was lost or is older, tail (the journal's last records), store or journal")
 	flags.Int64Var(&r.past, "past", 0, "with -restore: the highest `version` of timestamp.json that clients may have seen")
-	flags.StringVar(&r.witness, "witness", "", "with -restore: a `file` with a timestamp.json that clients have seen")
+	flags.StringVar(&r.witness, "witness", "", "with -restore: a `file` with a timestamp.json that clients have seen, in place of the configured one")
 	flags.StringVar(&r.root, "root", "", "with -restore journal: a `file` with a root that you trust, if the journal is empty")
 	flags.BoolVar(&r.documents, "restore-documents", false, "with -restore: the folder of documents has newer ones than the backup")
 	flags.BoolVar(&r.acceptClock, "accept-clock", false, "with -restore: the clock is right, although it was refused")

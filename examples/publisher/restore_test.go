@@ -13,6 +13,7 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata/updater"
 
 	"github.com/bindery-tuf/bindery/internal/pgtest"
+	"github.com/bindery-tuf/bindery/repository"
 )
 
 // shared is a repository whose backups are put back, and a client that remembers what it has seen.
@@ -20,23 +21,48 @@ type shared struct {
 	*site
 	cluster *pgtest.Cluster
 	client  string
+	name    string                       // of the first database: all copies begin with it
+	backups map[string]map[string][]byte // of the store
+	lose    func()                       // loses the store; a new bucket is there then
 }
 
 // TestRunbook does what README.md says under "Backup and restore", for a journal in PostgreSQL.
 func TestRunbook(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it starts the publisher two dozen times")
+	s := newShared(t)
+	s.lose = func() { require.NoError(t, os.RemoveAll(s.path("metadata"))) }
+	s.runbook()
+}
+
+// The same with a bucket.
+func TestRunbookBucket(t *testing.T) {
+	s := newShared(t)
+	server := s.withBucket()
+	s.lose = func() {
+		s.empty()
+		require.NoError(t, server.Do(t.Context(), http.MethodDelete, "/index", nil))
+		require.NoError(t, server.CreateBucket(t.Context(), "index", true))
 	}
-	cluster := pgtest.Need(t)
-	s := &shared{newSite(t), cluster, t.TempDir()}
+	s.runbook()
+}
+
+func newShared(t *testing.T) *shared {
+	if testing.Short() {
+		t.Skip("it starts the publisher three dozen times")
+	}
+	return &shared{site: newSite(t), cluster: pgtest.Need(t), client: t.TempDir(), backups: map[string]map[string][]byte{}}
+}
+
+func (s *shared) runbook() {
+	t := s.t
 	s.withDatabase()
+	_, s.name = s.database()
 	s.publish("1", "a")
 	s.backup("first")
 	s.publish("2", "b")
 	s.visit("a", "b")
 
 	t.Log("The store is lost.")
-	require.NoError(t, os.RemoveAll(s.path("metadata")))
+	s.lose()
 	s.refused("RestoreStore")
 	require.Contains(t, s.restore("-restore", "store"), "is published: start the publisher")
 	s.visit("a", "b")
@@ -48,30 +74,59 @@ func TestRunbook(t *testing.T) {
 	s.restore("-restore", "store")
 	s.visit("a", "b", "c")
 
-	t.Log("Both are of one earlier point: nothing shows it from inside, and the operator knows what clients saw.")
+	t.Log("Both are of one earlier point: only the witness shows it.")
 	s.backup("second")
 	s.publish("4", "d")
 	s.visit("a", "b", "c", "d")
-	require.NoError(t, os.CopyFS(s.path("witness"), os.DirFS(s.path("metadata"))))
+	s.write("timestamp.json", s.contents()["timestamp.json"], 0o644)
 	s.putBack("second", "second")
-	s.restore("-restore", "store", "-witness", s.path("witness/timestamp.json"))
+	s.restore("-restore", "store", "-witness", s.path("timestamp.json"))
 	s.visit("a", "b", "c") // d was published after the backup, and is lost
 
-	t.Log("The database is of an earlier point: a replica that lagged was promoted.")
+	t.Log("The same with the witness in the configuration: the publisher doesn't start.")
+	s.config["witness"] = s.path("timestamp.json")
+	s.visit("a", "b", "c")
 	s.backup("third")
 	s.publish("5", "e")
 	s.visit("a", "b", "c", "e")
-	s.putBack("third", "")
+	s.write("timestamp.json", s.contents()["timestamp.json"], 0o644)
+	s.putBack("third", "third")
+	s.refused("with the witness: clients have seen version", "RestoreStore")
+	s.restore("-restore", "store")
+	s.visit("a", "b", "c")
+
+	t.Log("The store is lost, and the database is of an earlier point.")
+	s.backup("fourth")
+	s.publish("6", "e")
+	s.visit("a", "b", "c", "e")
+	s.write("timestamp.json", s.contents()["timestamp.json"], 0o644)
+	s.lose()
+	s.putBack("fourth", "")
+	s.refused("RestoreStore")
+	s.restore("-restore", "store")
+	s.visit("a", "b", "c")
+
+	t.Log("The witness is missing: a backup could go unnoticed.")
+	require.NoError(t, os.Remove(s.path("timestamp.json")))
+	_, err := start(t.Context(), s.configFile(), discard)
+	require.ErrorContains(t, err, "witness: open "+s.path("timestamp.json"))
+	delete(s.config, "witness")
+
+	t.Log("The database is of an earlier point: a replica that lagged was promoted.")
+	s.backup("fifth")
+	s.publish("7", "e")
+	s.visit("a", "b", "c", "e")
+	s.putBack("fifth", "")
 	s.refused("Adopt")
 	require.Contains(t, s.restore("-restore", "tail"), "the journal knew generation")
-	s.publish("6", "f")
+	s.publish("8", "f")
 	s.visit("a", "b", "c", "e", "f")
 
 	t.Log("The database is lost.")
 	s.withDatabase()
 	s.refused("RestoreJournal")
 	s.restore("-restore", "journal", "-root", s.path("documents/1.root.json"))
-	s.publish("7", "d")
+	s.publish("9", "d")
 	s.visit("a", "b", "c", "d", "e", "f")
 }
 
@@ -92,12 +147,42 @@ func (s *shared) database() (url, name string) {
 	return url, name
 }
 
+// place opens the store.
+func (s *shared) place() repository.Store {
+	s.t.Helper()
+	c, err := readConfig(s.configFile())
+	require.NoError(s.t, err)
+	store, err := c.Store.open(s.t.Context(), repository.Caching{}, nil)
+	require.NoError(s.t, err)
+	return store
+}
+
+// contents is what the store holds, by name.
+func (s *shared) contents() map[string][]byte {
+	s.t.Helper()
+	store, found := s.place(), map[string][]byte{}
+	for info, err := range store.List(s.t.Context()) {
+		require.NoError(s.t, err)
+		found[info.Name], err = store.Get(s.t.Context(), info.Name)
+		require.NoError(s.t, err)
+	}
+	return found
+}
+
+func (s *shared) empty() {
+	s.t.Helper()
+	store := s.place()
+	for name := range s.contents() {
+		require.NoError(s.t, store.Delete(s.t.Context(), name))
+	}
+}
+
 // backup copies the store first, and then the database.
 func (s *shared) backup(name string) {
 	s.t.Helper()
-	require.NoError(s.t, os.CopyFS(s.path("backup-"+name), os.DirFS(s.path("metadata"))))
+	s.backups[name] = s.contents()
 	_, database := s.database()
-	_, err := s.cluster.SQL(s.t.Context(), "postgres", "CREATE DATABASE "+name+" TEMPLATE "+database)
+	_, err := s.cluster.SQL(s.t.Context(), "postgres", "CREATE DATABASE "+s.name+"_"+name+" TEMPLATE "+database)
 	require.NoError(s.t, err)
 }
 
@@ -106,11 +191,14 @@ func (s *shared) putBack(database, store string) {
 	s.t.Helper()
 	if database != "" {
 		url, before := s.database()
-		s.write("publisher-url", []byte(strings.Replace(url, "/"+before+"?", "/"+database+"?", 1)+"\n"), 0o600)
+		s.write("publisher-url", []byte(strings.Replace(url, "/"+before+"?", "/"+s.name+"_"+database+"?", 1)+"\n"), 0o600)
 	}
 	if store != "" {
-		require.NoError(s.t, os.RemoveAll(s.path("metadata")))
-		require.NoError(s.t, os.CopyFS(s.path("metadata"), os.DirFS(s.path("backup-"+store))))
+		s.empty()
+		place := s.place()
+		for name, data := range s.backups[store] {
+			require.NoError(s.t, place.Create(s.t.Context(), name, data))
+		}
 	}
 }
 

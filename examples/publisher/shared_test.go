@@ -63,15 +63,22 @@ func TestShared(t *testing.T) { testShared(t, newSite(t)) }
 
 // The same with a bucket.
 func TestSharedBucket(t *testing.T) {
-	server := s3test.Need(t)
-	require.NoError(t, server.CreateBucket(t.Context(), "index", true))
-	t.Setenv("AWS_ACCESS_KEY_ID", s3test.AccessKey)
-	t.Setenv("AWS_SECRET_ACCESS_KEY", s3test.SecretKey)
 	s := newSite(t)
+	s.withBucket()
+	testShared(t, s)
+}
+
+// withBucket puts the store into a bucket.
+func (s *site) withBucket() *s3test.Server {
+	s.t.Helper()
+	server := s3test.Need(s.t)
+	require.NoError(s.t, server.CreateBucket(s.t.Context(), "index", true))
+	s.t.Setenv("AWS_ACCESS_KEY_ID", s3test.AccessKey)
+	s.t.Setenv("AWS_SECRET_ACCESS_KEY", s3test.SecretKey)
 	s.config["store"] = map[string]any{"s3": map[string]any{
 		"bucket": "index", "prefix": "metadata/", "region": s3test.Region, "endpoint": server.URL, "path_style": true, "public_url": server.Object("index", "metadata/"),
 	}}
-	testShared(t, s)
+	return server
 }
 
 // And with one of Google's.

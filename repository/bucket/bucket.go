@@ -30,6 +30,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"log/slog"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -91,7 +92,8 @@ type Config struct {
 
 	// PublicURL is where clients read: the URL in front of a name, with a slash at its end, such as
 	// "https://cdn.example.org/metadata/". Open then asks there for a name as a client would. Set
-	// it wherever clients read from the bucket. Empty: Open can't know what clients see.
+	// it wherever clients read from the bucket. Empty: Open can't know what clients see, and logs a
+	// warning. A missing name may be 403 for them then, on which go-tuf fails.
 	PublicURL string
 
 	// ClientsNeed completes "grant everybody …", for an error about PublicURL.
@@ -105,6 +107,9 @@ type Config struct {
 
 	// Attempts is how often a request to PublicURL is made in all. Zero: 3.
 	Attempts int
+
+	// Logger receives the warnings of Open. Nil: nothing is logged.
+	Logger *slog.Logger
 }
 
 // Check returns what is wrong with the configuration. Open calls it.

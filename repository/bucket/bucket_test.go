@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"log/slog"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -437,6 +438,28 @@ func TestPublicURL(t *testing.T) {
 			require.Equal(t, test.hits, e.hits)
 			require.Empty(t, s.keys)
 		})
+	}
+	// Without the URL, one warning says that nobody tried it.
+	for _, public := range []bool{false, true} {
+		s, e := newService(), &edge{missing: 404}
+		e.s, e.kept = s, map[string]int{}
+		server := httptest.NewServer(e)
+		defer server.Close()
+		var log bytes.Buffer
+		cfg := config()
+		cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		if public {
+			cfg.PublicURL = server.URL + "/metadata/"
+		}
+		_, err := bucket.Open(t.Context(), s, cfg)
+		require.NoError(t, err)
+		if public {
+			require.Empty(t, log.String())
+			continue
+		}
+		require.Equal(t, 1, strings.Count(log.String(), "\n"))
+		require.Contains(t, log.String(), "level=WARN msg=\"what clients see of the bucket was not tried, because PublicURL is not set")
+		require.Contains(t, log.String(), `bucket=memory://test/metadata/ "clients need"="the right to read"`)
 	}
 	s, cfg := newService(), config()
 	server := httptest.NewServer(nil)

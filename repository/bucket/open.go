@@ -19,6 +19,8 @@ import (
 //   - if what is at Config.PublicURL isn't this bucket, or a cache there keeps a 404;
 //   - if any request fails.
 //
+// Without Config.PublicURL, Open can't know what clients see, and logs a warning that says so.
+//
 // Open costs 10 small requests, and 2 at PublicURL. If the process is killed meanwhile, the small object
 // stays.
 func Open(ctx context.Context, service Service, cfg Config) (*Store, error) {
@@ -30,6 +32,10 @@ func Open(ctx context.Context, service Service, cfg Config) (*Store, error) {
 		return nil, fmt.Errorf("open %s: %w", s, err)
 	}
 	clear(s.swapped)
+	if cfg.PublicURL == "" && cfg.Logger != nil {
+		cfg.Logger.WarnContext(ctx, "what clients see of the bucket was not tried, because PublicURL is not set: if they read from the bucket and a missing name is 403 and not 404 for them, they fail. Set PublicURL to where they read",
+			"bucket", s.String(), "clients need", cfg.ClientsNeed)
+	}
 	return s, nil
 }
 

@@ -37,7 +37,8 @@
 //
 // Clients, or the CDN that reads for them, need storage.objects.get and list: roles/storage.objectViewer, for
 // allUsers if the bucket is public. Without list the service answers 403 and not 404 for a missing name, and
-// a TUF client asks for the next root until it gets a 404.
+// a TUF client asks for the next root until it gets a 404. Open tries that if Config.PublicURL is set. Without it, Open
+// can't know what clients get, and logs a warning.
 //
 // A cache in front of the bucket must not keep a 404: see package s3store, "Caches".
 package gcsstore

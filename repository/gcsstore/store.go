@@ -39,7 +39,8 @@ type Config struct {
 
 	// PublicURL is where clients read: the URL in front of a name, with a slash at its end, such as
 	// "https://cdn.example.org/metadata/". Open then asks there for a name as a client would. Set
-	// it wherever clients read from the bucket. Empty: Open can't know what clients see.
+	// it wherever clients read from the bucket. Empty: Open can't know what clients see, and logs a
+	// warning. A missing name may be 403 for them then, on which go-tuf fails.
 	PublicURL string
 
 	// Caching is for how long caches may serve timestamp.json. Give repository.Config the same value.
@@ -72,7 +73,8 @@ func (*Store) MinInterval() time.Duration { return time.Second }
 // retention policy keeps timestamp.json from being replaced, and one in which these credentials lack a
 // permission, and names that.
 //
-// Open logs a warning if the bucket keeps old versions, or deleted objects (soft delete, which new buckets
+// Open logs a warning if Config.PublicURL is empty, because it can't know then what clients see. It logs one, too, if
+// the bucket keeps old versions, or deleted objects (soft delete, which new buckets
 // have), because deleting frees no space at once there. To know it needs storage.buckets.get. Without it
 // Open doesn't ask further.
 //
@@ -105,7 +107,7 @@ func (s *service) place() string { return "gs://" + s.cfg.Bucket + "/" + s.cfg.P
 func (s *service) common() bucket.Config {
 	return bucket.Config{
 		Place: "gs://" + s.cfg.Bucket + "/", Prefix: s.cfg.Prefix,
-		PublicURL: s.cfg.PublicURL, Caching: s.cfg.Caching, Timeout: s.cfg.Timeout, Attempts: s.cfg.Attempts,
+		PublicURL: s.cfg.PublicURL, Caching: s.cfg.Caching, Timeout: s.cfg.Timeout, Attempts: s.cfg.Attempts, Logger: s.cfg.Logger,
 		ClientsNeed: fmt.Sprintf("%s and %s on gs://%s (roles/storage.objectViewer for allUsers; legacyObjectReader may not list)", getObject, listObjects, s.cfg.Bucket),
 	}
 }

@@ -14,9 +14,10 @@ import (
 	"github.com/bindery-tuf/bindery/repository/ledger"
 )
 
-// Append implements repository.Lead, in one transaction. If the commit is not answered, it asks the database for up to
-// Config.Lease what became of it. Only if that isn't answered either, the error wraps repository.ErrUnknown. The lead
-// can't be used any more then: close the journal and open it again.
+// Append implements repository.Lead, in one transaction. If the commit is not answered within Config.Lease, it asks the
+// database for up to another Config.Lease what became of it. A commit that was made counts once the synchronous replica
+// has it too, if the database has one. Only if all that isn't answered in time, the error wraps repository.ErrUnknown.
+// The lead can't be used any more then: close the journal and open it again.
 func (l *lead) Append(ctx context.Context, records ...ledger.Record) error {
 	if err := l.append(ctx, records); err != nil {
 		return fmt.Errorf("append: %w", err)
@@ -59,7 +60,7 @@ func (l *lead) append(ctx context.Context, records []ledger.Record) error {
 	// The publisher must know how this ends.
 	unhurried, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.cfg.Lease)
 	defer cancel()
-	err = tx.Commit(unhurried)
+	err = l.commit(unhurried, tx)
 	switch {
 	case err == nil:
 		l.note(a)
@@ -75,7 +76,7 @@ func (l *lead) append(ctx context.Context, records []ledger.Record) error {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		l.ended = fmt.Errorf("%w: whether the last append was made is unknown: close the journal and open it again", repository.ErrClosed)
-		return fmt.Errorf("%w: %w", repository.ErrUnknown, err)
+		return fmt.Errorf("%w: %w (asked what became of it: %w)", repository.ErrUnknown, err, asked)
 	case made:
 		l.note(a)
 		return nil
@@ -84,7 +85,8 @@ func (l *lead) append(ctx context.Context, records []ledger.Record) error {
 }
 
 // wasMade finds out what became of an append whose commit was not answered. The fence's lock is free once it is
-// settled. Until the context ends it tries to reach the database.
+// settled. If the append was made, the synchronous replica has it when this returns. Until the context ends it tries to
+// reach the database.
 func (l *lead) wasMade(ctx context.Context, hash string) (bool, error) {
 	for {
 		made, err := l.recorded(ctx, hash)
@@ -104,7 +106,17 @@ func (l *lead) recorded(ctx context.Context, hash string) (made bool, err error)
 		return false, err
 	}
 	err = tx.QueryRow(ctx, l.sql(`SELECT EXISTS (SELECT FROM bindery.record WHERE hash = $1 AND seq > (SELECT max(seq) - 1000 FROM bindery.record))`), hash).Scan(&made)
-	return made, err
+	if err != nil || !made {
+		return false, err
+	}
+	// PostgreSQL commits on the primary alone when a wait for the synchronous replica is cancelled.
+	if _, err := tx.Exec(ctx, wait); err != nil {
+		return false, err
+	}
+	if err := l.commit(ctx, tx); err != nil {
+		return false, fmt.Errorf("the primary has it, and the synchronous replica may lack it: %w", err)
+	}
+	return true, nil
 }
 
 // note takes notice of an append that was committed.

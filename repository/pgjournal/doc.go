@@ -112,6 +112,15 @@
 // It finds at once what was committed within 5 seconds of its INSERT. For what was open longer it looks through
 // the whole queue, for at most a twentieth of the time: that takes some 0.3 s for a million entries.
 //
+// # Beside a long transaction
+//
+// A transaction that stays open for hours, such as a report, keeps every dead row that it might see, in all of the
+// database. A claim passes over those of decided entries. It doesn't pass over those of bindery.lead: its one row
+// has some five new versions a generation, and reading it reads them all. Each 10,000 of them (half an hour at a generation
+// a second) add about 0.6 ms to an append, 0.3 ms to a claim, and 0.2 ms to a read of bindery.progress, and take 1.8
+// MB. After a day that is 26 ms an append. It ends when the transaction does and autovacuum has run. Run long reports on a
+// replica without hot_standby_feedback, or limit them with statement_timeout and idle_in_transaction_session_timeout.
+//
 // # Pruning
 //
 // Nothing is deleted unless Repository.Archive is called with Archive.Delete, once a day for example. The history
@@ -123,11 +132,19 @@
 //
 // # Durability
 //
-// Every transaction of this package sets synchronous_commit to on, whatever the default is. An upload is as
-// durable as the index's own transaction. PostgreSQL must run with fsync on; Open warns if it doesn't.
+// Every transaction of this package that others rely on sets synchronous_commit to on, whatever the default is. An
+// upload is as durable as the index's own transaction. PostgreSQL must run with fsync on; Open warns if it doesn't.
 //
 // An asynchronous replica that is promoted lacks the last transactions: uploads that were accepted are lost, and
 // a generation that was published may be missing in the journal, so that the public timestamp is ahead of it:
 // repository.Open says so. To lose nothing, name the replica in synchronous_standby_names. A leader of the lost
 // server writes nothing to the promoted one, even if another leader there got the same epoch: its token is another.
+//
+// If a wait for the synchronous replica is cancelled, by a time limit, pg_cancel_backend or a lost connection,
+// PostgreSQL keeps the commit on the primary alone and shows it to everybody. Append, Enqueue and Lead don't count
+// such a commit: they wait again, behind it, or return an error. An index in another language whose commit
+// was not answered, or came with that warning, should commit another transaction that writes something: once that is
+// acknowledged, the replica has the first one too. Decided and the views can show an outcome that only the primary has yet. If the primary
+// is lost at that moment, the item is pending again: the new leader completes a sealed generation as it was, and
+// decides other items anew.
 package pgjournal

@@ -104,12 +104,14 @@ func (j *Journal) enqueue(ctx context.Context, entries []ledger.Entry) ([]bool, 
 		}
 	}
 	// Each round inserts all that isn't known, or learns of more that is.
+	durable := len(fresh) == 0
 	for len(fresh) > 0 {
 		inserted, err := j.insert(own, fresh)
 		if err != nil {
 			return nil, j.failed(ctx, err)
 		}
 		if inserted {
+			durable = true
 			break
 		}
 		found, err := j.repeats(own, fresh)
@@ -119,6 +121,12 @@ func (j *Journal) enqueue(ctx context.Context, entries []ledger.Entry) ([]bool, 
 		fresh = slices.DeleteFunc(fresh, func(e ledger.Entry) bool { return found[e.ID] })
 		for i, e := range entries {
 			known[i] = known[i] || found[e.ID]
+		}
+	}
+	// What is known may have been committed on the primary alone. A commit of this call would wait for it too.
+	if !durable {
+		if err := j.settle(own); err != nil {
+			return nil, j.failed(ctx, fmt.Errorf("%w: %w", repository.ErrUnknown, err))
 		}
 	}
 	j.touch()
@@ -147,7 +155,7 @@ func (j *Journal) insert(ctx context.Context, entries []ledger.Entry) (bool, err
 		rollback(ctx, tx)
 		return false, nil
 	}
-	if err := tx.Commit(ctx); err != nil {
+	if err := j.commit(ctx, tx); err != nil {
 		if refused(err) {
 			return false, err
 		}

@@ -113,6 +113,28 @@ func TestFullDatabase(t *testing.T) {
 // Concurrent migrations wait for each other, and repeating one changes nothing. A schema has the name that is
 // asked for.
 func TestMigrate(t *testing.T) {
+	t.Run("a role that may not create schemas", func(t *testing.T) {
+		url, name := pgtest.Database(t)
+		admin := connect(t, url)
+		owner, index := name+"_owner", name+"_index"
+		for _, role := range []string{owner, index} {
+			_, err := admin.Exec(t.Context(), `CREATE ROLE `+role+` LOGIN`)
+			require.NoError(t, err)
+		}
+		conn := connect(t, as(url, owner))
+		err := Migrate(t.Context(), conn, Migration{IndexRole: index})
+		require.ErrorContains(t, err, `give the owner an empty one (CREATE SCHEMA "bindery" AUTHORIZATION …), or GRANT CREATE ON DATABASE`)
+		require.Equal(t, insufficientPrivilege, code(err))
+		// A person with the right to do so makes it for the owner.
+		_, err = admin.Exec(t.Context(), `CREATE SCHEMA bindery AUTHORIZATION `+owner)
+		require.NoError(t, err)
+		require.ErrorContains(t, Migrate(t.Context(), connect(t, as(url, index)), Migration{}), "call pgjournal.Migrate as the owner of the schema")
+		for range 2 {
+			require.NoError(t, Migrate(t.Context(), conn, Migration{IndexRole: index}))
+		}
+		_, err = opened(t, as(url, index)).Outcomes(t.Context(), "none")
+		require.NoError(t, err)
+	})
 	url, name := pgtest.Database(t)
 	done := make(chan error, 8)
 	for range cap(done) {

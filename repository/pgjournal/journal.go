@@ -132,6 +132,7 @@ func open(ctx context.Context, cfg Config) (*Journal, error) {
 	}
 	// No statement outlives its transaction, so a pooler may stand between. Results are binary.
 	pc.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
+	countWarnings(pc)
 	pool, err := pgxpool.NewWithConfig(context.WithoutCancel(ctx), pc)
 	if err != nil {
 		return nil, err
@@ -193,12 +194,12 @@ func (j *Journal) failed(ctx context.Context, err error) error {
 
 // begin begins a transaction. What is set ends with it, so that a pooler may stand between.
 //
-// A commit is durable when it returns, whatever the role's or database's default is. The limits free what a
+// A commit is durable when it returns, whatever the role's or database's default is: see Journal.commit. The limits free what a
 // process locks that stops in the middle.
 func (j *Journal) begin(ctx context.Context) (pgx.Tx, error) {
 	wait := j.cfg.Lease.Milliseconds()
 	return j.pool.BeginTx(ctx, pgx.TxOptions{BeginQuery: fmt.Sprintf("BEGIN ISOLATION LEVEL READ COMMITTED;"+
-		"SET LOCAL synchronous_commit = on; SET LOCAL lock_timeout = %d; SET LOCAL statement_timeout = %d; SET LOCAL idle_in_transaction_session_timeout = %d",
+		"SET LOCAL synchronous_commit = on; SET LOCAL client_min_messages = warning; SET LOCAL lock_timeout = %d; SET LOCAL statement_timeout = %d; SET LOCAL idle_in_transaction_session_timeout = %d",
 		wait/2, 12*wait, wait/2)})
 }
 

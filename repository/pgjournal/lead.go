@@ -95,7 +95,7 @@ func (j *Journal) takeOver(ctx context.Context) (*lead, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := tx.Commit(ctx); err != nil {
+	if err := j.commit(ctx, tx); err != nil {
 		// If it had an effect all the same, nobody leads: others needn't wait for the end of the lease.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 		defer cancel()

@@ -76,7 +76,7 @@ func TestSettings(t *testing.T) {
 	require.NoError(t, err)
 	defer tx.Rollback(t.Context())
 	for setting, want := range map[string]string{
-		"synchronous_commit": "on", "lock_timeout": "30s", "statement_timeout": "12min", "idle_in_transaction_session_timeout": "30s",
+		"synchronous_commit": "on", "client_min_messages": "warning", "lock_timeout": "30s", "statement_timeout": "12min", "idle_in_transaction_session_timeout": "30s",
 		"transaction_isolation": "read committed",
 	} {
 		var got string

@@ -39,12 +39,17 @@ type Migration struct {
 }
 
 // Migrate makes the schema, or brings it to Version, and grants the privileges. Its user must be the owner of
-// the schema, or may create it. All happens in one transaction. Concurrent calls wait for each other, and repeating a
-// call is harmless. Publishers and indexes may go on meanwhile.
+// the schema, which may be empty, or may create it. All happens in one transaction. Concurrent calls wait for each other, and repeating a
+// call is harmless. Publishers and indexes may go on meanwhile. What it made is durable when it returns; if its commit
+// was not answered, call it again.
 //
 // The error wraps ErrNewer if the schema is of a newer version. Then nothing is changed.
 func Migrate(ctx context.Context, conn *pgx.Conn, m Migration) error {
-	if err := migrate(ctx, conn, m); err != nil {
+	err := migrate(ctx, conn, m)
+	if code(err) == insufficientPrivilege {
+		return fmt.Errorf("migrate schema %[1]s: call pgjournal.Migrate as the owner of the schema. If there is no schema yet, give the owner an empty one (CREATE SCHEMA %[1]s AUTHORIZATION …), or GRANT CREATE ON DATABASE to the owner: %[2]w", schema(m.Schema), err)
+	}
+	if err != nil {
 		return fmt.Errorf("migrate schema %s: %w", schema(m.Schema), explain(err, m.Schema))
 	}
 	return nil
@@ -59,6 +64,10 @@ func migrate(ctx context.Context, conn *pgx.Conn, m Migration) error {
 	name := schema(m.Schema)
 	var encoding string
 	// The lock is that of all migrations in this database. It ends with the transaction.
+	// The commit waits for the synchronous replica, also where an earlier call has made all there is to make.
+	if _, err := tx.Exec(ctx, `SET LOCAL synchronous_commit = on;`+wait); err != nil {
+		return err
+	}
 	if err := tx.QueryRow(ctx, `SELECT current_setting('server_encoding'), pg_advisory_xact_lock(4813390227416509811)`).Scan(&encoding, nil); err != nil {
 		return err
 	}
@@ -80,7 +89,16 @@ func migrate(ctx context.Context, conn *pgx.Conn, m Migration) error {
 		return newerSchema(version)
 	}
 	if version < 1 {
-		if _, err := tx.Exec(ctx, in(name, "CREATE SCHEMA IF NOT EXISTS "+name+";"+version1)); err != nil {
+		// A schema that is there needs no privilege on the database. CREATE SCHEMA IF NOT EXISTS asks for it all the same.
+		if err := tx.QueryRow(ctx, `SELECT to_regnamespace($1) IS NOT NULL`, name).Scan(&exists); err != nil {
+			return err
+		}
+		if !exists {
+			if _, err := tx.Exec(ctx, "CREATE SCHEMA "+name); err != nil {
+				return err
+			}
+		}
+		if _, err := tx.Exec(ctx, in(name, version1)); err != nil {
 			return err
 		}
 	}

@@ -44,7 +44,8 @@
 // its Cache-Control says. Folder caches has configurations of nginx and Varnish, with which the tests run
 // clients, and of CloudFront.
 //
-// Open tries that too, if Config.PublicURL is set.
+// Open tries that too, and what clients get for a missing name, if Config.PublicURL is set. Without it, Open can't know
+// whether a missing name is 403 for clients, and logs a warning.
 //
 // # Services
 //

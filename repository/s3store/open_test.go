@@ -226,7 +226,8 @@ func TestOpenWarns(t *testing.T) {
 		cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
 		_, err := s3store.Open(t.Context(), cfg)
 		require.NoError(t, err)
-		require.Equal(t, len(test.want), strings.Count(log.String(), "level=WARN"))
+		require.Equal(t, 1+len(test.want), strings.Count(log.String(), "level=WARN"))
+		require.Contains(t, log.String(), "PublicURL is not set")
 		for _, want := range test.want {
 			require.Contains(t, log.String(), fmt.Sprintf("msg=%q bucket=s3://index/metadata/", want))
 		}

@@ -48,7 +48,8 @@ type Config struct {
 
 	// PublicURL is where clients read: the URL in front of a name, with a slash at its end, such as
 	// "https://cdn.example.org/metadata/". Open then asks there for a name as a client would. Set
-	// it wherever clients read from the bucket. Empty: Open can't know what clients see.
+	// it wherever clients read from the bucket. Empty: Open can't know what clients see, and logs a
+	// warning. A missing name may be 403 for them then, on which go-tuf fails.
 	PublicURL string
 
 	// Caching is for how long caches may serve timestamp.json. Give repository.Config the same value.
@@ -76,7 +77,8 @@ var _ repository.Store = (*Store)(nil)
 // Open opens a bucket, which must exist, after trying it: see bucket.Open. It refuses, too, a bucket in
 // which these credentials lack a permission, and names that.
 //
-// Open logs a warning if the bucket keeps old versions or locks objects, because deleting frees no space
+// Open logs a warning if Config.PublicURL is empty, because it can't know then what clients see. It logs one, too, if
+// the bucket keeps old versions or locks objects, because deleting frees no space
 // there then. To know it needs s3:GetBucketVersioning and s3:GetBucketObjectLockConfiguration. Without
 // them it doesn't ask further.
 //
@@ -106,7 +108,7 @@ type service struct {
 func (s *service) common() bucket.Config {
 	return bucket.Config{
 		Place: "s3://" + s.cfg.Bucket + "/", Prefix: s.cfg.Prefix,
-		PublicURL: s.cfg.PublicURL, Caching: s.cfg.Caching, Timeout: s.cfg.Timeout, Attempts: s.cfg.Attempts,
+		PublicURL: s.cfg.PublicURL, Caching: s.cfg.Caching, Timeout: s.cfg.Timeout, Attempts: s.cfg.Attempts, Logger: s.cfg.Logger,
 		ClientsNeed: fmt.Sprintf("%s on %s and %s on %s (a bucket's policy, Principal \"*\")", listBucket, s.resource(listBucket), getObject, s.resource(getObject)),
 	}
 }
