@@ -147,6 +147,10 @@ func (c config) check() error {
 		checkFile("passphrase_file", c.PassphraseFile),
 		checkFile("pin_file", c.PINFile),
 	}
+	if c.Store.Dir != "" && c.Journal.Postgres != nil && !c.OneMachine {
+		errs = append(errs, errors.New("store.dir: a folder is on one machine, and publishers on others can use journal.postgres: "+
+			"use a bucket (store.s3 or store.gcs), or say \"one_machine\": true if all publishers run on this machine"))
+	}
 	if c.Clients != nil {
 		errs = append(errs, checkAddress("clients.listen", c.Clients.Listen, "public"))
 	}

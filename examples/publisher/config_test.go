@@ -62,6 +62,7 @@ func TestConfig(t *testing.T) {
 		{`"127.0.0.1:0"`, `"localhost.example.com:80"`, "can be reached from other machines"},
 		{`{"dir": "/j"}`, `{}`, `journal: give either a folder`},
 		{`{"dir": "/j"}`, `{"dir": "/j", "postgres": {"url": "postgres://h/d"}}`, `journal: give either a folder`},
+		{`{"dir": "/j"}`, `{"postgres": {"url": "postgres://h/d"}}`, `store.dir: a folder is on one machine, and publishers on others can use journal.postgres: use a bucket (store.s3 or store.gcs), or say "one_machine": true if`},
 		{`{"dir": "/j"}`, `{"postgres": {}}`, `journal.postgres: give one of url, url_file and url_env`},
 		{`{"dir": "/j"}`, `{"postgres": {"url": "postgres://u:p@h/d"}}`, `journal.postgres.url: a password does not belong in this file`},
 		{`{"dir": "/j"}`, `{"postgres": {"url": "host=h password=p"}}`, `journal.postgres.url: a password does not belong in this file`},

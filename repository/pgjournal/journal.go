@@ -163,6 +163,10 @@ func open(ctx context.Context, cfg Config) (*Journal, error) {
 	return j, nil
 }
 
+// Shared reports true: processes on several machines can use the journal. A Store that only one machine has is refused
+// with it, unless repository.Config.OneMachine is set.
+func (j *Journal) Shared() bool { return true }
+
 func (j *Journal) sql(statements string) string { return in(j.schema, statements) }
 
 // enter begins a call. Its context ends with the journal too.
