@@ -113,11 +113,15 @@ func (l *lead) note(a *appended) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.head = a.head
-	next, all := int64(math.MinInt64), true
-	for id, place := range a.taken {
-		_, known := l.known[id]
-		delete(l.known, id)
-		next, all = max(next, place+1), all && known
+	next := int64(math.MinInt64)
+	for _, e := range a.taken {
+		next = max(next, e.place+1)
+	}
+	if a.all && len(a.taken) == len(l.known) {
+		clear(l.known)
+	}
+	for i := 0; i < len(a.taken) && len(l.known) > 0; i++ {
+		delete(l.known, a.taken[i].id)
 	}
 	for _, e := range l.known {
 		next = min(next, e.place)
@@ -128,7 +132,7 @@ func (l *lead) note(a *appended) {
 	switch {
 	case l.front:
 		l.seen.places = nil // the whole queue is looked through until the next checkpoint
-	case len(a.taken) > 0 && all: // of the oldest
+	case len(a.taken) > 0 && a.all: // of the oldest
 		l.seen.add(time.Now(), next)
 	}
 }
@@ -145,13 +149,6 @@ func (l *lead) wellFormed(records []ledger.Record) error {
 		case r.Epoch > l.epoch:
 			err = fmt.Errorf("its epoch is %d, and the leader's is %d", r.Epoch, l.epoch)
 		}
-		seen := map[string]bool{}
-		for _, o := range r.Outcomes() {
-			if seen[o.ID] {
-				err = fmt.Errorf("item %q: it is there twice", o.ID)
-			}
-			seen[o.ID] = true
-		}
 		if err != nil {
 			return fmt.Errorf("%s record of generation %d: %w", r.Kind(), r.Generation, err)
 		}
@@ -164,7 +161,7 @@ func (l *lead) write(ctx context.Context, tx pgx.Tx, records []ledger.Record) (*
 	l.mu.Lock()
 	old, oldest := l.head, l.seen.lowest()
 	l.mu.Unlock()
-	a := &appended{head: records[len(records)-1].Hash(), oldest: oldest, taken: map[string]int64{}}
+	a := &appended{head: records[len(records)-1].Hash(), oldest: oldest, all: true}
 	// The fence. Until this transaction ends nobody else can append or take over, and after a takeover this finds
 	// no row. A mere SELECT would let a paused leader go on.
 	err := tx.QueryRow(ctx, l.sql(`UPDATE bindery.lead SET head = $1 WHERE epoch = $2 AND token = $3 AND head = $4 RETURNING sealed`),
@@ -186,10 +183,17 @@ func (l *lead) write(ctx context.Context, tx pgx.Tx, records []ledger.Record) (*
 // appended is what an append changes in the leader's memory, once it is committed.
 type appended struct {
 	head   string
-	sealed *int64           // number of the seal that has no commit, or nil
-	taken  map[string]int64 // places of the entries that were decided, by ID
-	oldest int64            // no pending entry before this place was seen
-	front  *bool            // whether entries were given up, if that may have changed
+	sealed *int64  // number of the seal that has no commit, or nil
+	taken  []taken // the entries that were decided
+	all    bool    // whether all of them were in the leader's memory
+	oldest int64   // no pending entry before this place was seen
+	front  *bool   // whether entries were given up, if that may have changed
+}
+
+// taken is an entry that was decided.
+type taken struct {
+	id    string
+	place int64
 }
 
 // writeOne writes a record and gives it its effect.
@@ -244,27 +248,30 @@ func (j *Journal) sequence() string { return j.schema + ".queue_place_seq" }
 // decide adds to the batch what decides exactly the entries named. The record has the sequence's present number.
 func (l *lead) decide(ctx context.Context, tx pgx.Tx, batch *pgx.Batch, r ledger.Record, a *appended) error {
 	outcomes := r.Outcomes()
-	found, err := l.find(ctx, tx, outcomes)
+	found, err := l.find(ctx, tx, outcomes, a)
 	if err != nil {
 		return err
 	}
 	// Most entries of a record have the same outcome.
 	groups := map[ledger.Outcome]*group{}
+	var g *group
 	for i, o := range outcomes {
-		e, ok := found[o.ID]
-		if !ok {
+		e := found[i]
+		if e.place == 0 {
 			return fmt.Errorf("item %q: %w", o.ID, repository.ErrUnknownItem)
 		}
-		if d := hex.EncodeToString(e.digest[:]); d != o.Digest {
-			return fmt.Errorf("item %q: the digest %.12s isn't that of the entry, %.12s", o.ID, o.Digest, d)
+		var digest [32]byte
+		if n, err := hex.Decode(digest[:], []byte(o.Digest[:min(len(o.Digest), 64)])); err != nil || n != 32 || len(o.Digest) != 64 || digest != e.digest {
+			return fmt.Errorf("item %q: the digest %.12s isn't that of the entry, %.12x", o.ID, o.Digest, e.digest)
 		}
-		g := groups[o.Outcome]
-		if g == nil {
-			g = &group{}
-			groups[o.Outcome] = g
+		if g == nil || o.Outcome != outcomes[i-1].Outcome {
+			if g = groups[o.Outcome]; g == nil {
+				g = &group{}
+				groups[o.Outcome] = g
+			}
 		}
 		g.places, g.nths = append(g.places, e.place), append(g.nths, int32(i+1))
-		a.taken[o.ID] = e.place
+		a.taken = append(a.taken, taken{o.ID, e.place})
 	}
 	for o, g := range groups {
 		batch.Queue(l.sql(`INSERT INTO bindery.decided (place, record, nth, time, generation, state, reason)
@@ -280,16 +287,15 @@ type group struct {
 	nths   []int32 // where they are in the record
 }
 
-// find returns the places and digests of entries. Those that Pending returned are in memory: a row is never changed,
-// and isn't removed before it was decided.
-func (l *lead) find(ctx context.Context, tx pgx.Tx, outcomes []ledger.ItemOutcome) (map[string]placed, error) {
-	found := make(map[string]placed, len(outcomes))
+// find returns the places and digests of entries; zero if there is none. Those that Pending returned are in memory: a
+// row is never changed, and isn't removed before it was decided.
+func (l *lead) find(ctx context.Context, tx pgx.Tx, outcomes []ledger.ItemOutcome, a *appended) ([]placed, error) {
+	found := make([]placed, len(outcomes))
 	var ids []string
 	l.mu.Lock()
-	for _, o := range outcomes {
-		if e, ok := l.known[o.ID]; ok {
-			found[o.ID] = e
-		} else {
+	for i, o := range outcomes {
+		e, ok := l.known[o.ID]
+		if found[i] = e; !ok {
 			ids = append(ids, o.ID)
 		}
 	}
@@ -297,14 +303,21 @@ func (l *lead) find(ctx context.Context, tx pgx.Tx, outcomes []ledger.ItemOutcom
 	if len(ids) == 0 {
 		return found, nil
 	}
+	a.all = false
 	rows, _ := tx.Query(ctx, l.sql(`SELECT id, place, digest FROM bindery.queue WHERE id = ANY($1)`), ids)
+	more := map[string]placed{}
 	var id string
 	var place int64
 	var digest []byte
 	_, err := pgx.ForEachRow(rows, []any{&id, &place, &digest}, func() error {
-		found[id] = placed{place, [32]byte(digest)}
+		more[id] = placed{place, [32]byte(digest)}
 		return nil
 	})
+	for i, o := range outcomes {
+		if found[i].place == 0 {
+			found[i] = more[o.ID]
+		}
+	}
 	return found, err
 }
 

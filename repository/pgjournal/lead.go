@@ -477,7 +477,7 @@ func (l *lead) pending(ctx context.Context, max int, maxBytes int64) ([]ledger.E
 	var at placed
 	var digest []byte
 	var e ledger.Entry
-	known := map[string]placed{}
+	var places []placed
 	lowest := int64(math.MaxInt64)
 	_, err = pgx.ForEachRow(rows, []any{&at.place, &e.ID, &e.By, &e.Accepted, &e.Body, &digest}, func() error {
 		if maxBytes -= int64(len(e.Body)); maxBytes < 0 && len(entries) > 0 {
@@ -486,13 +486,17 @@ func (l *lead) pending(ctx context.Context, max int, maxBytes int64) ([]ledger.E
 		e.Accepted = e.Accepted.UTC()
 		entries = append(entries, e)
 		at.digest = [32]byte(digest)
-		known[e.ID] = at
+		places = append(places, at)
 		lowest = min(lowest, at.place)
 		e.Body = nil
 		return nil
 	})
 	if err != nil {
 		return nil, err
+	}
+	known := make(map[string]placed, len(entries))
+	for i, e := range entries {
+		known[e.ID] = places[i]
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -11,8 +11,8 @@ import (
 // A claim begins before all places where the oldest entry was seen in the last five seconds.
 func TestSightings(t *testing.T) {
 	s := newSightings()
-	require.EqualValues(t, math.MinInt64, s.last())
-	require.EqualValues(t, math.MinInt64, s.lowest())
+	require.Equal(t, int64(math.MinInt64), s.last())
+	require.Equal(t, int64(math.MinInt64), s.lowest())
 	at := time.Date(2026, 5, 17, 12, 0, 0, 0, time.UTC)
 	for second := range 20 {
 		s.add(at.Add(time.Duration(second)*time.Second), int64(100+second))
