@@ -127,6 +127,21 @@ func (j *Journal) seize(ctx context.Context, tx pgx.Tx) (*lead, error) {
 	return l, err
 }
 
+// Vacant returns nil if Lead may succeed, and an error that wraps repository.ErrLocked while another process leads. It is
+// one query of one row, on a connection that stays open: a standby asks it rather than to try. It is
+// service.Config.Vacant.
+func (j *Journal) Vacant(ctx context.Context) error {
+	own, leave, err := j.enter(ctx)
+	if err != nil {
+		return fmt.Errorf("lead: %w", err)
+	}
+	defer leave()
+	if err := j.vacant(own); err != nil {
+		return fmt.Errorf("lead: %w", j.failed(ctx, err))
+	}
+	return nil
+}
+
 // vacant returns an error that wraps ErrLocked while another process leads.
 func (j *Journal) vacant(ctx context.Context) error {
 	var held bool
