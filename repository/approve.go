@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 )
 
 // ErrNotNow is wrapped by Config.Approve when the question can't be answered at present.
@@ -50,20 +51,28 @@ func (p *publisher) approver(ctx context.Context, a *attempt) func(q queued) (re
 		case err == nil:
 			a.approval[q.entry.ID] = ""
 		default:
-			a.approval[q.entry.ID] = "not approved: " + reasonOf(err)
+			a.approval[q.entry.ID] = short("not approved: " + err.Error())
 		}
 		return a.approval[q.entry.ID], nil
 	}
 }
 
-// maxReason is how many bytes of an error a record keeps.
+// maxReason is how many bytes of a reason a record keeps. Each has a path or an error of somebody else in it, which
+// may be as long as an item.
 const maxReason = 1000
 
-// reasonOf is the text of an error that isn't the engine's, as a record can keep it.
-func reasonOf(err error) string {
-	text := err.Error()
+// reasonOf is the text of an error as a record can keep it.
+func reasonOf(err error) string { return short(err.Error()) }
+
+// short cuts a text to maxReason bytes, between two characters.
+func short(text string) string {
 	if len(text) > maxReason {
-		text = text[:maxReason]
+		const cut = "…"
+		end := maxReason - len(cut)
+		for n := 1; n < utf8.UTFMax && !utf8.RuneStart(text[end]); n++ {
+			end--
+		}
+		text = text[:end] + cut
 	}
 	return strings.ToValidUTF8(text, "")
 }

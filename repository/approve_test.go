@@ -59,7 +59,7 @@ func TestApprove(t *testing.T) {
 		a := e.approved()
 		a.no["bad"] = errors.New("malware\xff: " + strings.Repeat("x", 2000))
 		a.no["alone"] = errors.New("embargo")
-		reason := "not approved: malware: " + strings.Repeat("x", 1000-len("malware\xff: "))
+		reason := "not approved: malware: " + strings.Repeat("x", 1000-len("not approved: malware\xff: …")) + "…"
 
 		all := e.outcomes(one("good", file("good", "1"), nil), one("bad", file("bad", "1"), nil),
 			one("unchanged", old, nil), one("refused", file("old", "2"), absent("old")))

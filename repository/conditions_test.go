@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
 
@@ -245,5 +246,26 @@ func TestBatchAddsTwice(t *testing.T) {
 			repository.Unchanged, repository.Published, repository.Unchanged,
 		}, states)
 		e.check()
+	})
+}
+
+// A reason may have a path in it, and that may be as long as an item. A record keeps 1,000 bytes.
+func TestLongReason(t *testing.T) {
+	inBubble(t, 4, delegation.Succinct, func(t *testing.T, e *env) {
+		for _, unit := range []string{"x", "\u0080", "\u20ac", "\U0001f600"} {
+			long := strings.Repeat(unit, 2<<20/len(unit))
+			id := fmt.Sprintf("%x", unit)
+			entry, err := repository.Item{ID: id, Remove: []string{"../" + long}}.Entry()
+			require.NoError(t, err)
+			_, err = e.journal.Enqueue(t.Context(), entry)
+			require.NoError(t, err)
+			e.run(func() { e.repo.Receipt(id).Wait(t.Context()) })
+			o, err := e.repo.Outcome(t.Context(), id)
+			require.NoError(t, err)
+			require.Equal(t, repository.SetAside, o.State)
+			require.LessOrEqual(t, len(o.Reason), 1000)
+			require.Greater(t, len(o.Reason), 990)
+			require.True(t, utf8.ValidString(o.Reason))
+		}
 	})
 }

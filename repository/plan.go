@@ -134,7 +134,7 @@ func (held holding) takes(q queued, blocked func(role int) bool) bool {
 // and taken are the edits of the items before it.
 func (p planner) decide(q queued, list listed, taken map[int][]roles.TargetEdit, grown growth) (Outcome, map[int][]roles.TargetEdit, error) {
 	if q.err != nil {
-		return Outcome{State: SetAside, Reason: q.err.Error()}, nil, nil
+		return Outcome{State: SetAside, Reason: reasonOf(q.err)}, nil, nil
 	}
 	found := make(map[string]*roles.Target, len(q.leaves))
 	unchanged := true
@@ -147,7 +147,7 @@ func (p planner) decide(q queued, list listed, taken map[int][]roles.TargetEdit,
 	}
 	for _, c := range q.item.If {
 		if reason := unmet(c, found[c.Path]); reason != "" {
-			return Outcome{State: Refused, Reason: reason}, nil, nil
+			return Outcome{State: Refused, Reason: short(reason)}, nil, nil
 		}
 	}
 	edits := map[int][]roles.TargetEdit{}
@@ -167,7 +167,7 @@ func (p planner) decide(q queued, list listed, taken map[int][]roles.TargetEdit,
 	case err != nil:
 		return Outcome{}, nil, err
 	case reason != "":
-		return Outcome{State: SetAside, Reason: reason}, nil, nil
+		return Outcome{State: SetAside, Reason: short(reason)}, nil, nil
 	}
 	return Outcome{State: Published}, edits, nil
 }

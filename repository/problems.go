@@ -45,6 +45,7 @@ type health struct {
 	now       time.Time
 	publisher bool  // whether the fields below are known
 	attempt   error // why the last attempt failed
+	queue     error // why the queue can't be read
 	ended     error // why the repository can't be used any longer
 	running   bool
 	cfg       Config
@@ -133,7 +134,10 @@ func (s Status) publisherProblems(h health, add func(Severity, time.Time, string
 	case !h.running:
 		add(SeverityWarning, s.Roles[metadata.TIMESTAMP].Expires, "call Run", "Run isn't running: nothing is published or renewed")
 	}
-	if h.attempt != nil && h.ended == nil {
+	if h.queue != nil && h.ended == nil {
+		add(SeverityError, time.Time{}, "see whether the journal's disk or database works and can be reached; it is tried again", "%v", h.queue)
+	}
+	if h.attempt != nil && h.ended == nil && h.attempt != h.queue {
 		add(SeverityError, time.Time{}, adviceFor(h.attempt), "publishing fails: %v", h.attempt)
 	}
 	if s.unread != nil && h.attempt == nil && h.ended == nil {

@@ -785,7 +785,7 @@ func restoredOutcomes(items []queued, published map[place]*roles.Target, gen int
 	later := map[string]bool{} // paths accounted for by a later item
 	for n, q := range slices.Backward(items) {
 		if q.err != nil { // others may fill a shared journal
-			outcomes[n] = Outcome{State: SetAside, Generation: gen, Reason: q.err.Error()}
+			outcomes[n] = Outcome{State: SetAside, Generation: gen, Reason: reasonOf(q.err)}
 			continue
 		}
 		outcome := Outcome{State: Superseded, Generation: gen}

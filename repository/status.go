@@ -106,16 +106,25 @@ type CollectionStatus struct {
 }
 
 // Status returns the state of the repository. It does not wait for a generation under way. It reads
-// nothing but the length and size of the queue.
+// nothing but the length and size of the queue. If the journal fails, Queue is what was known last, and Err and a
+// Problem give the reason.
 func (r *Repository) Status(ctx context.Context) (Status, error) {
-	queue, err := r.cfg.Journal.Backlog(ctx)
-	if err != nil {
-		return Status{}, fmt.Errorf("status: journal: %w", err)
+	queue, unread := r.cfg.Journal.Backlog(ctx)
+	switch {
+	case unread == nil:
+	case ctx.Err() != nil, errors.Is(unread, ErrClosed):
+		return Status{}, fmt.Errorf("status: journal: %w", unread)
+	default:
+		unread = fmt.Errorf("the queue can't be read: journal: %w", unread)
 	}
 	r.mu.Lock()
+	if unread != nil {
+		queue = r.queueThen
+	}
+	r.queueThen = queue
 	s, attempt, running := r.published, r.lastErr, r.running
 	r.mu.Unlock()
-	attempt = cmp.Or(attempt, s.Err)
+	attempt = cmp.Or(attempt, s.Err, unread)
 	s.Leads = context.Cause(r.alive) == nil
 	s.Queue, s.Err = queue, attempt
 	now := r.cfg.Now()
@@ -123,7 +132,7 @@ func (r *Repository) Status(ctx context.Context) (Status, error) {
 	if err := s.Expired(now); err != nil {
 		s.Err = errors.Join(s.Err, err)
 	}
-	s.Problems = s.problems(health{now: now, publisher: true, attempt: attempt, ended: context.Cause(r.alive), running: running, cfg: r.cfg})
+	s.Problems = s.problems(health{now: now, publisher: true, attempt: attempt, queue: unread, ended: context.Cause(r.alive), running: running, cfg: r.cfg})
 	return s, nil
 }
 

@@ -62,6 +62,7 @@ type Repository struct {
 	waiters     map[string][]chan Outcome // by item ID; each gets the final outcome once
 	published   Status                    // as of the last turn
 	lastErr     error                     // of the last attempt to publish; nil after a success
+	queueThen   ledger.Backlog            // as Status saw it last
 	running     bool
 	interrupt   context.CancelFunc // ends Run's present wait; nil if it doesn't wait
 	stuck       bool               // documents are accepted and not published

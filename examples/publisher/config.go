@@ -32,7 +32,9 @@ type config struct {
 	PassphraseFile string `json:"passphrase_file"` // of all "file:" keys
 	PINFile        string `json:"pin_file"`        // of all "pkcs11:" keys
 
-	Witness string `json:"witness"` // file with a timestamp.json that clients have seen
+	Witness       string     `json:"witness"`        // file with a timestamp.json that clients have seen
+	LogSignatures bool       `json:"log_signatures"` // each one is a line of the log
+	Archive       *archiving `json:"archive"`
 
 	Standby    bool       `json:"standby"`
 	OneMachine bool       `json:"one_machine"` // as in repository.Config
@@ -83,6 +85,8 @@ type postgresPlace struct {
 	URLEnv  string   `json:"url_env"`  // an environment variable with it
 	Schema  string   `json:"schema"`
 	Lease   duration `json:"lease"`
+
+	Remember duration `json:"remember"` // for how long outcomes are remembered at least
 }
 
 // holders says how holders of offline keys sign through the publisher.
@@ -149,6 +153,13 @@ func (c config) check() error {
 		checkFile("passphrase_file", c.PassphraseFile),
 		checkFile("pin_file", c.PINFile),
 		checkFile("witness", c.Witness),
+	}
+	if c.Store.Dir != "" && c.Journal.Postgres != nil && !c.OneMachine {
+		errs = append(errs, errors.New("store.dir: a folder is on one machine, and publishers on others can use journal.postgres: "+
+			"use a bucket (store.s3 or store.gcs), or say \"one_machine\": true if all publishers run on this machine"))
+	}
+	if c.Archive != nil {
+		errs = append(errs, c.Archive.check(c.Journal))
 	}
 	if c.Clients != nil {
 		errs = append(errs, checkAddress("clients.listen", c.Clients.Listen, "public"))

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/repository/dirjournal"
+	"github.com/bindery-tuf/bindery/repository/pgjournal"
 	"github.com/bindery-tuf/bindery/repository/service"
 	"github.com/bindery-tuf/bindery/repository/web"
 	"github.com/bindery-tuf/bindery/roles"
@@ -30,6 +32,9 @@ type daemon struct {
 
 	mu  sync.Mutex
 	cfg config // of the last load
+
+	opening sync.Mutex
+	journal *pgjournal.Journal // see shared
 
 	draining context.Context // requests that wait for an outcome are answered when it ends
 	answer   context.CancelFunc
@@ -76,9 +81,23 @@ func start(ctx context.Context, file string, log *slog.Logger) (_ *daemon, err e
 			return nil, err
 		}
 	}
-	d.repo, err = service.Start(ctx, service.Config{
-		Open: d.open, Documents: d.documents, Standby: cfg.Standby, Caching: cfg.Publish.caching(), Logger: log,
-	})
+	defer func() {
+		if err != nil {
+			d.closeShared()
+		}
+	}()
+	sc := service.Config{Open: d.open, Documents: d.documents, Standby: cfg.Standby, Caching: cfg.Publish.caching(), Logger: log}
+	if cfg.Journal.Postgres != nil { // a standby accepts items, and costs the database little
+		sc.Queue = func(ctx context.Context) (repository.Queue, error) { return d.shared(ctx) }
+		sc.Vacant = func(ctx context.Context) error {
+			journal, err := d.shared(ctx)
+			if err != nil {
+				return err
+			}
+			return journal.Vacant(ctx)
+		}
+	}
+	d.repo, err = service.Start(ctx, sc)
 	if errors.Is(err, repository.ErrDiverged) {
 		err = fmt.Errorf("%w (Adopt is publisher -restore tail, RestoreStore is -restore store, RestoreJournal is -restore journal: first see README.md, Backup and restore)", err)
 	}
@@ -108,12 +127,52 @@ func (d *daemon) open(ctx context.Context) (repository.Config, error) {
 	if d.metrics != nil {
 		cfg.Store, cfg.Observe = d.metrics.Store(d.store), d.metrics.Observe
 	}
+	if c.LogSignatures {
+		observe, sign := cfg.Observe, repository.LogSignatures(d.log)
+		cfg.Observe = func(e repository.Event) {
+			sign(e)
+			if observe != nil {
+				observe(e)
+			}
+		}
+	}
 	var err error
 	if cfg.Witness, err = readWitness(c.Witness); err != nil {
 		return cfg, err
 	}
 	cfg.Journal, err = c.Journal.open(ctx, d.log)
 	return cfg, err
+}
+
+// shared is a handle of the journal in PostgreSQL that takes no lead and stays open: a standby asks and submits with it.
+func (d *daemon) shared(ctx context.Context) (*pgjournal.Journal, error) {
+	d.opening.Lock()
+	defer d.opening.Unlock()
+	if d.journal == nil {
+		journal, err := d.config().Journal.Postgres.open(ctx, d.log)
+		if err != nil {
+			return nil, err
+		}
+		d.journal = journal
+	}
+	return d.journal, nil
+}
+
+func (d *daemon) closeShared() error {
+	d.opening.Lock()
+	defer d.opening.Unlock()
+	if d.journal == nil {
+		return nil
+	}
+	return d.journal.Close()
+}
+
+// reader reads the journal alongside another process that publishes. It makes nothing.
+func (d *daemon) reader(ctx context.Context) (repository.Reader, error) {
+	if p := d.config().Journal; p.Postgres == nil {
+		return dirjournal.OpenReader(p.Dir)
+	}
+	return d.shared(ctx)
 }
 
 func (d *daemon) config() config {
@@ -152,11 +211,10 @@ func (d *daemon) documents(ctx context.Context) (repository.Documents, error) {
 
 // readStatus is the status that the journal says, for a process that doesn't lead.
 func (d *daemon) readStatus(ctx context.Context) (repository.Status, error) {
-	journal, done, err := d.config().Journal.reader(ctx, d.log)
+	journal, err := d.reader(ctx)
 	if err != nil {
 		return repository.Status{}, err
 	}
-	defer done()
 	return repository.ReadStatus(ctx, d.store, journal)
 }
 
@@ -231,6 +289,9 @@ func (d *daemon) run(ctx context.Context, hangup <-chan os.Signal) error {
 	if d.ceremony != nil {
 		background.Go(func() { d.ceremony.watch(ctx) })
 	}
+	if a := d.config().Archive; a != nil {
+		background.Go(func() { d.archiveAgain(ctx, *a) })
+	}
 	var err error
 	for stopped := false; !stopped; {
 		select {
@@ -261,7 +322,7 @@ func (d *daemon) close(background *sync.WaitGroup) error {
 			errs = append(errs, fmt.Errorf("requests were cut off: %w", err), s.Close())
 		}
 	}
-	errs = append(errs, d.repo.Close())
+	errs = append(errs, d.repo.Close(), d.closeShared())
 	background.Wait()
 	d.keys.close()
 	return errors.Join(errs...)

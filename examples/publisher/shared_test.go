@@ -1,10 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"log/slog"
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -13,6 +16,8 @@ import (
 	"github.com/bindery-tuf/bindery/internal/gcstest"
 	"github.com/bindery-tuf/bindery/internal/pgtest"
 	"github.com/bindery-tuf/bindery/internal/s3test"
+	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/repository/ledger"
 )
 
 // withDatabase puts the journal into PostgreSQL, with a role for the publisher and one for the index. It
@@ -106,16 +111,48 @@ func testShared(t *testing.T, s *site) {
 	require.EqualValues(t, 1, s.find(standby.url[forClients], "a"))
 	require.Contains(t, standby.do("GET", "/v1/status", "", http.StatusOK), `"generation":2`)
 
+	// A standby accepts uploads too, and tells what becomes of them.
+	require.Contains(t, standby.do("PUT", "/v1/items/0?wait=1m", adds("e", 5), http.StatusOK), `"state":"published"`)
+	require.Contains(t, standby.do("GET", "/v1/items/1", "", http.StatusOK), `"state":"published"`)
+
 	leader.stop()
 	insert(t, index, "3", adds("c", 3), true)
 	standby.until("/lead", http.StatusOK)
 	require.Contains(t, standby.do("GET", "/v1/items/3?wait=1m", "", http.StatusOK), `"state":"published"`)
 	require.Contains(t, standby.do("PUT", "/v1/items/4?wait=1m", adds("d", 4), http.StatusOK), `"state":"published"`)
-	for n, path := range []string{"a", "b", "c", "d"} {
+	for n, path := range []string{"a", "b", "c", "d", "e"} {
 		want := int64(n + 1)
 		if path == "b" { // rolled back
 			want = -1
 		}
 		require.Equal(t, want, s.find(standby.url[forClients], path), path)
 	}
+}
+
+// Older history in the database is deleted, and each signature is logged.
+func TestArchive(t *testing.T) {
+	s := newSite(t)
+	s.withDatabase()
+	s.config["archive"] = map[string]any{"every": "1d", "delete": true}
+	s.config["log_signatures"] = true
+	var out bytes.Buffer
+	d, err := start(t.Context(), s.configFile(), slog.New(slog.NewTextHandler(&out, nil)))
+	require.NoError(t, err)
+	_, err = d.repo.Archive(t.Context(), repository.Archive{Delete: true})
+	require.NoError(t, err)
+	journal, err := d.shared(t.Context())
+	require.NoError(t, err)
+	var first ledger.Kind
+	for step, err := range journal.Read(t.Context(), ledger.FromBeginning) {
+		require.NoError(t, err)
+		if step.Record != nil {
+			first = step.Record.Kind()
+			break
+		}
+	}
+	require.Equal(t, ledger.KindCheckpoint, first)
+	d.archive(t.Context(), *d.config().Archive)
+	require.NoError(t, d.close(new(sync.WaitGroup)))
+	require.Contains(t, out.String(), `msg="older history was put away"`)
+	require.Contains(t, out.String(), "role=timestamp")
 }

@@ -100,6 +100,11 @@
 // time and nothing else. A leader that stopped inside a transaction, holding the fence's lock, has its session
 // ended by its successor (pg_terminate_backend). Publisher and standby must have the same database role for that.
 //
+// A database that says nothing, because a network drops packets, fails a call within about the lease. Nothing waits longer
+// than that without a byte from it, but for statements that read much (the history, what is to be pruned). A leader that
+// could not renew its lease for the whole of it ends: its calls wrap repository.ErrClosed, and the journal must be opened
+// again.
+//
 // # Order, and what is late
 //
 // One sequence numbers entries and records. A transaction that was open for long adds an entry with a low number

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"os/exec"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/bindery-tuf/bindery/internal/interop"
 	"github.com/bindery-tuf/bindery/internal/repotest"
 	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/repository/dirstore"
 	"github.com/bindery-tuf/bindery/repository/storetest"
 	"github.com/bindery-tuf/bindery/roles"
 )
@@ -58,6 +60,21 @@ func run(t *testing.T, repo *repository.Repository) (stop func()) {
 func (e *engine) check(t *testing.T, want ...roles.Target) {
 	t.Helper()
 	repotest.CheckRepository(t, repotest.Published{Store: e.store, Timestamps: e.store.History("timestamp.json"), Want: want, Now: time.Now()})
+}
+
+// A store that only this machine has is refused: a publisher on another machine would publish elsewhere.
+func TestStoreOfOneMachine(t *testing.T) {
+	e := newEngine(t)
+	cfg := e.config(t)
+	var err error
+	cfg.Store, err = dirstore.Create(filepath.Join(t.TempDir(), "metadata"))
+	require.NoError(t, err)
+	_, err = repository.Create(t.Context(), cfg, e.ceremony.Documents())
+	require.ErrorContains(t, err, "set OneMachine if every process that uses the journal runs on this machine")
+	cfg.OneMachine = true
+	repo, err := repository.Create(t.Context(), cfg, e.ceremony.Documents())
+	require.NoError(t, err)
+	require.NoError(t, repo.Close())
 }
 
 // The engine publishes what an index queued in its own transactions. A second repository can't be made in the same

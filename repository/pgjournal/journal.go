@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/bindery-tuf/bindery/repository"
@@ -26,7 +27,8 @@ type Config struct {
 	Schema string
 
 	// Lease is how long a leader that is silent keeps the lead, by the database's clock. It is renewed three times as
-	// often. 0 is DefaultLease.
+	// often. 0 is DefaultLease. A database that is silent for as long, or for 5 seconds if that is more, fails the call that
+	// waits for it.
 	Lease time.Duration
 
 	// Remember is how long outcomes are remembered at least. 0 is RememberFor, and it can't be less. The newest 100,000 are
@@ -44,6 +46,8 @@ type Config struct {
 
 	// Logger is told what a caller can't be told. nil is slog.Default().
 	Logger *slog.Logger
+
+	silence time.Duration // 0, but for tests: see limitSilence
 }
 
 // DefaultLease is the lease if Config has none.
@@ -69,6 +73,7 @@ type Journal struct {
 	end    context.CancelFunc
 	close  func() error
 
+	silence    time.Duration // how long the database may say nothing when it is asked
 	remembered int           // Remembered, but for tests
 	idle       time.Duration // pollIdle, but for tests
 	askFor     time.Duration // how long a commit that was not answered is asked about: the lease, but for tests
@@ -130,6 +135,8 @@ func open(ctx context.Context, cfg Config) (*Journal, error) {
 	if cfg.Notify {
 		pc.MaxConns++
 	}
+	silence := cmp.Or(cfg.silence, max(cfg.Lease, leastSilence))
+	limitSilence(pc, silence)
 	// No statement outlives its transaction, so a pooler may stand between. Results are binary.
 	pc.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
 	countWarnings(pc)
@@ -137,7 +144,7 @@ func open(ctx context.Context, cfg Config) (*Journal, error) {
 	if err != nil {
 		return nil, err
 	}
-	j := &Journal{cfg: cfg, schema: schema(cfg.Schema), pool: pool, remembered: Remembered, idle: pollIdle, askFor: cfg.Lease, progress: make(chan struct{}), woken: make(chan struct{})}
+	j := &Journal{cfg: cfg, schema: schema(cfg.Schema), pool: pool, silence: silence, remembered: Remembered, idle: pollIdle, askFor: cfg.Lease, progress: make(chan struct{}), woken: make(chan struct{})}
 	version, fsync := 0, ""
 	if err := pool.QueryRow(ctx, j.sql(`SELECT version, current_setting('fsync') FROM bindery.version`)).Scan(&version, &fsync); err != nil {
 		pool.Close()
@@ -163,6 +170,10 @@ func open(ctx context.Context, cfg Config) (*Journal, error) {
 	}
 	return j, nil
 }
+
+// Shared reports true: processes on several machines can use the journal. A Store that only one machine has is refused
+// with it, unless repository.Config.OneMachine is set.
+func (j *Journal) Shared() bool { return true }
 
 func (j *Journal) sql(statements string) string { return in(j.schema, statements) }
 
@@ -200,8 +211,11 @@ func (j *Journal) begin(ctx context.Context) (pgx.Tx, error) {
 	wait := j.cfg.Lease.Milliseconds()
 	return j.pool.BeginTx(ctx, pgx.TxOptions{BeginQuery: fmt.Sprintf("BEGIN ISOLATION LEVEL READ COMMITTED;"+
 		"SET LOCAL synchronous_commit = on; SET LOCAL client_min_messages = warning; SET LOCAL lock_timeout = %d; SET LOCAL statement_timeout = %d; SET LOCAL idle_in_transaction_session_timeout = %d",
-		wait/2, 12*wait, wait/2)})
+		wait/2, j.long().Milliseconds(), wait/2)})
 }
+
+// long is how long a statement may take.
+func (j *Journal) long() time.Duration { return 12 * j.cfg.Lease }
 
 // Outcomes implements repository.Queue. It takes one query.
 func (j *Journal) Outcomes(ctx context.Context, ids ...string) ([]ledger.Outcome, error) {
@@ -332,7 +346,13 @@ func (j *Journal) listenOnce() error {
 	}
 	for {
 		j.wake() // for what came before the LISTEN
-		if _, err := conn.WaitForNotification(j.ctx); err != nil {
+		waiting, cancel := context.WithTimeout(j.ctx, j.silence/2)
+		_, err := conn.WaitForNotification(waiting)
+		cancel()
+		if err != nil && j.ctx.Err() == nil && pgconn.Timeout(err) { // is it there?
+			err = conn.Ping(j.ctx)
+		}
+		if err != nil {
 			return err
 		}
 	}

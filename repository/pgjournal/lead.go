@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/repository/ledger"
@@ -126,6 +127,21 @@ func (j *Journal) seize(ctx context.Context, tx pgx.Tx) (*lead, error) {
 	return l, err
 }
 
+// Vacant returns nil if Lead may succeed, and an error that wraps repository.ErrLocked while another process leads. It is
+// one query of one row, on a connection that stays open: a standby asks it rather than to try. It is
+// service.Config.Vacant.
+func (j *Journal) Vacant(ctx context.Context) error {
+	own, leave, err := j.enter(ctx)
+	if err != nil {
+		return fmt.Errorf("lead: %w", err)
+	}
+	defer leave()
+	if err := j.vacant(own); err != nil {
+		return fmt.Errorf("lead: %w", j.failed(ctx, err))
+	}
+	return nil
+}
+
 // vacant returns an error that wraps ErrLocked while another process leads.
 func (j *Journal) vacant(ctx context.Context) error {
 	var held bool
@@ -160,9 +176,10 @@ func (j *Journal) terminate(ctx context.Context) error {
 }
 
 // renew extends the lease until the lead ends. An append that takes long doesn't hold it up: the lease has a row of
-// its own.
+// its own. A leader that could not renew it for its whole length gives up: another may lead, and people should learn
+// that this one can't reach the database.
 func (l *lead) renew(ctx context.Context) {
-	for sleep(ctx, l.cfg.Lease/3) {
+	for renewed := time.Now(); sleep(ctx, l.cfg.Lease/3); {
 		limited, cancel := context.WithTimeout(ctx, l.cfg.Lease)
 		tag, err := l.pool.Exec(limited, l.sql(`UPDATE bindery.lease SET renewed = clock_timestamp() WHERE token = $1`), l.token)
 		cancel()
@@ -171,11 +188,39 @@ func (l *lead) renew(ctx context.Context) {
 			return
 		case err != nil:
 			l.cfg.Logger.Warn("the lease of the lead can't be renewed", "err", explain(err, l.cfg.Schema))
+			if since := time.Since(renewed); since >= l.cfg.Lease {
+				l.giveOver(fmt.Errorf("%w: the lease of %v was over before it could be renewed, and another process may lead: %v",
+					repository.ErrClosed, l.cfg.Lease, explain(err, l.cfg.Schema)))
+				l.stop()
+				return
+			}
 		case tag.RowsAffected() == 0:
 			l.stop() // another leads, as the next call finds out
 			return
+		default:
+			renewed = time.Now()
 		}
 	}
+}
+
+// giveOver ends the use of the lead, for a reason that wraps ErrClosed.
+func (l *lead) giveOver(reason error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ended == nil {
+		l.ended = reason
+	}
+}
+
+// failed is Journal.failed. If the lead was given up, it says so.
+func (l *lead) failed(ctx context.Context, err error) error {
+	err = l.Journal.failed(ctx, err)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err == nil || l.ended == nil || ctx.Err() != nil || errors.Is(err, repository.ErrFenced) || errors.Is(err, repository.ErrClosed) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", l.ended, err)
 }
 
 // expire ends the lease.
@@ -286,11 +331,14 @@ func (l *lead) look(ctx context.Context, again *looks) error {
 	if again == &l.seen.recent {
 		start = l.seen.lowest()
 	}
+	patience := max(l.silence, 10*again.took) // the next try has more
 	l.mu.Unlock()
 	var place *int64
-	err := l.pool.QueryRow(ctx, l.sql(`SELECT coalesce((SELECT q.place FROM bindery.queue q WHERE q.place >= $1
+	err := l.patiently(ctx, patience, func(conn *pgxpool.Conn) error {
+		return conn.QueryRow(ctx, l.sql(`SELECT coalesce((SELECT q.place FROM bindery.queue q WHERE q.place >= $1
 		AND NOT EXISTS (SELECT FROM bindery.decided d WHERE d.place = q.place AND d.place >= $1) ORDER BY q.place LIMIT 1),
 		(SELECT max(place) + 1 FROM bindery.queue))`), start).Scan(&place)
+	})
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()

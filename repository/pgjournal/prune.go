@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/bindery-tuf/bindery/repository"
 )
@@ -50,11 +51,13 @@ func (j *Journal) Archivable(ctx context.Context, to string) ([]repository.Archi
 
 func (j *Journal) archivable(ctx context.Context, before string) ([]repository.ArchivedFile, error) {
 	var records, items int64
-	err := j.pool.QueryRow(ctx, j.sql(`SELECT
-		(SELECT coalesce(sum(octet_length(bytes)), 0)::bigint FROM bindery.record WHERE seq < `+before+`),
-		(SELECT coalesce(sum(octet_length(q.item)), 0)::bigint FROM bindery.queue q JOIN bindery.decided d ON d.place = q.place
-			WHERE d.record < `+before+` AND d.time < $1 AND d.record < (`+newest+`))`),
-		time.Now().Add(-j.cfg.Remember), j.remembered).Scan(&records, &items)
+	err := j.patiently(ctx, j.long(), func(conn *pgxpool.Conn) error {
+		return conn.QueryRow(ctx, j.sql(`SELECT
+			(SELECT coalesce(sum(octet_length(bytes)), 0)::bigint FROM bindery.record WHERE seq < `+before+`),
+			(SELECT coalesce(sum(octet_length(q.item)), 0)::bigint FROM bindery.queue q JOIN bindery.decided d ON d.place = q.place
+				WHERE d.record < `+before+` AND d.time < $1 AND d.record < (`+newest+`))`),
+			time.Now().Add(-j.cfg.Remember), j.remembered).Scan(&records, &items)
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -107,8 +110,10 @@ func (j *Journal) archive(ctx context.Context, checkpoint, to string) ([]reposit
 func (j *Journal) prune(ctx context.Context) error {
 	var begins int64
 	var oldest *int64
-	err := j.pool.QueryRow(ctx, j.sql(`SELECT begins, (SELECT record FROM bindery.decided ORDER BY record DESC OFFSET $1 LIMIT 1) FROM bindery.lead`), j.remembered).
-		Scan(&begins, &oldest)
+	err := j.patiently(ctx, j.long(), func(conn *pgxpool.Conn) error {
+		return conn.QueryRow(ctx, j.sql(`SELECT begins, (SELECT record FROM bindery.decided ORDER BY record DESC OFFSET $1 LIMIT 1) FROM bindery.lead`), j.remembered).
+			Scan(&begins, &oldest)
+	})
 	if err != nil || begins == 0 {
 		return err
 	}
@@ -128,6 +133,7 @@ func (j *Journal) deleteAll(ctx context.Context, statement string, before int64,
 		if err != nil {
 			return err
 		}
+		setLimit(tx.Conn(), j.long())
 		tag, err := tx.Exec(ctx, j.sql(statement), append([]any{before, pruned}, more...)...)
 		if err == nil {
 			err = tx.Commit(ctx)

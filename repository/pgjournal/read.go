@@ -82,6 +82,7 @@ func (j *Journal) read(ctx context.Context, from ledger.From, check func(epoch i
 		return false, j.failed(ctx, err)
 	}
 	defer rollback(own, tx)
+	setLimit(tx.Conn(), j.long()) // rows may have to be sorted
 	var epoch, checkpoint, begins int64
 	var token string
 	if err := tx.QueryRow(own, j.sql(`SELECT epoch, token, checkpoint, begins FROM bindery.lead`)).Scan(&epoch, &token, &checkpoint, &begins); err != nil {

@@ -248,3 +248,17 @@ func TestChecks(t *testing.T) {
 		require.NoError(t, err)
 	}
 }
+
+// A standby asks for the lead on one connection that stays open.
+func TestVacant(t *testing.T) {
+	s := newSite(t)
+	j, standby := opened(t, s.publisher), opened(t, s.publisher)
+	require.NoError(t, standby.Vacant(t.Context()))
+	l := leads(t, j)
+	for range 20 {
+		require.ErrorIs(t, standby.Vacant(t.Context()), repository.ErrLocked)
+	}
+	require.LessOrEqual(t, standby.pool.Stat().NewConnsCount(), int64(2))
+	require.NoError(t, l.Release(t.Context()))
+	require.NoError(t, standby.Vacant(t.Context()))
+}

@@ -37,6 +37,10 @@ type cutConn struct {
 }
 
 func (c *cutConn) Write(b []byte) (int, error) {
+	if c.down.Load() { // a connection that was idle
+		c.Conn.Close()
+		return 0, io.ErrClosedPipe
+	}
 	if bytes.Contains(bytes.ToLower(b), []byte("commit\x00")) && c.commits.Add(-1) >= 0 {
 		c.down.Store(c.down.Load() || !c.delivered && c.commits.Load() > 0)
 		c.cut.Store(true)

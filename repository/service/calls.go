@@ -250,6 +250,15 @@ func (s *Service) Rebuild(ctx context.Context, role string) error {
 	return s.do(ctx, "rebuild", func(repo *repository.Repository) error { return repo.Rebuild(ctx, role) })
 }
 
+// Archive puts older history away: see repository.Repository.Archive.
+func (s *Service) Archive(ctx context.Context, a repository.Archive) (result repository.Archived, err error) {
+	err = s.do(ctx, "archive history", func(repo *repository.Repository) (err error) {
+		result, err = repo.Archive(ctx, a)
+		return err
+	})
+	return result, err
+}
+
 // AcceptClock takes the present time for right: see repository.Repository.AcceptClock.
 func (s *Service) AcceptClock(ctx context.Context) error {
 	return s.do(ctx, "accept clock", func(repo *repository.Repository) error { return repo.AcceptClock(ctx) })

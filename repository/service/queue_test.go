@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -108,5 +109,40 @@ func TestStandbyQueueIsBounded(t *testing.T) {
 		require.NoError(t, s.Close())
 		require.ErrorIs(t, <-waited, repository.ErrClosed)
 		require.NoError(t, lead.Release(t.Context()))
+	})
+}
+
+// A standby that has Vacant opens nothing while another publishes, and takes over once that has ended.
+func TestVacant(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory(t)
+		cfg := m.config()
+		first := started(t, cfg)
+		publish(t, first, file("a/a.whl", "1"))
+		var opens, asked atomic.Int64
+		var free atomic.Bool
+		open := cfg.Open
+		cfg.Open = func(ctx context.Context) (repository.Config, error) {
+			opens.Add(1)
+			return open(ctx)
+		}
+		cfg.Standby, cfg.Vacant = true, func(context.Context) error {
+			if asked.Add(1); !free.Load() {
+				return repository.ErrLocked
+			}
+			return nil
+		}
+		standby := started(t, cfg)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		require.EqualValues(t, 1, opens.Load())
+		require.EqualValues(t, 30, asked.Load())
+		require.NoError(t, first.Close())
+		free.Store(true)
+		until(t, standby, isOpen)
+		require.EqualValues(t, 2, opens.Load())
+		publish(t, standby, file("b/b.whl", "1"))
+		require.NoError(t, standby.Close())
+		m.check(t, []roles.Target{file("a/a.whl", "1"), file("b/b.whl", "1")})
 	})
 }

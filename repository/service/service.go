@@ -29,8 +29,8 @@ const (
 type Config struct {
 	// Open returns what to open the repository with. It opens the store and the journal, and
 	// loads the keys. It is called by Start, and whenever the repository must be opened again:
-	// after a failure of the journal, by Reload, and every two seconds while another process has
-	// the lock. The service closes the journal. What else Open opens stays open: a signer with
+	// after a failure of the journal, by Reload, and, without Vacant, every two seconds while another process
+	// has the lock. The service closes the journal. What else Open opens stays open: a signer with
 	// a connection of its own is better made once and handed out each time.
 	//
 	// The Observe of what it returns may call Status of the service, which never waits. Other calls
@@ -55,6 +55,11 @@ type Config struct {
 	// standby can't check an item against the documents in force: the publisher sets it aside if people sign its
 	// path's role. Nil: a standby accepts nothing.
 	Queue func(ctx context.Context) (repository.Queue, error)
+
+	// Vacant returns an error that wraps repository.ErrLocked while another process publishes: Vacant of package
+	// pgjournal is one query. A standby asks it every two seconds, and calls Open and Documents only once it
+	// returns something else. Nil: each time it calls Open.
+	Vacant func(ctx context.Context) error
 
 	// Standby makes a service wait if another process has the lock, and take over once it is
 	// free. Otherwise Start fails with repository.ErrLocked.
@@ -304,8 +309,10 @@ func (s *Service) supervise(repo *repository.Repository) {
 		if s.ctx.Err() != nil {
 			return
 		}
-		var err error
-		repo, err = s.open(s.ctx)
+		err := s.occupied(asked != nil)
+		if err == nil {
+			repo, err = s.open(s.ctx)
+		}
 		switch {
 		case err == nil:
 			s.log.Info("the repository is open")
@@ -316,6 +323,20 @@ func (s *Service) supervise(repo *repository.Repository) {
 			asked <- s.reloaded(err)
 		}
 	}
+}
+
+// occupied returns an error that wraps ErrLocked if this is a standby and need not try to open. A reload tries anyway.
+func (s *Service) occupied(reloading bool) error {
+	s.mu.Lock()
+	reason := s.reason
+	s.mu.Unlock()
+	if reloading || s.cfg.Vacant == nil || !s.waits(reason) {
+		return nil
+	}
+	if err := s.cfg.Vacant(s.ctx); errors.Is(err, repository.ErrLocked) {
+		return err
+	}
+	return nil // Open says what is wrong
 }
 
 // rest waits before the next attempt to open, until Close, or until Reload asks for one.
@@ -343,7 +364,11 @@ func (s *Service) missed(err error) {
 	default:
 		s.lengthen()
 	}
-	if before := s.miss(err); before == nil || before.Error() != err.Error() {
+	before := s.miss(err)
+	if errors.Is(err, repository.ErrLocked) && errors.Is(before, repository.ErrLocked) {
+		return // only the rest of the lease has changed
+	}
+	if before == nil || before.Error() != err.Error() {
 		s.log.Error("the repository can't be opened, it will be tried again", "err", err, "in", s.pause)
 	}
 }
