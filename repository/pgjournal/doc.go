@@ -81,7 +81,7 @@
 //
 // Migrate grants two roles what they need, and nothing else:
 //
-//	index      INSERT (id, by, item) on queue; SELECT on outcomes, progress, version, the views backlog…
+//	index      INSERT (id, by, item) on queue; SELECT on outcomes, backlog (and its two parts), progress, version
 //	publisher  SELECT on all; INSERT (id, by, item) on queue; INSERT on decided, record, given_up; DELETE on
 //	           these four; UPDATE on lead, lease; USAGE on the sequence
 //
