@@ -72,7 +72,8 @@
 //	reason      text         why it was refused or set aside; else ""
 //
 // Other columns may change. An ID without a row is unknown or forgotten. The view bindery.backlog has one row:
-// pending (rows), bytes (of their items), and oldest (when the first of them was inserted; NULL if there is none).
+// pending (rows), bytes (of their items), and oldest (when the first of them was inserted; NULL if there is none). It looks
+// through all rows that are remembered, some 0.3 s for a million, so ask seldom.
 // The view bindery.progress has one row: moment, a number that grows whenever outcomes appear. Ask for it
 // rather than for each outcome.
 //
@@ -80,7 +81,7 @@
 //
 // Migrate grants two roles what they need, and nothing else:
 //
-//	index      INSERT (id, by, item) on queue; SELECT on outcomes, backlog, progress, version
+//	index      INSERT (id, by, item) on queue; SELECT on outcomes, backlog (and its two parts), progress, version
 //	publisher  SELECT on all; INSERT (id, by, item) on queue; INSERT on decided, record, given_up; DELETE on
 //	           these four; UPDATE on lead, lease; USAGE on the sequence
 //

@@ -69,6 +69,10 @@ func columns(entries []ledger.Entry) []any {
 
 // Enqueue implements repository.Queue, in a transaction of its own. The database sets Entry.Accepted. A body must be
 // UTF-8 without NUL, as JSON is.
+//
+// Entries of one call are inserted in the order given. If an index inserts the same IDs in a transaction of its own at that
+// moment, in the order of its IDs, PostgreSQL may end that transaction with deadlock_detected (40P01): give the entries in
+// the order of their IDs, or call it once for each.
 func (j *Journal) Enqueue(ctx context.Context, entries ...ledger.Entry) ([]bool, error) {
 	known, err := j.enqueue(ctx, entries)
 	if err != nil {

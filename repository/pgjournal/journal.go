@@ -78,17 +78,20 @@ type Journal struct {
 	idle       time.Duration // pollIdle, but for tests
 	askFor     time.Duration // how long a commit that was not answered is asked about: the lease, but for tests
 
-	mu       sync.Mutex
-	lead     *lead // the newest that this handle took, or nil
-	active   time.Time
-	counted  ledger.Backlog // see Backlog
-	until    time.Time      // counted is good until then
-	moment   int64          // the newest that was seen
-	waiting  int            // calls of Decided under way
-	polling  bool
-	pollErr  error
-	progress chan struct{} // closed and replaced when moment or pollErr changes
-	woken    chan struct{} // closed and replaced when the database should be asked at once
+	mu      sync.Mutex
+	lead    *lead // the newest that this handle took, or nil
+	active  time.Time
+	counted ledger.Backlog // see Backlog
+	until   time.Time      // counted is good until then
+	late    ledger.Backlog // rows that committed late, which counted lacks
+
+	looksLate looks // for these
+	moment    int64 // the newest that was seen
+	waiting   int   // calls of Decided under way
+	polling   bool
+	pollErr   error
+	progress  chan struct{} // closed and replaced when moment or pollErr changes
+	woken     chan struct{} // closed and replaced when the database should be asked at once
 }
 
 var (
@@ -144,7 +147,7 @@ func open(ctx context.Context, cfg Config) (*Journal, error) {
 	if err != nil {
 		return nil, err
 	}
-	j := &Journal{cfg: cfg, schema: schema(cfg.Schema), pool: pool, silence: silence, remembered: Remembered, idle: pollIdle, askFor: cfg.Lease, progress: make(chan struct{}), woken: make(chan struct{})}
+	j := &Journal{cfg: cfg, schema: schema(cfg.Schema), pool: pool, silence: silence, looksLate: looks{part: 20}, remembered: Remembered, idle: pollIdle, askFor: cfg.Lease, progress: make(chan struct{}), woken: make(chan struct{})}
 	version, fsync := 0, ""
 	if err := pool.QueryRow(ctx, j.sql(`SELECT version, current_setting('fsync') FROM bindery.version`)).Scan(&version, &fsync); err != nil {
 		pool.Close()
@@ -250,7 +253,8 @@ func (j *Journal) Outcomes(ctx context.Context, ids ...string) ([]ledger.Outcome
 const slowCount = 100 * time.Millisecond
 
 // Backlog implements repository.Queue. It counts the queue's rows. If that takes more than 100 ms, the result is
-// up to ten times as old as that took, but not older than this handle's newest Enqueue or Append.
+// up to ten times as old as that took, but not older than this handle's newest Enqueue or Append. A row whose transaction
+// committed late is looked for among all that is remembered, for at most a twentieth of the time.
 func (j *Journal) Backlog(ctx context.Context) (ledger.Backlog, error) {
 	own, leave, err := j.enter(ctx)
 	if err != nil {
@@ -259,26 +263,57 @@ func (j *Journal) Backlog(ctx context.Context) (ledger.Backlog, error) {
 	defer leave()
 	j.mu.Lock()
 	b, good := j.counted, time.Now().Before(j.until)
+	due, slow := j.looksLate.due(time.Now())
 	j.mu.Unlock()
-	if good {
-		return b, nil
+	switch {
+	case due && slow:
+		go j.countLate(j.ctx)
+	case due:
+		if err := j.countLate(own); err != nil {
+			return ledger.Backlog{}, fmt.Errorf("backlog: %w", j.failed(ctx, err))
+		}
 	}
 	begun := time.Now()
-	var oldest *time.Time
-	err = j.pool.QueryRow(own, j.sql(`SELECT pending, bytes, oldest FROM bindery.backlog`)).Scan(&b.Pending, &b.Bytes, &oldest)
-	if err != nil {
-		return ledger.Backlog{}, fmt.Errorf("backlog: %w", j.failed(ctx, err))
+	if !good {
+		if b, err = j.count(own, "backlog_recent"); err != nil {
+			return ledger.Backlog{}, fmt.Errorf("backlog: %w", j.failed(ctx, err))
+		}
 	}
-	b.Oldest = time.Time{}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if took := time.Since(begun); !good && took > slowCount {
+		j.counted, j.until = b, time.Now().Add(10*took)
+	}
+	b.Pending += j.late.Pending
+	b.Bytes += j.late.Bytes
+	if at := j.late.Oldest; !at.IsZero() && (b.Oldest.IsZero() || at.Before(b.Oldest)) {
+		b.Oldest = at
+	}
+	return b, nil
+}
+
+// count reads one of the views of the backlog.
+func (j *Journal) count(ctx context.Context, view string) (b ledger.Backlog, err error) {
+	var oldest *time.Time
+	err = j.pool.QueryRow(ctx, j.sql(`SELECT pending, bytes, oldest FROM bindery.`+view)).Scan(&b.Pending, &b.Bytes, &oldest)
 	if oldest != nil {
 		b.Oldest = oldest.UTC()
 	}
-	if took := time.Since(begun); took > slowCount {
-		j.mu.Lock()
-		j.counted, j.until = b, time.Now().Add(10*took)
-		j.mu.Unlock()
+	return b, err
+}
+
+// countLate counts the pending rows that are before the place where counting usually begins.
+func (j *Journal) countLate(ctx context.Context) error {
+	begun := time.Now()
+	late, err := j.count(ctx, "backlog_late")
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	now := time.Now()
+	j.looksLate.done, j.looksLate.took, j.looksLate.looking = now, now.Sub(begun), false
+	if err == nil {
+		j.late = late
 	}
-	return b, nil
+	return err
 }
 
 // touch notes that something happened: the database is asked more often for a while.

@@ -258,7 +258,40 @@ func TestVacant(t *testing.T) {
 	for range 20 {
 		require.ErrorIs(t, standby.Vacant(t.Context()), repository.ErrLocked)
 	}
-	require.LessOrEqual(t, standby.pool.Stat().NewConnsCount(), int64(2))
+	require.EqualValues(t, 1, standby.pool.Stat().NewConnsCount())
 	require.NoError(t, l.Release(t.Context()))
 	require.NoError(t, standby.Vacant(t.Context()))
+}
+
+// The backlog has a row whose transaction committed after later ones were decided.
+func TestLateRowInBacklog(t *testing.T) {
+	s := newSite(t)
+	index := connect(t, s.index)
+	tx, err := index.Begin(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, Enqueue(t.Context(), tx, item(t, "late")))
+	j := opened(t, s.publisher)
+	l := leads(t, j)
+	for n := range 3 { // until the place where counting begins has moved on
+		id := fmt.Sprint(n)
+		_, err = j.Enqueue(t.Context(), item(t, id))
+		require.NoError(t, err)
+		l.append(t, l.decided(t, l.requirePending(t, id)...))
+	}
+	_, err = connect(t, s.admin).Exec(t.Context(), `UPDATE bindery.lead SET oldest = (SELECT max(place) + 1 FROM bindery.queue)`) // as after five seconds
+	require.NoError(t, err)
+	backlog, err := j.Backlog(t.Context())
+	require.NoError(t, err)
+	require.Zero(t, backlog)
+	require.NoError(t, tx.Commit(t.Context()))
+	for backlog.Pending == 0 {
+		backlog, err = j.Backlog(t.Context())
+		require.NoError(t, err)
+	}
+	require.Equal(t, 1, backlog.Pending)
+	require.NotZero(t, backlog.Oldest)
+	require.Positive(t, backlog.Bytes)
+	var pending int
+	require.NoError(t, connect(t, s.index).QueryRow(t.Context(), `SELECT pending FROM bindery.backlog`).Scan(&pending))
+	require.Equal(t, 1, pending)
 }

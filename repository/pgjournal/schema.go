@@ -211,20 +211,29 @@ CREATE VIEW bindery.outcomes AS
 
 CREATE VIEW bindery.backlog AS
 	SELECT count(*) AS pending, coalesce(sum(octet_length(q.item)), 0)::bigint AS bytes, min(q.accepted) AS oldest
+	FROM bindery.queue q WHERE NOT EXISTS (SELECT FROM bindery.decided d WHERE d.place = q.place);
+
+-- The same in two parts. The first is quick. The second has what was committed late: it looks through all that is remembered.
+CREATE VIEW bindery.backlog_recent AS
+	SELECT count(*) AS pending, coalesce(sum(octet_length(q.item)), 0)::bigint AS bytes, min(q.accepted) AS oldest
 	FROM bindery.queue q, (SELECT oldest FROM bindery.lead) l
 	WHERE q.place >= l.oldest AND NOT EXISTS (SELECT FROM bindery.decided d WHERE d.place = q.place AND d.place >= l.oldest);
+CREATE VIEW bindery.backlog_late AS
+	SELECT count(*) AS pending, coalesce(sum(octet_length(q.item)), 0)::bigint AS bytes, min(q.accepted) AS oldest
+	FROM bindery.queue q, (SELECT oldest FROM bindery.lead) l
+	WHERE q.place < l.oldest AND NOT EXISTS (SELECT FROM bindery.decided d WHERE d.place = q.place);
 
 CREATE VIEW bindery.progress AS SELECT moment FROM bindery.lead;
 `
 
 const indexPrivileges = `
-GRANT SELECT ON bindery.version, bindery.outcomes, bindery.backlog, bindery.progress TO $role;
+GRANT SELECT ON bindery.version, bindery.outcomes, bindery.backlog, bindery.backlog_recent, bindery.backlog_late, bindery.progress TO $role;
 GRANT INSERT (id, "by", item) ON bindery.queue TO $role;
 `
 
 const publisherPrivileges = `
 GRANT SELECT ON bindery.version, bindery.queue, bindery.record, bindery.decided, bindery.given_up, bindery.lead, bindery.lease,
-	bindery.outcomes, bindery.backlog, bindery.progress TO $role;
+	bindery.outcomes, bindery.backlog, bindery.backlog_recent, bindery.backlog_late, bindery.progress TO $role;
 GRANT INSERT (id, "by", item), DELETE ON bindery.queue TO $role;
 GRANT INSERT, DELETE ON bindery.record, bindery.decided, bindery.given_up TO $role;
 GRANT UPDATE ON bindery.lead, bindery.lease TO $role;

@@ -34,14 +34,21 @@ func limitSilence(pc *pgxpool.Config, limit time.Duration) {
 		}
 		return &limited{Conn: conn, limit: limit}, nil
 	}
-	after := pc.AfterRelease
-	pc.AfterRelease = func(conn *pgx.Conn) bool {
+	// AfterRelease would do as well, but with it the pool takes a connection back only some time after its release.
+	prepare, before := pc.PrepareConn, pc.BeforeAcquire //lint:ignore SA1019 the caller may have set it
+	pc.PrepareConn = func(ctx context.Context, conn *pgx.Conn) (bool, error) {
 		setLimit(conn, limit)
-		return after == nil || after(conn)
+		switch {
+		case prepare != nil:
+			return prepare(ctx, conn)
+		case before != nil:
+			return before(ctx, conn), nil
+		}
+		return true, nil
 	}
 }
 
-// setLimit sets a connection's limit, until it is released.
+// setLimit sets a connection's limit, until it is acquired again.
 func setLimit(conn *pgx.Conn, limit time.Duration) {
 	nc := conn.PgConn().Conn()
 	if t, ok := nc.(*tls.Conn); ok {
