@@ -112,8 +112,24 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-// Check returns what is wrong with the configuration. Open calls it.
-func (c Config) Check() error {
+// WithDefaults returns a complete copy, or what is wrong with the configuration. Open calls it.
+func (c Config) WithDefaults() (Config, error) {
+	if err := c.check(); err != nil {
+		return c, err
+	}
+	if c.Timeout == 0 {
+		c.Timeout = 30 * time.Second
+	}
+	if c.Attempts == 0 {
+		c.Attempts = 3
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c, nil
+}
+
+func (c Config) check() error {
 	switch {
 	case !strings.HasSuffix(c.Place, "/"):
 		return fmt.Errorf("config: Place is %q: want the bucket, with a slash at the end", c.Place)
@@ -151,14 +167,9 @@ type Store struct {
 var _ repository.Store = (*Store)(nil)
 
 func newStore(service Service, cfg Config) (*Store, error) {
-	if err := cfg.Check(); err != nil {
+	cfg, err := cfg.WithDefaults()
+	if err != nil {
 		return nil, err
-	}
-	if cfg.Timeout == 0 {
-		cfg.Timeout = 30 * time.Second
-	}
-	if cfg.Attempts == 0 {
-		cfg.Attempts = 3
 	}
 	return &Store{cfg: cfg, service: service, swapped: map[string]Version{}}, nil
 }

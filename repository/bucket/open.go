@@ -32,8 +32,8 @@ func Open(ctx context.Context, service Service, cfg Config) (*Store, error) {
 		return nil, fmt.Errorf("open %s: %w", s, err)
 	}
 	clear(s.swapped)
-	if cfg.PublicURL == "" && cfg.Logger != nil {
-		cfg.Logger.WarnContext(ctx, "what clients see of the bucket was not tried, because PublicURL is not set: if they read from the bucket and a missing name is 403 and not 404 for them, they fail. Set PublicURL to where they read",
+	if cfg.PublicURL == "" {
+		s.cfg.Logger.WarnContext(ctx, "what clients see of the bucket was not tried, because PublicURL is not set: if they read from the bucket and a missing name is 403 and not 404 for them, they fail. Set PublicURL to where they read",
 			"bucket", s.String(), "clients need", cfg.ClientsNeed)
 	}
 	return s, nil

@@ -122,18 +122,11 @@ func newService(cfg Config) (*service, error) {
 	case strings.ContainsAny(cfg.Bucket, "/: "):
 		return nil, fmt.Errorf("config: Bucket is %q: want its name alone; what is in front of the names in it is Prefix", cfg.Bucket)
 	}
-	if err := (&service{cfg: cfg}).common().Check(); err != nil {
+	complete, err := (&service{cfg: cfg}).common().WithDefaults()
+	if err != nil {
 		return nil, err
 	}
-	if cfg.Timeout == 0 {
-		cfg.Timeout = 30 * time.Second
-	}
-	if cfg.Attempts == 0 {
-		cfg.Attempts = 3
-	}
-	if cfg.Logger == nil {
-		cfg.Logger = slog.New(slog.DiscardHandler)
-	}
+	cfg.Timeout, cfg.Attempts, cfg.Logger = complete.Timeout, complete.Attempts, complete.Logger
 	// Its own retries know no limit of time for one request.
 	return &service{cfg, cfg.Client.Bucket(cfg.Bucket).Retryer(storage.WithPolicy(storage.RetryNever))}, nil
 }
