@@ -56,9 +56,9 @@ func (a Adopted) String() string {
 // failed over to a replica that lagged behind, and the public timestamp is ahead of the journal. Open says
 // so with ErrDiverged.
 //
-// Adopt goes from the journal's root to the newest one, verifies timestamp, snapshot and documents as a client does, and compares the
-// snapshot with the journal's table. It reads and verifies every online role that the lost generations
-// signed, Config.Workers at a time. Then one append makes the journal go on from there: a checkpoint of what
+// Adopt goes from the journal's root to the newest one. It verifies timestamp, snapshot and documents as a client
+// does, and compares the snapshot with the journal's table. It reads and verifies every online role that the lost
+// generations signed, Config.Workers at a time. Then one append makes the journal go on from there: a checkpoint of what
 // is published. Nothing is signed, and nothing is written to the store. The next generation gets a number above
 // every one that the store has a file of.
 //

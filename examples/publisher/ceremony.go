@@ -28,7 +28,7 @@ import (
 )
 
 // ceremonies has holders of offline keys sign the request that is open. The folder is that of
-// examples/ceremony, so that responses come by HTTP and by stick, whoever brings them:
+// examples/ceremony, so that responses may come by HTTP or by stick:
 //
 //	open/request.json    what is being signed now
 //	open/responses/      the responses to it, each verified before it was kept

@@ -10,7 +10,7 @@
 //
 // # Refusals
 //
-// A refusal says little. The reply to a write may be lost: then whoever repeats it is refused, because the
+// A refusal says little. The reply to a write may be lost: then its repetition is refused, because the
 // first one was done. A name that somebody deletes meanwhile, or is just writing, may be refused too. So
 // after each refusal the Store reads what is there, and compares it byte by byte with what it wants.
 //

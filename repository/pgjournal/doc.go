@@ -85,7 +85,7 @@
 //	publisher  SELECT on all; INSERT (id, by, item) on queue; INSERT on decided, record, given_up; DELETE on
 //	           these four; UPDATE on lead, lease; USAGE on the sequence
 //
-// Who has the publisher's role can publish whatever he likes: it is inside the trust boundary. Who has the
+// A holder of the publisher's role can publish anything: the role is inside the trust boundary. A holder of the
 // index's role can queue anything, and can see all outcomes and what is pending.
 //
 // # Who may publish
