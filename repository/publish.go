@@ -66,6 +66,7 @@ type publisher struct {
 	waiting    int                 // pending items that wait for quarantined or left out roles
 	held       int64               // bytes of the bodies of those items
 	filled     int                 // how many items filled the cache, if that ended the last batch
+	bare       bool                // the generation takes no items and renews no role
 	wrote      written             // by an attempt that isn't sealed
 	taken      int                 // generations in a row whose names others had used
 	logged     int                 // bytes of records and items since the last checkpoint
@@ -325,6 +326,11 @@ func (p *publisher) together() map[int]bool {
 // why, and the plan has only roles that are due and whose content is in memory. If items can't be
 // approved now, it has only roles that are due.
 func (p *publisher) readAndPlan(ctx context.Context, a *attempt) (plan plan, outage, err error) {
+	if p.bare {
+		a.batch = newBatch()
+		plan.edits = map[int][]roles.TargetEdit{}
+		return plan, nil, nil
+	}
 	var notNow notNowError
 	begun := p.begins()
 	a.batch, outage, err = p.read(ctx, a)
