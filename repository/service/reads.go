@@ -82,11 +82,13 @@ func advice(reason error) string {
 func adviceForDocuments(err error) string {
 	switch {
 	case errors.Is(err, repository.ErrLocksOut):
-		return "call Reload once the time has come"
+		return "wait: it is tried again each minute"
+	case errors.Is(err, repository.ErrWrongKey):
+		return "configure the key that they name, and call Reload"
 	case errors.Is(err, repository.ErrClock):
-		return "set the machine's clock, or call AcceptClock if it is right; then call Reload"
+		return "set the machine's clock, or call AcceptClock if it is right; it is tried again each minute"
 	}
-	return "mend the documents, and call Reload"
+	return "mend the documents: they are read again each minute"
 }
 
 // View returns what clients see: see repository.Repository.View. In a standby, and while the
