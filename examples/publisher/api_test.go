@@ -110,7 +110,9 @@ func TestMetrics(t *testing.T) {
 	r.ask(forMetrics, "GET", "/v1/status", "", http.StatusNotFound)
 
 	s.config["standby"] = true
-	require.Regexp(t, `(?m)^bindery_lead\{[^}]*\} 0$`, s.start().ask(forMetrics, "GET", "/metrics", "", http.StatusOK))
+	text = s.start().ask(forMetrics, "GET", "/metrics", "", http.StatusOK)
+	require.Regexp(t, `(?m)^bindery_lead\{[^}]*\} 0$`, text)
+	require.NotContains(t, text, "bindery_status_readable", "nothing is wrong with a standby")
 }
 
 func TestToken(t *testing.T) {

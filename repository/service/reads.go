@@ -57,6 +57,7 @@ func (s *Service) status(ctx context.Context) (repository.Status, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	status := s.last
+	status.Leads = false
 	status.Err = fmt.Errorf("%w: %w", ErrUnavailable, reason)
 	status.Problems = append([]repository.Problem{{
 		Severity: repository.SeverityError, What: fmt.Sprintf("nothing is accepted or published: %v", status.Err), Advice: advice(reason),

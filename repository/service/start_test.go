@@ -265,6 +265,7 @@ func TestReloadKeys(t *testing.T) {
 			require.NoError(t, err)
 			require.ErrorIs(t, status.Err, repository.ErrWrongKey)
 			require.ErrorIs(t, status.Err, ErrUnavailable)
+			require.False(t, status.Leads)
 			requireProblem(t, s, "error: nothing is accepted or published: ", repository.ErrWrongKey.Error(), "configure the key")
 			use(last)
 			require.NoError(t, s.Reload(t.Context()))
