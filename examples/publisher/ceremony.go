@@ -153,7 +153,7 @@ func (c *ceremonies) view(o *open) progress {
 		}
 	}
 	if c.err != nil {
-		p.Error = c.err.Error()
+		p.Error = sentence(c.err)
 	}
 	return p
 }
