@@ -22,7 +22,7 @@ import (
 // Adopted is what Adopt took from the store. String says it in words.
 type Adopted struct {
 	From int64 `json:"from"` // the newest generation that the journal knew
-	To   int64 `json:"to"`   // the one that clients see, and that the journal knows now
+	To   int64 `json:"to"`   // the one that clients saw, and that the journal knows now
 
 	// Roles is how many online roles, bins included, were signed in the generations that the journal
 	// lost. Each was read and verified.
@@ -59,8 +59,13 @@ func (a Adopted) String() string {
 // Adopt goes from the journal's root to the newest one. It verifies timestamp, snapshot and documents as a client
 // does, and compares the snapshot with the journal's table. It reads and verifies every online role that the lost
 // generations signed, Config.Workers at a time. Then one append makes the journal go on from there: a checkpoint of what
-// is published. Nothing is signed, and nothing is written to the store. The next generation gets a number above
-// every one that the store has a file of.
+// is published. Nothing that is published is signed anew.
+//
+// Then Adopt publishes a generation of its own at once, with a new snapshot and timestamp and nothing else. Its number is above
+// every one that the store has a file of. From then on the store refuses what a publisher of the database that was left may still
+// swap in. If this generation can't be made now, because a key or the store fails or the clock is doubted, Adopt logs
+// that and succeeds, and Run makes it first. Make sure that no publisher uses the database that was left: what one swaps
+// in before this generation makes Adopt fail, and later generations of it are never seen.
 //
 // What the journal has queued stays queued. Such an item may be among what was published: then it is
 // decided Unchanged. If it was published and replaced since, by an item that the journal lost, it is
@@ -72,10 +77,10 @@ func (a Adopted) String() string {
 //
 // Adopt refuses, with an error that wraps ErrDiverged, a store that isn't ahead of the journal, whose metadata doesn't verify,
 // in which a file is missing or altered, or that lacks a document which the journal accepted: see RestoreStore and
-// RestoreJournal, which make every bin anew. After an error nothing has changed, or, if the journal's answer was lost, Open
-// finds that it has the work. Make sure that no publisher uses the database that was left.
+// RestoreJournal, which make every bin anew. After an error nothing has changed, or Open finds that the journal has the work.
+// If another publisher changed the timestamp after that, Open says so with ErrDiverged.
 //
-// The cost is one listing of the store, and three reads of each role that was signed.
+// The cost is one listing of the store, three reads of each role that was signed, and one generation.
 func Adopt(ctx context.Context, cfg Config) (*Repository, Adopted, error) {
 	p, err := lead(ctx, cfg)
 	if err != nil {
@@ -162,7 +167,20 @@ func (p *publisher) adopt(ctx context.Context) (Adopted, error) {
 	p.unwritten, p.logged = nil, 0
 	p.log.Warn("the journal had lost records, and goes on from what is published", "from", a.From, "to", a.To,
 		"roles", a.Roles, "targets", len(a.Targets), "unread", len(a.Unread), "documents", len(a.Documents))
+	if err = p.overtake(ctx); err == nil || isFatal(err) {
+		return a, err
+	}
+	p.log.Warn("no generation could be published above what was adopted: Run makes it first; until then a publisher of the database that was left could still "+
+		"swap in a generation: make sure that none runs", "err", err)
 	return a, conflictIsFatal(p.swapSame(ctx))
+}
+
+// overtake publishes a generation without items and renewals, so that no swap succeeds any more that another publisher
+// prepared. Adopted made it due.
+func (p *publisher) overtake(ctx context.Context) error {
+	p.bare = true
+	defer func() { p.bare = false }()
+	return p.publish(ctx)
 }
 
 // checkAhead makes sure that the store is ahead of the journal, and that the journal knows nothing that the
@@ -329,6 +347,10 @@ func (p *publisher) adopted(pub *published, planned int64) *ledger.State {
 	signed := pub.timestamp.Expires().Add(-p.cfg.TimestampLifetime)
 	if signed.After(now) {
 		signed = now // the lifetime was longer then
+	}
+	// The next generation is due at once, also after a crash: see overtake.
+	if due := now.Add(-p.cfg.TimestampRenewal); signed.After(due) {
+		signed = due
 	}
 	out := &ledger.State{
 		Epoch: s.Epoch, Chain: s.Chain, Planned: max(s.Planned, planned), Generation: pub.timestamp.Version(), Signed: signed,

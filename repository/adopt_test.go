@@ -63,10 +63,18 @@ func TestAdopt(t *testing.T) {
 				e.repo, adopted, err = repository.Adopt(t.Context(), e.config())
 				require.NoError(t, err, k)
 				require.Empty(t, adopted.Unread)
+				var created []string
 				for _, c := range e.inject.Calls() {
-					require.NotContains(t, []string{"store.Create", "store.Delete"}, c.Op)
+					require.NotEqual(t, "store.Delete", c.Op)
+					if c.Op == "store.Create" {
+						created = append(created, c.Name)
+					}
 				}
+				status, err := e.repo.Status(t.Context())
+				require.NoError(t, err)
+				require.Equal(t, []string{fmt.Sprint(status.Generation, ".snapshot.json")}, created)
 				require.LessOrEqual(t, adopted.From, adopted.To)
+				require.Less(t, adopted.To, status.Generation)
 				require.NotEmpty(t, adopted.String())
 			}
 			e.requireProblemsOnly("Run isn't running", "only a sweep finds", "an item waits since")
@@ -142,6 +150,89 @@ func TestAdopted(t *testing.T) {
 		require.NoError(t, err)
 		e.requireView(v, len(e.want))
 	})
+}
+
+// A publisher of the database that was left is paused. It has sealed a generation there, and only the swap is
+// missing. Once Adopt has returned, the store refuses that swap. What is queued waits for Run: the operator looks at what
+// was adopted first.
+func TestAdoptOvertakesALateSwap(t *testing.T) {
+	t.Parallel()
+	inBubble(t, 4, delegation.Succinct, func(t *testing.T, e *env) {
+		before, prepared := e.pausedBeforeItsSwap()
+		e.enqueue("queued", file("queued", "1"))
+		var err error
+		e.repo, _, err = repository.Adopt(t.Context(), e.config())
+		require.NoError(t, err)
+		require.ErrorIs(t, e.store.Swap(t.Context(), "timestamp.json", before, prepared), repository.ErrConflict)
+		o, err := e.repo.Outcome(t.Context(), "queued")
+		require.NoError(t, err)
+		require.Equal(t, repository.Accepted, o.State)
+		e.run(func() { e.wait(e.repo.Receipt("queued"), repository.Published) })
+		e.checkAll(e.store.History("timestamp.json")[:1])
+	})
+}
+
+// Where Adopt can't publish, Run does so first, also in another process.
+func TestAdoptOvertakesLater(t *testing.T) {
+	t.Parallel()
+	for name, fault := range map[string]struct{ op, name string }{
+		"the generation isn't begun":   {"leader.Append", "intent"},
+		"the snapshot isn't written":   {"store.Create", ""},
+		"the process ends at the seal": {"leader.Append", "seal"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inBubble(t, 4, delegation.Succinct, func(t *testing.T, e *env) {
+				before, prepared := e.pausedBeforeItsSwap()
+				failed := 0
+				e.inject.Plan(func(c faulty.Call) faulty.Fault {
+					if c.Op == fault.op && (fault.name == "" || c.Name == fault.name) {
+						failed++
+						return faulty.Before
+					}
+					return faulty.None
+				})
+				var err error
+				if e.repo, _, err = repository.Adopt(t.Context(), e.config()); err == nil {
+					require.NoError(t, e.repo.Close())
+				}
+				require.Positive(t, failed)
+				e.inject.Plan(nil)
+				e.open()
+				e.run(func() { time.Sleep(time.Second) })
+				require.ErrorIs(t, e.store.Swap(t.Context(), "timestamp.json", before, prepared), repository.ErrConflict)
+				e.checkAll(e.store.History("timestamp.json")[:1])
+			})
+		})
+	}
+}
+
+// pausedBeforeItsSwap publishes, and loses the journal's last records. It returns the timestamp that clients see, and the
+// one that the paused publisher would swap in.
+func (e *env) pausedBeforeItsSwap() (public, prepared []byte) {
+	e.t.Helper()
+	e.publish(files("x", 20)...)
+	base := len(e.records())
+	e.publish(file("seen", "1"))
+	e.add(file("late", "1"))
+	delete(e.want, "late")
+	e.withoutSwaps()
+	swap := e.newestSeal().Swaps[0]
+	lost := len(e.records()) - base
+	require.NoError(e.t, e.repo.Close())
+	e.journal = e.journal.Rewind(lost)
+	return swap.Old, swap.New
+}
+
+// enqueue queues an item as an index does that uses the journal itself.
+func (e *env) enqueue(id string, targets ...roles.Target) {
+	e.t.Helper()
+	it := repository.Item{ID: id, Add: targets, Accepted: time.Now().UTC().Truncate(time.Millisecond)}
+	entry, err := it.Entry()
+	require.NoError(e.t, err)
+	_, err = e.journal.Enqueue(e.t.Context(), entry)
+	require.NoError(e.t, err)
+	e.note(it)
 }
 
 // The files that the journal knew are collected by then: what changed isn't known, and the rest is.

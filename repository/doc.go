@@ -150,7 +150,7 @@
 //     what is published. What was accepted and not published is lost. Make a new backup of both
 //     at once: older copies of the store are no longer enough.
 //   - The journal lost only its last records, because its database failed over to a replica that lagged
-//     behind: [Adopt] goes on from what is published, without signing anything anew.
+//     behind: [Adopt] goes on from what is published, and signs only a new snapshot and timestamp.
 //   - Both are of one backup: nothing shows it from inside. Give Config.Witness, and
 //     [RestoreStore] publishes the backup's content above all that clients have seen.
 //

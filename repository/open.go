@@ -163,7 +163,7 @@ func lead(ctx context.Context, cfg Config) (*publisher, error) {
 		state:      &ledger.State{},
 		cache:      newBinCache(cfg.CacheBytes),
 		quarantine: map[int]*quarantine{}, leftOut: map[int]error{}, warned: map[string]warning{},
-		swapped: time.Now(),
+		swaps: newSwapping(cfg.MinInterval),
 	}
 	p.rebuild = newRebuilder(p, lead)
 	if err := p.readJournal(ctx); err != nil {

@@ -53,10 +53,10 @@ type publisher struct {
 	accepted func()
 	decided  func([]ledger.ItemOutcome)
 
-	began      time.Time           // when the last generation with items began
-	looked     time.Time           // when the public timestamp was last seen, or looked for
-	unread     error               // why it couldn't be read then
-	swapped    time.Time           // when the last swap ended, or else when this process took the lead
+	began      time.Time // when the last generation with items began
+	looked     time.Time // when the public timestamp was last seen, or looked for
+	unread     error     // why it couldn't be read then
+	swaps      swapping
 	rebuild    *rebuilder          // makes bins again that the store lost
 	quarantine map[int]*quarantine // roles whose stored bytes aren't what the journal says
 	lookAgain  pause               // until some of them are looked at again
@@ -66,6 +66,7 @@ type publisher struct {
 	waiting    int                 // pending items that wait for quarantined or left out roles
 	held       int64               // bytes of the bodies of those items
 	filled     int                 // how many items filled the cache, if that ended the last batch
+	bare       bool                // the generation takes no items and renews no role
 	wrote      written             // by an attempt that isn't sealed
 	taken      int                 // generations in a row whose names others had used
 	logged     int                 // bytes of records and items since the last checkpoint
@@ -325,6 +326,11 @@ func (p *publisher) together() map[int]bool {
 // why, and the plan has only roles that are due and whose content is in memory. If items can't be
 // approved now, it has only roles that are due.
 func (p *publisher) readAndPlan(ctx context.Context, a *attempt) (plan plan, outage, err error) {
+	if p.bare {
+		a.batch = newBatch()
+		plan.edits = map[int][]roles.TargetEdit{}
+		return plan, nil, nil
+	}
 	var notNow notNowError
 	begun := p.begins()
 	a.batch, outage, err = p.read(ctx, a)
@@ -1197,9 +1203,11 @@ func (p *publisher) commit(ctx context.Context, s *ledger.Seal, gen int64) error
 	// A caller that stops waiting must not leave the outcome open.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 	defer cancel()
-	if err := p.awaitSwap(ctx); err != nil { // clients fail between a root that is held back and the swap
+	swapped, err := p.swaps.await(ctx) // before the documents: clients fail between a root that is held back and the swap
+	if err != nil {
 		return fmt.Errorf("commit generation %d: %w", gen, err)
 	}
+	defer swapped()
 	if err := p.writeDocuments(ctx, true); err != nil {
 		return fmt.Errorf("commit generation %d: %w", gen, err)
 	}
@@ -1212,6 +1220,7 @@ func (p *publisher) commit(ctx context.Context, s *ledger.Seal, gen int64) error
 			return err
 		}
 	}
+	swapped()
 	if err := p.append(ctx, gen, &ledger.Commit{}); err != nil {
 		return fmt.Errorf("commit generation %d: %w", gen, err)
 	}
@@ -1229,22 +1238,42 @@ func (p *publisher) commit(ctx context.Context, s *ledger.Seal, gen int64) error
 	return nil
 }
 
-// awaitSwap waits until Config.MinInterval has passed since the last swap, or since this process took the
-// lead: when another process swapped last isn't known.
-func (p *publisher) awaitSwap(ctx context.Context) error {
-	if wait := p.cfg.MinInterval - time.Since(p.swapped); wait > 0 && !sleep(ctx, wait) {
-		return ctx.Err()
-	}
-	return nil
+// swapping keeps swaps Config.MinInterval apart.
+type swapping struct {
+	turn     chan struct{} // has one element while nobody swaps
+	interval time.Duration
+	last     time.Time // when the last swap ended, or else when this process took the lead: when another process swapped isn't known
 }
 
-// swap replaces the content of a name, which awaitSwap was called for. A swap that failed counts for
-// Config.MinInterval too: the store may have made it.
+func newSwapping(interval time.Duration) swapping {
+	s := swapping{turn: make(chan struct{}, 1), interval: interval, last: time.Now()}
+	s.turn <- struct{}{}
+	return s
+}
+
+// await waits until something may be swapped. If the error is nil, done must be called after it. A swap that failed
+// counts too: the store may have made it.
+func (s *swapping) await(ctx context.Context) (done func(), err error) {
+	select {
+	case <-s.turn:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if wait := s.interval - time.Since(s.last); wait > 0 && !sleep(ctx, wait) {
+		s.turn <- struct{}{}
+		return nil, ctx.Err()
+	}
+	return sync.OnceFunc(func() {
+		s.last = time.Now()
+		s.turn <- struct{}{}
+	}), nil
+}
+
+// swap replaces the content of a name. Swaps.await was called before.
 func (p *publisher) swap(ctx context.Context, s ledger.Swap) error {
 	err := p.cfg.Store.Swap(ctx, s.Name, s.Old, s.New)
-	p.swapped = time.Now()
 	if err == nil {
-		p.looked = p.swapped
+		p.looked = time.Now()
 	}
 	return err
 }
@@ -1252,10 +1281,33 @@ func (p *publisher) swap(ctx context.Context, s ledger.Swap) error {
 // swapSame makes sure that the store has the committed timestamp, and can be written. The error wraps ErrConflict
 // if it has another one.
 func (p *publisher) swapSame(ctx context.Context) error {
-	if err := p.awaitSwap(ctx); err != nil {
+	done, err := p.swaps.await(ctx)
+	if err != nil {
 		return err
 	}
+	defer done()
 	return p.swap(ctx, ledger.Swap{Name: ledger.Timestamp, Old: p.state.Timestamp(), New: p.state.Timestamp()})
+}
+
+// TryStore makes sure that the repository could go on with a store, such as its own one with other credentials: that
+// timestamp.json is there, can be read, and can be swapped. It replaces the file by the same bytes, and keeps Config.MinInterval
+// from the swaps of this repository. A generation under way doesn't delay it, until it is committed. The error is the
+// store's: it wraps ErrNotExist if there is no timestamp, and ErrConflict if another publisher changed it meanwhile. The
+// cost is one read and one write.
+func (r *Repository) TryStore(ctx context.Context, store Store) error {
+	done, err := r.pub.swaps.await(ctx)
+	if err != nil {
+		return fmt.Errorf("try store: %w", err)
+	}
+	defer done()
+	now, err := store.Get(ctx, ledger.Timestamp)
+	if err == nil {
+		err = store.Swap(ctx, ledger.Timestamp, now, now)
+	}
+	if err != nil {
+		return fmt.Errorf("try store: %w", err)
+	}
+	return nil
 }
 
 // About how many bytes a checkpoint takes for each row, and for each file and target file that is to be

@@ -110,7 +110,9 @@ func TestMetrics(t *testing.T) {
 	r.ask(forMetrics, "GET", "/v1/status", "", http.StatusNotFound)
 
 	s.config["standby"] = true
-	require.Regexp(t, `(?m)^bindery_lead\{[^}]*\} 0$`, s.start().ask(forMetrics, "GET", "/metrics", "", http.StatusOK))
+	text = s.start().ask(forMetrics, "GET", "/metrics", "", http.StatusOK)
+	require.Regexp(t, `(?m)^bindery_lead\{[^}]*\} 0$`, text)
+	require.NotContains(t, text, "bindery_status_readable", "nothing is wrong with a standby")
 }
 
 func TestToken(t *testing.T) {
@@ -198,6 +200,25 @@ func TestReload(t *testing.T) {
 	r.reload()
 	require.Contains(t, r.log.String(), "nothing was reloaded: keys.bins-*: open key file:/nowhere.pem")
 	r.do("PUT", "/v1/items/2?wait=1m", adds("b", 2), http.StatusOK)
+}
+
+// Documents that come while no publisher leads, or just when one takes over, are in force soon after. Only the
+// standby was told of them.
+func TestDocumentsAtAFailover(t *testing.T) {
+	s := newSite(t)
+	s.config["standby"] = true
+	leader := s.start()
+	leader.until("/lead", http.StatusOK)
+	standby := s.start()
+	s.write("documents/2.root.json", s.signRoot(s.nextRoot()), 0o644)
+	standby.reload()
+	require.Contains(t, standby.do("GET", "/standby", "", http.StatusOK), "standby")
+	leader.stop()
+	s.write("documents/3.root.json", s.signRoot(s.nextRoot()), 0o644)
+	standby.reload()
+	standby.until("/v1/documents/3.root.json", http.StatusOK)
+	standby.do("PUT", "/v1/items/1?wait=1m", adds("a", 1), http.StatusOK)
+	require.EqualValues(t, 1, s.find(standby.url[forClients], "a"))
 }
 
 // The machine that takes over may lack the documents of the last ceremony.

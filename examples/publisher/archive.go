@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/repository/ledger"
 	"github.com/bindery-tuf/bindery/repository/service"
 )
 
@@ -31,27 +32,80 @@ func (a *archiving) check(j journalPlace) error {
 	return checkFile("archive.to", a.To)
 }
 
-// archiveAgain puts older history away at intervals, while this publisher leads.
+// lookAtArchive is how often a publisher asks whether it has the lead, and history is to be put away.
+const lookAtArchive = time.Minute
+
+// retryArchive is how long it waits after a failure: each attempt reads every bin.
+const retryArchive = time.Hour
+
+// archiveAgain puts older history away whenever the journal's history is older than the interval, while this publisher leads:
+// a publisher that is restarted each day does so too.
 func (d *daemon) archiveAgain(ctx context.Context, a archiving) {
-	next := time.NewTicker(time.Duration(a.Every))
-	defer next.Stop()
+	var due time.Time // zero: not known
 	for {
+		due = d.archiveIfDue(ctx, a, due)
 		select {
-		case <-next.C:
-			d.archive(ctx, a)
+		case <-time.After(lookAtArchive):
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-func (d *daemon) archive(ctx context.Context, a archiving) {
+// archiveIfDue returns when history is due next, or the zero time if another publisher decides that.
+func (d *daemon) archiveIfDue(ctx context.Context, a archiving, due time.Time) time.Time {
+	if s := d.standing(ctx); s != leads && s != leadsInTrouble {
+		return time.Time{}
+	}
+	every := time.Duration(a.Every)
+	if due.IsZero() {
+		begins, err := d.historyBegins(ctx)
+		if err != nil {
+			if ctx.Err() == nil {
+				d.log.Error("whether older history is to be put away isn't known: it is asked again", "in", lookAtArchive, "err", err)
+			}
+			return time.Time{}
+		}
+		due = begins.Add(every)
+	}
+	if now := time.Now(); now.Before(due) {
+		return due
+	}
+	return time.Now().Add(d.archive(ctx, a))
+}
+
+// historyBegins is the time of the first record that the journal has: Archive makes one.
+func (d *daemon) historyBegins(ctx context.Context) (time.Time, error) {
+	journal, err := d.reader(ctx)
+	if err != nil {
+		return time.Time{}, err
+	}
+	ctx, cancel := context.WithCancel(ctx) // a database need not send the rest
+	defer cancel()
+	for step, err := range journal.Read(ctx, ledger.FromBeginning) {
+		if err != nil {
+			return time.Time{}, err
+		}
+		if step.Record != nil {
+			cancel()
+			return step.Record.Time, nil
+		}
+	}
+	return time.Time{}, errors.New("the journal has no record")
+}
+
+// archive returns after how long history is to be put away again.
+func (d *daemon) archive(ctx context.Context, a archiving) (next time.Duration) {
+	next = time.Duration(a.Every)
 	done, err := d.repo.Archive(ctx, repository.Archive{To: a.To, Delete: a.Delete})
 	switch {
 	case err == nil:
 		d.log.Info("older history was put away", "begins", done.Begins, "bytes", done.Bytes)
+		return next
 	case ctx.Err() != nil, errors.Is(err, repository.ErrLocked), errors.Is(err, service.ErrUnavailable): // another leads
-	default:
-		d.log.Error("older history can't be put away now, and the journal grows: it is tried again", "in", time.Duration(a.Every), "err", err)
+		return lookAtArchive
 	}
+	next = min(next, retryArchive)
+	d.log.Error("older history can't be put away now, and the journal grows: it is tried again", "in", next, "err", err)
+	return next
 }

@@ -297,7 +297,7 @@ func (d *daemon) run(ctx context.Context, hangup <-chan os.Signal) error {
 		select {
 		case <-hangup:
 			if err := d.reload(ctx); err != nil {
-				d.log.Error("not all was reloaded: mend what the error names, and send SIGHUP again", "err", err)
+				d.log.Error("not all was reloaded: mend what the error names, and send SIGHUP again; documents alone are tried again each minute", "err", err)
 			} else {
 				d.log.Info("configuration, keys and documents are reloaded")
 			}

@@ -54,21 +54,26 @@ type site struct {
 const thePassphrase = "correct horse"
 
 func newSite(t *testing.T) *site {
-	s := &site{t: t, dir: t.TempDir()}
+	t.Helper()
+	online, err := keys.GenerateEd25519()
+	require.NoError(t, err)
+	return newSiteWith(t, online)
+}
+
+func newSiteWith(t *testing.T, online *keys.MemorySigner) *site {
+	t.Helper()
+	s := &site{t: t, dir: t.TempDir(), online: online}
 	for range 3 {
 		key, err := keys.GenerateEd25519()
 		require.NoError(t, err)
 		s.holders = append(s.holders, key)
 	}
-	var err error
-	s.online, err = keys.GenerateEd25519()
-	require.NoError(t, err)
 	people := roles.Authority{Threshold: 2}
 	for _, k := range s.holders {
 		people.Keys = append(people.Keys, k.Public())
 	}
-	online := roles.Authority{Threshold: 1, Keys: []*keys.PublicKey{s.online.Public()}}
-	s.root = roles.RootSpec{Version: 1, Expires: inAYear(), Root: people, Targets: people, Snapshot: online, Timestamp: online}
+	index := roles.Authority{Threshold: 1, Keys: []*keys.PublicKey{online.Public()}}
+	s.root = roles.RootSpec{Version: 1, Expires: inAYear(), Root: people, Targets: people, Snapshot: index, Timestamp: index}
 	for _, folder := range []string{"documents", "ceremonies"} {
 		require.NoError(t, os.Mkdir(s.path(folder), 0o755))
 	}
@@ -78,7 +83,7 @@ func newSite(t *testing.T) *site {
 	require.NoError(t, err)
 	layout, err := delegation.New(delegation.BinsRole, 4, delegation.Succinct)
 	require.NoError(t, err)
-	bins, err := layout.NewRole(1, inAYear(), online)
+	bins, err := layout.NewRole(1, inAYear(), index)
 	require.NoError(t, err)
 	for _, k := range s.holders[:2] {
 		root, err = root.Sign(t.Context(), k)

@@ -8,7 +8,7 @@
 //	stop, err := m.Watch(repo.Status)
 //	defer stop()
 //
-// README.md lists alerts: metric, threshold, what to do.
+// README.md lists alerts: metric, condition, what to do.
 //
 // # Metrics
 //
@@ -32,10 +32,23 @@
 //	bindery.collection.files      {file}       superseded files that wait to be deleted
 //	bindery.collection.overdue    s            since when the oldest could have been deleted
 //	bindery.problems              {problem}    of Status, by bindery.severity
-//	bindery.status.readable       {status}     1 if Status could be read, else 0
+//	bindery.status.readable       {status}     1 if Status could be read, else 0; of a standby: no value
 //
 // The role of a hashed bin is given as PREFIX-*, so that the number of series doesn't grow with the bins. error.type is
 // missing if nothing failed. Of a store it is "not_exist", "conflict" or "other", and otherwise "other".
+//
+// # Processes that don't publish
+//
+// Watch gives few values for a process that doesn't publish, so that nothing is counted twice and nothing is out of date:
+//
+//	a standby whose Status fails with repository.ErrLocked   bindery.lead is 0
+//	a service that can't open the repository                 the same, bindery.status.readable and bindery.problems
+//	a process whose Status fails otherwise                   bindery.lead and bindery.status.readable are 0
+//	a process that ended                                     none
+//
+// A standby that reads Status from the journal (Config.Read of package service) repeats what the publisher says. It
+// knows no quarantined bins, no fullest ones, and nothing that is overdue. README.md has alerts that hold
+// in all these cases.
 package otelmetrics
 
 import (
@@ -50,6 +63,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/repository/service"
 )
 
 // The attributes.
@@ -163,6 +177,10 @@ func (m *Metrics) Watch(status func(context.Context) (repository.Status, error))
 	}
 	observe := func(ctx context.Context, o metric.Observer) error {
 		s, err := status(ctx)
+		if errors.Is(err, repository.ErrLocked) { // a standby
+			o.ObserveInt64(lead, 0)
+			return nil
+		}
 		if err != nil { // it is no error of the metrics
 			o.ObserveInt64(readable, 0)
 			o.ObserveInt64(lead, 0)
@@ -171,6 +189,16 @@ func (m *Metrics) Watch(status func(context.Context) (repository.Status, error))
 		now := time.Now()
 		o.ObserveInt64(readable, 1)
 		o.ObserveInt64(lead, number(s.Leads))
+		found := map[repository.Severity]int64{repository.SeverityError: 0, repository.SeverityWarning: 0}
+		for _, p := range s.Problems {
+			found[p.Severity]++
+		}
+		for severity, n := range found {
+			o.ObserveInt64(problems, n, metric.WithAttributes(keySeverity.String(string(severity))))
+		}
+		if errors.Is(s.Err, service.ErrUnavailable) { // the rest is what was known last, if anything was
+			return nil
+		}
 		o.ObserveInt64(epoch, s.Epoch)
 		o.ObserveInt64(generation, s.Generation)
 		if !s.Signed.IsZero() {
@@ -194,13 +222,6 @@ func (m *Metrics) Watch(status func(context.Context) (repository.Status, error))
 		o.ObserveInt64(quarantined, int64(len(s.Quarantined)))
 		o.ObserveInt64(files, int64(s.Collection.Files))
 		o.ObserveFloat64(overdue, since(s.Collection.Overdue, now))
-		found := map[repository.Severity]int64{repository.SeverityError: 0, repository.SeverityWarning: 0}
-		for _, p := range s.Problems {
-			found[p.Severity]++
-		}
-		for severity, n := range found {
-			o.ObserveInt64(problems, n, metric.WithAttributes(keySeverity.String(string(severity))))
-		}
 		return nil
 	}
 	registered, err := m.meter.RegisterCallback(observe, readable, lead, epoch, generation, age, length, size, oldest, remaining,

@@ -3,6 +3,8 @@ package otelmetrics_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"iter"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -25,7 +27,9 @@ import (
 	"github.com/bindery-tuf/bindery/internal/faulty"
 	"github.com/bindery-tuf/bindery/internal/repotest"
 	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/repository/ledger"
 	"github.com/bindery-tuf/bindery/repository/otelmetrics"
+	"github.com/bindery-tuf/bindery/repository/service"
 	"github.com/bindery-tuf/bindery/repository/storetest"
 )
 
@@ -109,7 +113,14 @@ func TestAlerts(t *testing.T) {
 			continue
 		}
 		rows++
-		require.NotEmpty(t, strings.TrimSpace(cells[3]), line)
+		// Over all processes: a series of one process ends with it, and a fail-over would begin the time anew.
+		conditions := slices.Collect(expressions(cells[3]))
+		require.NotEmpty(t, conditions, line)
+		metric, _, _ := strings.Cut(strings.Trim(strings.TrimSpace(cells[2]), "`"), "{")
+		for _, c := range conditions {
+			require.Regexp(t, `^(sum|max|min|histogram_quantile)\b`, c, line)
+			require.Contains(t, c, metric, line)
+		}
 		require.NotEmpty(t, strings.TrimSpace(cells[4]), line)
 		name, label, _ := strings.Cut(strings.Trim(strings.TrimSpace(cells[2]), "`"), "{")
 		require.Regexp(t, `(?m)^`+regexp.QuoteMeta(name)+`(_bucket|_count)?[{ ]`, text)
@@ -120,11 +131,23 @@ func TestAlerts(t *testing.T) {
 		}
 	}
 	require.Equal(t, 21, rows)
+	require.Contains(t, string(readme), "absent(bindery_lead)", "a publisher that is dead has no series")
 	// And no metric of ours lacks a line in the package comment.
 	source, err := os.ReadFile("otelmetrics.go")
 	require.NoError(t, err)
 	for _, name := range s.names(t) {
 		require.Regexp(t, `(?m)^//	`+regexp.QuoteMeta(name)+` `, string(source))
+	}
+}
+
+// expressions are what stands between backticks.
+func expressions(cell string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for n, text := range strings.Split(cell, "`") {
+			if n%2 == 1 && !yield(text) {
+				return
+			}
+		}
 	}
 }
 
@@ -239,6 +262,35 @@ func TestStatusThatFails(t *testing.T) {
 	fails.Store(true)
 	require.Zero(t, sum(s.collect(t)["bindery.lead"]))
 	require.Zero(t, sum(s.collect(t)["bindery.status.readable"]))
+	require.NoError(t, stop())
+}
+
+// A standby isn't the publisher, and nothing is wrong with it. A service that can't open the repository has problems, and
+// nothing that was true before.
+func TestProcessesThatDontPublish(t *testing.T) {
+	now := repository.Status{Leads: true, Generation: 7, Epoch: 3, Signed: time.Now(), Queue: ledger.Backlog{Pending: 5}}
+	var err error
+	s := &site{reader: metric.NewManualReader()}
+	m, merr := otelmetrics.New(metric.NewMeterProvider(metric.WithReader(s.reader)).Meter("test"))
+	require.NoError(t, merr)
+	stop, merr := m.Watch(func(context.Context) (repository.Status, error) { return now, err })
+	require.NoError(t, merr)
+	require.Contains(t, s.names(t), "bindery.queue.length")
+
+	now, err = repository.Status{}, fmt.Errorf("status: %w: process 7", repository.ErrLocked)
+	require.Equal(t, []string{"bindery.lead"}, s.names(t))
+	require.Zero(t, sum(s.collect(t)["bindery.lead"]))
+
+	err = nil
+	now = repository.Status{Generation: 7, Err: fmt.Errorf("%w: disk", service.ErrUnavailable), Problems: []repository.Problem{{Severity: repository.SeverityError}}}
+	require.Equal(t, []string{"bindery.lead", "bindery.problems", "bindery.status.readable"}, s.names(t))
+	require.Zero(t, sum(s.collect(t)["bindery.lead"]))
+	require.EqualValues(t, 1, sum(s.collect(t)["bindery.problems"], "error"))
+
+	// One that reads the journal.
+	now = repository.Status{Generation: 7, Signed: time.Now()}
+	require.Contains(t, s.names(t), "bindery.generation")
+	require.Zero(t, sum(s.collect(t)["bindery.lead"]))
 	require.NoError(t, stop())
 }
 

@@ -57,6 +57,7 @@ func (s *Service) status(ctx context.Context) (repository.Status, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	status := s.last
+	status.Leads = false
 	status.Err = fmt.Errorf("%w: %w", ErrUnavailable, reason)
 	status.Problems = append([]repository.Problem{{
 		Severity: repository.SeverityError, What: fmt.Sprintf("nothing is accepted or published: %v", status.Err), Advice: advice(reason),
@@ -82,11 +83,13 @@ func advice(reason error) string {
 func adviceForDocuments(err error) string {
 	switch {
 	case errors.Is(err, repository.ErrLocksOut):
-		return "call Reload once the time has come"
+		return "wait: it is tried again each minute"
+	case errors.Is(err, repository.ErrWrongKey):
+		return "configure the key that they name, and call Reload"
 	case errors.Is(err, repository.ErrClock):
-		return "set the machine's clock, or call AcceptClock if it is right; then call Reload"
+		return "set the machine's clock, or call AcceptClock if it is right; it is tried again each minute"
 	}
-	return "mend the documents, and call Reload"
+	return "mend the documents: they are read again each minute"
 }
 
 // View returns what clients see: see repository.Repository.View. In a standby, and while the

@@ -25,6 +25,9 @@ const (
 	pauseOfLock = 2 * time.Second
 )
 
+// documentsAgain is how long the service waits before it looks again at documents that it could not install.
+const documentsAgain = time.Minute
+
 // Config says what a Service is made of. Open is required.
 type Config struct {
 	// Open returns what to open the repository with. It opens the store and the journal, and
@@ -43,7 +46,8 @@ type Config struct {
 
 	// Documents returns the finished documents: see repository.ReadDocuments. If there is no
 	// repository yet, it is created of them. Start and Reload install those that are newer than
-	// the documents in force. Nil: the repository must exist.
+	// the documents in force, and so does a standby once it has taken over. What can't be read or installed then
+	// is tried again each minute, and needs no further Reload. Nil: the repository must exist.
 	Documents func(ctx context.Context) (repository.Documents, error)
 
 	// Read returns what a standby reads while another process publishes: a store, and a reader
@@ -96,6 +100,7 @@ type Service struct {
 
 	// The supervisor's own.
 	documentsDue bool          // whether the next attempt to open reads the documents
+	lookAt       time.Time     // when publish looks at the documents again; zero: not before Reload
 	pause        time.Duration // before the next attempt to open
 
 	progress atomic.Bool // whether something was accepted or decided since the repository was opened
@@ -118,9 +123,9 @@ type Service struct {
 // (repository.ErrWrongKey), for documents that are missing or not valid, for a journal or store that
 // can't be opened, and for repository.ErrDiverged.
 //
-// Two failures don't stop it. Status shows them, and people must act: newer documents that can't be
-// installed yet, because clients would refuse what caches serve (repository.ErrLocksOut), and a clock
-// that looks wrong (repository.ErrClock).
+// Two failures don't stop it. Status shows them: newer documents that can't be installed yet, because clients would
+// refuse what caches serve (repository.ErrLocksOut), which are tried again each minute, and a clock that looks wrong
+// (repository.ErrClock), about which people must act.
 //
 // With Config.Standby, a lock that another process holds is no error. Until the service takes over,
 // Status and View read by way of Config.Read, Submit, Outcome and Receipt.Wait go by way of Config.Queue, and all other
@@ -196,8 +201,7 @@ func (s *Service) open(ctx context.Context) (*repository.Repository, error) {
 		return nil, err
 	}
 	if due {
-		err = repo.Install(ctx, documents)
-		s.noteDocuments(err)
+		s.noteDocuments(repo.Install(ctx, documents))
 	}
 	status, err := repo.Status(ctx)
 	if err != nil {
@@ -286,14 +290,42 @@ func (s *Service) installFirst(ctx context.Context, wrongKey error) error {
 	return errors.Join(err, repo.Close())
 }
 
-// noteDocuments keeps why newer documents are not installed, nil if they are.
+// noteDocuments keeps why newer documents are not installed, nil if they are. Those that are accepted are the
+// repository's.
 func (s *Service) noteDocuments(err error) {
-	if err != nil {
-		s.log.Error("newer documents are not installed", "err", err)
+	s.lookAt = time.Time{}
+	if err != nil && !errors.Is(err, repository.ErrAccepted) {
+		s.lookAt = time.Now().Add(documentsAgain)
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	before := s.documentsErr
 	s.documentsErr = err
+	s.mu.Unlock()
+	if err != nil && (before == nil || before.Error() != err.Error()) {
+		s.log.Error("newer documents are not installed: it is tried again each minute", "err", err)
+	}
+}
+
+// installAgain installs what is newer of the documents that there are now. Reload came too early for them, or another
+// process had the lead when they came.
+func (s *Service) installAgain(ctx context.Context, repo *repository.Repository) {
+	ctx, cancel := context.WithTimeout(ctx, patienceOfReload) // meanwhile the service does nothing else
+	defer cancel()
+	s.lookAt = time.Now().Add(documentsAgain)
+	documents, err := s.cfg.Documents(ctx)
+	if err != nil {
+		err = fmt.Errorf("documents: %w", err)
+	} else {
+		err = repo.Install(ctx, documents)
+	}
+	if !mustReopen(err) && ctx.Err() == nil { // these say nothing about the documents
+		s.noteDocuments(err)
+	}
+}
+
+// mustReopen reports whether an error of Install means that the repository must be opened again.
+func mustReopen(err error) bool {
+	return errors.Is(err, repository.ErrClosed) || errors.Is(err, repository.ErrUnknown) || errors.Is(err, repository.ErrFenced)
 }
 
 // supervise publishes with a repository (nil: none is open yet) until Close, and opens it
@@ -359,6 +391,7 @@ func (s *Service) missed(err error) {
 		return
 	case errors.Is(err, repository.ErrLocked):
 		s.pause = pauseOfLock
+		s.lookAt = time.Now() // documents may come while another process publishes
 	case errors.Is(err, repository.ErrDiverged), errors.Is(err, repository.ErrNotRepository), errors.Is(err, ledger.ErrNewer):
 		s.pause = lastPause // each attempt takes the lead, if only to give it up
 	default:
@@ -385,6 +418,14 @@ func (s *Service) reloaded(err error) error {
 	return errors.Join(err, s.documentsErr)
 }
 
+// look returns a channel that says when to look at the documents again, or nil.
+func (s *Service) look() <-chan time.Time {
+	if s.lookAt.IsZero() || s.cfg.Documents == nil {
+		return nil
+	}
+	return time.After(time.Until(s.lookAt))
+}
+
 // publish publishes with repo until Close, or until the repository must be opened again, and closes
 // it. It returns the next repository if that is open already, or else nil.
 func (s *Service) publish(repo *repository.Repository) *repository.Repository {
@@ -398,6 +439,9 @@ func (s *Service) publish(repo *repository.Repository) *repository.Repository {
 	for {
 		var err error
 		select {
+		case <-s.look():
+			s.installAgain(ctx, repo)
+			continue
 		case asked := <-s.reloads:
 			next, replaced, err := s.reload(repo)
 			asked <- s.reloaded(err)
@@ -476,11 +520,12 @@ func (f failure) Is(target error) bool {
 // return the new key, and call Reload.
 //
 // If documents can't be read or installed, if the store can't be written, or if Config.Open fails
-// before it comes to the journal, Reload returns an error and the service goes on as it was. If the repository can't be opened with
+// before it comes to the journal, Reload returns an error and the service goes on as it was. It tries the documents again each minute: those that come too
+// early (repository.ErrLocksOut) need no second Reload, and new keys do. If the repository can't be opened with
 // the new keys, Reload returns an error too. The service then tries again and again, with what
 // Documents and Open return each time. Calls fail with ErrUnavailable until it succeeds. In a standby,
-// Reload makes sure that Open works as far as the lock. If ctx ends, the reload goes on without the
-// caller.
+// Reload makes sure that Open works as far as the lock, and returns nil: the service reads the documents when it takes
+// over. If ctx ends, the reload goes on without the caller.
 //
 // An error that wraps repository.ErrAccepted means that documents were accepted and can't be published
 // at present. The service goes on with them, and with the new keys.
@@ -514,6 +559,7 @@ const patienceOfReload = 10 * time.Second
 // reload reports whether the repository was closed, and returns the next one if it could be
 // opened.
 func (s *Service) reload(repo *repository.Repository) (next *repository.Repository, replaced bool, err error) {
+	s.lookAt = time.Now().Add(documentsAgain) // whatever fails
 	// Whatever is wrong and can be found out now leaves all as it is.
 	cfg, err := s.cfg.Open(s.ctx)
 	if err == nil && cfg.Journal != nil { // a journal of which others have handles
@@ -525,7 +571,9 @@ func (s *Service) reload(repo *repository.Repository) (next *repository.Reposito
 	ctx, cancel := context.WithTimeout(s.ctx, patienceOfReload)
 	defer cancel()
 	if cfg.Store != nil {
-		if err := writable(ctx, cfg.Store); err != nil {
+		// Open fails if the store can't be written, and without an open repository nothing is accepted.
+		err := repo.TryStore(ctx, cfg.Store)
+		if err != nil && !errors.Is(err, repository.ErrNotExist) && !errors.Is(err, repository.ErrConflict) { // Open tells of those
 			return nil, false, err
 		}
 	}
@@ -538,8 +586,7 @@ func (s *Service) reload(repo *repository.Repository) (next *repository.Reposito
 		switch {
 		case err == nil:
 		case errors.Is(err, repository.ErrWrongKey), errors.Is(err, repository.ErrAccepted): // the keys to come may be right, or work
-		case errors.Is(err, repository.ErrClosed), errors.Is(err, repository.ErrUnknown), errors.Is(err, repository.ErrFenced):
-			// It must be opened again anyway.
+		case mustReopen(err): // anyway
 		case ctx.Err() != nil: // and then installs them
 		default:
 			s.noteDocuments(err)
@@ -556,19 +603,6 @@ func (s *Service) reload(repo *repository.Repository) (next *repository.Reposito
 		s.missed(err)
 	}
 	return next, true, err
-}
-
-// writable is the test of the store without which Open fails: while it isn't open, a repository
-// accepts nothing.
-func writable(ctx context.Context, store repository.Store) error {
-	now, err := store.Get(ctx, ledger.Timestamp)
-	if err == nil {
-		err = store.Swap(ctx, ledger.Timestamp, now, now)
-	}
-	if err != nil && !errors.Is(err, repository.ErrNotExist) && !errors.Is(err, repository.ErrConflict) { // Open tells of those
-		return fmt.Errorf("store: %w", err)
-	}
-	return nil
 }
 
 // patienceOfClose is how long Close waits for an Open that goes on although its context has ended. It

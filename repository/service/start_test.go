@@ -154,7 +154,7 @@ func TestStartWithWhatMayPass(t *testing.T) {
 			r.Snapshot.Keys, r.Timestamp.Keys = []*keys.PublicKey{next.Public()}, []*keys.PublicKey{next.Public()}
 		})
 		s := started(t, m.config())
-		requireProblem(t, s, "warning: newer documents are not in force: ", repository.ErrLocksOut.Error(), "call Reload once the time has come")
+		requireProblem(t, s, "warning: newer documents are not in force: ", repository.ErrLocksOut.Error(), "it is tried again each minute")
 		publish(t, s, file("a/a.whl", "1"))
 		require.ErrorIs(t, s.Reload(t.Context()), repository.ErrLocksOut)
 		publish(t, s, file("b/b.whl", "1"))
@@ -265,6 +265,7 @@ func TestReloadKeys(t *testing.T) {
 			require.NoError(t, err)
 			require.ErrorIs(t, status.Err, repository.ErrWrongKey)
 			require.ErrorIs(t, status.Err, ErrUnavailable)
+			require.False(t, status.Leads)
 			requireProblem(t, s, "error: nothing is accepted or published: ", repository.ErrWrongKey.Error(), "configure the key")
 			use(last)
 			require.NoError(t, s.Reload(t.Context()))

@@ -106,10 +106,15 @@ func (h *hammer) promote(ctx context.Context) error {
 	h.inUse.Store(0) // what was installed or rotated may be lost
 	h.ready.Store(0)
 
-	if err := h.adopt(ctx); err != nil {
+	published, err := public(ctx) // by publishers of the old primary: Adopt publishes too
+	if err != nil {
 		return err
 	}
-	if err := h.compareDatabases(ctx, old, replica, last); err != nil {
+	adopted, err := h.adopt(ctx)
+	if err != nil {
+		return err
+	}
+	if err := h.compareDatabases(ctx, old, replica, last, max(published, adopted)); err != nil {
 		return err
 	}
 	h.setSpare(nil)
@@ -127,8 +132,11 @@ func (h *hammer) promote(ctx context.Context) error {
 		return nil
 	}
 	// The one that is paused may have sealed a generation in the database that was left. It may go on once another
-	// timestamp is in the place of the one that it would replace.
-	adopted, err := public(ctx)
+	// timestamp is in the place of the one that it would replace: Adopt made one, if it was needed.
+	if adopted > 0 {
+		return h.publishers.get(paused).signal(continueProcess)
+	}
+	opened, err := public(ctx)
 	if err != nil {
 		return err
 	}
@@ -137,11 +145,11 @@ func (h *hammer) promote(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if now > adopted {
+		if now > opened {
 			break
 		}
 		if time.Since(begun) > leadLimit {
-			return fmt.Errorf("nothing was published for %v after generation %d", leadLimit, adopted)
+			return fmt.Errorf("nothing was published for %v after generation %d", leadLimit, opened)
 		}
 		if !sleep(ctx, 50*time.Millisecond) {
 			return ctx.Err()
@@ -174,8 +182,9 @@ func cutOff(ctx context.Context, replica *pgtest.Cluster) error {
 	}
 }
 
-// adopt opens the repository, or adopts what is published if Open says that the journal is behind.
-func (h *hammer) adopt(ctx context.Context) error {
+// adopt opens the repository, or adopts what is published if Open says that the journal is behind. It returns the generation
+// that was adopted, or 0.
+func (h *hammer) adopt(ctx context.Context) (adopted int64, err error) {
 	open := func() (cfg repository.Config, err error) {
 		cfg = siteConfig()
 		signers, err := online(h.allKeys)
@@ -193,7 +202,7 @@ func (h *hammer) adopt(ctx context.Context) error {
 	for begun := time.Now(); ; {
 		cfg, err := open()
 		if err != nil {
-			return err
+			return 0, err
 		}
 		repo, err := repository.Open(ctx, cfg)
 		if errors.Is(err, repository.ErrDiverged) {
@@ -201,21 +210,22 @@ func (h *hammer) adopt(ctx context.Context) error {
 			var a repository.Adopted
 			if repo, a, err = repository.Adopt(ctx, cfg); err == nil {
 				h.adoptions.Add(1)
+				adopted = a.To
 				if err := h.noteUnlisted(ctx); err != nil {
-					return errors.Join(err, repo.Close())
+					return 0, errors.Join(err, repo.Close())
 				}
 				h.faults.add("adopted: from %d to %d, %d roles, %d targets, documents %v", a.From, a.To, a.Roles, len(a.Targets), a.Documents)
 			}
 		}
 		if err == nil {
-			return repo.Close()
+			return adopted, repo.Close()
 		}
 		err = errors.Join(err, cfg.Journal.Close())
 		if !errors.Is(err, repository.ErrLocked) || time.Since(begun) > leadLimit { // the lease of the last leader
-			return err
+			return 0, err
 		}
 		if !sleep(ctx, 200*time.Millisecond) {
-			return ctx.Err()
+			return 0, ctx.Err()
 		}
 	}
 }
@@ -234,13 +244,10 @@ func (h *hammer) noteUnlisted(ctx context.Context) error {
 	return nil
 }
 
-// compareDatabases finds what the old primary had, and the replica that was promoted hasn't.
-func (h *hammer) compareDatabases(ctx context.Context, old, replica *pgtest.Cluster, last string) error {
+// compareDatabases finds what the old primary had, and the replica that was promoted hasn't. Public is the newest generation
+// that a publisher of the old primary published.
+func (h *hammer) compareDatabases(ctx context.Context, old, replica *pgtest.Cluster, last string, public int64) error {
 	if err := old.Start(ctx); err != nil {
-		return err
-	}
-	public, err := visibleAt(h.s3.Object(bucketName, prefix+"timestamp.json"))(ctx)
-	if err != nil {
 		return err
 	}
 	const all = `SELECT id, coalesce(generation, 0) FROM bindery.queue LEFT JOIN bindery.decided USING (place)`
