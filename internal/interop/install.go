@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
+	"time"
 )
 
 // locks say what is installed, to the hash.
@@ -116,6 +117,7 @@ func tool(name string) (string, error) {
 func run(ctx context.Context, dir string, command ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
 	cmd.Dir = dir
+	cmd.WaitDelay = 5 * time.Second // what it started may outlive it
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()

@@ -24,8 +24,8 @@ type Edit [3]string
 // Variable asks for the tests that compile mutated programs, if it isn't empty.
 const Variable = "BINDERY_MUTATIONS"
 
-// limit is how long one program may run.
-const limit = 5 * time.Minute
+// limit is how long one program may run: far longer than what it is told, and than it waits at its end.
+const limit = 10 * time.Minute
 
 // RequireNoticed compiles the command in the test's directory with each mutation, by
 // name, and runs it with these arguments. It must end with status 1. Where the
@@ -49,6 +49,7 @@ func RequireNoticed(t *testing.T, mutations map[string][]Edit, args ...string) {
 			ctx, cancel := context.WithTimeout(t.Context(), limit)
 			defer cancel()
 			run := exec.CommandContext(ctx, program, args...)
+			run.WaitDelay = time.Minute                           // its processes may outlive it
 			run.Env = append(os.Environ(), "TMPDIR="+t.TempDir()) // what it keeps of a failure
 			out, err = run.CombinedOutput()
 			var exit *exec.ExitError

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -26,6 +27,7 @@ func RequireTestsFail(t *testing.T, mutations map[string][]Edit, pkg, run string
 			defer cancel()
 			test := exec.CommandContext(ctx, "go", "test", "-overlay", file, "-count=1", "-vet=off", "-failfast", "-run", run, pkg)
 			test.Dir = root
+			test.WaitDelay = time.Minute // as in RequireNoticed
 			out, err := test.CombinedOutput()
 			var exit *exec.ExitError
 			require.ErrorAs(t, err, &exit, "nobody noticed: %s", out)

@@ -212,6 +212,7 @@ func (c *Cluster) runTo(ctx context.Context, out *bytes.Buffer, name string, arg
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Dir = c.dir
 	cmd.SysProcAttr = ordinary(false)
+	cmd.WaitDelay = 5 * time.Second // pg_basebackup has a child, which outlives it if it is killed, and holds its output
 	var stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = out, &stderr
 	if err := cmd.Run(); err != nil {

@@ -56,7 +56,7 @@
 // was committed. INSERT … ON CONFLICT DO NOTHING passes over such rows without an error; then don't use an ID for
 // two different items. An ID that was forgotten (see Pruning) is new.
 //
-// In Go, [Enqueue] is this INSERT. Behind PgBouncer, open pgx's connections with default_query_exec_mode=exec: its
+// In Go, [Enqueue] is this INSERT. [EnqueueBatch] sends it together with the index's own statements, which costs less. Behind PgBouncer, open pgx's connections with default_query_exec_mode=exec: its
 // default mode prepares statements in the session.
 //
 // # Asking what became of it
@@ -81,9 +81,10 @@
 //
 // Migrate grants two roles what they need, and nothing else:
 //
-//	index      INSERT (id, by, item) on queue; SELECT on outcomes, backlog (and its two parts), progress, version
+//	index      INSERT (id, by, item) on queue; EXECUTE on the function valid, which checks a row; SELECT on outcomes,
+//	           backlog (and its two parts), progress, version
 //	publisher  SELECT on all; INSERT (id, by, item) on queue; INSERT on decided, record, given_up; DELETE on
-//	           these four; UPDATE on lead, lease; USAGE on the sequence
+//	           these four; UPDATE on lead, lease; USAGE on the sequence; EXECUTE on valid
 //
 // A holder of the publisher's role can publish anything: the role is inside the trust boundary. A holder of the
 // index's role can queue anything, and can see all outcomes and what is pending.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/stretchr/testify/require"
 
 	"github.com/bindery-tuf/bindery/internal/pgtest"
@@ -213,9 +214,22 @@ func TestRoles(t *testing.T) {
 	}
 }
 
-// A row that SQL can see to be wrong fails the INSERT.
+// A row that SQL can see to be wrong fails the INSERT, whatever functions an index has of its own, and though nobody
+// may call functions without a grant.
 func TestChecks(t *testing.T) {
 	s := newSite(t)
+	admin := connect(t, s.admin)
+	_, err := admin.Exec(t.Context(), `CREATE SCHEMA mine; GRANT USAGE ON SCHEMA mine TO PUBLIC;
+		CREATE FUNCTION mine.octet_length(text) RETURNS int LANGUAGE sql AS 'SELECT 1';
+		CREATE FUNCTION mine.octet_length(bytea) RETURNS int LANGUAGE sql AS 'SELECT 1';
+		CREATE FUNCTION mine.convert(bytea, name, name) RETURNS bytea LANGUAGE sql AS $$SELECT ''::bytea$$;
+		CREATE FUNCTION mine.yes(text, text) RETURNS boolean LANGUAGE sql AS 'SELECT true';
+		CREATE FUNCTION mine.yes(int, int) RETURNS boolean LANGUAGE sql AS 'SELECT true';
+		CREATE OPERATOR mine.~ (LEFTARG = text, RIGHTARG = text, FUNCTION = mine.yes);
+		CREATE OPERATOR mine.!~ (LEFTARG = text, RIGHTARG = text, FUNCTION = mine.yes);
+		CREATE OPERATOR mine.<= (LEFTARG = int, RIGHTARG = int, FUNCTION = mine.yes);
+		REVOKE EXECUTE ON FUNCTION bindery.valid FROM PUBLIC`)
+	require.NoError(t, err)
 	conn := connect(t, s.index)
 	long := make([]byte, 257)
 	for i := range long {
@@ -240,13 +254,54 @@ func TestChecks(t *testing.T) {
 		{"a", "", make([]byte, 64<<20+1), "queue_item_is_at_most_64_mib"},
 		{"a", "", nil, "23502"},
 	} {
-		_, err := conn.Exec(t.Context(), `INSERT INTO bindery.queue (id, "by", item) VALUES ($1, $2, $3)`, test.id, test.by, test.item)
-		require.ErrorContains(t, err, test.want, "%q", test.id)
+		for _, path := range []string{`"$user", public`, "mine, pg_catalog"} {
+			_, err := conn.Exec(t.Context(), `SELECT set_config('search_path', $1, false)`, path)
+			require.NoError(t, err)
+			_, err = conn.Exec(t.Context(), `INSERT INTO bindery.queue (id, "by", item) VALUES ($1, $2, $3)`, test.id, test.by, test.item)
+			var refused *pgconn.PgError
+			require.ErrorAs(t, err, &refused, "%q", test.id)
+			if refused.Code == "23514" {
+				require.Equal(t, test.want, refused.ConstraintName, "%q", test.id)
+			} else {
+				require.Equal(t, test.want, refused.Code, "%q", test.id)
+			}
+		}
 	}
 	for i := '!'; i <= '~'; i++ {
 		_, err := conn.Exec(t.Context(), `INSERT INTO bindery.queue (id, "by", item) VALUES ($1, 'é <&>', '{}')`, string(i))
 		require.NoError(t, err)
 	}
+}
+
+// An INSERT in a batch is a part of the transaction in which the batch is sent, also for a schema of another name. A
+// malformed entry adds nothing.
+func TestEnqueueBatch(t *testing.T) {
+	s := newSite(t)
+	admin := connect(t, s.admin)
+	conn := connect(t, s.index)
+	require.NoError(t, Migrate(t.Context(), admin, Migration{Schema: "Other", IndexRole: conn.Config().User}))
+	var batch pgx.Batch
+	require.ErrorContains(t, EnqueueBatch(&batch, "", item(t, "a"), ledger.Entry{ID: "b c"}), "b c")
+	require.NoError(t, EnqueueBatch(&batch, ""))
+	require.Zero(t, batch.Len())
+	require.NoError(t, EnqueueBatch(&batch, "", item(t, "b")))
+	require.NoError(t, EnqueueBatch(&batch, "Other", item(t, "d"), item(t, "c")))
+	require.Equal(t, 2, batch.Len())
+	for _, want := range []string{"", "b c d"} {
+		tx, err := conn.Begin(t.Context())
+		require.NoError(t, err)
+		require.NoError(t, tx.SendBatch(t.Context(), &batch).Close())
+		if want == "" {
+			require.NoError(t, tx.Rollback(t.Context()))
+		} else {
+			require.NoError(t, tx.Commit(t.Context()))
+		}
+		var got string
+		require.NoError(t, admin.QueryRow(t.Context(),
+			`SELECT concat_ws(' ', (SELECT string_agg(id, ' ' ORDER BY place) FROM bindery.queue), (SELECT string_agg(id, ' ' ORDER BY place) FROM "Other".queue))`).Scan(&got))
+		require.Equal(t, want, got)
+	}
+	require.Equal(t, uniqueViolation, code(conn.SendBatch(t.Context(), &batch).Close()))
 }
 
 // A standby asks for the lead on one connection that stays open.

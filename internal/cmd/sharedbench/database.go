@@ -148,24 +148,23 @@ func randomTarget() roles.Target {
 	}
 }
 
-// upload is one transaction of the index.
+// upload is one transaction of the index. Its statements are sent together.
 func upload(ctx context.Context, conn *pgxpool.Conn, table string, t roles.Target, enqueue bool) error {
-	tx, err := conn.Begin(ctx)
-	if err != nil {
-		return err
-	}
-	_, err = tx.Exec(ctx, `INSERT INTO `+table+` (project, path, sha256, size, requires_python) VALUES ($1, $2, $3, $4, $5)`,
-		t.Hashes["sha256"][:8], t.Path, t.Hashes["sha256"], t.Length, ">=3.9")
-	if err == nil && enqueue {
-		var entry ledger.Entry
-		if entry, err = (ledger.Item{ID: rand.Text(), Add: []roles.Target{t}}).Entry(); err == nil {
-			err = pgjournal.Enqueue(ctx, tx, entry)
+	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+		batch := &pgx.Batch{}
+		batch.Queue(`INSERT INTO `+table+` (project, path, sha256, size, requires_python) VALUES ($1, $2, $3, $4, $5)`,
+			t.Hashes["sha256"][:8], t.Path, t.Hashes["sha256"], t.Length, ">=3.9")
+		if enqueue {
+			entry, err := ledger.Item{ID: rand.Text(), Add: []roles.Target{t}}.Entry()
+			if err == nil {
+				err = pgjournal.EnqueueBatch(batch, "", entry)
+			}
+			if err != nil {
+				return err
+			}
 		}
-	}
-	if err != nil {
-		return errors.Join(err, tx.Rollback(context.WithoutCancel(ctx)))
-	}
-	return tx.Commit(ctx)
+		return tx.SendBatch(ctx, batch).Close()
+	})
 }
 
 // claimSides claim uploads. Bindery does so while a report is open, or not.

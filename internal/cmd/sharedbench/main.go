@@ -15,8 +15,8 @@
 // # What is timed
 //
 //   - pg-add-64: one transaction of an index, of many from 64 connections. It inserts a row into a table of the
-//     index's own, and queues the upload with pgjournal.Enqueue under the index's database role. The limit is the
-//     same transaction without Enqueue.
+//     index's own, and queues the upload with pgjournal.EnqueueBatch, under the index's database role. Both INSERTs
+//     are sent together. The limit is the same transaction without EnqueueBatch, with its INSERT in a batch too.
 //   - pg-claim-10000: Lead.Pending and Lead.Append for 10,000 uploads, which the record decides. The limit is one
 //     transaction that reads all columns of those rows and deletes them.
 //   - pg-claim-10000-report: the same in a database in which a report holds a transaction open. A million rows of

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -9,6 +10,9 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/bindery-tuf/bindery/repository"
+	"github.com/bindery-tuf/bindery/repository/pgjournal"
 )
 
 const clockFormat = "15:04:05.000"
@@ -44,6 +48,7 @@ var allFaults = []fault{
 	{"the leader is stopped until another leads", (*hammer).stopLeader},
 	{"the leader is stopped for a moment", (*hammer).stopBriefly},
 	{"the lease is taken from the leader", (*hammer).breakLease},
+	{"the lead is taken in the middle of an append", (*hammer).interruptAppend},
 	{"PostgreSQL is restarted", (*hammer).restartDatabase},
 	{"the S3 service is killed", (*hammer).killStore},
 	{"the S3 service is frozen", (*hammer).freezeStore},
@@ -234,6 +239,61 @@ func (h *hammer) breakLease(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// interruptAppend stops appends of a leader that is alive, ends its lease, and takes the lead. The append must be rolled
+// back, or the lead be taken only once it is over. The database ends a transaction that is stopped for long.
+func (h *hammer) interruptAppend(ctx context.Context) error {
+	journal, err := openJournal(ctx, pgjournal.Config{Holder: "hammer", Logger: quiet}, publisherRole, h.ownDB.Address)
+	if err != nil {
+		return err
+	}
+	defer journal.Close()
+	conn, err := pgx.Connect(ctx, h.primary().URL("postgres", database))
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx)
+	for range 4 {
+		if err := h.awaitLeader(ctx, -1); err != nil {
+			return err
+		}
+		n, err := h.leader(ctx)
+		if err != nil || n < 0 {
+			continue
+		}
+		held, end := h.publisherDB[n].Hold(2 + h.rng.IntN(4)) // the fence is one or two
+		err = h.intrude(ctx, conn, journal, held)
+		end()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// intrude takes the lead for a moment, once a transaction is held.
+func (h *hammer) intrude(ctx context.Context, conn *pgx.Conn, journal *pgjournal.Journal, held <-chan struct{}) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	select {
+	case <-held:
+	case <-time.After(2 * time.Second): // the standby's, or nothing is to be done
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if _, err := conn.Exec(ctx, `UPDATE bindery.lease SET renewed = '-infinity'`); err != nil {
+		return err
+	}
+	lead, _, err := journal.Lead(ctx)
+	if errors.Is(err, repository.ErrLocked) {
+		return nil // another was faster
+	}
+	if err != nil {
+		return err
+	}
+	return lead.Release(ctx)
 }
 
 func (h *hammer) restartDatabase(ctx context.Context) error {

@@ -7,11 +7,11 @@
 // items in transactions of their own, with plain SQL, at all three isolation levels. A third of the transactions is
 // rolled back. Clients (go-tuf's) read from the bucket through a cache. The publishers' clocks differ.
 //
-// Meanwhile publishers are killed, stopped and continued, and the lease is taken from a leader that is alive.
-// Connections are cut, delayed, stalled and throttled, and answers lost. PostgreSQL is restarted as after a crash. The
-// S3 service is killed or frozen. A replica that lags is promoted, and Adopt goes on from what is published: what it
-// lacks is lost, and must have been committed after the last record that it got. Superseded files are collected after
-// seconds, and the online key is rotated again and again.
+// Meanwhile publishers are killed, stopped and continued, and the lead is taken from one that is alive, also in the
+// middle of an append. Connections are cut, delayed, stalled and throttled, and answers lost. PostgreSQL is restarted as
+// after a crash. The S3 service is killed or frozen. A replica that lags is promoted, and Adopt goes on from what is
+// published: what it lacks is lost, and must have been committed after the last record that it got. Superseded files are
+// collected after seconds, and the online key is rotated again and again.
 //
 // The first untruth ends the run with status 1:
 //

@@ -33,8 +33,8 @@ var mutations = map[string][]mutation.Edit{
 	},
 	// A claim begins after what was seen, and never looks back.
 	"watermark over the sequence": {
-		{"repository/pgjournal/lead.go", "\treturn l.seen.lowest(), l.front, nil\n", "\treturn l.seen.last(), l.front, nil\n"},
-		{"repository/pgjournal/lead.go", "\tif s.looking || now.Sub(s.done) <", "\tif !s.done.IsZero() || s.looking || now.Sub(s.done) <"},
+		{"repository/pgjournal/lead.go", "lowest = min(lowest, p.place)", "lowest = max(lowest, p.place)"},
+		{"repository/pgjournal/lead.go", "\tif s.looking || now.Sub(s.done) <", "\tif s.part > 0 || s.looking || now.Sub(s.done) <"},
 	},
 }
 

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"math"
 	"math/rand/v2"
 	"net"
 	"sync"
@@ -20,12 +22,24 @@ type toxics struct {
 	PerSecond int     // bytes; 0: no limit
 }
 
+// hold stops the next transaction that begins while it is in force.
+type hold struct {
+	after int32         // pieces of data of the transaction that go through, its BEGIN not counted
+	held  chan struct{} // closed once it is stopped
+	end   chan struct{} // it goes on when this is closed
+	taken atomic.Bool
+}
+
+// beginning is how an append begins, in the protocol's messages.
+var beginning = []byte("BEGIN ISOLATION LEVEL READ COMMITTED")
+
 // proxy forwards TCP connections from a loopback port to a service.
 type proxy struct {
 	Address string
 
 	listener net.Listener
 	now      atomic.Pointer[toxics]
+	hold     atomic.Pointer[hold]
 
 	dial func() (net.Conn, error)
 
@@ -53,6 +67,16 @@ func dialTo(network, address string) func() (net.Conn, error) {
 
 // Set changes what is done, also to connections that are open.
 func (p *proxy) Set(t toxics) { p.now.Store(&t) }
+
+// Hold stops the next transaction after that many pieces, until end is called. held is closed once it has begun to.
+func (p *proxy) Hold(after int) (held <-chan struct{}, end func()) {
+	h := &hold{after: int32(after), held: make(chan struct{}), end: make(chan struct{})}
+	p.hold.Store(h)
+	return h.held, func() {
+		p.hold.Store(nil)
+		close(h.end)
+	}
+}
 
 // Cut ends all connections.
 func (p *proxy) Cut() {
@@ -123,8 +147,22 @@ func (p *proxy) serve(client net.Conn) {
 
 func (p *proxy) forward(ctx context.Context, to, from net.Conn, reply bool) {
 	buffer := make([]byte, 16<<10)
+	pieces := int32(math.MinInt32) // since the transaction began
 	for {
 		n, err := from.Read(buffer)
+		if n > 0 && !reply {
+			if pieces++; bytes.Contains(buffer[:n], beginning) {
+				pieces = 0
+			}
+			if h := p.hold.Load(); h != nil && pieces > h.after && h.taken.CompareAndSwap(false, true) {
+				close(h.held)
+				select {
+				case <-h.end:
+				case <-ctx.Done():
+					return
+				}
+			}
+		}
 		if n > 0 {
 			t := p.now.Load()
 			wait := t.Delay

@@ -157,7 +157,7 @@ func makeDatabase(ctx context.Context, url string) error {
 
 // ownTables are the index's, and what watches the lease: it must not be taken from a leader who gave a sign of life
 // less than the lease ago, by the database's clock. The time at which a statement arrived is never later than the one
-// that it wrote, so this is exact.
+// that it wrote, so this is exact. Nor may a record be committed once another epoch has begun.
 const ownTables = `
 CREATE SCHEMA shop;
 CREATE TABLE shop.lane (lane int PRIMARY KEY, state jsonb NOT NULL);
@@ -184,6 +184,14 @@ BEGIN
 	RETURN NULL;
 END $$;
 CREATE TRIGGER watch AFTER UPDATE ON bindery.lease FOR EACH ROW EXECUTE FUNCTION watch.lease();
+
+CREATE FUNCTION watch.record() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+BEGIN
+	INSERT INTO watch.untruth
+		SELECT format('record %s of epoch %s is appended in epoch %s', NEW.seq, NEW.epoch, epoch) FROM bindery.lead WHERE epoch <> NEW.epoch;
+	RETURN NULL;
+END $$;
+CREATE CONSTRAINT TRIGGER watch AFTER INSERT ON bindery.record DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION watch.record();
 `
 
 // makeRepository creates the repository. The ceremony that it returns makes the next documents.
