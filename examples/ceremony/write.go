@@ -1,72 +1,23 @@
 package main
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 
 	"github.com/bindery-tuf/bindery/internal/disk"
 )
 
-// writeNew makes a file that is there whole and durable, or not at all. A file that
-// exists is never replaced; the same bytes again are no error.
-func writeNew(name string, data []byte) error {
-	err := writeTemp(name, data, os.Link)
-	if errors.Is(err, fs.ErrExist) {
-		if there, rerr := os.ReadFile(name); rerr == nil && bytes.Equal(there, data) {
-			return nil
-		}
-		return fmt.Errorf("%s exists already, with other contents, and is not replaced: name another file, or move it away", name)
-	}
-	return err
-}
-
-// replace is writeNew that replaces an existing file at once.
-func replace(name string, data []byte) error { return writeTemp(name, data, os.Rename) }
-
 // tempPrefix is what the names of files and folders begin with while they are written.
 const tempPrefix = ".ceremony-"
 
-// writeTemp writes a temporary file next to name, and lets place move it there.
-func writeTemp(name string, data []byte, place func(from, to string) error) error {
-	f, err := os.CreateTemp(filepath.Dir(name), tempPrefix+"*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Chmod(0o644)
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	if err := errors.Join(err, f.Close()); err != nil {
-		return fmt.Errorf("write %s: nothing was written: %w", name, err)
-	}
-	err = place(f.Name(), name)
-	if disk.NoLinks(err) {
-		// A stick with FAT has no links.
-		err = placeByRename(f.Name(), name)
-	}
-	if err != nil {
-		return err
-	}
-	return disk.SyncName(name)
-}
+// writeNew makes a file that is there whole and durable, or not at all. A file that
+// exists is never replaced; the same bytes again are no error.
+func writeNew(name string, data []byte) error { return disk.WriteNew(name, tempPrefix, data) }
 
-// placeByRename is a link for where there are none. It would replace a file that
-// somebody makes in the same moment.
-func placeByRename(from, to string) error {
-	if _, err := os.Lstat(to); err == nil {
-		return &fs.PathError{Op: "create", Path: to, Err: fs.ErrExist}
-	}
-	return os.Rename(from, to)
-}
+// replace is writeNew that replaces an existing file at once.
+func replace(name string, data []byte) error { return disk.Replace(name, tempPrefix, data) }
 
 // maxFile is beyond every file of a ceremony.
 const maxFile = 64 << 20

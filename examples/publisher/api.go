@@ -15,6 +15,7 @@ import (
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
+	"github.com/bindery-tuf/bindery/internal/excerpt"
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/repository/ledger"
 	"github.com/bindery-tuf/bindery/repository/service"
@@ -150,7 +151,7 @@ func (d *daemon) answerItem(w http.ResponseWriter, r *http.Request, receipt *ser
 	}
 	if err != nil { // nothing was published, or clients don't see it
 		status = statusOf(err)
-		answer.Error, answer.Code = err.Error(), codeOf(err)
+		answer.Error, answer.Code = sentence(err), codeOf(err)
 		retryAfter(w, err)
 	}
 	reply(w, status, answer)
@@ -370,8 +371,11 @@ func (d *daemon) refuseBody(w http.ResponseWriter, err error, what string) {
 	refuse(w, http.StatusBadRequest, "body", fmt.Errorf("read the body: %w", err))
 }
 
+// sentence is an error for a caller. What it quotes may be as long as a request.
+func sentence(err error) string { return excerpt.Of(err.Error(), excerpt.Error) }
+
 func refuse(w http.ResponseWriter, status int, code string, err error) {
-	reply(w, status, map[string]string{"error": err.Error(), "code": code})
+	reply(w, status, map[string]string{"error": sentence(err), "code": code})
 }
 
 func header(w http.ResponseWriter) {

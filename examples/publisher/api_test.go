@@ -68,6 +68,76 @@ func TestItems(t *testing.T) {
 	require.EqualValues(t, 2, s.find(r.url[forClients], "b/b.whl"))
 }
 
+// Bad input of each kind is refused with a code and a sentence of at most 1,000 bytes, however long what it quotes is, and
+// changes nothing.
+func TestBadInput(t *testing.T) {
+	s := newSite(t)
+	s.withCeremonies(installOperator)
+	r := s.start()
+	long := strings.Repeat("é/", 10_000)
+	hash := strings.Repeat("0", 64)
+	target := func(path, length, hashes string) string {
+		return fmt.Sprintf(`{"add":[{"path":%q,"length":%s,"hashes":%s}]}`, path, length, hashes)
+	}
+	sha256 := `{"sha256":"` + hash + `"}`
+	for name, c := range map[string]struct {
+		method, path, body string
+		status             int
+		code, says         string
+	}{
+		"an empty body":           {"PUT", "/v1/items/1", "", 400, "invalid", "the body is no item"},
+		"trailing data":           {"PUT", "/v1/items/1", adds("a", 1) + "{}", 400, "invalid", "where the end of the document should be"},
+		"a member twice":          {"PUT", "/v1/items/1", `{"remove":["a"],"remove":["b"]}`, 400, "invalid", "remove"},
+		"an unknown member":       {"PUT", "/v1/items/1", `{"delete":["a"]}`, 400, "invalid", "delete"},
+		"another type":            {"PUT", "/v1/items/1", `{"remove":"a"}`, 400, "invalid", "remove"},
+		"not UTF-8":               {"PUT", "/v1/items/1", "{\"remove\":[\"\xff\"]}", 400, "invalid", "UTF-8"},
+		"nested too deeply":       {"PUT", "/v1/items/1", strings.Repeat("[", 100_000), 400, "invalid", ""},
+		"nothing to do":           {"PUT", "/v1/items/1", `{}`, 400, "invalid", ""},
+		"no length":               {"PUT", "/v1/items/1", `{"add":[{"path":"a","hashes":` + sha256 + `}]}`, 400, "invalid", "length is missing"},
+		"a length of null":        {"PUT", "/v1/items/1", target("a", "null", sha256), 400, "invalid", "length is missing"},
+		"a negative length":       {"PUT", "/v1/items/1", target("a", "-1", sha256), 400, "invalid", "length"},
+		"a fraction":              {"PUT", "/v1/items/1", target("a", "1.5", sha256), 400, "invalid", ""},
+		"no hashes":               {"PUT", "/v1/items/1", target("a", "1", "{}"), 400, "invalid", "hash"},
+		"a short hash":            {"PUT", "/v1/items/1", target("a", "1", `{"sha256":"00"}`), 400, "invalid", "sha256"},
+		"upper case":              {"PUT", "/v1/items/1", target("a", "1", `{"sha256":"`+strings.Repeat("A", 64)+`"}`), 400, "invalid", "sha256"},
+		"an absolute path":        {"PUT", "/v1/items/1", target("/a", "1", sha256), 400, "invalid", "path"},
+		"an absurdly long path":   {"PUT", "/v1/items/1", target(long, "1", sha256), 400, "invalid", "é/é/"},
+		"a long path removed":     {"PUT", "/v1/items/1", `{"remove":["` + long + `"]}`, 400, "invalid", "é/é/"},
+		"a path twice":            {"PUT", "/v1/items/1", `{"remove":["a","a"]}`, 400, "invalid", ""},
+		"added and removed":       {"PUT", "/v1/items/1", strings.TrimSuffix(adds("a", 1), "}") + `,"remove":["a"]}`, 400, "invalid", ""},
+		"an odd condition":        {"PUT", "/v1/items/1", `{"remove":["a"],"if":[{"path":"a"}]}`, 400, "invalid", ""},
+		"much custom data":        {"PUT", "/v1/items/1", `{"add":[{"path":"a","length":1,"hashes":` + sha256 + `,"custom":{"x":"` + long + `"}}]}`, 400, "invalid", "custom"},
+		"an import":               {"PUT", "/v1/items/1", `{"import":{"name":"x","sha256":"` + hash + `","length":1,"targets":1}}`, 400, "invalid", ""},
+		"an ID with a space":      {"PUT", "/v1/items/a%20b", adds("a", 1), 400, "invalid", "ID"},
+		"a long ID":               {"PUT", "/v1/items/" + strings.Repeat("x", 10_000), adds("a", 1), 400, "invalid", "10000 bytes"},
+		"a long ID that is asked": {"GET", "/v1/items/" + strings.Repeat("x", 10_000), "", 404, "unknown_item", ""},
+		"a long By":               {"PUT", "/v1/items/1?by=" + strings.Repeat("x", 10_000), adds("a", 1), 400, "invalid", "10000 bytes"},
+		"a By of two lines":       {"PUT", "/v1/items/1?by=a%0Ab", adds("a", 1), 400, "invalid", "By"},
+		"a long wait":             {"PUT", "/v1/items/1?wait=" + strings.Repeat("9", 10_000), adds("a", 1), 400, "wait", "want a time from 0s to 1m0s"},
+		"no ID":                   {"PUT", "/v1/items/", adds("a", 1), 404, "not_found", ""},
+		"no such path":            {"GET", "/v1/" + strings.Repeat("x", 10_000), "", 404, "not_found", ""},
+		"no such method":          {"DELETE", "/v1/items/1", "", 404, "not_found", ""},
+		"no such document":        {"GET", "/v1/documents/" + strings.Repeat("x", 10_000), "", 404, "not_found", ""},
+		"no form":                 {"POST", "/v1/documents", "{}", 400, "", "curl -F document=@8.root.json"},
+		"no request":              {"PUT", "/v1/ceremony/request", "{}", 400, "invalid", "the body is no request"},
+		"an odd request":          {"PUT", "/v1/ceremony/request", `{"` + long + `":1}`, 400, "invalid", "the body is no request"},
+		"no response":             {"POST", "/v1/ceremony/responses", `{"` + long + `":1}`, 400, "invalid", "the body is no response"},
+		"nothing is open":         {"DELETE", "/v1/ceremony/request?digest=" + strings.Repeat("x", 10_000), "", 404, "no_request", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := &running{t: t, url: r.url}
+			var answer struct{ Error, Code string }
+			require.NoError(t, json.Unmarshal([]byte(r.do(c.method, c.path, c.body, c.status)), &answer))
+			require.Equal(t, c.code, answer.Code)
+			require.Contains(t, answer.Error, c.says)
+			require.NotEmpty(t, answer.Error)
+			require.LessOrEqual(t, len(answer.Error), 1000)
+		})
+	}
+	require.Contains(t, r.do("GET", "/v1/status", "", http.StatusOK), `"generation":1`)
+	r.do("GET", "/v1/items/1", "", http.StatusNotFound)
+}
+
 func TestStatusAndDocuments(t *testing.T) {
 	s := newSite(t)
 	r := s.start()

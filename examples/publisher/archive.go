@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
 	"time"
 
 	"github.com/bindery-tuf/bindery/repository"
@@ -30,6 +32,19 @@ func (a *archiving) check(j journalPlace) error {
 		return errors.New(`archive.to: a journal in PostgreSQL archives into no folder: say "delete": true, and dump the schema with pg_dump before if the history is wanted`)
 	}
 	return checkFile("archive.to", a.To)
+}
+
+// ready makes sure that the folder is there: history is due perhaps a day after the start.
+func (a *archiving) ready() error {
+	if a == nil || a.To == "" {
+		return nil
+	}
+	if info, err := os.Stat(a.To); err != nil {
+		return fmt.Errorf("archive.to: %w: make the folder", err)
+	} else if !info.IsDir() {
+		return fmt.Errorf("archive.to: %s is not a folder", a.To)
+	}
+	return nil
 }
 
 // lookAtArchive is how often a publisher asks whether it has the lead, and history is to be put away.

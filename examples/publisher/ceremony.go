@@ -153,7 +153,7 @@ func (c *ceremonies) view(o *open) progress {
 		}
 	}
 	if c.err != nil {
-		p.Error = c.err.Error()
+		p.Error = sentence(c.err)
 	}
 	return p
 }
@@ -480,9 +480,15 @@ func (c *ceremonies) fail(w http.ResponseWriter, r *http.Request, err error) {
 	refuse(w, status, code, err)
 }
 
+// tempPrefix is what the names of files and folders begin with while they are written. It is that of examples/ceremony, whose
+// backups leave them out.
+const tempPrefix = ".ceremony-"
+
+func writeNew(name string, data []byte) error { return disk.WriteNew(name, tempPrefix, data) }
+
 // writeOpen makes the folder of a new request, whole or not at all.
 func (c *ceremonies) writeOpen(request []byte) error {
-	temporary := c.path(".publisher-" + rand.Text())
+	temporary := c.path(tempPrefix + rand.Text())
 	err := os.MkdirAll(filepath.Join(temporary, "responses"), 0o755)
 	defer os.RemoveAll(temporary)
 	if err == nil {
@@ -512,26 +518,4 @@ func (c *ceremonies) closeOpen(to string, o *open) error {
 		return err
 	}
 	return errors.Join(disk.SyncName(dir), disk.SyncName(c.path(to)), disk.SyncNames(c.folder))
-}
-
-// writeNew makes a file that is there whole and durable, or not at all. The same bytes again are no
-// error, and others are never replaced.
-func writeNew(name string, data []byte) error {
-	fsys := disk.OS()
-	temporary := filepath.Join(filepath.Dir(name), ".publisher-"+rand.Text())
-	defer os.Remove(temporary)
-	if err := disk.WriteFile(fsys, temporary, data, 0o644); err != nil {
-		return err
-	}
-	err := fsys.Link(temporary, name)
-	if errors.Is(err, fs.ErrExist) {
-		if there, rerr := os.ReadFile(name); rerr != nil || !bytes.Equal(there, data) {
-			return fmt.Errorf("%s exists already, with other contents, and is not replaced", name)
-		}
-		err = nil
-	}
-	if err == nil {
-		err = fsys.SyncDir(filepath.Dir(name))
-	}
-	return err
 }

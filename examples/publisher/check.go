@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/repository/dirstore"
+	"github.com/bindery-tuf/bindery/repository/ledger"
 	"github.com/bindery-tuf/bindery/roles"
 )
 
@@ -58,7 +60,11 @@ func checkConfig(ctx context.Context, file string, out io.Writer) error {
 	if err != nil {
 		errs = append(errs, err)
 	} else {
-		say("documents", "%d roots, and %s, in %s", len(documents.Roots), strings.Join(slices.Sorted(maps.Keys(documents.Roles)), ", "), cfg.Documents)
+		roots := fmt.Sprintf("%d roots", len(documents.Roots))
+		if len(documents.Roots) == 1 {
+			roots = "1 root"
+		}
+		say("documents", "%s, and %s, in %s", roots, strings.Join(slices.Sorted(maps.Keys(documents.Roles)), ", "), cfg.Documents)
 		if len(documents.Roots) == 0 {
 			errs = append(errs, fmt.Errorf("documents: there is no root in %s: people sign it first, see examples/ceremony", cfg.Documents))
 		}
@@ -76,6 +82,7 @@ func checkConfig(ctx context.Context, file string, out io.Writer) error {
 	default:
 		errs = append(errs, err)
 	}
+	errs = append(errs, cfg.Archive.ready())
 	if cfg.Witness != "" {
 		if witness, err := readWitness(cfg.Witness); err != nil {
 			errs = append(errs, err)
@@ -113,5 +120,37 @@ func published(ctx context.Context, cfg config) (status repository.Status, err e
 		return status, err
 	}
 	defer done()
-	return repository.ReadStatus(ctx, store, journal)
+	if status, err = repository.ReadStatus(ctx, store, journal); err != nil {
+		return status, err
+	}
+	return status, agree(ctx, store, journal)
+}
+
+// lookTwice is the pause before store and journal are compared again: a publisher may be at work.
+const lookTwice = 500 * time.Millisecond
+
+// agree makes sure that the store has the timestamp that the journal says it has, as a start does.
+func agree(ctx context.Context, store repository.Store, journal repository.Reader) error {
+	for try := 1; ; try++ {
+		var h ledger.History
+		for step, err := range journal.Read(ctx, ledger.FromCheckpoint) {
+			if err == nil {
+				err = h.Apply(step)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		data, err := store.Get(ctx, ledger.Timestamp)
+		switch {
+		case err != nil && !errors.Is(err, repository.ErrNotExist):
+			return err
+		case bytes.Equal(data, h.State.Timestamp()), h.State.Sealed != nil && bytes.Equal(data, h.State.Sealed.Timestamp()):
+			return nil
+		case try == 3:
+			return fmt.Errorf("%w: by the journal, generation %d is published, and the store's timestamp.json is another one: start the publisher, which changes nothing and says what to do",
+				repository.ErrDiverged, h.State.Generation)
+		}
+		time.Sleep(lookTwice)
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +12,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/bindery-tuf/bindery/repository"
 )
 
 const smallest = `{
@@ -134,7 +137,7 @@ func TestCheck(t *testing.T) {
 	for _, want := range []string{
 		"listens     127.0.0.1:0 for the index and operators, without a token, for this machine only\n",
 		"signs       snapshot with key " + s.online.Public().ID() + "\n",
-		"documents   1 roots, and bins, targets, in " + s.path("documents") + "\n",
+		"documents   1 root, and bins, targets, in " + s.path("documents") + "\n",
 		"published   nothing yet: the first start creates the repository of the documents\n",
 	} {
 		require.Contains(t, text, want)
@@ -145,6 +148,30 @@ func TestCheck(t *testing.T) {
 	text, err = check()
 	require.NoError(t, err)
 	require.Contains(t, text, "published   generation 1, signed ")
+
+	// While a publisher runs, and after the store was put back.
+	r := s.start()
+	old := s.read("metadata/timestamp.json")
+	r.do("PUT", "/v1/items/1?wait=1m", adds("a", 1), http.StatusOK)
+	_, err = check()
+	require.NoError(t, err)
+	r.stop()
+	newest := s.read("metadata/timestamp.json")
+	s.write("metadata/timestamp.json", old, 0o644)
+	_, err = check()
+	require.ErrorIs(t, err, repository.ErrDiverged)
+	require.ErrorContains(t, err, "generation 2 is published, and the store's timestamp.json is another one: start the publisher")
+	_, err = start(t.Context(), s.configFile(), discard)
+	require.ErrorContains(t, err, "RestoreStore is -restore store")
+	require.ErrorContains(t, run(t.Context(), []string{"-restore", "tail", s.configFile()}, io.Discard, io.Discard), "RestoreStore is -restore store")
+
+	s.write("metadata/timestamp.json", newest, 0o644)
+	s.config["archive"] = map[string]any{"every": "1d", "to": s.path("nowhere")}
+	_, err = check()
+	require.ErrorContains(t, err, "archive.to: stat "+s.path("nowhere"))
+	_, err = start(t.Context(), s.configFile(), discard)
+	require.ErrorContains(t, err, "make the folder")
+	delete(s.config, "archive")
 
 	s.config["token_file"] = s.path("token")
 	s.write("passphrase", []byte("wrong\n"), 0o600)

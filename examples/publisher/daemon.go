@@ -53,6 +53,9 @@ func start(ctx context.Context, file string, log *slog.Logger) (_ *daemon, err e
 	if err != nil {
 		return nil, err
 	}
+	if err = cfg.Archive.ready(); err != nil {
+		return nil, err
+	}
 	// All that can be wrong with an address shows before the repository is touched.
 	var listeners []net.Listener // in the order of cfg.addresses
 	defer func() {
@@ -99,7 +102,7 @@ func start(ctx context.Context, file string, log *slog.Logger) (_ *daemon, err e
 	}
 	d.repo, err = service.Start(ctx, sc)
 	if errors.Is(err, repository.ErrDiverged) {
-		err = fmt.Errorf("%w (Adopt is publisher -restore tail, RestoreStore is -restore store, RestoreJournal is -restore journal: first see README.md, Backup and restore)", err)
+		err = withCommands(err)
 	}
 	if err != nil {
 		return nil, err

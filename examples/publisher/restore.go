@@ -37,6 +37,11 @@ func (r *restoration) flags(flags *flag.FlagSet) {
 	flags.BoolVar(&r.acceptClock, "accept-clock", false, "with -restore: the clock is right, although it was refused")
 }
 
+// withCommands says by which command an operator does what an error of package repository advises.
+func withCommands(err error) error {
+	return fmt.Errorf("%w (Open is a start without -restore, Adopt is publisher -restore tail, RestoreStore is -restore store, RestoreJournal is -restore journal: first see README.md, Backup and restore)", err)
+}
+
 // restore does what the operator says, as the publisher: while another one has the lead it is refused.
 func (r restoration) restore(ctx context.Context, file string, log *slog.Logger, out io.Writer) (err error) {
 	cfg, err := readConfig(file)
@@ -85,7 +90,7 @@ func (r restoration) restore(ctx context.Context, file string, log *slog.Logger,
 		err = fmt.Errorf("-restore %s: say %s, %s or %s", r.lost, lostTail, lostStore, lostJournal)
 	}
 	if err != nil {
-		return errors.Join(err, c.Journal.Close())
+		return errors.Join(withCommands(err), c.Journal.Close())
 	}
 	status, err := repo.Status(ctx)
 	if err = errors.Join(err, repo.Close()); err != nil {

@@ -17,7 +17,7 @@ import (
 // exception; one that must be is given a layer of its own. The first entry that
 // matches decides.
 var layers = [][]string{
-	{"internal/cjson", "internal/jsontext", "internal/schema", "internal/disk", "internal/interrupt", "internal/columns", "internal/material", "internal/parallel", "internal/pinned"},
+	{"internal/cjson", "internal/jsontext", "internal/schema", "internal/disk", "internal/excerpt", "internal/interrupt", "internal/columns", "internal/material", "internal/parallel", "internal/pinned"},
 	{"internal/crashfs"},
 	{"keys"},
 	{"keys/remote"}, // what some of those share

@@ -26,8 +26,8 @@
 //	{"add":[{"path":"a.whl","length":3,"hashes":{"sha256":"…"}}],"remove":["b.whl"],
 //	 "if":[{"path":"a.whl","absent":true}]}
 //
-// Members are optional, but an item without "add", "remove", "import" and "metadata"
-// asks for nothing and is set aside. Item.Entry writes the members in the order of the
+// A target has "path", "length" (in bytes) and "hashes", and perhaps "custom". The item's members are optional, but one
+// without "add", "remove", "import" and "metadata" asks for nothing and is set aside. Item.Entry writes the members in the order of the
 // fields of Item, "add", "remove" and "if" sorted by path, custom data in canonical JSON,
 // and no white space. Another writer may do otherwise. Two bodies mean the same if Item.Entry
 // writes the same bytes for both; the digest of those bytes is the meaning of the item

@@ -165,7 +165,7 @@ func (it Item) encode() ([]byte, error) {
 }
 
 // ParseItem reads the body of an entry. It refuses what it doesn't know, with an error that
-// wraps ErrNewer, and validates nothing else.
+// wraps ErrNewer, and a target without a length. It validates nothing else.
 func ParseItem(body []byte) (Item, error) {
 	it, err := parseItem(body)
 	if err != nil {
@@ -184,7 +184,23 @@ func parseItem(body []byte) (Item, error) {
 	if err := checkNames(tree, "", itemNames); err != nil {
 		return Item{}, err
 	}
+	if err := checkLengths(tree); err != nil {
+		return Item{}, err
+	}
 	return jsontext.Decode[Item](body)
+}
+
+// checkLengths makes sure that each target says its length. Without it, the length would be 0, and clients would refuse the
+// file.
+func checkLengths(tree any) error {
+	item, _ := tree.(map[string]any)
+	targets, _ := item["add"].([]any)
+	for _, t := range targets {
+		if t, ok := t.(map[string]any); ok && t["length"] == nil {
+			return fmt.Errorf("target %q: length is missing: give the file's length in bytes", t["path"])
+		}
+	}
+	return nil
 }
 
 // itemNames are the members of an item, and of the objects in it.

@@ -20,6 +20,8 @@ func TestParseItemIsStrict(t *testing.T) {
 		"{\"remove\":[\"q\xff\"]}":                                           "UTF-8",
 		`{"remove":["a"],"if":[{"path":"a","sha256":"00","Absent":true}]}`:   `unknown member "Absent"`,
 		`{"metadata":[{"role":"r","file":"","more":1}]}`:                     `unknown member "more"`,
+		`{"add":[{"path":"a","hashes":{"sha256":"00"}}]}`:                    `target "a": length is missing`,
+		`{"add":[{"path":"a","length":null,"hashes":{"sha256":"00"}}]}`:      `target "a": length is missing`,
 		`{"remove":["a"]} {}`:                                                "end of the document",
 	} {
 		_, err := ledger.ParseItem([]byte(body))

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/bindery-tuf/bindery/internal/excerpt"
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/repository/ledger"
 )
@@ -168,7 +169,7 @@ func (e entry) Type() fs.FileMode          { return 0 }
 func (e entry) Info() (fs.FileInfo, error) { return nil, errors.ErrUnsupported }
 
 func fail(w http.ResponseWriter, status int, err error) {
-	answer(w, status, map[string]any{"error": err.Error()})
+	answer(w, status, map[string]any{"error": excerpt.Of(err.Error(), excerpt.Error)})
 }
 
 func answer(w http.ResponseWriter, status int, body any) {

@@ -130,6 +130,10 @@ assert all(outcome["state"] == "published" for outcome in outcomes), outcomes
 done = submit({"add": [target("demo-1.1.tar.gz")], "remove": ["packages/demo-1.0.tar.gz"]}, str(uuid.uuid4()))
 assert done["state"] == "published", done
 
+# A takedown.
+assert upload("malware.whl")["state"] == "published"
+assert submit({"remove": ["packages/malware.whl"]}, "takedown-17")["state"] == "published"
+
 # Accepted is accepted: killed right after, the publisher publishes it when it is started again.
 identity = str(uuid.uuid4())
 path = f"/v1/items/{identity}"
@@ -154,9 +158,9 @@ if "TUF_ROOT" in os.environ:
         for name in ["demo-1.1.tar.gz", "killed.whl", *(f"many-{n}.whl" for n in range(40))]:
             found = client.get_targetinfo("packages/" + name)
             assert found.length == len(name) and found.hashes == target(name)["hashes"], name
-        for name in ["demo-1.0.tar.gz", "demo-2.0.tar.gz"]:
+        for name in ["demo-1.0.tar.gz", "demo-2.0.tar.gz", "malware.whl"]:
             assert client.get_targetinfo("packages/" + name) is None, name
-    print("python-tuf verified 44 paths")
+    print("python-tuf verified 45 paths")
 
 assert publisher.end(signal.SIGTERM) == 0
 print("all as documented")

@@ -136,6 +136,7 @@ func (p process) follow(ctx context.Context, svc *service.Service, log *slog.Log
 		}
 		status, err := svc.Status(ctx)
 		if err != nil || errors.Is(status.Err, repository.ErrLocked) || errors.Is(status.Err, service.ErrUnavailable) {
+			ready = 0 // by the time that it leads again, a promoted replica may have lost what it told
 			continue
 		}
 		if status.Generation > 0 && status.Roles[metadata.ROOT].Version < int64(len(s.Documents.Roots)) {

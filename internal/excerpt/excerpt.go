@@ -1,0 +1,29 @@
+// Package excerpt shortens texts that quote what a caller sent.
+package excerpt
+
+import (
+	"strings"
+	"unicode/utf8"
+)
+
+// Error is how many bytes of an error's text an answer over HTTP has at most.
+const Error = 1000
+
+const cut = " … "
+
+// Of returns a text as it is if it has at most so many bytes. Otherwise it leaves out the middle: the beginning says
+// what failed, and the end says why. It cuts between characters, and the result is valid UTF-8. most must be at least 20.
+func Of(text string, most int) string {
+	if len(text) > most {
+		half := (most - len(cut)) / 2
+		head, tail := text[:half], text[len(text)-half:]
+		for n := 1; n < utf8.UTFMax && !utf8.RuneStart(text[len(head)]); n++ {
+			head = head[:len(head)-1]
+		}
+		for n := 1; n < utf8.UTFMax && !utf8.RuneStart(tail[0]); n++ {
+			tail = tail[1:]
+		}
+		text = head + cut + tail
+	}
+	return strings.ToValidUTF8(text, "")
+}
