@@ -14,6 +14,7 @@ import (
 	"github.com/bindery-tuf/bindery/delegation"
 	"github.com/bindery-tuf/bindery/internal/faulty"
 	"github.com/bindery-tuf/bindery/internal/repotest"
+	"github.com/bindery-tuf/bindery/internal/thorough"
 	"github.com/bindery-tuf/bindery/keys"
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/repository/audit"
@@ -45,7 +46,8 @@ func TestAdopt(t *testing.T) {
 		store, journal, want := e.store, e.journal, maps.Clone(e.want)
 
 		adoptions := 0
-		for k := 1; k <= len(e.records())-base; k += stride(3) {
+		first, step := thorough.OneIn(3)
+		for k := 1 + first; k <= len(e.records())-base; k += step {
 			e.journal, e.want = journal.Rewind(k), maps.Clone(want)
 			e.store = store.Clone()
 			e.cfg.Store = faulty.Store{Injector: e.inject, Inner: e.store}
@@ -103,7 +105,7 @@ func TestAdopt(t *testing.T) {
 			e.checkAll(before)
 			e.close()
 		}
-		require.Greater(t, adoptions, 5)
+		require.GreaterOrEqual(t, adoptions, 14/step)
 	})
 }
 
@@ -339,8 +341,9 @@ func TestAdoptUnderFaults(t *testing.T) {
 		e.publish(file("z", "1"))
 		e.close()
 		store, journal := e.store, e.journal
+		first, step := thorough.OneIn(3)
 		for _, fault := range []faulty.Fault{faulty.Before, faulty.After} {
-			for n := 1; ; n += stride(3) {
+			for n := 1 + first; ; n += step {
 				e.store, e.journal = store.Clone(), journal.Rewind(5)
 				e.cfg.Store = faulty.Store{Injector: e.inject, Inner: e.store}
 				seen := 0

@@ -38,17 +38,6 @@ type env struct {
 	altered     string   // a name that the test itself altered
 }
 
-// The variable asks for all steps of tests that otherwise try some of them. That takes minutes.
-const everyStep = "BINDERY_TEST_EVERY_STEP"
-
-// stride is 1, or n for short tests, which try one of n cases.
-func stride(n int) int {
-	if testing.Short() {
-		return n
-	}
-	return 1
-}
-
 // inBubble runs a test in which time is fake.
 func inBubble(t *testing.T, bins int, form delegation.Form, f func(t *testing.T, e *env)) {
 	t.Helper()

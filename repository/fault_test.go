@@ -13,6 +13,7 @@ import (
 
 	"github.com/bindery-tuf/bindery/delegation"
 	"github.com/bindery-tuf/bindery/internal/faulty"
+	"github.com/bindery-tuf/bindery/internal/thorough"
 	"github.com/bindery-tuf/bindery/repository"
 )
 
@@ -70,14 +71,15 @@ func (e *env) makeOrOpen() (*repository.Repository, error) {
 // repository goes on by itself, or after it was opened again.
 func TestEveryCallFails(t *testing.T) {
 	t.Parallel()
+	first, step := thorough.OneIn(3)
 	for _, fault := range []faulty.Fault{faulty.Before, faulty.After, faulty.Hang} {
 		for _, times := range []int{1, 3} {
 			if testing.Short() && times == 1 {
 				continue
 			}
 			sites := map[string]int{}
-			n, alone := 1, 0
-			for ; ; n += stride(3) {
+			n, alone := 1+first, 0
+			for ; ; n += step {
 				failing := "" // the site of call n
 				t.Run(fmt.Sprintf("fault %d, %d times, call %d", fault, times, n), func(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) {
@@ -109,7 +111,7 @@ func TestEveryCallFails(t *testing.T) {
 				sites[failing]++
 			}
 			require.Greater(t, n, 40, "the history made too few calls")
-			t.Logf("fault %d, %d times: %d calls at %d sites, %d without another process: %v", fault, times, n-1, len(sites), alone, sites)
+			t.Logf("fault %d, %d times: every %d of %d calls, at %d sites, %d without another process: %v", fault, times, step, n-1, len(sites), alone, sites)
 		}
 	}
 }

@@ -16,12 +16,13 @@ import (
 	"github.com/bindery-tuf/bindery/delegation"
 	"github.com/bindery-tuf/bindery/internal/faulty"
 	"github.com/bindery-tuf/bindery/internal/smalldisk"
+	"github.com/bindery-tuf/bindery/internal/thorough"
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/repository/dirstore"
 	"github.com/bindery-tuf/bindery/roles"
 )
 
-// A real file system that is full at every 64 kB of a generation of 4 MB: an attempt leaves
+// A real file system that is full at every 192 kB of a generation of 4 MB: an attempt leaves
 // nothing behind, signs each bin once at most, and the generation is published as soon as there
 // is room for it.
 func TestFullDisk(t *testing.T) {
@@ -30,11 +31,8 @@ func TestFullDisk(t *testing.T) {
 }
 
 func testFullDisk(t *testing.T, dir string) {
-	const step = 64 << 10
-	every := 16 // of the steps is tried
-	if os.Getenv(everyStep) != "" {
-		every = 1
-	}
+	const step = 192 << 10
+	first, every := thorough.OneIn(5)
 	filler := filepath.Join(dir, "filler")
 	free := func() int64 {
 		var s syscall.Statfs_t
@@ -95,7 +93,7 @@ func testFullDisk(t *testing.T, dir string) {
 		need := collect(2)
 		require.Greater(t, need, int64(3<<20))
 		gen := int64(2)
-		for n := int64(0); n*step < need; n += int64(every) {
+		for n := int64(first); n*step < need; n += int64(every) {
 			leave(n * step)
 			signer.calls.Store(0)
 			e.inject.Plan(nil)

@@ -17,6 +17,7 @@ import (
 	"github.com/bindery-tuf/bindery/delegation"
 	"github.com/bindery-tuf/bindery/internal/faulty"
 	"github.com/bindery-tuf/bindery/internal/repotest"
+	"github.com/bindery-tuf/bindery/internal/thorough"
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/repository/storetest"
 	"github.com/bindery-tuf/bindery/roles"
@@ -353,8 +354,9 @@ func TestLargeDocuments(t *testing.T) {
 // documents are published, or were never accepted.
 func TestInstallFaults(t *testing.T) {
 	t.Parallel()
+	first, step := thorough.OneIn(3)
 	for _, fault := range []faulty.Fault{faulty.Before, faulty.After} {
-		for n := 1; ; n += stride(3) {
+		for n := 1 + first; ; n += step {
 			hit := false
 			t.Run(fmt.Sprintf("fault %d call %d", fault, n), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {

@@ -18,6 +18,7 @@ import (
 	"github.com/bindery-tuf/bindery/internal/disk"
 	"github.com/bindery-tuf/bindery/internal/ondisk"
 	"github.com/bindery-tuf/bindery/internal/repotest"
+	"github.com/bindery-tuf/bindery/internal/thorough"
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/repository/ledger"
 	"github.com/bindery-tuf/bindery/repository/storetest"
@@ -51,9 +52,10 @@ func TestOpenOrCreateAfterCrash(t *testing.T) {
 	c := repotest.NewSeededCeremony(t, layout, time.Now(), [32]byte{1})
 	c.NextRoot(nil)
 	cfg := repository.Config{Bins: c.Bins, Snapshot: c.Online, Timestamp: c.Online, Workers: 1, MaxDelay: -1}
-	seeds := uint64(8)
-	if os.Getenv(everyStep) == "" {
-		seeds = 2
+	first, step := thorough.OneIn(2)
+	seeds := uint64(2)
+	if thorough.Long() {
+		seeds = 8
 	}
 	// To be killed before an operation is to be killed after the last one.
 	for _, fault := range []crashfs.Fault{crashfs.KillAfter, crashfs.Fail, crashfs.FailAfter} {
@@ -61,7 +63,7 @@ func TestOpenOrCreateAfterCrash(t *testing.T) {
 			if seed%2 == 1 && seed > 1 && fault != crashfs.Fail {
 				continue // where no power is lost, nothing but a failing write is left to chance
 			}
-			for at := 1; ; at++ {
+			for at := 1 + first; ; at += step {
 				where := fmt.Sprintf("fault %d at operation %d, seed %d", fault, at, seed)
 				d := crashfs.New(seed)
 				fsys := d.Start()
@@ -76,9 +78,9 @@ func TestOpenOrCreateAfterCrash(t *testing.T) {
 				}
 				repo, err := openOrCreate(t, d.Start(), cfg, c.Documents())
 				require.NoError(t, err, where)
-				first, err := repo.View(t.Context())
+				made, err := repo.View(t.Context())
 				require.NoError(t, err, where)
-				require.Positive(t, first.Generation(), where)
+				require.Positive(t, made.Generation(), where)
 				require.NoError(t, repo.Close(), where)
 
 				d.End()
@@ -87,7 +89,7 @@ func TestOpenOrCreateAfterCrash(t *testing.T) {
 				require.NoError(t, err, where)
 				again, err := repo.View(t.Context())
 				require.NoError(t, err, where)
-				require.Equal(t, first.Generation(), again.Generation(), where)
+				require.Equal(t, made.Generation(), again.Generation(), where)
 				for range again.Targets(t.Context()) {
 					require.Fail(t, "a target", where)
 				}

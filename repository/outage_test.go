@@ -17,6 +17,7 @@ import (
 
 	"github.com/bindery-tuf/bindery/delegation"
 	"github.com/bindery-tuf/bindery/internal/faulty"
+	"github.com/bindery-tuf/bindery/internal/thorough"
 	"github.com/bindery-tuf/bindery/keys"
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/repository/ledger"
@@ -388,7 +389,8 @@ var errNoSpace error = syscall.ENOSPC
 // and the generation is published as soon as there is room for it.
 func TestStoreThatFillsUp(t *testing.T) {
 	t.Parallel()
-	for room := 0; room < 26; room += stride(5) {
+	first, step := thorough.OneIn(5)
+	for room := first; room < 26; room += step {
 		t.Run(fmt.Sprint(room), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				e := newEnv(t, 16, delegation.Succinct)
@@ -403,25 +405,25 @@ func TestStoreThatFillsUp(t *testing.T) {
 						need += size
 					}
 				}
-				step := need / 24
-				store.free, store.creates = room*step, 0
+				part := need / 24
+				store.free, store.creates = room*part, 0
 				bins.calls.Store(0)
 				receipt := e.add(onePerBin(t, 16)...)
 				e.run(func() {
 					time.Sleep(10 * time.Minute)
-					full := room*step < need+16*200
+					full := room*part < need+16*200
 					s, err := e.repo.Status(t.Context())
 					require.NoError(t, err)
 					if full {
 						require.ErrorIs(t, s.Err, errNoSpace)
-						require.Equal(t, room*step, store.free, "all was given back")
+						require.Equal(t, room*part, store.free, "all was given back")
 						attempts := s.Generation // unchanged
 						require.EqualValues(t, 2, attempts)
 						require.LessOrEqual(t, bins.calls.Load(), int64(20*16), "signatures of some 17 attempts")
 						require.LessOrEqual(t, store.creates, 20*17)
 					}
 					store.mu.Lock()
-					store.free += need + 16*400 - min(room*step, need)
+					store.free += need + 16*400 - min(room*part, need)
 					store.mu.Unlock()
 					bins.calls.Store(0)
 					e.wait(receipt, repository.Published)

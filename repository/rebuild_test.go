@@ -13,6 +13,7 @@ import (
 
 	"github.com/bindery-tuf/bindery/delegation"
 	"github.com/bindery-tuf/bindery/internal/faulty"
+	"github.com/bindery-tuf/bindery/internal/thorough"
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/repository/ledger"
 	"github.com/bindery-tuf/bindery/repository/storetest"
@@ -171,14 +172,11 @@ func TestRebuildRefuses(t *testing.T) {
 // restarts, other bins rebuilt.
 func TestRebuildRandomHistories(t *testing.T) {
 	t.Parallel()
-	seeds := uint64(6)
-	if testing.Short() {
-		seeds = 1
-	}
-	for seed := range seeds {
+	first, step := thorough.OneIn(6)
+	for seed := first; seed < 6; seed += step {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			inBubble(t, 4, delegation.Succinct, func(t *testing.T, e *env) {
-				r := rand.New(rand.NewPCG(seed, 1))
+				r := rand.New(rand.NewPCG(uint64(seed), 1))
 				path := func() string { return fmt.Sprintf("packages/%d.whl", r.IntN(60)) }
 				for range 40 {
 					var last *repository.Receipt

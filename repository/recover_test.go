@@ -11,6 +11,7 @@ import (
 
 	"github.com/bindery-tuf/bindery/delegation"
 	"github.com/bindery-tuf/bindery/internal/faulty"
+	"github.com/bindery-tuf/bindery/internal/thorough"
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/roles"
 )
@@ -66,8 +67,9 @@ func (e *env) finishHistory() {
 // opens the repository and completes everything.
 func TestDeathAtEveryCall(t *testing.T) {
 	t.Parallel()
+	first, step := thorough.OneIn(3)
 	for _, fault := range []faulty.Fault{faulty.Before, faulty.After} {
-		for n := 1; ; n += stride(3) {
+		for n := 1 + first; ; n += step {
 			alive := false
 			t.Run(fmt.Sprintf("fault %d call %d", fault, n), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
@@ -146,7 +148,8 @@ func TestSealedBinIsMissing(t *testing.T) {
 // generation, changes nothing when it goes on.
 func TestTwoPublishers(t *testing.T) {
 	t.Parallel()
-	for n := 1; ; n++ {
+	first, step := thorough.OneIn(3)
+	for n := 1 + first; ; n += step {
 		paused := false
 		t.Run(fmt.Sprintf("call %d", n), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

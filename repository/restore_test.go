@@ -13,6 +13,7 @@ import (
 	"github.com/bindery-tuf/bindery/delegation"
 	"github.com/bindery-tuf/bindery/internal/faulty"
 	"github.com/bindery-tuf/bindery/internal/repotest"
+	"github.com/bindery-tuf/bindery/internal/thorough"
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/repository/storetest"
 	"github.com/bindery-tuf/bindery/roles"
@@ -281,13 +282,10 @@ func TestRestoreUnderFaults(t *testing.T) {
 		"journal": {func(d *disaster) { d.use(d.store.Clone(), d.oldJournal.Clone()) }, func(d *disaster) error { return d.restoreJournal(repository.Restoration{}) }},
 	} {
 		t.Run(name, func(t *testing.T) {
-			step := 1
-			if testing.Short() {
-				step = 7
-			}
+			first, step := thorough.OneIn(5)
 			inDisaster(t, delegation.Succinct, func(t *testing.T, d *disaster) {
 				for _, fault := range []faulty.Fault{faulty.Before, faulty.After} {
-					for n := 1; ; n += step {
+					for n := 1 + first; ; n += step {
 						c.use(d)
 						seen := 0
 						d.inject.Plan(func(faulty.Call) faulty.Fault {

@@ -24,6 +24,7 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata/updater"
 
 	"github.com/bindery-tuf/bindery/delegation"
+	"github.com/bindery-tuf/bindery/internal/thorough"
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/roles"
 )
@@ -45,6 +46,9 @@ type Published struct {
 	Now time.Time
 }
 
+// few is of how many earlier generations, at least, the clients are tried.
+const few = 8
+
 // CheckRepository fails the test unless every client is content:
 //
 //   - one that knows only root 1 fetches every bin and finds every wanted target;
@@ -52,6 +56,8 @@ type Published struct {
 //     the newest, fetches every bin and finds every wanted target;
 //   - one that had fetched the timestamp of an earlier generation and then paused
 //     still finds the snapshot and every bin of that generation, if the store was not lost since.
+//
+// Of 16 earlier generations or more it tries some, and all with BINDERY_LONG=1: see package thorough.
 func CheckRepository(t testing.TB, p Published) {
 	t.Helper()
 	require.NotEmpty(t, p.Timestamps, "no generation was ever committed")
@@ -59,11 +65,14 @@ func CheckRepository(t testing.TB, p Published) {
 	require.NoError(t, err)
 	require.Equal(t, string(p.Timestamps[len(p.Timestamps)-1]), string(current), "the last timestamp is not the current one")
 
-	checkClient(t, p, t.TempDir(), "client from root 1")
+	checkClient(t, p, "", "client from root 1")
 	if p.Then == nil {
 		p.Then = p.Store
 	}
-	for i, timestamp := range p.Timestamps[:len(p.Timestamps)-1] {
+	earlier := p.Timestamps[:len(p.Timestamps)-1]
+	first, step := thorough.OneIn(max(1, len(earlier)/few))
+	for i := first; i < len(earlier); i += step {
+		timestamp := earlier[i]
 		who := fmt.Sprintf("client of generation %d of %d", i+1, len(p.Timestamps))
 		dir := t.TempDir()
 		checkPaused(t, p, timestamp, dir, who)
@@ -71,7 +80,8 @@ func CheckRepository(t testing.TB, p Published) {
 	}
 }
 
-// checkClient updates the client whose metadata is in dir to the current state.
+// checkClient updates the client whose metadata is in dir to the current state. Without a dir it is a new client,
+// which is not visited again.
 func checkClient(t testing.TB, p Published, dir, who string) {
 	t.Helper()
 	client := newClient(t, fetcher{store: p.Store}, dir)
@@ -251,6 +261,7 @@ func newClient(t testing.TB, f fetcher, dir string) *updater.Updater {
 	cfg, err := config.New("https://repository.invalid/metadata", root)
 	require.NoError(t, err)
 	cfg.LocalMetadataDir, cfg.LocalTargetsDir, cfg.Fetcher = dir, filepath.Join(dir, "targets"), f
+	cfg.DisableLocalCache = dir == ""
 	client, err := updater.New(cfg)
 	require.NoError(t, err)
 	return client
