@@ -3,6 +3,7 @@ package s3store_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -325,6 +326,66 @@ func TestWhatCachesKeep(t *testing.T) {
 				require.EqualValues(t, 1, ask("timestamp.json", 200))
 				for _, status = range []int{404, 403, 500, 503} {
 					require.EqualValues(t, 1, ask("2.root.json", status), status)
+				}
+			}
+		})
+	}
+}
+
+// Clients that ask for what isn't kept at the same time don't wait for each other: each client asks for
+// timestamp.json and for the next root.
+func TestCachesAskSideBySide(t *testing.T) {
+	const clients = 20
+	for name, start := range caches {
+		t.Run(name, func(t *testing.T) {
+			var together, arrived atomic.Int32
+			var all chan struct{}
+			origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if n := together.Load(); n > 0 {
+					if arrived.Add(1) == n {
+						close(all)
+					}
+					select {
+					case <-all: // each waits until all are there
+					case <-r.Context().Done():
+						return
+					}
+				}
+				w.Header().Set("Cache-Control", "no-cache")
+				if r.URL.Path != "/timestamp.json" {
+					w.WriteHeader(http.StatusNotFound)
+				}
+			}))
+			defer origin.Close()
+			at := start(t, origin.URL) + "/metadata/"
+			ask := func(ctx context.Context, name string, want int) error {
+				request, err := http.NewRequestWithContext(ctx, http.MethodGet, at+name, nil)
+				if err != nil {
+					return err
+				}
+				response, err := http.DefaultClient.Do(request)
+				if err != nil {
+					return err
+				}
+				if response.StatusCode != want {
+					err = fmt.Errorf("%s: %s", name, response.Status)
+				}
+				return errors.Join(err, response.Body.Close())
+			}
+			for name, want := range map[string]int{"timestamp.json": 200, "2.root.json": 404} {
+				together.Store(0)
+				require.NoError(t, ask(t.Context(), name, want)) // Varnish learns that it isn't kept
+				arrived.Store(0)
+				all = make(chan struct{})
+				together.Store(clients)
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
+				ended := make(chan error, clients)
+				for range clients {
+					go func() { ended <- ask(ctx, name, want) }()
+				}
+				for range clients {
+					require.NoError(t, <-ended, name)
 				}
 			}
 		})

@@ -22,9 +22,11 @@ sub vcl_backend_response {
 	# Varnish would serve all stale for 10 seconds more.
 	set beresp.grace = 0s;
 	set beresp.keep = 0s;
-	# It keeps a 404 for two minutes by default, and knows nothing of no-cache.
+	# It keeps a 404 for two minutes by default, and knows nothing of no-cache. What is uncacheable isn't kept: for the
+	# time of its ttl Varnish remembers only that, and asks for it side by side. Otherwise clients that ask for the
+	# same would wait in line. Once there is a 200 that may be kept, it is.
 	if (beresp.status != 200 || beresp.http.Cache-Control ~ "no-cache") {
-		set beresp.ttl = 0s;
+		set beresp.ttl = 1m;
 		set beresp.uncacheable = true;
 		return (deliver);
 	}
