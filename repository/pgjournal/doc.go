@@ -71,9 +71,13 @@
 //	generation  bigint       in which it was decided; 0 while accepted
 //	reason      text         why it was refused or set aside; else ""
 //
-// Other columns may change. An ID without a row is unknown or forgotten. The view bindery.backlog has one row:
-// pending (rows), bytes (of their items), and oldest (when the first of them was inserted; NULL if there is none). It looks
-// through all rows that are remembered, some 0.3 s for a million, so ask seldom.
+// Other columns may change. An ID without a row is unknown or forgotten. Ask for the IDs that matter: one is found by the
+// index, and all outcomes of a million take some seconds.
+//
+// The view bindery.backlog has one row: pending (rows), bytes (of their items), and oldest (when the first of them was
+// inserted; NULL if there is none). It reads what is pending, and looks into each gap between what was decided, some 5
+// microseconds a gap. Each generation leaves one, and each upload that was rolled back.
+//
 // The view bindery.progress has one row: moment, a number that grows whenever outcomes appear. Ask for it
 // rather than for each outcome.
 //
@@ -114,10 +118,14 @@
 // by ID and digest, and an entry without such a decision is pending, whatever its number. The history shows each
 // entry before the record that decides it.
 //
+// What was decided is kept in bindery.decided as runs: entries whose numbers follow one another without a gap, with one record and
+// one outcome, are one row. A run never spans a number of which no entry was seen: its transaction may still be open. So a claim reads
+// what is between the runs, and nothing that was decided.
+//
 // The publisher looks for new entries every 50 ms within 10 seconds after something happened, and else once a second:
 // see Config.Notify for an alternative.
-// It finds at once what was committed within 5 seconds of its INSERT. For what was open longer it looks through
-// the whole queue, for at most a twentieth of the time: that takes some 0.3 s for a million entries.
+// It finds at once what was committed within 5 seconds of its INSERT. For what was open longer it looks into all gaps
+// between what was decided, for at most a twentieth of the time.
 //
 // # Beside a long transaction
 //
@@ -134,7 +142,7 @@
 // begins then at the checkpoint that it makes: records before that are deleted. So are entries that were decided
 // before it, with their outcomes, once they are older than Config.Remember (at least 7 days, by the times of the
 // publisher's records) and not among the newest 100,000. A leader looks for such entries every hour. All this is done in
-// transactions of 1,000 rows while publishing goes on. Autovacuum makes the space free again. To keep the older
+// transactions of some 1,000 rows, or of one run, while publishing goes on. Autovacuum makes the space free again. To keep the older
 // history, dump the schema with pg_dump before.
 //
 // # Durability
