@@ -46,8 +46,8 @@
 // its reason. It holds up no other item.
 //
 // The INSERT needs no SELECT, works at every isolation level, and goes through PgBouncer in transaction
-// mode. A transaction that inserts several rows should insert them in the order of their IDs: then two
-// transactions with the same IDs can't deadlock. Items are decided in the order in which they were
+// mode. A transaction that inserts several rows should insert them in the order of their IDs, compared byte by byte: then
+// two transactions with the same IDs can't deadlock. Items are decided in the order in which they were
 // inserted, except that one whose transaction commits late may come after later ones. If two items name
 // the same path and their order matters, hold your own lock on the path until the commit.
 //
@@ -85,10 +85,10 @@
 //
 // Migrate grants two roles what they need, and nothing else:
 //
-//	index      INSERT (id, by, item) on queue; EXECUTE on the function valid, which checks a row; SELECT on outcomes,
-//	           backlog (and its two parts), progress, version
+//	index      INSERT (id, by, item) on queue; EXECUTE on the functions valid, which checks a row, and enqueue, which
+//	           is for Journal.Enqueue; SELECT on outcomes, backlog (and its two parts), progress, version
 //	publisher  SELECT on all; INSERT (id, by, item) on queue; INSERT on decided, record, given_up; DELETE on
-//	           these four; UPDATE on lead, lease; USAGE on the sequence; EXECUTE on valid
+//	           these four; UPDATE on lead, lease; USAGE on the sequence; EXECUTE on the two functions
 //
 // A holder of the publisher's role can publish anything: the role is inside the trust boundary. A holder of the
 // index's role can queue anything, and can see all outcomes and what is pending.

@@ -168,6 +168,22 @@ CREATE TABLE bindery.queue (
 	CONSTRAINT queue_row_is_valid CHECK (bindery.valid(id, "by", item))
 );
 
+-- Journal.Enqueue: queues entries in this order, in the sense of their places, and inserts them in the order of their IDs. So it
+-- waits for other uploads in the order in which these insert, and nobody is deadlocked. It runs as the owner of the schema, because no other
+-- role may give a place. It returns how many it inserted: all that are not in use.
+CREATE FUNCTION bindery.enqueue(ids text[], bys text[], items bytea[]) RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $enqueue$
+DECLARE
+	places bigint[] := ARRAY(SELECT nextval('bindery.queue_place_seq') AS place FROM generate_subscripts(ids, 1) ORDER BY place);
+	inserted bigint;
+BEGIN
+	INSERT INTO bindery.queue (place, id, "by", item) OVERRIDING SYSTEM VALUE
+		SELECT * FROM unnest(places, ids, bys, items) entry (place, id, "by", item) ORDER BY id COLLATE "C"
+		ON CONFLICT DO NOTHING;
+	GET DIAGNOSTICS inserted = ROW_COUNT;
+	RETURN inserted;
+END $enqueue$;
+REVOKE EXECUTE ON FUNCTION bindery.enqueue(text[], text[], bytea[]) FROM PUBLIC;
+
 -- The publisher's records, as written.
 CREATE TABLE bindery.record (
 	seq        bigint PRIMARY KEY,
@@ -268,7 +284,7 @@ CREATE VIEW bindery.progress AS SELECT moment FROM bindery.lead;
 const indexPrivileges = `
 GRANT SELECT ON bindery.version, bindery.outcomes, bindery.backlog, bindery.backlog_recent, bindery.backlog_late, bindery.progress TO $role;
 GRANT INSERT (id, "by", item) ON bindery.queue TO $role;
-GRANT EXECUTE ON FUNCTION bindery.valid(text, text, bytea) TO $role;
+GRANT EXECUTE ON FUNCTION bindery.valid(text, text, bytea), bindery.enqueue(text[], text[], bytea[]) TO $role;
 `
 
 const publisherPrivileges = `
@@ -278,5 +294,5 @@ GRANT INSERT (id, "by", item), DELETE ON bindery.queue TO $role;
 GRANT INSERT, DELETE ON bindery.record, bindery.decided, bindery.given_up TO $role;
 GRANT UPDATE ON bindery.lead, bindery.lease TO $role;
 GRANT USAGE ON SEQUENCE bindery.queue_place_seq TO $role;
-GRANT EXECUTE ON FUNCTION bindery.valid(text, text, bytea) TO $role;
+GRANT EXECUTE ON FUNCTION bindery.valid(text, text, bytea), bindery.enqueue(text[], text[], bytea[]) TO $role;
 `
