@@ -103,7 +103,7 @@
 //
 // The one row of bindery.lease says until when nobody else may try: Config.Lease after the leader's last sign of
 // life, by the database's clock. It is renewed three times as often. A lease that is wrong costs
-// time and nothing else. A leader that stopped inside a transaction, holding the fence's lock, has its session
+// time and nothing else; so its renewal waits for no synchronous replica. A leader that stopped inside a transaction, holding the fence's lock, has its session
 // ended by its successor (pg_terminate_backend). Publisher and standby must have the same database role for that.
 //
 // A database that says nothing, because a network drops packets, fails a call within about the lease. Nothing waits longer

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/bindery-tuf/bindery/repository"
@@ -182,7 +183,7 @@ func (j *Journal) terminate(ctx context.Context) error {
 func (l *lead) renew(ctx context.Context) {
 	for renewed := time.Now(); sleep(ctx, l.cfg.Lease/3); {
 		limited, cancel := context.WithTimeout(ctx, l.cfg.Lease)
-		tag, err := l.pool.Exec(limited, l.sql(`UPDATE bindery.lease SET renewed = clock_timestamp() WHERE token = $1`), l.token)
+		held, err := l.updateLease(limited, `UPDATE bindery.lease SET renewed = clock_timestamp() WHERE token = $1`)
 		cancel()
 		switch {
 		case ctx.Err() != nil:
@@ -195,13 +196,32 @@ func (l *lead) renew(ctx context.Context) {
 				l.stop()
 				return
 			}
-		case tag.RowsAffected() == 0:
+		case !held:
 			l.stop() // another leads, as the next call finds out
 			return
 		default:
 			renewed = time.Now()
 		}
 	}
+}
+
+// updateLease changes the lease if it is still this leader's, and reports whether it is. It doesn't wait for a synchronous replica,
+// unlike all else: the lease decides nothing but who tries to take over. So a replica that is away holds up the appends, and costs
+// nobody the lead.
+func (l *lead) updateLease(ctx context.Context, update string) (held bool, err error) {
+	batch := &pgx.Batch{}
+	batch.Queue(`SELECT set_config('synchronous_commit', 'local', true)`)
+	batch.Queue(l.sql(update), l.token)
+	results := l.pool.SendBatch(ctx, batch)
+	if _, err = results.Exec(); err == nil {
+		var tag pgconn.CommandTag
+		tag, err = results.Exec()
+		held = tag.RowsAffected() > 0
+	}
+	if closed := results.Close(); err == nil { // it commits
+		err = closed
+	}
+	return held, err
 }
 
 // giveOver ends the use of the lead, for a reason that wraps ErrClosed.
@@ -229,8 +249,8 @@ func (l *lead) expire(ctx context.Context) error {
 	if l.stop != nil {
 		l.stop()
 	}
-	tag, err := l.pool.Exec(ctx, l.sql(`UPDATE bindery.lease SET renewed = '-infinity' WHERE token = $1`), l.token)
-	if err == nil && tag.RowsAffected() == 0 {
+	held, err := l.updateLease(ctx, `UPDATE bindery.lease SET renewed = '-infinity' WHERE token = $1`)
+	if err == nil && !held {
 		err = repository.ErrFenced
 	}
 	return err
