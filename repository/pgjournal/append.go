@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/repository/ledger"
@@ -242,9 +244,6 @@ func (l *lead) writeOne(ctx context.Context, tx pgx.Tx, r ledger.Record, a *appe
 	if closed := results.Close(); err == nil {
 		err = closed
 	}
-	if code(err) == uniqueViolation {
-		return errors.New("another record decided one of its items")
-	}
 	switch r.Kind() {
 	case ledger.KindSeal:
 		a.sealed = &seq
@@ -264,9 +263,8 @@ func (l *lead) decide(ctx context.Context, tx pgx.Tx, batch *pgx.Batch, r ledger
 	if err != nil {
 		return err
 	}
-	// Most entries of a record have the same outcome.
-	groups := map[ledger.Outcome]*group{}
-	var g *group
+	var places []int64
+	var runs decisions
 	for i, o := range outcomes {
 		e := found[i]
 		if e.place == 0 {
@@ -276,27 +274,52 @@ func (l *lead) decide(ctx context.Context, tx pgx.Tx, batch *pgx.Batch, r ledger
 		if n, err := hex.Decode(digest[:], []byte(o.Digest[:min(len(o.Digest), 64)])); err != nil || n != 32 || len(o.Digest) != 64 || digest != e.digest {
 			return fmt.Errorf("item %q: the digest %.12s isn't that of the entry, %.12x", o.ID, o.Digest, e.digest)
 		}
-		if g == nil || o.Outcome != outcomes[i-1].Outcome {
-			if g = groups[o.Outcome]; g == nil {
-				g = &group{}
-				groups[o.Outcome] = g
-			}
+		if i > 0 && o.Outcome == outcomes[i-1].Outcome && e.place == found[i-1].place+1 {
+			runs.last[len(runs.last)-1]++
+		} else {
+			runs.add(e.place, i+1, o.Outcome)
 		}
-		g.places, g.nths = append(g.places, e.place), append(g.nths, int32(i+1))
+		places = append(places, e.place)
 		a.taken = append(a.taken, taken{o.ID, e.place})
 	}
-	for o, g := range groups {
-		batch.Queue(l.sql(`INSERT INTO bindery.decided (place, record, nth, time, generation, state, reason)
-			SELECT place, currval($1::text::regclass), nth, $2, $3, $4, $5 FROM unnest($6::bigint[], $7::int[]) AS o (place, nth)`),
-			l.sequence(), r.Time, o.Generation, string(o.State), o.Reason, g.places, g.nths)
+	if len(outcomes) == 0 {
+		return nil
 	}
+	slices.Sort(places)
+	if len(slices.Compact(places)) < len(outcomes) {
+		return errors.New("it decides one of its items twice")
+	}
+	// Whatever else inserts a run has the fence's lock, so that this sees it.
+	batch.Queue(l.sql(`INSERT INTO bindery.decided (first, last, record, nth, time, generation, state, reason)
+		SELECT first, last, currval($1::text::regclass), nth, $2, generation, state, reason
+		FROM unnest($3::bigint[], $4::bigint[], $5::int[], $6::bigint[], $7::text[], $8::text[]) run (first, last, nth, generation, state, reason)
+		WHERE NOT `+met("run.first", "run.last")),
+		l.sequence(), r.Time, runs.first, runs.last, runs.nth, runs.generation, runs.state, runs.reason).Exec(func(tag pgconn.CommandTag) error {
+		if tag.RowsAffected() != int64(len(runs.first)) {
+			return errors.New("another record decided one of its items")
+		}
+		return nil
+	})
 	return nil
 }
 
-// group are the entries of a record that have one outcome.
-type group struct {
-	places []int64
-	nths   []int32 // where they are in the record
+// met is true if a run has one of the places from first to last. It takes one look into the index.
+func met(first, last string) string {
+	return `EXISTS (SELECT FROM (SELECT d.first FROM bindery.decided d WHERE d.last >= ` + first + ` ORDER BY d.last LIMIT 1) d WHERE d.first <= ` + last + `)`
+}
+
+// decisions are rows of the table decided, as columns.
+type decisions struct {
+	first, last   []int64
+	nth           []int32
+	generation    []int64
+	state, reason []string
+}
+
+// add begins a run.
+func (d *decisions) add(place int64, nth int, o ledger.Outcome) {
+	d.first, d.last, d.nth = append(d.first, place), append(d.last, place), append(d.nth, int32(nth))
+	d.generation, d.state, d.reason = append(d.generation, o.Generation), append(d.state, string(o.State)), append(d.reason, o.Reason)
 }
 
 // find returns the places and digests of entries; zero if there is none. Those that Pending returned are in memory: a
@@ -336,18 +359,15 @@ func (l *lead) find(ctx context.Context, tx pgx.Tx, outcomes []ledger.ItemOutcom
 // giveUp makes the entries of the seal that has no commit pending again, in its order, before all others.
 func (l *lead) giveUp(ctx context.Context, tx pgx.Tx, a *appended) error {
 	// The order matters until the checkpoint after the entry was decided.
-	_, err := tx.Exec(ctx, l.sql(`DELETE FROM bindery.given_up g USING bindery.decided d WHERE d.place = g.place AND d.record IS DISTINCT FROM $1`), a.sealed)
+	_, err := tx.Exec(ctx, l.sql(`DELETE FROM bindery.given_up g WHERE `+met("g.place", "g.place")))
 	if err != nil {
 		return err
 	}
 	if a.sealed != nil {
-		_, err = tx.Exec(ctx, l.sql(`DELETE FROM bindery.given_up g USING bindery.decided d WHERE d.place = g.place AND d.record = $1`), a.sealed)
-		if err != nil {
-			return err
-		}
 		_, err = tx.Exec(ctx, l.sql(`WITH
 			first AS (SELECT coalesce(min(rank), 0) AS rank FROM bindery.given_up),
-			back AS (DELETE FROM bindery.decided WHERE record = $1 RETURNING place, nth)
+			run AS (DELETE FROM bindery.decided WHERE record = $1 RETURNING first, last, nth),
+			back AS (SELECT run.first + n AS place, nth + n AS nth FROM run, generate_series(0, run.last - run.first) n)
 			INSERT INTO bindery.given_up (place, rank)
 			SELECT back.place, first.rank - row_number() OVER (ORDER BY nth DESC) FROM back, first`), a.sealed)
 		if err != nil {

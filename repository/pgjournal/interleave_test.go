@@ -207,6 +207,41 @@ func TestUploadsOfOneID(t *testing.T) {
 	})
 }
 
+// Two batches of the same IDs that cross, one of them an index's in the order of its IDs, as the contract says: neither is
+// deadlocked, whatever order the other is given in.
+func TestUploadsCross(t *testing.T) {
+	eachLevel(t, func(t *testing.T, level pgx.TxIsoLevel) {
+		s := newSite(t)
+		j := opened(t, s.index)
+		for _, commit := range []bool{false, true} {
+			first := held(t, s, level, "a")
+			done := waits(t, s, func() error {
+				known, err := j.Enqueue(t.Context(), item(t, "c"), item(t, "a"), item(t, "b"))
+				require.Equal(t, []bool{commit, commit, false}, known)
+				return err
+			})
+			_, err := first.Exec(t.Context(), `SET LOCAL lock_timeout = 100`) // it waits for nobody
+			require.NoError(t, err)
+			require.NoError(t, Enqueue(t.Context(), first, item(t, "c")))
+			if commit {
+				require.NoError(t, first.Commit(t.Context()))
+			} else {
+				require.NoError(t, first.Rollback(t.Context()))
+			}
+			require.NoError(t, <-done)
+			l := leads(t, opened(t, s.publisher))
+			if commit {
+				l.requirePending(t, "a", "c", "b")
+			} else {
+				l.requirePending(t, "c", "a", "b")
+			}
+			require.NoError(t, l.Release(t.Context()))
+			_, err = connect(t, s.admin).Exec(t.Context(), `DELETE FROM bindery.queue`)
+			require.NoError(t, err)
+		}
+	})
+}
+
 // A claim that was made before an upload, an append, or a takeover decides what it saw, or nothing.
 func TestClaimHeld(t *testing.T) {
 	eachLevel(t, func(t *testing.T, level pgx.TxIsoLevel) {

@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"sort"
 	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/bindery-tuf/bindery/repository"
@@ -181,7 +183,7 @@ func (j *Journal) terminate(ctx context.Context) error {
 func (l *lead) renew(ctx context.Context) {
 	for renewed := time.Now(); sleep(ctx, l.cfg.Lease/3); {
 		limited, cancel := context.WithTimeout(ctx, l.cfg.Lease)
-		tag, err := l.pool.Exec(limited, l.sql(`UPDATE bindery.lease SET renewed = clock_timestamp() WHERE token = $1`), l.token)
+		held, err := l.updateLease(limited, `UPDATE bindery.lease SET renewed = clock_timestamp() WHERE token = $1`)
 		cancel()
 		switch {
 		case ctx.Err() != nil:
@@ -194,13 +196,32 @@ func (l *lead) renew(ctx context.Context) {
 				l.stop()
 				return
 			}
-		case tag.RowsAffected() == 0:
+		case !held:
 			l.stop() // another leads, as the next call finds out
 			return
 		default:
 			renewed = time.Now()
 		}
 	}
+}
+
+// updateLease changes the lease if it is still this leader's, and reports whether it is. It doesn't wait for a synchronous replica,
+// unlike all else: the lease decides nothing but who tries to take over. So a replica that is away holds up the appends, and costs
+// nobody the lead.
+func (l *lead) updateLease(ctx context.Context, update string) (held bool, err error) {
+	batch := &pgx.Batch{}
+	batch.Queue(`SELECT set_config('synchronous_commit', 'local', true)`)
+	batch.Queue(l.sql(update), l.token)
+	results := l.pool.SendBatch(ctx, batch)
+	if _, err = results.Exec(); err == nil {
+		var tag pgconn.CommandTag
+		tag, err = results.Exec()
+		held = tag.RowsAffected() > 0
+	}
+	if closed := results.Close(); err == nil { // it commits
+		err = closed
+	}
+	return held, err
 }
 
 // giveOver ends the use of the lead, for a reason that wraps ErrClosed.
@@ -228,8 +249,8 @@ func (l *lead) expire(ctx context.Context) error {
 	if l.stop != nil {
 		l.stop()
 	}
-	tag, err := l.pool.Exec(ctx, l.sql(`UPDATE bindery.lease SET renewed = '-infinity' WHERE token = $1`), l.token)
-	if err == nil && tag.RowsAffected() == 0 {
+	held, err := l.updateLease(ctx, `UPDATE bindery.lease SET renewed = '-infinity' WHERE token = $1`)
+	if err == nil && !held {
 		err = repository.ErrFenced
 	}
 	return err
@@ -294,9 +315,9 @@ func (l *lead) ready() error {
 	return nil
 }
 
-// from is where a claim begins to look. Decided entries stay in the queue as long as they are remembered, and their
-// dead rows as long as a transaction is open that may see them. To walk over them for each claim would take ever
-// longer. So a claim begins before all places where the oldest pending entry was seen in the last seconds: an entry
+// from is where a claim begins to look. Decided entries stay in the queue as long as they are remembered, and
+// dead rows as long as a transaction is open that may see them. To look into all gaps between them for each claim would take
+// ever longer. So a claim begins before all places where the oldest pending entry was seen in the last seconds: an entry
 // whose transaction commits late is found before any that was inserted after that commit, under the same lock of the
 // index. What is older is looked through again for at most a twentieth of the time. So nothing is lost by where a claim
 // begins.
@@ -335,9 +356,8 @@ func (l *lead) look(ctx context.Context, again *looks) error {
 	l.mu.Unlock()
 	var place *int64
 	err := l.patiently(ctx, patience, func(conn *pgxpool.Conn) error {
-		return conn.QueryRow(ctx, l.sql(`SELECT coalesce((SELECT q.place FROM bindery.queue q WHERE q.place >= $1
-		AND NOT EXISTS (SELECT FROM bindery.decided d WHERE d.place = q.place AND d.place >= $1) ORDER BY q.place LIMIT 1),
-		(SELECT max(place) + 1 FROM bindery.queue))`), start).Scan(&place)
+		return l.scan(ctx, conn, `SELECT coalesce((SELECT min(place) FROM (`+candidates+`) q), (SELECT max(place) + 1 FROM bindery.queue))`,
+			[]any{start, 1}, &place)
 	})
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -412,16 +432,24 @@ func (s *sightings) lowest() int64 {
 	return lowest
 }
 
-// oldest selects the n oldest pending entries from a place on: the parameters $1 and $2. It also returns by what they
-// are ordered.
-func (l *lead) oldest(front bool) (query, order string) {
+// candidates selects pending entries from the place $1 on, in no order. Among them are the $2 oldest. It has at most as
+// many again: those between the runs that were decided, and those after them, where most are. It reads both by the index,
+// and nothing that is decided. A plan that sorts entries with their bodies takes several times as long.
+const candidates = `(SELECT q.* FROM (
+		SELECT coalesce(lag(last) OVER (ORDER BY last) + 1, $1) AS first, first - 1 AS last FROM bindery.decided WHERE last >= $1) gap
+	CROSS JOIN LATERAL (SELECT * FROM bindery.queue WHERE place BETWEEN gap.first AND gap.last ORDER BY place LIMIT $2) q
+	WHERE gap.first <= gap.last ORDER BY q.place LIMIT $2)
+	UNION ALL
+	(SELECT * FROM bindery.queue WHERE place >= coalesce((SELECT max(last) + 1 FROM bindery.decided WHERE last >= $1), $1) ORDER BY place LIMIT $2)`
+
+// ranked has the rank too, by which entries that were given up come first.
+func ranked(front bool) string {
 	if !front {
-		return `SELECT q.* FROM bindery.queue q WHERE q.place >= $1
-			AND NOT EXISTS (SELECT FROM bindery.decided d WHERE d.place = q.place AND d.place >= $1) ORDER BY q.place LIMIT $2`, `place`
+		return `SELECT *, place AS rank FROM (` + candidates + `) q`
 	}
-	return `SELECT q.*, g.rank FROM bindery.queue q LEFT JOIN bindery.given_up g ON g.place = q.place WHERE q.place >= $1
-		AND NOT EXISTS (SELECT FROM bindery.decided d WHERE d.place = q.place AND d.place >= $1) ORDER BY coalesce(g.rank, q.place) LIMIT $2`,
-		`coalesce(rank, place)`
+	return `SELECT *, place AS rank FROM (` + candidates + `) q WHERE NOT EXISTS (SELECT FROM bindery.given_up g WHERE g.place = q.place)
+		UNION ALL
+		SELECT q.*, g.rank FROM bindery.given_up g JOIN bindery.queue q ON q.place = g.place WHERE NOT ` + met("g.place", "g.place")
 }
 
 // Await implements repository.Lead. It asks the database every 50 ms within 10 seconds after something happened, and
@@ -447,25 +475,24 @@ func (l *lead) Await(ctx context.Context, n int, bytes int64) error {
 	}
 }
 
-// enough looks at n entries at most: if there are fewer, these are all that count.
+// enough looks at the n oldest entries, or somewhat more: if there are fewer, these are all that count.
 func (l *lead) enough(ctx context.Context, n int, bytes int64) (bool, error) {
 	from, front, err := l.from(ctx)
 	if err != nil {
 		return false, err
 	}
-	query, _ := l.oldest(front)
-	pending, size, err := l.count(ctx, query, from, n)
+	pending, size, err := l.count(ctx, ranked(front), from, n)
 	return pending >= int64(n) || size >= bytes, err
 }
 
-// count returns how many entries a query of oldest selects, and how many bytes their bodies have. It fails if the lead
-// can't be used.
-func (l *lead) count(ctx context.Context, oldest string, from int64, n int) (pending, size int64, err error) {
+// count returns how many entries a query selects, and how many bytes their bodies have. It fails if the lead can't be
+// used.
+func (l *lead) count(ctx context.Context, query string, from int64, n int) (pending, size int64, err error) {
 	var epoch int64
 	var token string
-	err = l.pool.QueryRow(ctx, l.sql(`SELECT epoch, token, n, size FROM bindery.lead,
-		(SELECT count(*) AS n, coalesce(sum(octet_length(item)), 0)::bigint AS size FROM (`+oldest+`) oldest) total`),
-		from, max(n, 0)).Scan(&epoch, &token, &pending, &size)
+	err = l.scan(ctx, l.pool, `SELECT epoch, token, n, size FROM bindery.lead,
+		(SELECT count(*) AS n, coalesce(sum(octet_length(item)), 0)::bigint AS size FROM (`+query+`) q) total`,
+		[]any{from, max(n, 0)}, &epoch, &token, &pending, &size)
 	if err == nil {
 		err = l.check(epoch, token)
 	}
@@ -489,31 +516,35 @@ func (l *lead) Pending(ctx context.Context, max int, maxBytes int64) ([]ledger.E
 	return entries, nil
 }
 
-func (l *lead) pending(ctx context.Context, max int, maxBytes int64) ([]ledger.Entry, error) {
+func (l *lead) pending(ctx context.Context, most int, maxBytes int64) ([]ledger.Entry, error) {
 	from, front, err := l.from(ctx)
 	if err != nil {
 		return nil, err
 	}
-	query, order := l.oldest(front)
-	if maxBytes/ledger.MaxBody < int64(max) { // else no sum can be too large
-		_, size, err := l.count(ctx, query, from, max)
+	query := ranked(front)
+	if maxBytes/ledger.MaxBody < int64(most) { // else no sum can be too large
+		_, size, err := l.count(ctx, query, from, most)
 		if err != nil {
 			return nil, err
 		}
 		if size > maxBytes { // the database counts, so that no more is sent than asked for
 			query = `SELECT * FROM (
 				SELECT *, row_number() OVER w AS n, sum(octet_length(item)) OVER w AS total
-				FROM (` + query + `) oldest WINDOW w AS (ORDER BY ` + order + ` ROWS UNBOUNDED PRECEDING)) counted
-				WHERE n = 1 OR total <= ` + fmt.Sprint(maxBytes) + ` ORDER BY n`
+				FROM (` + query + `) q WINDOW w AS (ORDER BY rank ROWS UNBOUNDED PRECEDING)) counted
+				WHERE n = 1 OR total <= ` + fmt.Sprint(maxBytes)
 		}
 	}
 	batch := &pgx.Batch{}
+	batch.Queue(byIndex)
 	batch.Queue(l.sql(fence))
-	batch.Queue(l.sql(`SELECT place, id, "by", accepted, item, digest FROM (`+query+`) entries`), from, max)
+	batch.Queue(l.sql(`SELECT place, id, "by", accepted, item, digest, rank FROM (`+query+`) q`), from, most)
 	results := l.pool.SendBatch(ctx, batch)
 	defer results.Close()
 	var epoch int64
 	var token string
+	if _, err := results.Exec(); err != nil {
+		return nil, err
+	}
 	if err := results.QueryRow().Scan(&epoch, &token); err != nil {
 		return nil, err
 	}
@@ -524,31 +555,42 @@ func (l *lead) pending(ctx context.Context, max int, maxBytes int64) ([]ledger.E
 		return nil, err
 	}
 	rows, _ := results.Query()
-	var entries []ledger.Entry
-	var at placed
-	var digest []byte
+	c := newClaim(min(max(most, 0), 10_000))
 	var e ledger.Entry
-	var places []placed
-	lowest := int64(math.MaxInt64)
-	_, err = pgx.ForEachRow(rows, []any{&at.place, &e.ID, &e.By, &e.Accepted, &e.Body, &digest}, func() error {
-		if maxBytes -= int64(len(e.Body)); maxBytes < 0 && len(entries) > 0 {
-			return nil // more came meanwhile
+	var digest []byte
+	var place, rank, size int64
+	ordered, full := true, false
+	_, err = pgx.ForEachRow(rows, []any{&place, &e.ID, &e.By, &e.Accepted, &e.Body, &digest, &rank}, func() error {
+		size += int64(len(e.Body))
+		if n := len(c.ranks); n > 0 {
+			full = full || size > maxBytes
+			after := rank > c.ranks[n-1]
+			if full && after {
+				return nil // more came meanwhile, and it needn't be kept
+			}
+			ordered = ordered && after
 		}
 		e.Accepted = e.Accepted.UTC()
-		entries = append(entries, e)
-		at.digest = [32]byte(digest)
-		places = append(places, at)
-		lowest = min(lowest, at.place)
+		c.entries, c.places, c.ranks = append(c.entries, e), append(c.places, placed{place, [32]byte(digest)}), append(c.ranks, rank)
 		e.Body = nil
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	known := make(map[string]placed, len(entries))
-	for i, e := range entries {
-		known[e.ID] = places[i]
+	if !ordered { // SQL promises no order, though it costs nothing to have one
+		sort.Sort(c)
 	}
+	n, lowest := 0, int64(math.MaxInt64)
+	known := make(map[string]placed, min(len(c.entries), most))
+	for ; n < min(len(c.entries), most); n++ {
+		if maxBytes -= int64(len(c.entries[n].Body)); maxBytes < 0 && n > 0 {
+			break
+		}
+		known[c.entries[n].ID] = c.places[n]
+		lowest = min(lowest, c.places[n].place)
+	}
+	entries := c.entries[:n:n]
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.known = known
@@ -556,4 +598,23 @@ func (l *lead) pending(ctx context.Context, max int, maxBytes int64) ([]ledger.E
 		l.seen.add(time.Now(), lowest)
 	}
 	return entries, nil
+}
+
+// claim has entries, where they are, and by what they are ordered.
+type claim struct {
+	entries []ledger.Entry
+	places  []placed
+	ranks   []int64
+}
+
+func newClaim(n int) *claim {
+	return &claim{make([]ledger.Entry, 0, n), make([]placed, 0, n), make([]int64, 0, n)}
+}
+
+func (c *claim) Len() int           { return len(c.entries) }
+func (c *claim) Less(i, j int) bool { return c.ranks[i] < c.ranks[j] }
+func (c *claim) Swap(i, j int) {
+	c.entries[i], c.entries[j] = c.entries[j], c.entries[i]
+	c.places[i], c.places[j] = c.places[j], c.places[i]
+	c.ranks[i], c.ranks[j] = c.ranks[j], c.ranks[i]
 }

@@ -88,6 +88,24 @@ func TestSynchronousReplica(t *testing.T) {
 		require.NoError(t, j.Close())
 	}
 
+	// The renewal of the lease waits for no replica, and decides nothing. The leader keeps the lead for several times the lease,
+	// and gives it up, while nothing else is committed.
+	{
+		j := journal(time.Second, time.Minute)
+		l := leads(t, j)
+		var first, renewed time.Time
+		require.NoError(t, admin.QueryRow(ctx, `SELECT renewed FROM bindery.lease`).Scan(&first))
+		away()
+		for !renewed.After(first.Add(3 * time.Second)) {
+			_, err := l.Pending(ctx, 1, 1)
+			require.NoError(t, err)
+			require.NoError(t, admin.QueryRow(ctx, `SELECT renewed FROM bindery.lease`).Scan(&renewed))
+		}
+		require.NoError(t, l.Release(ctx))
+		require.NoError(t, replica.Start(ctx))
+		require.NoError(t, j.Close())
+	}
+
 	// The replica stays away: nobody knows.
 	j := journal(time.Second, time.Second)
 	_, err = j.Enqueue(ctx, item(t, "a"))
