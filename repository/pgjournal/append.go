@@ -72,8 +72,10 @@ func (l *lead) append(ctx context.Context, records []ledger.Record) error {
 	}
 	asking, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.askFor)
 	defer cancel()
-	made, asked := l.wasMade(asking, a.head)
+	made, asked := l.wasMade(asking, a)
 	switch {
+	case errors.Is(asked, repository.ErrFenced):
+		return l.failed(ctx, fmt.Errorf("%w: %w", asked, err))
 	case asked != nil:
 		l.mu.Lock()
 		defer l.mu.Unlock()
@@ -89,25 +91,32 @@ func (l *lead) append(ctx context.Context, records []ledger.Record) error {
 // wasMade finds out what became of an append whose commit was not answered. The fence's lock is free once it is
 // settled. If the append was made, the synchronous replica has it when this returns. Until the context ends it tries to
 // reach the database.
-func (l *lead) wasMade(ctx context.Context, hash string) (bool, error) {
+func (l *lead) wasMade(ctx context.Context, a *appended) (bool, error) {
 	for {
-		made, err := l.recorded(ctx, hash)
-		if err == nil || !sleep(ctx, pollBusy) {
+		made, err := l.recorded(ctx, a)
+		if err == nil || errors.Is(err, repository.ErrFenced) || !sleep(ctx, pollBusy) {
 			return made, err
 		}
 	}
 }
 
-func (l *lead) recorded(ctx context.Context, hash string) (made bool, err error) {
+// recorded looks for the last record of an append at its place. If it isn't there and another leads, the error wraps ErrFenced:
+// that one may have deleted older history, and nobody is to undo what it may have.
+func (l *lead) recorded(ctx context.Context, a *appended) (made bool, err error) {
 	tx, err := l.begin(ctx)
 	if err != nil {
 		return false, err
 	}
 	defer rollback(ctx, tx)
-	if _, err := tx.Exec(ctx, l.sql(`SELECT FROM bindery.lead FOR UPDATE`)); err != nil {
+	var epoch int64
+	var token string
+	if err := tx.QueryRow(ctx, l.sql(fence+` FOR UPDATE`)).Scan(&epoch, &token); err != nil {
 		return false, err
 	}
-	err = tx.QueryRow(ctx, l.sql(`SELECT EXISTS (SELECT FROM bindery.record WHERE hash = $1 AND seq > (SELECT max(seq) - 1000 FROM bindery.record))`), hash).Scan(&made)
+	err = tx.QueryRow(ctx, l.sql(`SELECT EXISTS (SELECT FROM bindery.record WHERE seq = $1 AND hash = $2)`), a.seq, a.head).Scan(&made)
+	if err == nil && !made && token != l.token {
+		err = fmt.Errorf("%w: epoch %d follows %d", repository.ErrFenced, epoch, l.epoch)
+	}
 	if err != nil || !made {
 		return false, err
 	}
@@ -197,6 +206,7 @@ func (l *lead) write(ctx context.Context, tx pgx.Tx, records []ledger.Record) (*
 // appended is what an append changes in the leader's memory, once it is committed.
 type appended struct {
 	head   string
+	seq    int64   // number of the last record
 	sealed *int64  // number of the seal that has no commit, or nil
 	taken  []taken // the entries that were decided
 	all    bool    // whether all of them were in the leader's memory
@@ -244,6 +254,7 @@ func (l *lead) writeOne(ctx context.Context, tx pgx.Tx, r ledger.Record, a *appe
 	if closed := results.Close(); err == nil {
 		err = closed
 	}
+	a.seq = seq
 	switch r.Kind() {
 	case ledger.KindSeal:
 		a.sealed = &seq
