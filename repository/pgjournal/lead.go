@@ -62,7 +62,7 @@ func (j *Journal) Lead(ctx context.Context) (repository.Lead, int64, error) {
 	}
 	defer leave()
 	l, err := j.takeOver(own)
-	for code(err) == lockNotAvailable && own.Err() == nil {
+	for try := 0; code(err) == lockNotAvailable && own.Err() == nil && try < takeOverTries; try++ {
 		// The last leader stopped inside a transaction: its lease is over, or nothing would have been locked.
 		if err = j.terminate(own); err == nil {
 			l, err = j.takeOver(own)
@@ -157,22 +157,43 @@ func (j *Journal) vacant(ctx context.Context) error {
 	return err
 }
 
+// takeOverTries is how often a takeover is tried that finds the fence locked. Each takes a second.
+const takeOverTries = 5
+
 // terminate ends the session that holds the lock on the fence, which takeOver could not get. Its transaction is
-// rolled back.
+// rolled back. It fails if the lock is one on the whole table, as no leader has, or if this role may not end that session.
 func (j *Journal) terminate(ctx context.Context) error {
 	if err := j.vacant(ctx); err != nil {
 		return err
 	}
-	n := 0
-	err := j.pool.QueryRow(ctx, j.sql(`SELECT count(*) FROM (
-		SELECT pg_terminate_backend(l.pid) FROM pg_locks l
-		WHERE l.locktype = 'transactionid' AND l.granted AND l.pid <> pg_backend_pid()
-		  AND (l.transactionid IN (SELECT xmax FROM bindery.lead) OR l.transactionid IN (SELECT xmax FROM bindery.lease))) s`)).Scan(&n)
-	if code(err) == insufficientPrivilege {
-		return fmt.Errorf("the last leader stopped inside a transaction, and this role may not end its session: give publisher and standby the same database role, or this one pg_signal_backend (%v)", err)
+	const held = `FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid WHERE l.granted AND l.pid <> pg_backend_pid() AND `
+	var pid int
+	var role, program string
+	const tables = held + `l.locktype = 'relation' AND l.relation IN (SELECT to_regclass(name) FROM unnest($1::text[]) name)
+		AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+		AND l.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock') LIMIT 1`
+	const who = `SELECT l.pid, coalesce(a.usename, ''), coalesce(a.application_name, '') `
+	err := j.pool.QueryRow(ctx, who+tables, []string{j.schema + ".lead", j.schema + ".lease"}).Scan(&pid, &role, &program)
+	if err == nil {
+		return fmt.Errorf("a lock on the table lead or lease is held by the session %d (role %q, program %q): end its transaction", pid, role, program)
 	}
-	if err == nil && n > 0 {
-		j.cfg.Logger.Warn("the last leader stopped inside a transaction: its session was ended")
+	if !errors.Is(err, pgx.ErrNoRows) {
+		return err
+	}
+	const rows = held + `l.locktype = 'transactionid' AND (l.transactionid IN (SELECT xmax FROM bindery.lead) OR l.transactionid IN (SELECT xmax FROM bindery.lease)) LIMIT 1`
+	err = j.pool.QueryRow(ctx, j.sql(who+rows)).Scan(&pid, &role, &program)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil // it has ended
+	}
+	if err != nil {
+		return err
+	}
+	_, err = j.pool.Exec(ctx, `SELECT pg_terminate_backend($1)`, pid)
+	if code(err) == insufficientPrivilege {
+		return fmt.Errorf("the lock of the lead is held by the session %d (role %q, program %q), and this role may not end it. If it is the last leader's, which stopped inside a transaction, give publisher and standby the same database role, or this one pg_signal_backend; otherwise end its transaction (%v)", pid, role, program, err)
+	}
+	if err == nil {
+		j.cfg.Logger.Warn("the last leader stopped inside a transaction: its session was ended", "session", pid, "role", role, "program", program)
 	}
 	return err
 }

@@ -56,14 +56,18 @@ func (j *Journal) archivable(ctx context.Context, before string) ([]repository.A
 			(SELECT coalesce(sum(octet_length(bytes)), 0)::bigint FROM bindery.record WHERE seq < `+before+`),
 			(SELECT coalesce(sum(q.bytes), 0)::bigint FROM bindery.decided d,
 				LATERAL (SELECT sum(octet_length(item)) AS bytes FROM bindery.queue WHERE place BETWEEN d.first AND d.last) q
-				WHERE d.record < `+before+` AND d.time < $1 AND d.record < (`+fmt.Sprintf(newest, "$2")+`))`),
-			time.Now().Add(-j.cfg.Remember), j.remembered).Scan(&records, &items)
+				WHERE d.record < `+before+` AND `+fmt.Sprintf(outlived, "$1", "$3")+` AND d.record < (`+fmt.Sprintf(newest, "$2")+`))`),
+			time.Now(), j.remembered, j.cfg.Remember).Scan(&records, &items)
 	})
 	if err != nil {
 		return nil, err
 	}
 	return []repository.ArchivedFile{{Name: "record", Bytes: records}, {Name: "queue", Bytes: items}}, nil
 }
+
+// outlived is true of what is older than Config.Remember, by the publisher's clock and by the database's: one that is wrong
+// makes nothing be forgotten.
+const outlived = `time < least(%s::timestamptz, clock_timestamp()) - %s::interval`
 
 // newest is the record of the newest outcome that isn't among so many newest ones.
 const newest = `SELECT max(record) FROM (
@@ -126,10 +130,10 @@ func (j *Journal) prune(ctx context.Context) error {
 	// A run is deleted as a whole: no row of decided is ever changed.
 	return j.deleteAll(ctx, `WITH old AS (SELECT first, last FROM (
 			SELECT first, last, sum(last - first + 1) OVER (ORDER BY last ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
-			FROM (SELECT first, last FROM bindery.decided WHERE record < $1 AND time < $3 ORDER BY last LIMIT $2) oldest) runs
+			FROM (SELECT first, last FROM bindery.decided WHERE record < $1 AND `+fmt.Sprintf(outlived, "$3", "$4")+` ORDER BY last LIMIT $2) oldest) runs
 			WHERE before IS NULL OR before < $2),
 		entry AS (DELETE FROM bindery.queue WHERE place = ANY (ARRAY(SELECT generate_series(first, last) FROM old)))
-		DELETE FROM bindery.decided d USING old WHERE d.last = old.last`, min(begins, *oldest), time.Now().Add(-j.cfg.Remember))
+		DELETE FROM bindery.decided d USING old WHERE d.last = old.last`, min(begins, *oldest), time.Now(), j.cfg.Remember)
 }
 
 // deleteAll repeats a statement until it deletes nothing.
