@@ -25,6 +25,7 @@ import (
 
 	"github.com/bindery-tuf/bindery/delegation"
 	"github.com/bindery-tuf/bindery/internal/pgtest"
+	"github.com/bindery-tuf/bindery/internal/repotest"
 	"github.com/bindery-tuf/bindery/keys"
 	"github.com/bindery-tuf/bindery/roles"
 )
@@ -60,9 +61,7 @@ func newSite(t *testing.T) *site {
 		require.NoError(t, err)
 		s.holders = append(s.holders, key)
 	}
-	var err error
-	s.online, err = keys.GenerateEd25519()
-	require.NoError(t, err)
+	s.online = repotest.NewKeyFile(t, s.path("online.pem"), thePassphrase)
 	people := roles.Authority{Threshold: 2}
 	for _, k := range s.holders {
 		people.Keys = append(people.Keys, k.Public())
@@ -92,7 +91,6 @@ func newSite(t *testing.T) *site {
 	s.write("documents/1.targets.json", targets.Bytes(), 0o644)
 	s.write("documents/1.bins.json", bins.Bytes(), 0o644)
 	s.write("passphrase", []byte(thePassphrase+"\n"), 0o600)
-	require.NoError(t, keys.WriteFile(s.path("online.pem"), s.online, []byte(thePassphrase)))
 	key := "file:" + s.path("online.pem")
 	s.config = map[string]any{
 		"listen": "127.0.0.1:0", "clients": map[string]any{"listen": "127.0.0.1:0"},
