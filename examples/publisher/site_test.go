@@ -25,6 +25,7 @@ import (
 
 	"github.com/bindery-tuf/bindery/delegation"
 	"github.com/bindery-tuf/bindery/internal/pgtest"
+	"github.com/bindery-tuf/bindery/internal/repotest"
 	"github.com/bindery-tuf/bindery/keys"
 	"github.com/bindery-tuf/bindery/roles"
 )
@@ -55,14 +56,13 @@ const thePassphrase = "correct horse"
 
 func newSite(t *testing.T) *site {
 	t.Helper()
-	online, err := keys.GenerateEd25519()
-	require.NoError(t, err)
-	return newSiteWith(t, online)
+	dir := t.TempDir()
+	return newSiteWith(t, dir, repotest.NewKeyFile(t, filepath.Join(dir, "online.pem"), thePassphrase))
 }
 
-func newSiteWith(t *testing.T, online *keys.MemorySigner) *site {
+func newSiteWith(t *testing.T, dir string, online *keys.MemorySigner) *site {
 	t.Helper()
-	s := &site{t: t, dir: t.TempDir(), online: online}
+	s := &site{t: t, dir: dir, online: online}
 	for range 3 {
 		key, err := keys.GenerateEd25519()
 		require.NoError(t, err)
@@ -97,7 +97,6 @@ func newSiteWith(t *testing.T, online *keys.MemorySigner) *site {
 	s.write("documents/1.targets.json", targets.Bytes(), 0o644)
 	s.write("documents/1.bins.json", bins.Bytes(), 0o644)
 	s.write("passphrase", []byte(thePassphrase+"\n"), 0o600)
-	require.NoError(t, keys.WriteFile(s.path("online.pem"), s.online, []byte(thePassphrase)))
 	key := "file:" + s.path("online.pem")
 	s.config = map[string]any{
 		"listen": "127.0.0.1:0", "clients": map[string]any{"listen": "127.0.0.1:0"},
