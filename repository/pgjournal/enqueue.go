@@ -195,14 +195,13 @@ func (j *Journal) insert(ctx context.Context, entries []ledger.Entry) (bool, err
 // repeats returns the IDs of those entries that the journal has. If it has another item under one of them, the
 // error wraps ErrIDReused.
 func (j *Journal) repeats(ctx context.Context, entries []ledger.Entry) (map[string]bool, error) {
-	rows, _ := j.pool.Query(ctx, j.sql(`SELECT id, item FROM bindery.outcomes WHERE id = ANY($1)`), columns(entries)[0])
 	byID := map[string]ledger.Entry{}
 	for _, e := range entries {
 		byID[e.ID] = e
 	}
 	found := map[string]bool{}
 	var old ledger.Entry
-	_, err := pgx.ForEachRow(rows, []any{&old.ID, &old.Body}, func() error {
+	err := j.each(ctx, `SELECT id, item FROM bindery.outcomes WHERE id = ANY($1)`, columns(entries)[0], []any{&old.ID, &old.Body}, func() error {
 		if !byID[old.ID].Means(old.Digest(), old.Body) {
 			return fmt.Errorf("item %q: %w", old.ID, repository.ErrIDReused)
 		}

@@ -236,6 +236,21 @@ func (j *Journal) scan(ctx context.Context, db interface {
 	return results.QueryRow().Scan(into...)
 }
 
+// each calls f for each row of a query of one parameter, after byIndex.
+func (j *Journal) each(ctx context.Context, query string, arg any, into []any, f func() error) error {
+	batch := &pgx.Batch{}
+	batch.Queue(byIndex)
+	batch.Queue(j.sql(query), arg)
+	results := j.pool.SendBatch(ctx, batch)
+	defer results.Close()
+	if _, err := results.Exec(); err != nil {
+		return err
+	}
+	rows, _ := results.Query()
+	_, err := pgx.ForEachRow(rows, into, f)
+	return err
+}
+
 // long is how long a statement may take.
 func (j *Journal) long() time.Duration { return 12 * j.cfg.Lease }
 
@@ -248,10 +263,9 @@ func (j *Journal) Outcomes(ctx context.Context, ids ...string) ([]ledger.Outcome
 	defer leave()
 	found := map[string]ledger.Outcome{}
 	if len(ids) > 0 {
-		rows, _ := j.pool.Query(own, j.sql(`SELECT id, state, generation, reason FROM bindery.outcomes WHERE id = ANY($1)`), ids)
 		var id, state string
 		var o ledger.Outcome
-		_, err = pgx.ForEachRow(rows, []any{&id, &state, &o.Generation, &o.Reason}, func() error {
+		err = j.each(own, `SELECT id, state, generation, reason FROM bindery.outcomes WHERE id = ANY($1)`, ids, []any{&id, &state, &o.Generation, &o.Reason}, func() error {
 			o.State = ledger.ItemState(state)
 			found[id] = o
 			return nil

@@ -338,8 +338,8 @@ func (l *lead) ready() error {
 
 // from is where a claim begins to look. Decided entries stay in the queue as long as they are remembered, and
 // dead rows as long as a transaction is open that may see them. To look into all gaps between them for each claim would take
-// ever longer. So a claim begins before all places where the oldest pending entry was seen in the last seconds: an entry
-// whose transaction commits late is found before any that was inserted after that commit, under the same lock of the
+// ever longer. So a claim begins before all places where the oldest pending entry was seen in the last seconds, or since the
+// oldest transaction began that is open: an entry whose transaction commits late is found before any that was inserted after that commit, under the same lock of the
 // index. What is older is looked through again for at most a twentieth of the time. So nothing is lost by where a claim
 // begins.
 func (l *lead) from(ctx context.Context) (from int64, front bool, err error) {
@@ -376,35 +376,56 @@ func (l *lead) look(ctx context.Context, again *looks) error {
 	patience := max(l.silence, 10*again.took) // the next try has more
 	l.mu.Unlock()
 	var place *int64
+	var now snapshot
 	err := l.patiently(ctx, patience, func(conn *pgxpool.Conn) error {
-		return l.scan(ctx, conn, `SELECT coalesce((SELECT min(place) FROM (`+candidates+`) q), (SELECT max(place) + 1 FROM bindery.queue))`,
-			[]any{start, 1}, &place)
+		return l.scan(ctx, conn, `SELECT coalesce((SELECT min(place) FROM (`+candidates+`) q), (SELECT max(place) + 1 FROM bindery.queue)), `+snapshotOf,
+			[]any{start, 1}, &place, &now.xmin, &now.xmax)
 	})
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	now := time.Now()
-	again.done, again.took, again.looking = now, now.Sub(begun), false
-	if place != nil {
-		l.seen.add(now, *place)
+	at := time.Now()
+	again.done, again.took, again.looking = at, at.Sub(begun), false
+	if err != nil {
+		return err
 	}
-	return err
+	l.seen.took(now)
+	if place != nil {
+		l.seen.add(at, *place)
+	}
+	return nil
 }
 
 // sightings are the places where the oldest pending entry was seen lately. The zero value is none.
 type sightings struct {
-	places        []sighting // the first is the newest that is older than lately, or the first of all
+	places        []sighting // the first is the newest that is old enough, or the first of all
+	newest        snapshot
 	recent, whole looks
 }
 
 func newSightings() sightings { return sightings{recent: looks{part: 10}, whole: looks{part: 20}} }
 
+// sighting is a place before which no entry was pending. What is inserted after that has a higher place, and what was inserted before
+// and isn't committed yet is of a transaction below xmax.
 type sighting struct {
 	at    time.Time
 	place int64
+	xmax  int64
 }
 
-// lately is how long a transaction may be open after an INSERT without its row being found later than others.
-const lately = 5 * time.Second
+// snapshot says which transactions had ended: all below xmin, and none from xmax on.
+type snapshot struct{ xmin, xmax int64 }
+
+// snapshotOf are the columns of a snapshot, that of the query itself.
+const snapshotOf = `pg_snapshot_xmin(pg_current_snapshot())::text::bigint, pg_snapshot_xmax(pg_current_snapshot())::text::bigint`
+
+// A sighting is kept for lately, and then until all transactions have ended that were open at its time, but not longer than longest:
+// any transaction that stays open in any database of the server keeps it, and a claim looks into all gaps since then. A
+// transaction is numbered when it first writes, and if that is the INSERT of an entry, an instant after its place was taken: lately
+// is far longer than that. So for longest a transaction may be open after an INSERT without its row being found later than others.
+const (
+	lately  = 5 * time.Second
+	longest = 10 * time.Minute
+)
 
 // slowLook is how long a look may take for which a claim waits.
 const slowLook = 3 * time.Millisecond
@@ -426,12 +447,23 @@ func (s *looks) due(now time.Time) (due, slow bool) {
 	return true, s.took > slowLook
 }
 
+// took notes a snapshot in which the journal was read. A number that has ended stays so, and one that was open may have ended
+// since: the highest is right for what was read before it.
+func (s *sightings) took(n snapshot) {
+	s.newest = snapshot{max(s.newest.xmin, n.xmin), max(s.newest.xmax, n.xmax)}
+}
+
+// add notes a place that was seen in the newest snapshot, or in one before it.
 func (s *sightings) add(at time.Time, place int64) {
 	if n := len(s.places); n > 0 && s.places[n-1].place == place {
 		return
 	}
-	s.places = append(s.places, sighting{at, place})
-	for len(s.places) > 1 && at.Sub(s.places[1].at) >= lately {
+	s.places = append(s.places, sighting{at, place, s.newest.xmax})
+	for len(s.places) > 1 {
+		next := s.places[1]
+		if age := at.Sub(next.at); age < lately || age < longest && next.xmax > s.newest.xmin {
+			return
+		}
 		s.places = s.places[1:]
 	}
 }
@@ -559,6 +591,7 @@ func (l *lead) pending(ctx context.Context, most int, maxBytes int64) ([]ledger.
 	batch.Queue(byIndex)
 	batch.Queue(l.sql(fence))
 	batch.Queue(l.sql(`SELECT place, id, "by", accepted, item, digest, rank FROM (`+query+`) q`), from, most)
+	batch.Queue(`SELECT ` + snapshotOf) // later than what was read
 	results := l.pool.SendBatch(ctx, batch)
 	defer results.Close()
 	var epoch int64
@@ -596,6 +629,10 @@ func (l *lead) pending(ctx context.Context, most int, maxBytes int64) ([]ledger.
 		e.Body = nil
 		return nil
 	})
+	var now snapshot
+	if err == nil {
+		err = results.QueryRow().Scan(&now.xmin, &now.xmax)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -615,6 +652,7 @@ func (l *lead) pending(ctx context.Context, most int, maxBytes int64) ([]ledger.
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.known = known
+	l.seen.took(now)
 	if !front && len(entries) > 0 {
 		l.seen.add(time.Now(), lowest)
 	}

@@ -173,7 +173,7 @@ CREATE TABLE bindery.queue (
 -- role may give a place. It returns how many it inserted: all that are not in use.
 CREATE FUNCTION bindery.enqueue(ids text[], bys text[], items bytea[]) RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $enqueue$
 DECLARE
-	places bigint[] := ARRAY(SELECT nextval('bindery.queue_place_seq') AS place FROM generate_subscripts(ids, 1) ORDER BY place);
+	places bigint[] := ARRAY(SELECT nextval($name$bindery.queue_place_seq$name$) AS place FROM generate_subscripts(ids, 1) ORDER BY place);
 	inserted bigint;
 BEGIN
 	INSERT INTO bindery.queue (place, id, "by", item) OVERRIDING SYSTEM VALUE
