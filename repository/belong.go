@@ -35,7 +35,8 @@ import (
 //
 // Errors wrap ErrDiverged if they are of two repositories, or if the journal has published and nothing in the store is of
 // its repository: there is a message for each. Errors wrap ErrNotRepository if the journal or the store has nothing yet
-// that could be compared. Other errors are those of reading.
+// that could be compared. Other errors are those of reading. What a newer version of Bindery wrote is left out: the error wraps
+// ledger.ErrNewer if nothing else decides.
 //
 // The cost is one reading of the journal from its newest checkpoint, and one of the root in force. If the store doesn't
 // have that, it is one reading of the history and one listing of the store, and of 100 files at most besides the roots.
@@ -48,29 +49,38 @@ func Belong(ctx context.Context, store Store, journal Reader) error {
 
 func belong(ctx context.Context, store Store, journal Reader) error {
 	var s ledger.State
+	var newer error // a standby may be older than the publisher: earlier roots will do
 	for step, err := range journal.Read(ctx, ledger.FromCheckpoint) {
 		if err == nil && step.Record != nil {
 			err = s.Apply(*step.Record)
+		}
+		if errors.Is(err, ledger.ErrNewer) {
+			newer = fmt.Errorf("journal: %w", err)
+			break
 		}
 		if err != nil {
 			return fmt.Errorf("journal: %w", err)
 		}
 	}
-	if s.Chain == "" {
-		return fmt.Errorf("%w: %s", ErrNotRepository, emptyJournal)
-	}
-	if err := hasDocuments(&s); err != nil {
-		return err
-	}
 	root := s.Documents[metadata.ROOT]
-	switch data, err := store.Get(ctx, ledger.Name(root.Version, metadata.ROOT)); {
-	case err == nil && ledger.BlobOf(data) == root.Blob:
-		return nil
-	case err != nil && !errors.Is(err, ErrNotExist):
-		return fmt.Errorf("store: %w", err)
+	switch {
+	case newer != nil:
+	case s.Chain == "":
+		return fmt.Errorf("%w: %s", ErrNotRepository, emptyJournal)
+	case root.Version == 0:
+		return hasDocuments(&s)
+	}
+	if root.Version > 0 {
+		data, err := store.Get(ctx, ledger.Name(root.Version, metadata.ROOT))
+		if err != nil && !errors.Is(err, ErrNotExist) {
+			return fmt.Errorf("store: %w", err)
+		}
+		if err == nil && ledger.BlobOf(data) == root.Blob {
+			return nil
+		}
 	}
 	files, err := acceptedFiles(ctx, journal)
-	if err != nil {
+	if err != nil && !errors.Is(err, ledger.ErrNewer) {
 		return err
 	}
 	same, err := isStoreOf(ctx, store, files)
@@ -79,6 +89,8 @@ func belong(ctx context.Context, store Store, journal Reader) error {
 		return withPlaces(err, store, journal)
 	case same:
 		return nil
+	case newer != nil:
+		return newer
 	case s.Generation == 0:
 		return fmt.Errorf("%w yet: the store has nothing of what the journal accepted: its first generation isn't published", ErrNotRepository)
 	}
@@ -92,6 +104,7 @@ const checkPlaces = "check where the configuration says that they are: the store
 // errAnother is wrapped in an error that also wraps ErrDiverged.
 var errAnother = errors.New("store and journal belong to different repositories")
 
+// orAnother is the function of this name, for the publisher.
 func (p *publisher) orAnother(ctx context.Context, err error) error {
 	return orAnother(ctx, p.cfg.Store, p.lead, p.cfg.Journal, err)
 }
@@ -107,7 +120,8 @@ func (p *publisher) notAnothers(ctx context.Context, accepted []ledger.File, way
 }
 
 // orAnother returns err. If that is a conflict between store and journal, and they turn out to belong to different
-// repositories, it returns an error that says this instead: what else err advises would destroy one of them. named is the journal, which may say where it is.
+// repositories, it returns an error that says this instead: what else err advises would destroy one of them. named is the journal, which may say
+// where it is.
 func orAnother(ctx context.Context, store Store, journal Reader, named any, err error) error {
 	if !errors.Is(err, ErrDiverged) && !errors.Is(err, ErrConflict) {
 		return err
@@ -122,12 +136,12 @@ func orAnother(ctx context.Context, store Store, journal Reader, named any, err 
 	return err
 }
 
-// acceptedFiles are the documents that a journal ever accepted, online ones too.
+// acceptedFiles are the documents that a journal ever accepted, online ones too. With an error, it returns those before that.
 func acceptedFiles(ctx context.Context, journal Reader) ([]ledger.File, error) {
 	var files []ledger.File
 	for step, err := range journal.Read(ctx, ledger.FromBeginning) {
 		if err != nil {
-			return nil, fmt.Errorf("journal: %w", err)
+			return files, fmt.Errorf("journal: %w", err)
 		}
 		if step.Record == nil {
 			continue
