@@ -52,6 +52,10 @@ func attempts(t *testing.T, e *env) map[string]error {
 	r, _, err := repository.Adopt(ctx, e.config())
 	out["Adopt"] = closed(r, err)
 	_, out["ReadStatus"] = repository.ReadStatus(ctx, e.cfg.Store, e.journal)
+	for _, err := range repository.ReadSweep(ctx, e.cfg.Store, e.journal, 0) {
+		out["ReadSweep"] = err
+		break
+	}
 	out["Belong"] = repository.Belong(ctx, e.cfg.Store, e.journal)
 	return out
 }

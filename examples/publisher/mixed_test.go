@@ -44,6 +44,14 @@ func TestTwoRepositories(t *testing.T) {
 	}
 	explains(run(t.Context(), []string{"-restore", lostJournal, "-root", b.path("documents/1.root.json"), b.configFile()}, &out, os.Stderr))
 
+	// A new journal isn't that of a store in use either.
+	b.config["journal"] = map[string]any{"dir": b.path("new")}
+	require.NoError(t, os.Mkdir(b.path("new"), 0o755))
+	_, err = start(t.Context(), b.configFile(), discard)
+	require.ErrorContains(t, err, "the journal is empty, and the store publishes a repository")
+	err = run(t.Context(), []string{"-check", b.configFile()}, &out, os.Stderr)
+	require.ErrorContains(t, err, "the journal is empty, and the store publishes a repository")
+
 	// Both are as they were.
 	b.config["journal"] = journal
 	other = b.start()
