@@ -88,7 +88,7 @@ func Adopt(ctx context.Context, cfg Config) (*Repository, Adopted, error) {
 	}
 	a, err := p.adopt(ctx)
 	if err != nil {
-		return nil, Adopted{}, errors.Join(fmt.Errorf("adopt: %w", err), giveUpLead(p.lead))
+		return nil, Adopted{}, errors.Join(fmt.Errorf("adopt: %w", p.orAnother(ctx, err)), giveUpLead(p.lead))
 	}
 	return newRepository(p), a, nil
 }

@@ -273,7 +273,10 @@ func adds(path string, n int) string {
 }
 
 // find returns the length of a target, as a TUF client that knows the first root finds it, or -1.
-func (s *site) find(url, path string) int64 {
+func (s *site) find(url, path string) int64 { return s.findAll(url, path)[0] }
+
+// findAll is find for many paths, with one client.
+func (s *site) findAll(url string, paths ...string) (lengths []int64) {
 	s.t.Helper()
 	cfg, err := clientconfig.New(url+"/metadata", s.read("documents/1.root.json"))
 	require.NoError(s.t, err)
@@ -281,12 +284,16 @@ func (s *site) find(url, path string) int64 {
 	client, err := updater.New(cfg)
 	require.NoError(s.t, err)
 	require.NoError(s.t, client.Refresh())
-	info, err := client.GetTargetInfo(path)
-	if err != nil {
-		require.ErrorContains(s.t, err, "not found")
-		return -1
+	for _, path := range paths {
+		info, err := client.GetTargetInfo(path)
+		if err != nil {
+			require.ErrorContains(s.t, err, "not found")
+			lengths = append(lengths, -1)
+			continue
+		}
+		lengths = append(lengths, info.Length)
 	}
-	return info.Length
+	return lengths
 }
 
 // nextRoot is the unsigned root after the last one, with another expiry.

@@ -174,6 +174,12 @@ func open(ctx context.Context, cfg Config) (*Journal, error) {
 	return j, nil
 }
 
+// String says in which database and schema the journal is. It has no password.
+func (j *Journal) String() string {
+	c := j.pool.Config().ConnConfig
+	return fmt.Sprintf("schema %s of database %s at %s:%d", cmp.Or(j.cfg.Schema, DefaultSchema), c.Database, c.Host, c.Port)
+}
+
 // Shared reports true: processes on several machines can use the journal. A Store that only one machine has is refused
 // with it, unless repository.Config.OneMachine is set.
 func (j *Journal) Shared() bool { return true }
