@@ -55,7 +55,7 @@ func newClock(now func() time.Time, maxAhead time.Duration) *clock {
 
 func (c *clock) look() moment {
 	boot, _ := c.sinceBoot()
-	return moment{c.now(), time.Now(), boot}
+	return moment{c.now().Round(0), time.Now(), boot} // two readings of time.Now differ by what passed, however the clock was set
 }
 
 // accept takes the present time for right.
