@@ -37,9 +37,9 @@ func (d *daemon) api(want token) http.Handler {
 	v1.HandleFunc("POST /v1/clock", d.acceptClock)
 	d.holders(v1)
 	if d.ceremony != nil {
-		v1.HandleFunc("PUT /v1/ceremony/request", d.ceremony.putRequest)
-		v1.HandleFunc("DELETE /v1/ceremony/request", d.ceremony.giveUp)
-		v1.HandleFunc("POST /v1/ceremony/install", d.ceremony.postInstall)
+		v1.HandleFunc("PUT /v1/ceremony/request", d.ceremony.leading(d.ceremony.putRequest))
+		v1.HandleFunc("DELETE /v1/ceremony/request", d.ceremony.leading(d.ceremony.giveUp))
+		v1.HandleFunc("POST /v1/ceremony/install", d.ceremony.leading(d.ceremony.postInstall))
 	}
 	v1.HandleFunc("/", notFound)
 
@@ -63,9 +63,9 @@ func (d *daemon) holdersAPI(want token) http.Handler {
 
 func (d *daemon) holders(mux *http.ServeMux) {
 	if d.ceremony != nil {
-		mux.HandleFunc("GET /v1/ceremony", d.ceremony.show)
-		mux.HandleFunc("GET /v1/ceremony/request", d.ceremony.getRequest)
-		mux.HandleFunc("POST /v1/ceremony/responses", d.ceremony.postResponse)
+		mux.HandleFunc("GET /v1/ceremony", d.ceremony.leading(d.ceremony.show))
+		mux.HandleFunc("GET /v1/ceremony/request", d.ceremony.leading(d.ceremony.getRequest))
+		mux.HandleFunc("POST /v1/ceremony/responses", d.ceremony.leading(d.ceremony.postResponse))
 	}
 }
 
