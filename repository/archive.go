@@ -277,7 +277,7 @@ func (p *publisher) allDocuments(ctx context.Context, roots []ledger.File) ([]le
 	for ; version < p.docs.root.Version(); version++ {
 		since = append(since, ledger.Name(version, metadata.ROOT))
 	}
-	for name, f := range fetch(ctx, p.cfg.Store, p.cfg.Workers, since) {
+	for name, f := range fetch(ctx, p.cfg.Store, p.cfg.Workers, slices.Values(since)) {
 		if errors.Is(f.err, ErrNotExist) && len(files) == 0 {
 			continue // the repository was made from a later one on
 		}

@@ -255,7 +255,7 @@ func hasFilesOf(ctx context.Context, store Store, known map[string]*metadata.Key
 	}
 	anyKnown := roles.NewAuthority(known, slices.Collect(maps.Keys(known)), 1)
 	var others []string
-	for name, f := range fetch(ctx, store, usualReaders, names) {
+	for name, f := range fetch(ctx, store, usualReaders, slices.Values(names)) {
 		if errors.Is(f.err, ErrNotExist) {
 			continue
 		}

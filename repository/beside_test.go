@@ -127,6 +127,24 @@ func TestReadStatus(t *testing.T) {
 	})
 }
 
+// A machine whose clock is behind that of the publisher learns it before it has the lead.
+func TestReadStatusNoticesTheClock(t *testing.T) {
+	inBubble(t, 4, delegation.Succinct, func(t *testing.T, e *env) {
+		e.close()
+		e.cfg.Now = func() time.Time { return time.Now().Add(time.Hour) }
+		e.open()
+		e.publish(file("a", "1"))
+		s, err := repository.ReadStatus(t.Context(), e.store, e.journal.Handle())
+		require.NoError(t, err)
+		require.Len(t, s.Problems, 1)
+		require.Contains(t, s.Problems[0].What, "by this machine's clock, and the last generation was signed at")
+		time.Sleep(time.Hour)
+		s, err = repository.ReadStatus(t.Context(), e.store, e.journal.Handle())
+		require.NoError(t, err)
+		require.Empty(t, s.Problems)
+	})
+}
+
 func TestReadStatusErrors(t *testing.T) {
 	inBubble(t, 2, delegation.Succinct, func(t *testing.T, e *env) {
 		empty := newEnv(t, 2, delegation.Succinct)

@@ -47,6 +47,21 @@ type moment struct {
 	boot time.Duration // goes on meanwhile; 0 where the system doesn't tell
 }
 
+// doubt is an error that wraps ErrClock. It knows when the clock was last believed.
+type doubt struct {
+	error
+	last moment
+}
+
+func (d doubt) Unwrap() error { return d.error }
+
+// keep goes on with what an earlier repository of this process found: see Config.Doubt.
+func (c *clock) keep(earlier error) {
+	if d, ok := errors.AsType[doubt](earlier); ok {
+		c.last, c.doubted = d.last, true
+	}
+}
+
 func newClock(now func() time.Time, maxAhead time.Duration) *clock {
 	c := &clock{now: now, maxAhead: maxAhead, sinceBoot: sinceBoot}
 	c.last = c.look()
@@ -55,7 +70,7 @@ func newClock(now func() time.Time, maxAhead time.Duration) *clock {
 
 func (c *clock) look() moment {
 	boot, _ := c.sinceBoot()
-	return moment{c.now(), time.Now(), boot}
+	return moment{c.now().Round(0), time.Now(), boot} // two readings of time.Now differ by what passed, however the clock was set
 }
 
 // accept takes the present time for right.
@@ -123,7 +138,7 @@ func since(t time.Time) time.Duration {
 func (p *publisher) checkClock() (time.Time, error) {
 	now, err := p.clock.check(p.state.Signed, p.docs.offlineUntil())
 	if err != nil {
-		err = fmt.Errorf("%w: nothing is signed until it is right, or AcceptClock is called", err)
+		err = doubt{fmt.Errorf("%w: nothing is signed until it is right, or AcceptClock is called", err), p.clock.last}
 	}
 	return now, err
 }

@@ -56,6 +56,13 @@ func TestClockBackAfterRestart(t *testing.T) {
 	require.ErrorIs(t, err, ErrClock, "accepted once, not for ever")
 }
 
+// Between two readings of time.Now, package time reckons by the monotonic clock, which nobody sets.
+func TestClockIsTheWallClock(t *testing.T) {
+	at := newClock(time.Now, time.Hour).look()
+	require.NotContains(t, at.wall.String(), " m=")
+	require.Contains(t, at.mono.String(), " m=")
+}
+
 // Suspensions don't add up: each step is judged alone. Where the system counts sleep, none
 // is a step at all.
 func TestClockAcrossSuspensions(t *testing.T) {

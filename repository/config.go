@@ -196,6 +196,15 @@ type Config struct {
 	// says the same. Nil: not called.
 	WarnExpiry func(Expiry)
 
+	// EndOnClock makes Run end with an error that wraps ErrClock, instead of waiting until the clock is
+	// right or AcceptClock is called. Run then also looks at the clock when it begins. It is for a publisher
+	// that another one can stand in for: close the repository, and the lead is free.
+	EndOnClock bool
+	// Doubt is the error that wraps ErrClock with which Run of an earlier repository in this process ended. A clock that
+	// was set ahead stays in doubt then: nobody saw that step but the earlier Run. AcceptClock ends the doubt. Nil, or
+	// another error: the clock is judged from Open on.
+	Doubt error
+
 	// Now tells the time. Nil: time.Now.
 	Now func() time.Time
 	// Logger receives what an operator should see. Nil: nothing is logged.

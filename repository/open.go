@@ -165,6 +165,7 @@ func lead(ctx context.Context, cfg Config) (*publisher, error) {
 		quarantine: map[int]*quarantine{}, leftOut: map[int]error{}, warned: map[string]warning{},
 		swaps: newSwapping(cfg.MinInterval),
 	}
+	p.clock.keep(cfg.Doubt)
 	p.rebuild = newRebuilder(p, lead)
 	if err := p.readJournal(ctx); err != nil {
 		return nil, errors.Join(err, giveUpLead(lead))

@@ -82,6 +82,11 @@ func (s Status) problems(h health) []Problem {
 		add(SeverityError, old, "see the other problems and the publisher's log; if there are none, the publisher doesn't run or doesn't keep up",
 			"an item waits since %s, with %d others", old.Format(time.RFC3339), s.Queue.Pending-1)
 	}
+	if !h.publisher && s.Signed.Sub(h.now) > backTolerance { // one that leads has ErrClock
+		add(SeverityWarning, time.Time{}, "set the clock of this machine or of the publisher's, whichever is wrong",
+			"it is %s by this machine's clock, and the last generation was signed at %s: a publisher on this machine would sign nothing",
+			h.now.UTC().Format(time.RFC3339), s.Signed.Format(time.RFC3339))
+	}
 	for _, r := range s.risks {
 		if r.lasting {
 			add(SeverityWarning, time.Time{}, r.advice, "%s", r.what)

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"math"
 	"slices"
@@ -498,17 +499,18 @@ func (p *publisher) witness(ctx context.Context) (*roles.Document[metadata.Times
 	if err == nil {
 		err = p.docs.timestampKeys.Verify(t)
 	}
-	for version := p.docs.root.Version() - 1; err != nil && t != nil && version >= 1; version-- {
-		data, getErr := p.cfg.Store.Get(ctx, ledger.Name(version, metadata.ROOT))
-		if errors.Is(getErr, ErrNotExist) {
-			break // the repository was made from the one after it on
-		}
-		if getErr != nil {
-			return nil, fmt.Errorf("store: %w", getErr)
-		}
-		root, parseErr := roles.Parse[metadata.RootType](data)
-		if parseErr == nil && verifyRole(root, t, metadata.TIMESTAMP) == nil {
-			return t, nil
+	if err != nil && t != nil {
+		for name, f := range fetch(ctx, p.cfg.Store, rootsAhead, rootsFrom(p.docs.root.Version()-1, -1)) {
+			if errors.Is(f.err, ErrNotExist) {
+				break // the repository was made from the one after it on
+			}
+			if f.err != nil {
+				return nil, fmt.Errorf("store: %s: %w", name, f.err)
+			}
+			root, parseErr := roles.Parse[metadata.RootType](f.data)
+			if parseErr == nil && verifyRole(root, t, metadata.TIMESTAMP) == nil {
+				return t, nil
+			}
 		}
 	}
 	if err != nil {
@@ -923,7 +925,7 @@ func (p *published) readDocuments(ctx context.Context, store Getter, isOnline fu
 		for n, role := range next {
 			names[n] = ledger.Name(versions[role], role)
 		}
-		for name, f := range fetch(ctx, store, usualReaders, names) {
+		for name, f := range fetch(ctx, store, usualReaders, slices.Values(names)) {
 			_, role, _ := ledger.ParseName(name)
 			data, err := f.data, f.err
 			var doc *roles.Document[metadata.TargetsType]
@@ -968,7 +970,7 @@ func (p *published) readRoots(ctx context.Context, store Store, trusted []byte) 
 	for version := root.Version(); version >= 1; version-- {
 		names = append(names, ledger.Name(version, metadata.ROOT))
 	}
-	for name, f := range fetch(ctx, store, usualReaders, names) {
+	for name, f := range fetch(ctx, store, usualReaders, slices.Values(names)) {
 		version, _, _ := ledger.ParseName(name)
 		data, err := f.data, f.err
 		if errors.Is(err, ErrNotExist) && version < root.Version() {
@@ -989,27 +991,37 @@ func (p *published) readRoots(ctx context.Context, store Store, trusted []byte) 
 	return p.followRoots(ctx, store, root)
 }
 
+// rootsAhead is how many roots are read at a time where nothing says how many there are.
+const rootsAhead = 16
+
+// rootsFrom are the names of the roots from a version on, upwards (step 1) for ever or downwards (-1) to the first.
+func rootsFrom(version, step int64) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for ; version >= 1 && yield(ledger.Name(version, metadata.ROOT)); version += step {
+		}
+	}
+}
+
 // followRoots follows the chain of roots from a trusted one to the newest.
 func (p *published) followRoots(ctx context.Context, store Getter, root *roles.Document[metadata.RootType]) error {
-	for {
-		name := ledger.Name(root.Version()+1, metadata.ROOT)
-		data, err := store.Get(ctx, name)
-		if errors.Is(err, ErrNotExist) {
-			p.docs.root, p.docs.installed[metadata.ROOT] = root, docOf(root)
-			return nil
+	for name, f := range fetch(ctx, store, rootsAhead, rootsFrom(root.Version()+1, 1)) {
+		if errors.Is(f.err, ErrNotExist) {
+			break
 		}
-		if err != nil {
-			return fmt.Errorf("store: %s: %w", name, err)
+		if f.err != nil {
+			return fmt.Errorf("store: %s: %w", name, f.err)
 		}
-		next, err := roles.Parse[metadata.RootType](data)
+		next, err := roles.Parse[metadata.RootType](f.data)
 		if err == nil {
 			err = roles.VerifyRootUpdate(root, next)
 		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
-		root, p.files = next, append(p.files, ledger.File{Role: metadata.ROOT, Doc: docOf(next), Data: data})
+		root, p.files = next, append(p.files, ledger.File{Role: metadata.ROOT, Doc: docOf(next), Data: f.data})
 	}
+	p.docs.root, p.docs.installed[metadata.ROOT] = root, docOf(root)
+	return nil
 }
 
 // parseTrusted parses a root that can only vouch for itself.

@@ -25,7 +25,7 @@ const longestWait = time.Minute
 // It returns an error when it can't go on: another publisher took over (ErrFenced), the journal
 // failed, or the store holds what nobody here wrote (ErrDiverged). Each minute it looks at the store's
 // timestamp.json: one that this publisher didn't write ends it. The repository must then be
-// opened again. Other failures may pass: a store or a key service that is down, a full
+// opened again. With Config.EndOnClock, a clock that is probably wrong (ErrClock) ends it too. Other failures may pass: a store or a key service that is down, a full
 // disk, a wrong clock. Run logs them, Status shows them, and Run tries again. Items
 // wait in the queue meanwhile.
 //
@@ -38,7 +38,13 @@ func (r *Repository) Run(ctx context.Context) error {
 	ctx, cancel := r.untilClosed(ctx)
 	defer cancel()
 	// A key that may not sign is a mistake in the configuration: say so at once.
-	err := r.exclusively(ctx, func(_ context.Context, p *publisher) error { return p.checkSigners() })
+	err := r.exclusively(ctx, func(_ context.Context, p *publisher) error {
+		err := p.checkSigners()
+		if err == nil && r.cfg.EndOnClock { // others wait for the lead
+			_, err = p.checkClock()
+		}
+		return err
+	})
 	if err != nil {
 		return r.runError(ctx, err)
 	}
@@ -64,7 +70,7 @@ func (r *Repository) Run(ctx context.Context) error {
 		switch {
 		case err == nil:
 			retry = firstRetry
-		case ctx.Err() != nil || isFatal(err):
+		case ctx.Err() != nil || isFatal(err) || r.cfg.EndOnClock && errors.Is(err, ErrClock):
 			return r.runError(ctx, err)
 		default:
 			r.cfg.Logger.Error("publishing failed, it will be tried again", "err", err, "in", retry)

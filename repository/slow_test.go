@@ -13,6 +13,7 @@ import (
 
 	"github.com/bindery-tuf/bindery/delegation"
 	"github.com/bindery-tuf/bindery/internal/faulty"
+	"github.com/bindery-tuf/bindery/internal/repotest"
 	"github.com/bindery-tuf/bindery/keys"
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/repository/audit"
@@ -111,10 +112,10 @@ func TestSlowStore(t *testing.T) {
 				require.NoError(s.t, err)
 			}
 		}},
-		"a new journal": {roots, 100, func(s *site) func() { // it follows the roots, each of which names the next
+		"a new journal": {roots, 60, func(s *site) func() { // it looks for the newest root
 			s.close()
 			s.env.journal = storetest.NewJournal()
-			last := s.ceremony.Documents().Roots[roots]
+			last := s.ceremony.Documents().Roots[0]
 			return func() {
 				var err error
 				s.repo, err = repository.RestoreJournal(s.t.Context(), s.config(), repository.Restoration{Root: last})
@@ -182,7 +183,26 @@ func TestSlowStore(t *testing.T) {
 				require.Equal(s.t, bins, n)
 			}
 		}},
-		"Compare": {0, 40, func(s *site) func() {
+		"Open with a witness of an early root": {0, 20, func(s *site) func() {
+			s.close()
+			s.cfg.Witness = s.store.History("timestamp.json")[0]
+			s.env.store, s.env.journal = storetest.NewStore(), storetest.NewJournal()
+			s.cfg.Store = s.env.store
+			next := s.ceremony.NewP256()
+			s.useOnline(next)
+			s.ceremony.NextRoot(func(r *roles.RootSpec) { r.Snapshot, r.Timestamp = repotest.Of(1, next), repotest.Of(1, next) })
+			for range roots {
+				s.ceremony.NextRoot(nil)
+			}
+			witness := s.cfg.Witness
+			s.cfg.Witness = nil
+			s.create()
+			s.publish(file("a", "1"))
+			s.close()
+			s.cfg.Store, s.cfg.Witness = far{s.env.store}, witness
+			return s.open
+		}},
+		"Compare": {roots, 40, func(s *site) func() {
 			root := s.ceremony.Documents().Roots[0]
 			return func() {
 				published, err := repository.ClientView(s.t.Context(), s.far, root)

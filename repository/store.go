@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"iter"
-	"slices"
 
 	"github.com/bindery-tuf/bindery/internal/parallel"
 )
@@ -64,8 +63,8 @@ type fetched struct {
 }
 
 // fetch reads files, at most n at a time, and yields them in order.
-func fetch(ctx context.Context, store Getter, n int, names []string) iter.Seq2[string, fetched] {
-	return parallel.InOrder(ctx, n, slices.Values(names), func(ctx context.Context, name string) fetched {
+func fetch(ctx context.Context, store Getter, n int, names iter.Seq[string]) iter.Seq2[string, fetched] {
+	return parallel.InOrder(ctx, n, names, func(ctx context.Context, name string) fetched {
 		data, err := store.Get(ctx, name)
 		return fetched{data, err}
 	})

@@ -34,11 +34,12 @@ func (d *daemon) api(want token) http.Handler {
 	v1.HandleFunc("GET /v1/documents", d.listDocuments)
 	v1.HandleFunc("GET /v1/documents/{name}", d.document)
 	v1.Handle("POST /v1/documents", web.Admin(d.repo, d.log))
+	v1.HandleFunc("POST /v1/clock", d.acceptClock)
 	d.holders(v1)
 	if d.ceremony != nil {
-		v1.HandleFunc("PUT /v1/ceremony/request", d.ceremony.putRequest)
-		v1.HandleFunc("DELETE /v1/ceremony/request", d.ceremony.giveUp)
-		v1.HandleFunc("POST /v1/ceremony/install", d.ceremony.postInstall)
+		v1.HandleFunc("PUT /v1/ceremony/request", d.ceremony.leading(d.ceremony.putRequest))
+		v1.HandleFunc("DELETE /v1/ceremony/request", d.ceremony.leading(d.ceremony.giveUp))
+		v1.HandleFunc("POST /v1/ceremony/install", d.ceremony.leading(d.ceremony.postInstall))
 	}
 	v1.HandleFunc("/", notFound)
 
@@ -62,9 +63,9 @@ func (d *daemon) holdersAPI(want token) http.Handler {
 
 func (d *daemon) holders(mux *http.ServeMux) {
 	if d.ceremony != nil {
-		mux.HandleFunc("GET /v1/ceremony", d.ceremony.show)
-		mux.HandleFunc("GET /v1/ceremony/request", d.ceremony.getRequest)
-		mux.HandleFunc("POST /v1/ceremony/responses", d.ceremony.postResponse)
+		mux.HandleFunc("GET /v1/ceremony", d.ceremony.leading(d.ceremony.show))
+		mux.HandleFunc("GET /v1/ceremony/request", d.ceremony.leading(d.ceremony.getRequest))
+		mux.HandleFunc("POST /v1/ceremony/responses", d.ceremony.leading(d.ceremony.postResponse))
 	}
 }
 
@@ -184,7 +185,23 @@ func (d *daemon) statusNow(ctx context.Context) (repository.Status, error) {
 	if !errors.Is(err, repository.ErrLocked) {
 		return status, err
 	}
-	return d.readStatus(ctx)
+	doubt := err
+	if status, err = d.readStatus(ctx); err == nil && errors.Is(doubt, repository.ErrClock) {
+		status.Problems = append([]repository.Problem{{
+			Severity: repository.SeverityError, What: doubt.Error(), Advice: "set this machine's clock, or send POST /v1/clock if it is right",
+		}}, status.Problems...)
+	}
+	return status, err
+}
+
+// acceptClock is an operator's word that the clock is right.
+func (d *daemon) acceptClock(w http.ResponseWriter, r *http.Request) {
+	if err := d.repo.AcceptClock(r.Context()); err != nil {
+		d.fail(w, r, err)
+		return
+	}
+	d.log.Warn("an operator said that this machine's clock is right", "time", time.Now().UTC().Format(time.RFC3339))
+	w.WriteHeader(http.StatusNoContent)
 }
 
 func (d *daemon) status(w http.ResponseWriter, r *http.Request) {

@@ -158,6 +158,18 @@ func (c *ceremonies) view(o *open) progress {
 	return p
 }
 
+// leading answers with handler while this publisher has the lead. A standby says who has it: its folder may be another
+// one, with no request or an old one.
+func (c *ceremonies) leading(handler http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if _, err := c.repo.Status(r.Context()); err != nil {
+			c.fail(w, r, err)
+			return
+		}
+		handler(w, r)
+	}
+}
+
 func (c *ceremonies) show(w http.ResponseWriter, r *http.Request) {
 	o, err := c.current()
 	if err != nil {
@@ -253,8 +265,7 @@ func (c *ceremonies) inForce(ctx context.Context, request *ceremony.Request) err
 	return nil
 }
 
-// postResponse keeps a response once it is verified. The answer has who is still missing. A standby
-// refuses it: its folder may be another one.
+// postResponse keeps a response once it is verified. The answer has who is still missing.
 func (c *ceremonies) postResponse(w http.ResponseWriter, r *http.Request) {
 	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxResponse))
 	if err != nil {
@@ -266,10 +277,7 @@ func (c *ceremonies) postResponse(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, "invalid", fmt.Errorf("the body is no response of a holder: %w", err))
 		return
 	}
-	var o *open
-	if _, err = c.repo.Status(r.Context()); err == nil {
-		o, err = c.take(response)
-	}
+	o, err := c.take(response)
 	if err != nil {
 		c.fail(w, r, err)
 		return
@@ -474,7 +482,9 @@ func (c *ceremonies) fail(w http.ResponseWriter, r *http.Request, err error) {
 		status, code, err = http.StatusRequestEntityTooLarge, "too_large", fmt.Errorf("the body has more than %d bytes, the most that such a file can have", tooLarge.Limit)
 	}
 	if status >= 500 {
-		c.log.ErrorContext(r.Context(), "request failed", "method", r.Method, "path", r.URL.Path, "err", err)
+		if !errors.Is(err, repository.ErrLocked) {
+			c.log.ErrorContext(r.Context(), "request failed", "method", r.Method, "path", r.URL.Path, "err", err)
+		}
 		retryAfter(w, err)
 	}
 	refuse(w, status, code, err)

@@ -225,3 +225,43 @@ func must[T any](v T, err error) T {
 	}
 	return v
 }
+
+// A standby answers like a publisher that lacks the lead, whatever is in its own folder, and changes nothing there.
+func TestCeremonyOfStandby(t *testing.T) {
+	s := newSite(t)
+	s.withCeremonies(installOperator)
+	s.config["standby"] = true
+	leader := s.start()
+	request := s.request("It is time.", false, ceremony.Document{Role: "root", File: s.nextRoot()})
+	leader.do("PUT", "/v1/ceremony/request", string(request.Bytes()), http.StatusOK)
+
+	for name, folder := range map[string]string{"an empty folder": "empty", "an old request": "old", "a shared folder": "ceremonies"} {
+		require.NoError(t, os.MkdirAll(s.path(folder), 0o755))
+		if folder == "old" {
+			s.root.Version--
+			old := s.request("An earlier one.", false, ceremony.Document{Role: "root", File: s.nextRoot()})
+			require.NoError(t, os.MkdirAll(s.path("old/open/responses"), 0o755))
+			s.write("old/open/request.json", old.Bytes(), 0o644)
+		}
+		s.config["ceremony"].(map[string]any)["folder"] = s.path(folder)
+		standby := s.start()
+		require.Contains(t, standby.do("GET", "/standby", "", http.StatusOK), "standby")
+		for _, ask := range []struct{ method, path, body string }{
+			{"GET", "/v1/ceremony", ""},
+			{"GET", "/v1/ceremony/request", ""},
+			{"PUT", "/v1/ceremony/request", string(request.Bytes())},
+			{"DELETE", "/v1/ceremony/request?digest=" + digits(request), ""},
+			{"POST", "/v1/ceremony/responses", s.sign(string(request.Bytes()), 0)},
+			{"POST", "/v1/ceremony/install", ""},
+		} {
+			answer := standby.do(ask.method, ask.path, ask.body, http.StatusServiceUnavailable)
+			require.Contains(t, answer, `"code":"not_leading"`, "%s: %s", name, ask)
+			require.Contains(t, answer, fmt.Sprintf("process %d on ", os.Getpid()), "who leads")
+		}
+		require.NotContains(t, standby.log.String(), "request failed")
+		standby.token = strings.Repeat("h", 32)
+		require.Contains(t, standby.ask(forHolders, "GET", "/v1/ceremony", "", http.StatusServiceUnavailable), `"code":"not_leading"`)
+		standby.stop()
+	}
+	require.Equal(t, string(request.Bytes()), leader.do("GET", "/v1/ceremony/request", "", http.StatusOK))
+}

@@ -259,7 +259,19 @@ func (s *Service) Archive(ctx context.Context, a repository.Archive) (result rep
 	return result, err
 }
 
-// AcceptClock takes the present time for right: see repository.Repository.AcceptClock.
+// AcceptClock takes the present time for right: see repository.Repository.AcceptClock. If this is a standby that gave up
+// the lead because of its clock, AcceptClock first takes the lead again. If another publisher has it by now, the error wraps
+// repository.ErrLocked, and nothing changes.
 func (s *Service) AcceptClock(ctx context.Context) error {
+	s.mu.Lock()
+	if _, ok := errors.AsType[givenUp](s.reason); ok && s.repo == nil {
+		s.trusted, s.reason = true, errors.New("the lead is taken again: AcceptClock was called")
+		s.wake()
+		select {
+		case s.again <- struct{}{}:
+		default: // it is asked for
+		}
+	}
+	s.mu.Unlock()
 	return s.do(ctx, "accept clock", func(repo *repository.Repository) error { return repo.AcceptClock(ctx) })
 }

@@ -75,7 +75,8 @@
 //
 // One process publishes. With Config.Standby others wait for the lock and take over when that
 // process has ended, was killed, or lost its machine's power. A process that merely hangs
-// keeps the lock.
+// keeps the lock. A process whose clock is probably wrong can't publish: a standby gives the lead up then, and tries
+// again each minute. See Config.Standby.
 //
 // A signal for Reload:
 //

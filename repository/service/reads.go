@@ -12,8 +12,8 @@ import (
 // Status returns the state of the repository, and never waits: see repository.Repository.Status. While
 // the repository is being opened again, it returns what was known last. Err and the first problem give
 // the reason. Newer documents that are not in force are a problem too. In a standby, Status returns
-// what ReadStatus reads by way of Config.Read. Without Config.Read the error wraps
-// repository.ErrLocked.
+// what ReadStatus reads by way of Config.Read, and the first problem says so if it gave up the lead because of its
+// clock. Without Config.Read the error wraps repository.ErrLocked.
 func (s *Service) Status(ctx context.Context) (repository.Status, error) {
 	status, err := s.status(ctx)
 	if err != nil {
@@ -52,7 +52,11 @@ func (s *Service) status(ctx context.Context) (repository.Status, error) {
 		if err != nil {
 			return repository.Status{}, err
 		}
-		return repository.ReadStatus(ctx, store, journal)
+		status, err := repository.ReadStatus(ctx, store, journal)
+		if err == nil && errors.Is(reason, repository.ErrClock) {
+			status.Problems = append([]repository.Problem{{Severity: repository.SeverityError, What: reason.Error(), Advice: advice(reason)}}, status.Problems...)
+		}
+		return status, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -72,6 +76,8 @@ func advice(reason error) string {
 		return "do what the reason says: give the store and the journal that belong together, or put back the one that was lost or replaced, or see the package comment of repository, Backups; then call Reload, or wait a minute"
 	case errors.Is(reason, repository.ErrWrongKey):
 		return "configure the key that the documents in force name, or documents that name this one, and call Reload"
+	case errors.Is(reason, repository.ErrClock):
+		return "set this machine's clock, or call AcceptClock if it is right"
 	case errors.Is(reason, repository.ErrLocked):
 		return "stop the other process, or start this one as a standby"
 	case errors.Is(reason, syscall.ENOSPC):

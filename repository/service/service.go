@@ -23,6 +23,7 @@ const (
 	firstPause  = 200 * time.Millisecond
 	lastPause   = time.Minute
 	pauseOfLock = 2 * time.Second
+	pauseOfLead = time.Minute // after this standby gave up the lead because of its clock
 )
 
 // documentsAgain is how long the service waits before it looks again at documents that it could not install.
@@ -68,6 +69,10 @@ type Config struct {
 
 	// Standby makes a service wait if another process has the lock, and take over once it is
 	// free. Otherwise Start fails with repository.ErrLocked.
+	//
+	// It also makes the service give up the lead if its clock is probably wrong (repository.ErrClock), because another
+	// one's may be right. It tries again after a minute. Until then it is a standby, whose errors wrap
+	// repository.ErrLocked and repository.ErrClock. AcceptClock makes it try at once.
 	Standby bool
 
 	// Caching is for how long caches may serve timestamp.json. It is given here once: the repository gets
@@ -96,8 +101,9 @@ type Service struct {
 	stop     context.CancelFunc
 	ended    chan struct{} // closed when supervise has returned
 	reloads  chan chan<- error
-	close    func() error // once
-	closeErr error        // of the last repository; to be read once ended is closed
+	again    chan struct{} // ends the pause before the next attempt to open; of length 1
+	close    func() error  // once
+	closeErr error         // of the last repository; to be read once ended is closed
 
 	// The supervisor's own.
 	documentsDue bool          // whether the next attempt to open reads the documents
@@ -117,6 +123,8 @@ type Service struct {
 	limits       limits             // for a standby
 	compared     bool               // whether the store is known to be that of the journal to which a standby submits
 	documentsErr error              // why newer documents are not installed
+	doubt        error              // of the clock, with which Run ended; nil once something was signed since
+	trusted      bool               // whether the next attempt to open takes the clock for right
 }
 
 // Start opens the repository, or creates it of the documents, and publishes until Close. The
@@ -128,7 +136,7 @@ type Service struct {
 //
 // Two failures don't stop it. Status shows them: newer documents that can't be installed yet, because clients would
 // refuse what caches serve (repository.ErrLocksOut), which are tried again each minute, and a clock that looks wrong
-// (repository.ErrClock), about which people must act.
+// (repository.ErrClock), about which people must act: see also Config.Standby.
 //
 // With Config.Standby, a lock that another process holds is no error. Until the service takes over,
 // Status and View read by way of Config.Read, Submit, Outcome and Receipt.Wait go by way of Config.Queue, and all other
@@ -160,6 +168,7 @@ func start(ctx context.Context, cfg Config) (_ *Service, err error) {
 	}
 	s := &Service{
 		cfg: cfg, log: cfg.Logger, ended: make(chan struct{}), reloads: make(chan chan<- error),
+		again:   make(chan struct{}, 1),
 		changed: make(chan struct{}), documentsDue: true, compareDue: true,
 	}
 	s.ctx, s.stop = context.WithCancel(context.Background())
@@ -196,6 +205,7 @@ func mayPass(err error) bool {
 // documentsErr says why.
 func (s *Service) open(ctx context.Context) (*repository.Repository, error) {
 	due := s.documentsDue && s.cfg.Documents != nil
+	trusted := s.takeTrust()
 	repo, documents, err := s.openOnce(ctx, due, false)
 	if due && errors.Is(err, repository.ErrWrongKey) {
 		// The keys may be those of documents that aren't installed yet.
@@ -206,6 +216,11 @@ func (s *Service) open(ctx context.Context) (*repository.Repository, error) {
 	}
 	if err != nil {
 		return nil, err
+	}
+	if trusted {
+		if err := repo.AcceptClock(ctx); err != nil {
+			return nil, errors.Join(err, repo.Close())
+		}
 	}
 	if due {
 		s.noteDocuments(repo.Install(ctx, documents))
@@ -234,6 +249,7 @@ func (s *Service) openOnce(ctx context.Context, due, uncheckedKeys bool) (*repos
 	}
 	s.mu.Lock()
 	s.limits = limitsOf(cfg)
+	cfg.EndOnClock, cfg.Doubt = s.cfg.Standby, s.doubt
 	s.mu.Unlock()
 	cfg.UncheckedKeys = cfg.UncheckedKeys || uncheckedKeys
 	if none := (repository.Caching{}); s.cfg.Caching != none {
@@ -251,6 +267,11 @@ func (s *Service) openOnce(ctx context.Context, due, uncheckedKeys bool) (*repos
 	cfg.Observe = func(e repository.Event) {
 		if e.Err == nil && (e.Stage == repository.StageCommit || e.Stage == repository.StageDecide) {
 			s.progress.Store(true)
+		}
+		if e.Err == nil && e.Stage == repository.StageSeal { // what was signed by a clock that is believed
+			s.mu.Lock()
+			s.doubt, s.trusted = nil, false
+			s.mu.Unlock()
 		}
 		if observe != nil {
 			observe(e)
@@ -387,6 +408,7 @@ func (s *Service) rest() (asked chan<- error) {
 	defer t.Stop()
 	select {
 	case <-t.C:
+	case <-s.again:
 	case asked = <-s.reloads:
 		s.documentsDue, s.compareDue = true, true
 	case <-s.ctx.Done():
@@ -445,7 +467,15 @@ func (s *Service) publish(repo *repository.Repository) *repository.Repository {
 	defer cancel()
 	opened := time.Now()
 	ran := make(chan error, 1)
-	go func() { ran <- repo.Run(ctx) }()
+	go func() {
+		err := repo.Run(ctx)
+		if errors.Is(err, repository.ErrClock) {
+			s.mu.Lock()
+			s.doubt = err
+			s.mu.Unlock()
+		}
+		ran <- err
+	}()
 	for {
 		var err error
 		select {
@@ -468,8 +498,15 @@ func (s *Service) publish(repo *repository.Repository) *repository.Repository {
 			s.lengthen()
 		}
 		closing := s.ctx.Err() != nil
-		reason := s.lose(repo, failure{err})
-		if !closing {
+		reason := s.lose(repo, reasonOf(err))
+		_, gaveUp := errors.AsType[givenUp](reason)
+		switch {
+		case closing:
+		case gaveUp:
+			s.pause, s.lookAt = pauseOfLead, time.Now() // the documents may change meanwhile
+			s.log.Error("the lead is given up, so that another publisher may take it: set this machine's clock, or call AcceptClock if it is right",
+				"err", err, "again in", s.pause)
+		default:
 			s.log.Error("the repository failed, it is opened again", "err", reason)
 		}
 		err = repo.Close()
@@ -519,6 +556,35 @@ func (f failure) Error() string { return fmt.Sprint(f.err) }
 
 func (f failure) Is(target error) bool {
 	return target != repository.ErrClosed && target != repository.ErrUnknown && errors.Is(f.err, target)
+}
+
+// takeTrust reports whether AcceptClock is to be called once the repository is open, and forgets it.
+func (s *Service) takeTrust() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	trusted := s.trusted
+	s.trusted = false
+	return trusted
+}
+
+// givenUp is why a standby that had the lead doesn't have it. It wraps ErrLocked too: to callers, this is a standby like
+// any other.
+type givenUp struct{ err error }
+
+func (g givenUp) Error() string {
+	return fmt.Sprintf("the lead was given up, and is tried for again %v later: %v", pauseOfLead, g.err)
+}
+
+func (g givenUp) Is(target error) bool {
+	return target == repository.ErrLocked || errors.Is(failure{g.err}, target)
+}
+
+// reasonOf is why the repository must be opened again whose Run ended with err.
+func reasonOf(err error) error {
+	if errors.Is(err, repository.ErrClock) {
+		return givenUp{err}
+	}
+	return failure{err}
 }
 
 // Reload reads the documents and the keys again. Call it after they were changed, for example on
