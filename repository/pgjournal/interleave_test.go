@@ -413,9 +413,10 @@ func TestClocksDiffer(t *testing.T) {
 
 // A leader keeps the lead as long as it renews the lease, also during an append that takes longer than that.
 func TestRenewal(t *testing.T) {
+	t.Parallel() // it waits, most of the time
 	s := newSite(t)
 	cfg := config(t, s.publisher)
-	cfg.Lease = time.Second
+	cfg.Lease = 3 * time.Second
 	j, err := Open(t.Context(), cfg)
 	require.NoError(t, err)
 	l := leads(t, j)
@@ -427,7 +428,7 @@ func TestRenewal(t *testing.T) {
 	admin := connect(t, s.admin)
 	var first, renewed time.Time
 	require.NoError(t, admin.QueryRow(t.Context(), `SELECT renewed FROM bindery.lease`).Scan(&first))
-	for !renewed.After(first.Add(500 * time.Millisecond)) {
+	for !renewed.After(first.Add(cfg.Lease)) {
 		require.NoError(t, admin.QueryRow(t.Context(), `SELECT renewed FROM bindery.lease`).Scan(&renewed))
 	}
 	require.NoError(t, j.Close())
