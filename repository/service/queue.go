@@ -17,7 +17,7 @@ import (
 // Submit does: what belongs to a role that people sign is set aside, with that reason.
 
 // compare makes sure that a standby's store and journals belong together, unless that is known since the last Reload. locked
-// is why the repository can't be opened with cfg. compare returns it, or why this can't even be a standby. What it submitted
+// is why the repository can't be opened with cfg, nil if it is open. compare returns it, or why this can't be a standby. What it submitted
 // otherwise would be published in another repository.
 func (s *Service) compare(ctx context.Context, cfg repository.Config, locked error) error {
 	if !s.compareDue {
@@ -35,7 +35,7 @@ func (s *Service) compare(ctx context.Context, cfg repository.Config, locked err
 		}
 	}
 	switch {
-	case errors.Is(err, repository.ErrNotRepository):
+	case locked != nil && errors.Is(err, repository.ErrNotRepository):
 		set(false) // and it stays due
 		return fmt.Errorf("%w; nothing is accepted until it is known which repository that is: %w", locked, err)
 	case err != nil:

@@ -287,6 +287,11 @@ func (s *Service) openOnce(ctx context.Context, due, uncheckedKeys bool) (*repos
 	} else {
 		repo, err = repository.Open(ctx, cfg)
 	}
+	if err == nil && s.cfg.Standby && s.cfg.Queue != nil { // it may give up the lead, and is a standby then
+		if err = s.compare(ctx, cfg, nil); err != nil {
+			return nil, documents, errors.Join(err, repo.Close())
+		}
+	}
 	if err != nil {
 		if errors.Is(err, repository.ErrLocked) && s.cfg.Standby {
 			err = s.compare(ctx, cfg, err)
