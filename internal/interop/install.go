@@ -6,14 +6,14 @@ import (
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path"
 	"path/filepath"
 	"time"
+
+	"github.com/bindery-tuf/bindery/internal/pinned"
 )
 
 // locks say what is installed, to the hash.
@@ -74,35 +74,14 @@ func install(name string, identity []byte, files []string, build func(dir string
 		contents[file] = content
 		digest.Write(content)
 	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return "", fmt.Errorf("%s: %w", name, err)
-	}
-	cache = filepath.Join(cache, "bindery-interop")
-	dir := filepath.Join(cache, hex.EncodeToString(digest.Sum(nil)))
-	if _, err := os.Stat(dir); err == nil {
-		return dir, nil
-	}
-	if err := os.MkdirAll(cache, 0o700); err != nil {
-		return "", err
-	}
-	made, err := os.MkdirTemp(cache, "tmp-")
-	if err != nil {
-		return "", err
-	}
-	defer os.RemoveAll(made)
-	for file, content := range contents {
-		if err := os.WriteFile(filepath.Join(made, file), content, 0o600); err != nil {
-			return "", err
+	return pinned.Cached(hex.EncodeToString(digest.Sum(nil)), func(dir string) error {
+		for file, content := range contents {
+			if err := os.WriteFile(filepath.Join(dir, file), content, 0o600); err != nil {
+				return err
+			}
 		}
-	}
-	if err := build(made); err != nil {
-		return "", err
-	}
-	if err := os.Rename(made, dir); err != nil && !errors.Is(err, fs.ErrExist) { // another one was faster
-		return "", err
-	}
-	return dir, nil
+		return build(dir)
+	})
 }
 
 func tool(name string) (string, error) {

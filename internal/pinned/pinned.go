@@ -36,17 +36,29 @@ func Build(ctx context.Context, module, program string) (string, error) {
 		}
 		digest.Write(content)
 	}
+	name := path.Base(program)
+	if runtime.GOOS == "windows" {
+		name += ".exe"
+	}
+	dir, err := Cached(hex.EncodeToString(digest.Sum(nil)), func(dir string) error {
+		_, err := output(ctx, folder, "go", "build", "-o", filepath.Join(dir, name), program)
+		return err
+	})
+	return filepath.Join(dir, name), err
+}
+
+// Cached returns a directory of that name in the user's cache. The first call makes it, with what build puts
+// into it: build is given another directory, which takes the name once it is complete. The name says all that the
+// content depends on.
+func Cached(name string, build func(dir string) error) (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("%s: %w", name, err)
 	}
 	cache = filepath.Join(cache, "bindery-interop")
-	binary := filepath.Join(cache, path.Base(program)+"-"+hex.EncodeToString(digest.Sum(nil)))
-	if runtime.GOOS == "windows" {
-		binary += ".exe"
-	}
-	if _, err := os.Stat(binary); err == nil {
-		return binary, nil
+	dir := filepath.Join(cache, name)
+	if _, err := os.Stat(dir); err == nil {
+		return dir, nil
 	}
 	if err := os.MkdirAll(cache, 0o700); err != nil {
 		return "", err
@@ -56,11 +68,15 @@ func Build(ctx context.Context, module, program string) (string, error) {
 		return "", err
 	}
 	defer os.RemoveAll(made)
-	built := filepath.Join(made, "program")
-	if _, err := output(ctx, folder, "go", "build", "-o", built, program); err != nil {
+	if err := build(made); err != nil {
 		return "", err
 	}
-	return binary, os.Rename(built, binary)
+	if err := os.Rename(made, dir); err != nil {
+		if _, there := os.Stat(dir); there != nil { // no other process was faster
+			return "", err
+		}
+	}
+	return dir, nil
 }
 
 func output(ctx context.Context, dir string, command ...string) (string, error) {
