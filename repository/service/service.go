@@ -566,7 +566,7 @@ func (g givenUp) Error() string {
 }
 
 func (g givenUp) Is(target error) bool {
-	return target == repository.ErrLocked || errors.Is(failure{g.err}, target)
+	return target == repository.ErrLocked || errors.Is(failure(g), target)
 }
 
 // reasonOf is why the repository must be opened again whose Run ended with err.
