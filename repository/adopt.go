@@ -61,11 +61,12 @@ func (a Adopted) String() string {
 // generations signed, Config.Workers at a time. Then one append makes the journal go on from there: a checkpoint of what
 // is published. Nothing that is published is signed anew.
 //
-// Then Adopt publishes a generation of its own at once, with a new snapshot and timestamp and nothing else. Its number is above
-// every one that the store has a file of. From then on the store refuses what a publisher of the database that was left may still
-// swap in. If this generation can't be made now, because a key or the store fails or the clock is doubted, Adopt logs
-// that and succeeds, and Run makes it first. Make sure that no publisher uses the database that was left: what one swaps
-// in before this generation makes Adopt fail, and later generations of it are never seen.
+// Make sure that no publisher uses the database that was left. One that is merely paused may still swap a generation in. So
+// Adopt publishes a generation of its own at once: a new snapshot and timestamp and nothing else, with a number above
+// every one that the store has a file of. From then on the store refuses what such a publisher swaps in. If this
+// generation can't be made now, because a key or the store fails or the clock is doubted, Adopt logs that and succeeds, and
+// Run makes it first. If such a publisher is faster, Adopt fails with ErrDiverged, and so does Open after it: then
+// RestoreStore publishes what Adopt took over.
 //
 // What the journal has queued stays queued. Such an item may be among what was published: then it is
 // decided Unchanged. If it was published and replaced since, by an item that the journal lost, it is
@@ -78,7 +79,6 @@ func (a Adopted) String() string {
 // Adopt refuses, with an error that wraps ErrDiverged, a store that isn't ahead of the journal, whose metadata doesn't verify,
 // in which a file is missing or altered, or that lacks a document which the journal accepted: see RestoreStore and
 // RestoreJournal, which make every bin anew. After an error nothing has changed, or Open finds that the journal has the work.
-// If another publisher changed the timestamp after that, Open says so with ErrDiverged.
 //
 // The cost is one listing of the store, three reads of each role that was signed, and one generation.
 func Adopt(ctx context.Context, cfg Config) (*Repository, Adopted, error) {
@@ -88,7 +88,7 @@ func Adopt(ctx context.Context, cfg Config) (*Repository, Adopted, error) {
 	}
 	a, err := p.adopt(ctx)
 	if err != nil {
-		return nil, Adopted{}, errors.Join(fmt.Errorf("adopt: %w", err), giveUpLead(p.lead))
+		return nil, Adopted{}, errors.Join(fmt.Errorf("adopt: %w", p.orAnother(ctx, err)), giveUpLead(p.lead))
 	}
 	return newRepository(p), a, nil
 }

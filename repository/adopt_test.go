@@ -209,6 +209,33 @@ func TestAdoptOvertakesLater(t *testing.T) {
 	}
 }
 
+// The paused publisher goes on just before Adopt's own swap. Adopt and Open say so, and nothing that clients see goes
+// backwards.
+func TestAdoptIsOvertaken(t *testing.T) {
+	t.Parallel()
+	inBubble(t, 4, delegation.Succinct, func(t *testing.T, e *env) {
+		before, prepared := e.pausedBeforeItsSwap()
+		swapped := false
+		e.inject.Plan(func(c faulty.Call) faulty.Fault {
+			if c.Op == "store.Swap" && !swapped {
+				swapped = true
+				require.NoError(t, e.store.Swap(t.Context(), "timestamp.json", before, prepared))
+			}
+			return faulty.None
+		})
+		_, _, err := repository.Adopt(t.Context(), e.config())
+		e.inject.Plan(nil)
+		require.ErrorIs(t, err, repository.ErrDiverged)
+		_, err = repository.Open(t.Context(), e.config())
+		require.ErrorIs(t, err, repository.ErrDiverged)
+		require.ErrorContains(t, err, "RestoreStore")
+		e.repo, err = repository.RestoreStore(t.Context(), e.config(), repository.Restoration{})
+		require.NoError(t, err)
+		e.publish(file("goes on", "1"))
+		e.checkAll(e.store.History("timestamp.json")[:1])
+	})
+}
+
 // pausedBeforeItsSwap publishes, and loses the journal's last records. It returns the timestamp that clients see, and the
 // one that the paused publisher would swap in.
 func (e *env) pausedBeforeItsSwap() (public, prepared []byte) {

@@ -154,6 +154,10 @@
 //   - Both are of one backup: nothing shows it from inside. Give Config.Witness, and
 //     [RestoreStore] publishes the backup's content above all that clients have seen.
 //
+// None of these is for a store and a journal that belong to different repositories, because the configuration names the
+// wrong bucket, prefix, database, schema or folder. Open and the calls above tell these by their roots, refuse, and change nothing:
+// put the configuration right, and move nothing away. [Belong] tells it alone.
+//
 // Open notices the first three by itself, and the last one only with Config.Witness. It says which it
 // is, and changes nothing: it never goes back by itself.
 //
@@ -181,7 +185,8 @@
 //     ones; move the others away.
 //
 // If RestoreStore finds a name with other bytes than it must have, it names the file: move it away, and
-// call it again. A new, empty store is good as well: then all is made from the journal. If the
+// call it again. A new, empty store is good as well, and needed if the attacker left nothing that is the repository's: then all is
+// made from the journal. If the
 // attacker only had the keys and the store is right, [Repository.InstallAfterCompromise] alone is enough.
 //
 // Fast-forward. An attacker may raise the versions of timestamp, snapshot and bins, up to the largest

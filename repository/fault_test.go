@@ -71,7 +71,7 @@ func (e *env) makeOrOpen() (*repository.Repository, error) {
 // repository goes on by itself, or after it was opened again.
 func TestEveryCallFails(t *testing.T) {
 	t.Parallel()
-	first, step := thorough.OneIn(3)
+	first, step := thorough.OneIn(5)
 	for _, fault := range []faulty.Fault{faulty.Before, faulty.After, faulty.Hang} {
 		for _, times := range []int{1, 3} {
 			if testing.Short() && times == 1 {

@@ -32,7 +32,7 @@ func TestFullDisk(t *testing.T) {
 
 func testFullDisk(t *testing.T, dir string) {
 	const step = 192 << 10
-	first, every := thorough.OneIn(5)
+	first, every := thorough.OneIn(9)
 	filler := filepath.Join(dir, "filler")
 	free := func() int64 {
 		var s syscall.Statfs_t

@@ -9,6 +9,7 @@ import (
 	"github.com/bindery-tuf/bindery/delegation"
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/repository/ledger"
+	"github.com/bindery-tuf/bindery/repository/storetest"
 )
 
 // future is what only a newer version writes.
@@ -42,6 +43,8 @@ func TestOlderPublisher(t *testing.T) {
 		require.NoError(t, lead.Append(t.Context(), record))
 		require.NoError(t, newer.Close())
 		names := e.names()
+		require.NoError(t, repository.Belong(t.Context(), e.store, e.journal.Handle()), "an older standby still knows whose journal it is")
+		require.ErrorIs(t, repository.Belong(t.Context(), storetest.NewStore(), e.journal.Handle()), ledger.ErrNewer)
 
 		for range 2 {
 			cfg := e.config()

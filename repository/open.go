@@ -26,7 +26,7 @@ var (
 
 	// ErrDiverged is wrapped by Open when store and journal disagree about what
 	// is published, or a witness disagrees with both. One of them was restored from a
-	// backup, or somebody else publishes there. Nothing was changed. Run ends with it if that happens
+	// backup, somebody else publishes there, or they belong to different repositories: see Belong. Nothing was changed. Run ends with it if that happens
 	// while it runs.
 	ErrDiverged = errors.New("store and journal disagree")
 )
@@ -118,7 +118,7 @@ func Open(ctx context.Context, cfg Config) (*Repository, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open repository: %w", err)
 	}
-	if err := p.stillLeads(ctx, p.recover(ctx)); err != nil {
+	if err := p.orAnother(ctx, p.stillLeads(ctx, p.recover(ctx))); err != nil {
 		return nil, errors.Join(fmt.Errorf("open repository: %w", err), giveUpLead(p.lead))
 	}
 	return newRepository(p), nil

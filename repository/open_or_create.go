@@ -25,7 +25,7 @@ func OpenOrCreate(ctx context.Context, cfg Config, documents Documents) (*Reposi
 		return nil, fmt.Errorf("open or create repository: %w", err)
 	}
 	if p.state.Chain != "" {
-		err = p.stillLeads(ctx, p.recover(ctx))
+		err = p.orAnother(ctx, p.stillLeads(ctx, p.recover(ctx)))
 	} else if err = p.checkNew(ctx, documents); err == nil {
 		err = p.create(ctx, documents)
 	}

@@ -52,7 +52,7 @@ func TestOpenOrCreateAfterCrash(t *testing.T) {
 	c := repotest.NewSeededCeremony(t, layout, time.Now(), [32]byte{1})
 	c.NextRoot(nil)
 	cfg := repository.Config{Bins: c.Bins, Snapshot: c.Online, Timestamp: c.Online, Workers: 1, MaxDelay: -1}
-	first, step := thorough.OneIn(2)
+	first, step := thorough.OneIn(4)
 	seeds := uint64(2)
 	if thorough.Long() {
 		seeds = 8

@@ -78,6 +78,9 @@ type Restoration struct {
 // to that version, or give new keys in Documents if the old ones were stolen. No file of the store but the timestamp is overwritten. If a name holds other bytes
 // than it must, the error wraps ErrConflict and names it: move that file away.
 //
+// A store that is another repository's, by the rules of Belong, is refused with ErrDiverged, also if some of its files were moved
+// away. Nothing of it is changed. If you mean to publish in that place all the same, give an empty store.
+//
 // If older history was put away (see Repository.Archive), a bin is made again from its base in the store. The
 // error names the bases that are missing: put them, or the archived files of the journal, back.
 //
@@ -103,6 +106,9 @@ func (p *publisher) restoreStore(ctx context.Context, r Restoration) error {
 	}
 	history, err := p.replay().run(ctx, p.lead, s.Chain)
 	if err != nil {
+		return err
+	}
+	if err := p.notAnothers(ctx, history.files, "RestoreStore fills an empty store: to publish this journal's repository, give one"); err != nil {
 		return err
 	}
 	p.unwritten = allFiles(history.files, p.unwritten)
@@ -554,7 +560,8 @@ func (p *publisher) compareWitness(ctx context.Context) error {
 // asked for, and Superseded if later ones of these items account for its paths. Otherwise it is set
 // aside, with the reason.
 //
-// A store whose timestamp isn't newer than the journal is refused: see RestoreStore. So is a store in
+// A store whose timestamp isn't newer than the journal is refused: see RestoreStore. So is a store that is another repository's
+// than the journal, by the rules of Belong; an empty journal is nobody's. So is a store in
 // which a file is missing or isn't as it was signed: the error names it. The new journal doesn't have
 // the targets that are published now. A later Rebuild needs the bins' files of now, or newer ones.
 //
@@ -573,6 +580,14 @@ func RestoreJournal(ctx context.Context, cfg Config, r Restoration) (*Repository
 }
 
 func (p *publisher) restoreJournal(ctx context.Context, r Restoration) error {
+	if p.state.Chain != "" {
+		// A journal that lost its older history is compared by olderThan alone.
+		if files, err := acceptedFiles(ctx, p.lead); err != nil {
+			p.log.Warn("whether the store is that of the journal was not looked at by their roots", "err", err)
+		} else if err := p.notAnothers(ctx, files, "RestoreJournal fills an empty journal: if the store is right, give one"); err != nil {
+			return err
+		}
+	}
 	root, err := p.trustedRoot(ctx, r)
 	if err != nil {
 		return err
@@ -965,7 +980,7 @@ func (p *published) readRoots(ctx context.Context, store Store, trusted []byte) 
 			return fmt.Errorf("store: %s: %w", name, err)
 		}
 		if version == root.Version() && !bytes.Equal(data, trusted) {
-			return fmt.Errorf("store: %s isn't the trusted root of that version", name)
+			return fmt.Errorf("store: %s isn't the trusted root of that version: the store is another repository's, or the root is: %s", name, checkPlaces)
 		}
 		f, err := rootFile(data)
 		if err != nil {

@@ -201,7 +201,7 @@ func ReadStatus(ctx context.Context, store Store, journal Reader) (Status, error
 		})
 	}
 	if err != nil {
-		return Status{}, fmt.Errorf("status: %w", err)
+		return Status{}, fmt.Errorf("status: %w", orAnother(ctx, store, journal, journal, err))
 	}
 	s := p.status()
 	s.Queue = h.Backlog()

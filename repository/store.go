@@ -17,7 +17,8 @@ import (
 //
 // A Store may have two more methods. MinInterval() time.Duration is the least time between two calls of
 // Swap for one name: see Config.MinInterval. Local() bool reports whether only processes of this machine can
-// write the Store: see Config.OneMachine. A Store that wraps another one should pass them on.
+// write the Store: see Config.OneMachine. A Store that wraps another one should pass them on. If a Store or a Journal has a
+// String() string that says where it is, errors by which the two don't belong together name it so.
 type Store interface {
 	// Get returns the content of name, or an error that wraps ErrNotExist.
 	Get(ctx context.Context, name string) ([]byte, error)

@@ -2,6 +2,7 @@ package repository
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"time"
@@ -121,12 +122,16 @@ func (p *publisher) sweepFiles(ctx context.Context, files []SweptFile) error {
 // may run alongside a publisher. Then it can say of a file that was written meanwhile that a generation
 // is under way.
 //
-// Errors wrap ErrNotRepository, or are the store's or the journal's.
+// Errors wrap ErrNotRepository, or ErrDiverged if store and journal belong to different repositories (see Belong), or are the
+// store's or the journal's.
 func ReadSweep(ctx context.Context, store Store, journal Reader, grace time.Duration) iter.Seq2[SweptFile, error] {
 	return func(yield func(SweptFile, error) bool) {
 		h, err := readHistory(ctx, journal)
 		if err == nil {
 			err = hasDocuments(&h.State)
+		}
+		if belongs := belong(ctx, store, journal); err == nil && errors.Is(belongs, errAnother) {
+			err = belongs // by another's journal, most files would seem to be superseded
 		}
 		if err == nil {
 			s := sweeper{left: func(_ int64, at time.Time) time.Duration { return grace - time.Since(at) }, now: time.Now}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/bindery-tuf/bindery/internal/repotest"
 	"github.com/bindery-tuf/bindery/keys"
 	"github.com/bindery-tuf/bindery/roles"
 	"github.com/bindery-tuf/bindery/roles/ceremony"
@@ -161,9 +162,7 @@ func TestCeremonyOfOperator(t *testing.T) {
 
 	// The online key is in other hands: root names a new one, and clients would refuse what is published.
 	before := s.online
-	after, err := keys.GenerateEd25519()
-	require.NoError(t, err)
-	require.NoError(t, keys.WriteFile(s.path("new.pem"), after, []byte(thePassphrase)))
+	after := repotest.NewKeyFile(t, s.path("new.pem"), thePassphrase)
 	s.root.Version--
 	s.root.Snapshot.Keys, s.root.Timestamp.Keys = []*keys.PublicKey{after.Public()}, []*keys.PublicKey{after.Public()}
 	request := s.request("The online key was stolen.", true, ceremony.Document{Role: "root", File: s.nextRoot()})

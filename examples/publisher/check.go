@@ -120,7 +120,13 @@ func published(ctx context.Context, cfg config) (status repository.Status, err e
 		return status, err
 	}
 	defer done()
-	if status, err = repository.ReadStatus(ctx, store, journal); err != nil {
+	if status, err = repository.ReadStatus(ctx, store, journal); errors.Is(err, repository.ErrNotRepository) {
+		if _, err := store.Get(ctx, ledger.Timestamp); err == nil {
+			return status, fmt.Errorf("%w: the journal is empty, and the store publishes a repository: check whether the store's bucket, prefix or folder, or the journal's database, "+
+				"schema or folder, is another repository's; if the journal was lost, see README.md, Backup and restore", repository.ErrDiverged)
+		}
+	}
+	if err != nil {
 		return status, err
 	}
 	return status, agree(ctx, store, journal)

@@ -25,6 +25,7 @@ import (
 
 	"github.com/bindery-tuf/bindery/delegation"
 	"github.com/bindery-tuf/bindery/internal/pgtest"
+	"github.com/bindery-tuf/bindery/internal/repotest"
 	"github.com/bindery-tuf/bindery/keys"
 	"github.com/bindery-tuf/bindery/roles"
 )
@@ -55,14 +56,13 @@ const thePassphrase = "correct horse"
 
 func newSite(t *testing.T) *site {
 	t.Helper()
-	online, err := keys.GenerateEd25519()
-	require.NoError(t, err)
-	return newSiteWith(t, online)
+	dir := t.TempDir()
+	return newSiteWith(t, dir, repotest.NewKeyFile(t, filepath.Join(dir, "online.pem"), thePassphrase))
 }
 
-func newSiteWith(t *testing.T, online *keys.MemorySigner) *site {
+func newSiteWith(t *testing.T, dir string, online *keys.MemorySigner) *site {
 	t.Helper()
-	s := &site{t: t, dir: t.TempDir(), online: online}
+	s := &site{t: t, dir: dir, online: online}
 	for range 3 {
 		key, err := keys.GenerateEd25519()
 		require.NoError(t, err)
@@ -97,7 +97,6 @@ func newSiteWith(t *testing.T, online *keys.MemorySigner) *site {
 	s.write("documents/1.targets.json", targets.Bytes(), 0o644)
 	s.write("documents/1.bins.json", bins.Bytes(), 0o644)
 	s.write("passphrase", []byte(thePassphrase+"\n"), 0o600)
-	require.NoError(t, keys.WriteFile(s.path("online.pem"), s.online, []byte(thePassphrase)))
 	key := "file:" + s.path("online.pem")
 	s.config = map[string]any{
 		"listen": "127.0.0.1:0", "clients": map[string]any{"listen": "127.0.0.1:0"},
@@ -274,7 +273,10 @@ func adds(path string, n int) string {
 }
 
 // find returns the length of a target, as a TUF client that knows the first root finds it, or -1.
-func (s *site) find(url, path string) int64 {
+func (s *site) find(url, path string) int64 { return s.findAll(url, path)[0] }
+
+// findAll is find for many paths, with one client.
+func (s *site) findAll(url string, paths ...string) (lengths []int64) {
 	s.t.Helper()
 	cfg, err := clientconfig.New(url+"/metadata", s.read("documents/1.root.json"))
 	require.NoError(s.t, err)
@@ -282,12 +284,16 @@ func (s *site) find(url, path string) int64 {
 	client, err := updater.New(cfg)
 	require.NoError(s.t, err)
 	require.NoError(s.t, client.Refresh())
-	info, err := client.GetTargetInfo(path)
-	if err != nil {
-		require.ErrorContains(s.t, err, "not found")
-		return -1
+	for _, path := range paths {
+		info, err := client.GetTargetInfo(path)
+		if err != nil {
+			require.ErrorContains(s.t, err, "not found")
+			lengths = append(lengths, -1)
+			continue
+		}
+		lengths = append(lengths, info.Length)
 	}
-	return info.Length
+	return lengths
 }
 
 // nextRoot is the unsigned root after the last one, with another expiry.

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,20 +27,32 @@ func TestRollingUpgrade(t *testing.T) {
 	program := newerProgram(t)
 
 	// The load: one item after the other, until it is told to stop.
-	stop, inserted := make(chan struct{}), make(chan int, 1)
+	var inserted atomic.Int64
+	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
-		n := 0
-		defer func() { inserted <- n }()
+		defer close(stopped)
 		for {
 			select {
 			case <-stop:
 				return
 			case <-time.After(20 * time.Millisecond):
-				n++
+				n := int(inserted.Load()) + 1
 				insert(t, index, fmt.Sprintf("load-%d", n), adds(fmt.Sprintf("load/%d", n), n), true)
+				inserted.Add(1)
 			}
 		}
 	}()
+	// some waits until more items were inserted, from the beginning to the end of what goes on meanwhile.
+	some := func() {
+		t.Helper()
+		for enough := inserted.Load() + 5; inserted.Load() < enough; time.Sleep(20 * time.Millisecond) {
+			select {
+			case <-stopped:
+				require.FailNow(t, "the load ended")
+			default:
+			}
+		}
+	}
 	probe := func(r *running, id string) {
 		t.Helper()
 		insert(t, index, id, adds(id, 1), true)
@@ -50,10 +63,12 @@ func TestRollingUpgrade(t *testing.T) {
 	older.until("/lead", http.StatusOK)
 	newer := s.spawnProgram(program)
 	newer.until("/standby", http.StatusOK)
+	some()
 	probe(older, "by-older")
 
 	older.stop()
 	newer.until("/lead", http.StatusOK)
+	some()
 	probe(newer, "by-newer")
 
 	// The older one comes back as a standby, and must not publish when the newer one is gone.
@@ -65,19 +80,23 @@ func TestRollingUpgrade(t *testing.T) {
 	}
 	older.do("GET", "/lead", "", http.StatusServiceUnavailable)
 	older.do("PUT", "/v1/items/refused", adds("refused", 1), http.StatusServiceUnavailable)
+	some() // while nobody can publish
 
 	// Nothing was harmed: the newer one goes on, with all that was inserted meanwhile.
 	newer = s.spawnProgram(program)
 	newer.until("/lead", http.StatusOK)
+	some()
 	probe(newer, "after")
 	close(stop)
-	for n := range <-inserted {
+	<-stopped
+	var paths []string
+	for n := range inserted.Load() {
 		id := fmt.Sprintf("load-%d", n+1)
 		require.Contains(t, newer.do("GET", "/v1/items/"+id+"?wait=1m", "", http.StatusOK), `"state":"published"`, id)
-		require.EqualValues(t, n+1, s.find(newer.url[forClients], fmt.Sprintf("load/%d", n+1)))
-		if n == 20 {
-			break // each costs a client
-		}
+		paths = append(paths, fmt.Sprintf("load/%d", n+1))
+	}
+	for n, length := range s.findAll(newer.url[forClients], paths...) {
+		require.EqualValues(t, n+1, length, paths[n])
 	}
 	newer.do("GET", "/v1/items/refused", "", http.StatusNotFound)
 }

@@ -10,7 +10,7 @@ import (
 
 // TestSample tries a sample of all points, with some from every part of the histories.
 func TestSample(t *testing.T) {
-	every := 41
+	every := 101
 	if testing.Short() {
 		every = 401
 	}

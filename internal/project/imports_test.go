@@ -17,7 +17,7 @@ import (
 // exception; one that must be is given a layer of its own. The first entry that
 // matches decides.
 var layers = [][]string{
-	{"internal/cjson", "internal/jsontext", "internal/schema", "internal/disk", "internal/excerpt", "internal/interrupt", "internal/columns", "internal/material", "internal/parallel", "internal/pinned"},
+	{"internal/cjson", "internal/jsontext", "internal/schema", "internal/disk", "internal/excerpt", "internal/interrupt", "internal/columns", "internal/material", "internal/parallel", "internal/pinned", "internal/thorough"},
 	{"internal/crashfs"},
 	{"keys"},
 	{"keys/remote"}, // what some of those share
@@ -139,7 +139,7 @@ func TestNoTestCodeInPrograms(t *testing.T) {
 			pattern = "." // its demo, which nobody starts from, has a throw-away database and bucket
 		}
 		for _, p := range list(t, folder, "-deps", pattern) {
-			for _, name := range []string{"internal/repotest", "internal/faulty", "internal/crashfs", "internal/mutation", "keys/keystest", "repository/storetest"} {
+			for _, name := range []string{"internal/repotest", "internal/faulty", "internal/crashfs", "internal/mutation", "internal/thorough", "keys/keystest", "repository/storetest"} {
 				require.NotEqual(t, module+"/"+name, p.ImportPath)
 			}
 			require.NotEqual(t, "testing", p.ImportPath)

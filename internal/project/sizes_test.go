@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/bindery-tuf/bindery/internal/thorough"
 )
 
 // signers are the places where keys can live, each with what a program that opens
@@ -78,8 +80,8 @@ var keysModules = []string{
 func TestSizes(t *testing.T) {
 	t.Logf("%-12s %9s %8s", "signer", "bytes", "modules")
 	for i, s := range signers {
-		if i > 0 && testing.Short() {
-			break
+		if i > 0 && !thorough.Long() {
+			break // it is only logged
 		}
 		name := s.name
 		if name == "" {

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bindery-tuf/bindery/internal/disk"
+	"github.com/bindery-tuf/bindery/internal/thorough"
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/repository/ledger"
 )
@@ -170,7 +171,8 @@ func TestArchiveCrash(t *testing.T) {
 	clipped := requireHistory(t, healthy, h, "")
 	ops := healthy.Ops() - n
 	t.Logf("%d operations", ops)
-	for at := 1; at <= ops; at += stride() {
+	first, step := thorough.OneIn(5)
+	for at := 1 + first; at <= ops; at += step {
 		for _, f := range faults {
 			for name, cut := range map[string]func(d *simDisk){
 				"restart":        func(d *simDisk) { d.restart() },

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bindery-tuf/bindery/internal/crashfs"
+	"github.com/bindery-tuf/bindery/internal/thorough"
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/repository/ledger"
 	"github.com/bindery-tuf/bindery/repository/storetest"
@@ -262,14 +263,6 @@ func run(d *simDisk) (acknowledged int, err error) {
 	return len(workload), nil
 }
 
-// stride is how far it is from one operation that fails to the next: short tests try some only.
-func stride() int {
-	if testing.Short() {
-		return 5
-	}
-	return 1
-}
-
 // TestCrash ends the process at every operation on the disk, or lets it fail, in
 // every way, and finds after each kind of restart all that was acknowledged, in
 // order, and nothing that was never asked for. What was found once is found again
@@ -289,7 +282,8 @@ func TestCrash(t *testing.T) {
 		"power, all":     func(d *simDisk) { d.powerLoss(keepAll) },
 		"power, parts":   func(d *simDisk) { d.powerLoss(d.AnyCut()) },
 	}
-	for at := 1; at <= healthy.Ops(); at += stride() {
+	first, step := thorough.OneIn(5)
+	for at := 1 + first; at <= healthy.Ops(); at += step {
 		for _, f := range faults {
 			for name, cut := range cuts {
 				for seed := range uint64(3) {
@@ -319,7 +313,8 @@ func TestCrashDuringRecovery(t *testing.T) {
 	healthy := newSimDisk()
 	_, err := run(healthy)
 	require.NoError(t, err)
-	for at := 1; at <= healthy.Ops(); at += stride() {
+	first, step := thorough.OneIn(5)
+	for at := 1 + first; at <= healthy.Ops(); at += step {
 		for again := 1; ; again++ {
 			where := fmt.Sprintf("operation %d, and %d of the recovery", at, again)
 			random := rand.New(rand.NewPCG(uint64(at), uint64(again)))

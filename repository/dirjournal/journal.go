@@ -217,6 +217,9 @@ func (j *Journal) takeLead() (*lead, error) {
 	return j.leader, nil
 }
 
+// String says in which folder the journal is.
+func (j *Journal) String() string { return "folder " + j.dir.name }
+
 // Cut says how many bytes Open ignored at the journal's end, and where, because they are not
 // a whole frame. It is "" if there were none. A process that is killed while it writes leaves
 // such bytes, and no caller was told that they are durable. They can also be damage to the

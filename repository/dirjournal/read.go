@@ -119,6 +119,9 @@ type Reader struct {
 
 var _ repository.Reader = (*Reader)(nil)
 
+// String says in which folder the journal is.
+func (r *Reader) String() string { return "folder " + r.dir }
+
 // OpenReader returns a Reader of the journal in dir. The error wraps fs.ErrNotExist if dir
 // doesn't exist or holds no journal.
 func OpenReader(dir string) (*Reader, error) { return openReaderOn(disk.OS(), dir) }

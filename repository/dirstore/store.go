@@ -293,6 +293,9 @@ func checkName(name string) error {
 	return nil
 }
 
+// String says in which folder the store is.
+func (s *Store) String() string { return "folder " + s.dir }
+
 // Local reports true: only processes of this machine may write the store, because the lock of Swap doesn't
 // reach other machines. See repository.Config.OneMachine.
 func (s *Store) Local() bool { return true }

@@ -263,6 +263,14 @@ func (s store) MinInterval() time.Duration {
 	return 0
 }
 
+// String says where the inner store is, if that says it.
+func (s store) String() string {
+	if inner, ok := s.inner.(fmt.Stringer); ok {
+		return inner.String()
+	}
+	return "a store"
+}
+
 func (s store) Local() bool {
 	inner, ok := s.inner.(interface{ Local() bool })
 	return ok && inner.Local()

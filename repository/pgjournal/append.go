@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/repository/ledger"
@@ -70,8 +72,10 @@ func (l *lead) append(ctx context.Context, records []ledger.Record) error {
 	}
 	asking, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.askFor)
 	defer cancel()
-	made, asked := l.wasMade(asking, a.head)
+	made, asked := l.wasMade(asking, a)
 	switch {
+	case errors.Is(asked, repository.ErrFenced):
+		return l.failed(ctx, fmt.Errorf("%w: %w", asked, err))
 	case asked != nil:
 		l.mu.Lock()
 		defer l.mu.Unlock()
@@ -87,25 +91,32 @@ func (l *lead) append(ctx context.Context, records []ledger.Record) error {
 // wasMade finds out what became of an append whose commit was not answered. The fence's lock is free once it is
 // settled. If the append was made, the synchronous replica has it when this returns. Until the context ends it tries to
 // reach the database.
-func (l *lead) wasMade(ctx context.Context, hash string) (bool, error) {
+func (l *lead) wasMade(ctx context.Context, a *appended) (bool, error) {
 	for {
-		made, err := l.recorded(ctx, hash)
-		if err == nil || !sleep(ctx, pollBusy) {
+		made, err := l.recorded(ctx, a)
+		if err == nil || errors.Is(err, repository.ErrFenced) || !sleep(ctx, pollBusy) {
 			return made, err
 		}
 	}
 }
 
-func (l *lead) recorded(ctx context.Context, hash string) (made bool, err error) {
+// recorded looks for the last record of an append at its place. If it isn't there and another leads, the error wraps ErrFenced:
+// that one may have deleted older history, and nobody is to undo what it may have.
+func (l *lead) recorded(ctx context.Context, a *appended) (made bool, err error) {
 	tx, err := l.begin(ctx)
 	if err != nil {
 		return false, err
 	}
 	defer rollback(ctx, tx)
-	if _, err := tx.Exec(ctx, l.sql(`SELECT FROM bindery.lead FOR UPDATE`)); err != nil {
+	var epoch int64
+	var token string
+	if err := tx.QueryRow(ctx, l.sql(fence+` FOR UPDATE`)).Scan(&epoch, &token); err != nil {
 		return false, err
 	}
-	err = tx.QueryRow(ctx, l.sql(`SELECT EXISTS (SELECT FROM bindery.record WHERE hash = $1 AND seq > (SELECT max(seq) - 1000 FROM bindery.record))`), hash).Scan(&made)
+	err = tx.QueryRow(ctx, l.sql(`SELECT EXISTS (SELECT FROM bindery.record WHERE seq = $1 AND hash = $2)`), a.seq, a.head).Scan(&made)
+	if err == nil && !made && token != l.token {
+		err = fmt.Errorf("%w: epoch %d follows %d", repository.ErrFenced, epoch, l.epoch)
+	}
 	if err != nil || !made {
 		return false, err
 	}
@@ -195,6 +206,7 @@ func (l *lead) write(ctx context.Context, tx pgx.Tx, records []ledger.Record) (*
 // appended is what an append changes in the leader's memory, once it is committed.
 type appended struct {
 	head   string
+	seq    int64   // number of the last record
 	sealed *int64  // number of the seal that has no commit, or nil
 	taken  []taken // the entries that were decided
 	all    bool    // whether all of them were in the leader's memory
@@ -242,9 +254,7 @@ func (l *lead) writeOne(ctx context.Context, tx pgx.Tx, r ledger.Record, a *appe
 	if closed := results.Close(); err == nil {
 		err = closed
 	}
-	if code(err) == uniqueViolation {
-		return errors.New("another record decided one of its items")
-	}
+	a.seq = seq
 	switch r.Kind() {
 	case ledger.KindSeal:
 		a.sealed = &seq
@@ -264,9 +274,8 @@ func (l *lead) decide(ctx context.Context, tx pgx.Tx, batch *pgx.Batch, r ledger
 	if err != nil {
 		return err
 	}
-	// Most entries of a record have the same outcome.
-	groups := map[ledger.Outcome]*group{}
-	var g *group
+	var places []int64
+	var runs decisions
 	for i, o := range outcomes {
 		e := found[i]
 		if e.place == 0 {
@@ -276,27 +285,52 @@ func (l *lead) decide(ctx context.Context, tx pgx.Tx, batch *pgx.Batch, r ledger
 		if n, err := hex.Decode(digest[:], []byte(o.Digest[:min(len(o.Digest), 64)])); err != nil || n != 32 || len(o.Digest) != 64 || digest != e.digest {
 			return fmt.Errorf("item %q: the digest %.12s isn't that of the entry, %.12x", o.ID, o.Digest, e.digest)
 		}
-		if g == nil || o.Outcome != outcomes[i-1].Outcome {
-			if g = groups[o.Outcome]; g == nil {
-				g = &group{}
-				groups[o.Outcome] = g
-			}
+		if i > 0 && o.Outcome == outcomes[i-1].Outcome && e.place == found[i-1].place+1 {
+			runs.last[len(runs.last)-1]++
+		} else {
+			runs.add(e.place, i+1, o.Outcome)
 		}
-		g.places, g.nths = append(g.places, e.place), append(g.nths, int32(i+1))
+		places = append(places, e.place)
 		a.taken = append(a.taken, taken{o.ID, e.place})
 	}
-	for o, g := range groups {
-		batch.Queue(l.sql(`INSERT INTO bindery.decided (place, record, nth, time, generation, state, reason)
-			SELECT place, currval($1::text::regclass), nth, $2, $3, $4, $5 FROM unnest($6::bigint[], $7::int[]) AS o (place, nth)`),
-			l.sequence(), r.Time, o.Generation, string(o.State), o.Reason, g.places, g.nths)
+	if len(outcomes) == 0 {
+		return nil
 	}
+	slices.Sort(places)
+	if len(slices.Compact(places)) < len(outcomes) {
+		return errors.New("it decides one of its items twice")
+	}
+	// Whatever else inserts a run has the fence's lock, so that this sees it.
+	batch.Queue(l.sql(`INSERT INTO bindery.decided (first, last, record, nth, time, generation, state, reason)
+		SELECT first, last, currval($1::text::regclass), nth, $2, generation, state, reason
+		FROM unnest($3::bigint[], $4::bigint[], $5::int[], $6::bigint[], $7::text[], $8::text[]) run (first, last, nth, generation, state, reason)
+		WHERE NOT `+met("run.first", "run.last")),
+		l.sequence(), r.Time, runs.first, runs.last, runs.nth, runs.generation, runs.state, runs.reason).Exec(func(tag pgconn.CommandTag) error {
+		if tag.RowsAffected() != int64(len(runs.first)) {
+			return errors.New("another record decided one of its items")
+		}
+		return nil
+	})
 	return nil
 }
 
-// group are the entries of a record that have one outcome.
-type group struct {
-	places []int64
-	nths   []int32 // where they are in the record
+// met is true if a run has one of the places from first to last. It takes one look into the index.
+func met(first, last string) string {
+	return `EXISTS (SELECT FROM (SELECT d.first FROM bindery.decided d WHERE d.last >= ` + first + ` ORDER BY d.last LIMIT 1) d WHERE d.first <= ` + last + `)`
+}
+
+// decisions are rows of the table decided, as columns.
+type decisions struct {
+	first, last   []int64
+	nth           []int32
+	generation    []int64
+	state, reason []string
+}
+
+// add begins a run.
+func (d *decisions) add(place int64, nth int, o ledger.Outcome) {
+	d.first, d.last, d.nth = append(d.first, place), append(d.last, place), append(d.nth, int32(nth))
+	d.generation, d.state, d.reason = append(d.generation, o.Generation), append(d.state, string(o.State)), append(d.reason, o.Reason)
 }
 
 // find returns the places and digests of entries; zero if there is none. Those that Pending returned are in memory: a
@@ -336,18 +370,15 @@ func (l *lead) find(ctx context.Context, tx pgx.Tx, outcomes []ledger.ItemOutcom
 // giveUp makes the entries of the seal that has no commit pending again, in its order, before all others.
 func (l *lead) giveUp(ctx context.Context, tx pgx.Tx, a *appended) error {
 	// The order matters until the checkpoint after the entry was decided.
-	_, err := tx.Exec(ctx, l.sql(`DELETE FROM bindery.given_up g USING bindery.decided d WHERE d.place = g.place AND d.record IS DISTINCT FROM $1`), a.sealed)
+	_, err := tx.Exec(ctx, l.sql(`DELETE FROM bindery.given_up g WHERE `+met("g.place", "g.place")))
 	if err != nil {
 		return err
 	}
 	if a.sealed != nil {
-		_, err = tx.Exec(ctx, l.sql(`DELETE FROM bindery.given_up g USING bindery.decided d WHERE d.place = g.place AND d.record = $1`), a.sealed)
-		if err != nil {
-			return err
-		}
 		_, err = tx.Exec(ctx, l.sql(`WITH
 			first AS (SELECT coalesce(min(rank), 0) AS rank FROM bindery.given_up),
-			back AS (DELETE FROM bindery.decided WHERE record = $1 RETURNING place, nth)
+			run AS (DELETE FROM bindery.decided WHERE record = $1 RETURNING first, last, nth),
+			back AS (SELECT run.first + n AS place, nth + n AS nth FROM run, generate_series(0, run.last - run.first) n)
 			INSERT INTO bindery.given_up (place, rank)
 			SELECT back.place, first.rank - row_number() OVER (ORDER BY nth DESC) FROM back, first`), a.sealed)
 		if err != nil {

@@ -46,10 +46,11 @@
 // its reason. It holds up no other item.
 //
 // The INSERT needs no SELECT, works at every isolation level, and goes through PgBouncer in transaction
-// mode. A transaction that inserts several rows should insert them in the order of their IDs: then two
-// transactions with the same IDs can't deadlock. Items are decided in the order in which they were
+// mode. A transaction that inserts several rows should insert them in the order of their IDs, compared byte by byte: then
+// two transactions with the same IDs can't deadlock. Items are decided in the order in which they were
 // inserted, except that one whose transaction commits late may come after later ones. If two items name
-// the same path and their order matters, hold your own lock on the path until the commit.
+// the same path and their order matters, hold your own lock on the path until the commit. That
+// keeps their order if the commit comes within 10 minutes of the INSERT.
 //
 // An ID that is remembered fails the INSERT with unique_violation (23505), whether it is pending or was decided. So
 // if a commit's fate is unknown, repeat the transaction with the same ID: that condition says that the first one
@@ -71,9 +72,13 @@
 //	generation  bigint       in which it was decided; 0 while accepted
 //	reason      text         why it was refused or set aside; else ""
 //
-// Other columns may change. An ID without a row is unknown or forgotten. The view bindery.backlog has one row:
-// pending (rows), bytes (of their items), and oldest (when the first of them was inserted; NULL if there is none). It looks
-// through all rows that are remembered, some 0.3 s for a million, so ask seldom.
+// Other columns may change. An ID without a row is unknown or forgotten. Ask for the IDs that matter: one is found by the
+// index, and all outcomes of a million take some seconds.
+//
+// The view bindery.backlog has one row: pending (rows), bytes (of their items), and oldest (when the first of them was
+// inserted; NULL if there is none). It reads what is pending, and looks into each gap between what was decided, some 5
+// microseconds a gap. Each generation leaves one, and each upload that was rolled back.
+//
 // The view bindery.progress has one row: moment, a number that grows whenever outcomes appear. Ask for it
 // rather than for each outcome.
 //
@@ -81,10 +86,10 @@
 //
 // Migrate grants two roles what they need, and nothing else:
 //
-//	index      INSERT (id, by, item) on queue; EXECUTE on the function valid, which checks a row; SELECT on outcomes,
-//	           backlog (and its two parts), progress, version
+//	index      INSERT (id, by, item) on queue; EXECUTE on the functions valid, which checks a row, and enqueue, which
+//	           is for Journal.Enqueue; SELECT on outcomes, backlog (and its two parts), progress, version
 //	publisher  SELECT on all; INSERT (id, by, item) on queue; INSERT on decided, record, given_up; DELETE on
-//	           these four; UPDATE on lead, lease; USAGE on the sequence; EXECUTE on valid
+//	           these four; UPDATE on lead, lease; USAGE on the sequence; EXECUTE on the two functions
 //
 // A holder of the publisher's role can publish anything: the role is inside the trust boundary. A holder of the
 // index's role can queue anything, and can see all outcomes and what is pending.
@@ -99,7 +104,7 @@
 //
 // The one row of bindery.lease says until when nobody else may try: Config.Lease after the leader's last sign of
 // life, by the database's clock. It is renewed three times as often. A lease that is wrong costs
-// time and nothing else. A leader that stopped inside a transaction, holding the fence's lock, has its session
+// time and nothing else; so its renewal waits for no synchronous replica. A leader that stopped inside a transaction, holding the fence's lock, has its session
 // ended by its successor (pg_terminate_backend). Publisher and standby must have the same database role for that.
 //
 // A database that says nothing, because a network drops packets, fails a call within about the lease. Nothing waits longer
@@ -114,10 +119,14 @@
 // by ID and digest, and an entry without such a decision is pending, whatever its number. The history shows each
 // entry before the record that decides it.
 //
+// What was decided is kept in bindery.decided as runs: entries whose numbers follow one another without a gap, with one
+// record and one outcome, are one row. A run never spans a number of which no entry was seen: its transaction may still
+// be open. So a claim reads what is between the runs, and nothing that was decided.
+//
 // The publisher looks for new entries every 50 ms within 10 seconds after something happened, and else once a second:
 // see Config.Notify for an alternative.
-// It finds at once what was committed within 5 seconds of its INSERT. For what was open longer it looks through
-// the whole queue, for at most a twentieth of the time: that takes some 0.3 s for a million entries.
+// It finds at once what was committed within 10 minutes of its INSERT, and before anything that was inserted after that
+// commit. For what was open longer it looks into all gaps between what was decided, for at most a twentieth of the time.
 //
 // # Beside a long transaction
 //
@@ -125,8 +134,10 @@
 // database. A claim passes over those of decided entries. It doesn't pass over those of bindery.lead: its one row
 // has some five new versions a generation, and reading it reads them all. Each 10,000 of them (half an hour at a generation
 // a second) add about 0.6 ms to an append, 0.3 ms to a claim, and 0.2 ms to a read of bindery.progress, and take 1.8
-// MB. After a day that is 26 ms an append. It ends when the transaction does and autovacuum has run. Run long reports on a
-// replica without hot_standby_feedback, or limit them with statement_timeout and idle_in_transaction_session_timeout.
+// MB. After a day that is 26 ms an append. If the transaction has written anything, in any database of the server, each
+// claim looks into the gaps of the last 10 minutes, and not only of the last 5 seconds: some 5 microseconds a gap. All this
+// ends when the transaction does and autovacuum has run. Run long reports on a replica without hot_standby_feedback, or
+// limit them with statement_timeout and idle_in_transaction_session_timeout.
 //
 // # Pruning
 //
@@ -134,7 +145,7 @@
 // begins then at the checkpoint that it makes: records before that are deleted. So are entries that were decided
 // before it, with their outcomes, once they are older than Config.Remember (at least 7 days, by the times of the
 // publisher's records) and not among the newest 100,000. A leader looks for such entries every hour. All this is done in
-// transactions of 1,000 rows while publishing goes on. Autovacuum makes the space free again. To keep the older
+// transactions of some 1,000 rows, or of one run, while publishing goes on. Autovacuum makes the space free again. To keep the older
 // history, dump the schema with pg_dump before.
 //
 // # Durability

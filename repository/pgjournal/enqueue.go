@@ -94,9 +94,8 @@ func columns(entries []ledger.Entry) []any {
 // Enqueue implements repository.Queue, in a transaction of its own. The database sets Entry.Accepted. A body must be
 // UTF-8 without NUL, as JSON is.
 //
-// Entries of one call are inserted in the order given. If an index inserts the same IDs in a transaction of its own at that
-// moment, in the order of its IDs, PostgreSQL may end that transaction with deadlock_detected (40P01): give the entries in
-// the order of their IDs, or call it once for each.
+// Entries of one call are pending in the order given. It waits for other uploads with these IDs in the order of the IDs, so it
+// can't be deadlocked with an index that inserts in that order.
 func (j *Journal) Enqueue(ctx context.Context, entries ...ledger.Entry) ([]bool, error) {
 	known, err := j.enqueue(ctx, entries)
 	if err != nil {
@@ -168,18 +167,19 @@ func (j *Journal) insert(ctx context.Context, entries []ledger.Entry) (bool, err
 		return false, err
 	}
 	// If this waits, it is for the transaction of another upload with the same ID.
-	tag, err := tx.Exec(ctx, j.sql(insert+` ON CONFLICT DO NOTHING`), columns(entries)...)
+	var inserted int
+	err = tx.QueryRow(ctx, j.sql(`SELECT bindery.enqueue($1, $2, $3)`), columns(entries)...).Scan(&inserted)
 	if err == nil {
 		err = j.notify(ctx, tx)
 	}
 	switch {
-	case code(err) == deadlockDetected: // with an upload of the same IDs in another order, which goes on
+	case code(err) == deadlockDetected: // with an index that doesn't insert in the order of its IDs, which goes on
 		rollback(ctx, tx)
 		return false, ctx.Err()
 	case err != nil:
 		rollback(ctx, tx)
 		return false, err
-	case tag.RowsAffected() < int64(len(entries)):
+	case inserted < len(entries):
 		rollback(ctx, tx)
 		return false, nil
 	}
@@ -195,14 +195,13 @@ func (j *Journal) insert(ctx context.Context, entries []ledger.Entry) (bool, err
 // repeats returns the IDs of those entries that the journal has. If it has another item under one of them, the
 // error wraps ErrIDReused.
 func (j *Journal) repeats(ctx context.Context, entries []ledger.Entry) (map[string]bool, error) {
-	rows, _ := j.pool.Query(ctx, j.sql(`SELECT id, item FROM bindery.outcomes WHERE id = ANY($1)`), columns(entries)[0])
 	byID := map[string]ledger.Entry{}
 	for _, e := range entries {
 		byID[e.ID] = e
 	}
 	found := map[string]bool{}
 	var old ledger.Entry
-	_, err := pgx.ForEachRow(rows, []any{&old.ID, &old.Body}, func() error {
+	err := j.each(ctx, `SELECT id, item FROM bindery.outcomes WHERE id = ANY($1)`, columns(entries)[0], []any{&old.ID, &old.Body}, func() error {
 		if !byID[old.ID].Means(old.Digest(), old.Body) {
 			return fmt.Errorf("item %q: %w", old.ID, repository.ErrIDReused)
 		}

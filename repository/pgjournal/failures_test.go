@@ -167,3 +167,25 @@ func TestMigrate(t *testing.T) {
 	err = Migrate(t.Context(), connect(t, pgtest.Need(t).URL("postgres", name+"_latin")), Migration{})
 	require.ErrorContains(t, err, "the database has the encoding LATIN1: create one with the encoding UTF8")
 }
+
+// Somebody else's lock is named, and holds up nobody for ever.
+func TestLeadIsLockedByOthers(t *testing.T) {
+	s := newSite(t)
+	for statement, want := range map[string]string{
+		`LOCK TABLE bindery.lead IN SHARE MODE`:            `a lock on the table lead or lease is held by the session`,
+		`LOCK TABLE bindery.lead IN ACCESS EXCLUSIVE MODE`: `a lock on the table lead or lease is held by the session`,
+		`SELECT FROM bindery.lead FOR UPDATE`:              `the lock of the lead is held by the session`,
+	} {
+		tx, err := connect(t, s.admin).Begin(t.Context())
+		require.NoError(t, err)
+		_, err = tx.Exec(t.Context(), statement)
+		require.NoError(t, err)
+		j := opened(t, s.publisher)
+		_, _, err = j.Lead(t.Context())
+		require.ErrorContains(t, err, want, statement)
+		require.ErrorContains(t, err, `end its transaction`)
+		require.NoError(t, tx.Rollback(t.Context()))
+		leads(t, j)
+		require.NoError(t, j.Close())
+	}
+}

@@ -138,15 +138,23 @@ func TestUploadHeld(t *testing.T) {
 }
 
 // Of two items whose transactions held the same lock, the second is never claimed before the first, even if the
-// first was passed over while it was not committed, and no look again is due.
+// first was passed over while it was not committed, and no look again is due. However long ago the first was inserted, the second
+// knows its commit.
 func TestOrderUnderALock(t *testing.T) {
 	eachLevel(t, func(t *testing.T, level pgx.TxIsoLevel) {
 		s := newSite(t)
 		l := leads(t, opened(t, s.publisher))
 		first := held(t, s, level, "first")
+		begun := time.Now()
 		upload(t, s, level, "a")
 		l.publish(t, l.requirePending(t, "a")...)
 		upload(t, s, level, "b")
+		aged := l.Lead.(*lead)
+		aged.mu.Lock()
+		for i := range aged.seen.places { // as if all that took a minute
+			aged.seen.places[i].at = begun.Add(-time.Minute)
+		}
+		aged.mu.Unlock()
 		l.requirePending(t, "b")
 		taken := l.Lead.(*lead)
 		taken.mu.Lock()
@@ -204,6 +212,41 @@ func TestUploadsOfOneID(t *testing.T) {
 		})
 		require.NoError(t, first.Commit(t.Context()))
 		require.NoError(t, <-done)
+	})
+}
+
+// Two batches of the same IDs that cross, one of them an index's in the order of its IDs, as the contract says: neither is
+// deadlocked, whatever order the other is given in.
+func TestUploadsCross(t *testing.T) {
+	eachLevel(t, func(t *testing.T, level pgx.TxIsoLevel) {
+		s := newSite(t)
+		j := opened(t, s.index)
+		for _, commit := range []bool{false, true} {
+			first := held(t, s, level, "a")
+			done := waits(t, s, func() error {
+				known, err := j.Enqueue(t.Context(), item(t, "c"), item(t, "a"), item(t, "b"))
+				require.Equal(t, []bool{commit, commit, false}, known)
+				return err
+			})
+			_, err := first.Exec(t.Context(), `SET LOCAL lock_timeout = 100`) // it waits for nobody
+			require.NoError(t, err)
+			require.NoError(t, Enqueue(t.Context(), first, item(t, "c")))
+			if commit {
+				require.NoError(t, first.Commit(t.Context()))
+			} else {
+				require.NoError(t, first.Rollback(t.Context()))
+			}
+			require.NoError(t, <-done)
+			l := leads(t, opened(t, s.publisher))
+			if commit {
+				l.requirePending(t, "a", "c", "b")
+			} else {
+				l.requirePending(t, "c", "a", "b")
+			}
+			require.NoError(t, l.Release(t.Context()))
+			_, err = connect(t, s.admin).Exec(t.Context(), `DELETE FROM bindery.queue`)
+			require.NoError(t, err)
+		}
 	})
 }
 
@@ -370,9 +413,10 @@ func TestClocksDiffer(t *testing.T) {
 
 // A leader keeps the lead as long as it renews the lease, also during an append that takes longer than that.
 func TestRenewal(t *testing.T) {
+	t.Parallel() // it waits, most of the time
 	s := newSite(t)
 	cfg := config(t, s.publisher)
-	cfg.Lease = time.Second
+	cfg.Lease = 3 * time.Second
 	j, err := Open(t.Context(), cfg)
 	require.NoError(t, err)
 	l := leads(t, j)
@@ -384,7 +428,7 @@ func TestRenewal(t *testing.T) {
 	admin := connect(t, s.admin)
 	var first, renewed time.Time
 	require.NoError(t, admin.QueryRow(t.Context(), `SELECT renewed FROM bindery.lease`).Scan(&first))
-	for !renewed.After(first.Add(500 * time.Millisecond)) {
+	for !renewed.After(first.Add(cfg.Lease)) {
 		require.NoError(t, admin.QueryRow(t.Context(), `SELECT renewed FROM bindery.lease`).Scan(&renewed))
 	}
 	require.NoError(t, j.Close())

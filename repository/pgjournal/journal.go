@@ -174,6 +174,12 @@ func open(ctx context.Context, cfg Config) (*Journal, error) {
 	return j, nil
 }
 
+// String says in which database and schema the journal is. It has no password.
+func (j *Journal) String() string {
+	c := j.pool.Config().ConnConfig
+	return fmt.Sprintf("schema %s of database %s at %s:%d", cmp.Or(j.cfg.Schema, DefaultSchema), c.Database, c.Host, c.Port)
+}
+
 // Shared reports true: processes on several machines can use the journal. A Store that only one machine has is refused
 // with it, unless repository.Config.OneMachine is set.
 func (j *Journal) Shared() bool { return true }
@@ -213,8 +219,42 @@ func (j *Journal) failed(ctx context.Context, err error) error {
 func (j *Journal) begin(ctx context.Context) (pgx.Tx, error) {
 	wait := j.cfg.Lease.Milliseconds()
 	return j.pool.BeginTx(ctx, pgx.TxOptions{BeginQuery: fmt.Sprintf("BEGIN ISOLATION LEVEL READ COMMITTED;"+
-		"SET LOCAL synchronous_commit = on; SET LOCAL client_min_messages = warning; SET LOCAL lock_timeout = %d; SET LOCAL statement_timeout = %d; SET LOCAL idle_in_transaction_session_timeout = %d",
+		"SET LOCAL synchronous_commit = on; SET LOCAL jit = off; SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL client_min_messages = warning; SET LOCAL lock_timeout = %d; SET LOCAL statement_timeout = %d; SET LOCAL idle_in_transaction_session_timeout = %d",
 		wait/2, j.long().Milliseconds(), wait/2)})
+}
+
+// byIndex precedes a query in its batch, and ends with it. The statistics of a queue say little: they are missing, or of a time when
+// it was long. By them PostgreSQL may sort bodies on disk, or compile for a second what takes a few milliseconds by the index.
+const byIndex = `SELECT set_config('jit', 'off', true), set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true)`
+
+// scan reads the one row of a query, after byIndex.
+func (j *Journal) scan(ctx context.Context, db interface {
+	SendBatch(context.Context, *pgx.Batch) pgx.BatchResults
+}, query string, args []any, into ...any) error {
+	batch := &pgx.Batch{}
+	batch.Queue(byIndex)
+	batch.Queue(j.sql(query), args...)
+	results := db.SendBatch(ctx, batch)
+	defer results.Close()
+	if _, err := results.Exec(); err != nil {
+		return err
+	}
+	return results.QueryRow().Scan(into...)
+}
+
+// each calls f for each row of a query of one parameter, after byIndex.
+func (j *Journal) each(ctx context.Context, query string, arg any, into []any, f func() error) error {
+	batch := &pgx.Batch{}
+	batch.Queue(byIndex)
+	batch.Queue(j.sql(query), arg)
+	results := j.pool.SendBatch(ctx, batch)
+	defer results.Close()
+	if _, err := results.Exec(); err != nil {
+		return err
+	}
+	rows, _ := results.Query()
+	_, err := pgx.ForEachRow(rows, into, f)
+	return err
 }
 
 // long is how long a statement may take.
@@ -229,10 +269,9 @@ func (j *Journal) Outcomes(ctx context.Context, ids ...string) ([]ledger.Outcome
 	defer leave()
 	found := map[string]ledger.Outcome{}
 	if len(ids) > 0 {
-		rows, _ := j.pool.Query(own, j.sql(`SELECT id, state, generation, reason FROM bindery.outcomes WHERE id = ANY($1)`), ids)
 		var id, state string
 		var o ledger.Outcome
-		_, err = pgx.ForEachRow(rows, []any{&id, &state, &o.Generation, &o.Reason}, func() error {
+		err = j.each(own, `SELECT id, state, generation, reason FROM bindery.outcomes WHERE id = ANY($1)`, ids, []any{&id, &state, &o.Generation, &o.Reason}, func() error {
 			o.State = ledger.ItemState(state)
 			found[id] = o
 			return nil
@@ -254,7 +293,7 @@ const slowCount = 100 * time.Millisecond
 
 // Backlog implements repository.Queue. It counts the queue's rows. If that takes more than 100 ms, the result is
 // up to ten times as old as that took, but not older than this handle's newest Enqueue or Append. A row whose transaction
-// committed late is looked for among all that is remembered, for at most a twentieth of the time.
+// committed late is looked for between all that is remembered, for at most a twentieth of the time.
 func (j *Journal) Backlog(ctx context.Context) (ledger.Backlog, error) {
 	own, leave, err := j.enter(ctx)
 	if err != nil {
@@ -295,7 +334,7 @@ func (j *Journal) Backlog(ctx context.Context) (ledger.Backlog, error) {
 // count reads one of the views of the backlog.
 func (j *Journal) count(ctx context.Context, view string) (b ledger.Backlog, err error) {
 	var oldest *time.Time
-	err = j.pool.QueryRow(ctx, j.sql(`SELECT pending, bytes, oldest FROM bindery.`+view)).Scan(&b.Pending, &b.Bytes, &oldest)
+	err = j.scan(ctx, j.pool, `SELECT pending, bytes, oldest FROM bindery.`+view, nil, &b.Pending, &b.Bytes, &oldest)
 	if oldest != nil {
 		b.Oldest = oldest.UTC()
 	}

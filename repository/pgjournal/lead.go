@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"sort"
 	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/bindery-tuf/bindery/repository"
@@ -60,7 +62,7 @@ func (j *Journal) Lead(ctx context.Context) (repository.Lead, int64, error) {
 	}
 	defer leave()
 	l, err := j.takeOver(own)
-	for code(err) == lockNotAvailable && own.Err() == nil {
+	for try := 0; code(err) == lockNotAvailable && own.Err() == nil && try < takeOverTries; try++ {
 		// The last leader stopped inside a transaction: its lease is over, or nothing would have been locked.
 		if err = j.terminate(own); err == nil {
 			l, err = j.takeOver(own)
@@ -155,22 +157,43 @@ func (j *Journal) vacant(ctx context.Context) error {
 	return err
 }
 
+// takeOverTries is how often a takeover is tried that finds the fence locked. Each takes a second.
+const takeOverTries = 5
+
 // terminate ends the session that holds the lock on the fence, which takeOver could not get. Its transaction is
-// rolled back.
+// rolled back. It fails if the lock is one on the whole table, as no leader has, or if this role may not end that session.
 func (j *Journal) terminate(ctx context.Context) error {
 	if err := j.vacant(ctx); err != nil {
 		return err
 	}
-	n := 0
-	err := j.pool.QueryRow(ctx, j.sql(`SELECT count(*) FROM (
-		SELECT pg_terminate_backend(l.pid) FROM pg_locks l
-		WHERE l.locktype = 'transactionid' AND l.granted AND l.pid <> pg_backend_pid()
-		  AND (l.transactionid IN (SELECT xmax FROM bindery.lead) OR l.transactionid IN (SELECT xmax FROM bindery.lease))) s`)).Scan(&n)
-	if code(err) == insufficientPrivilege {
-		return fmt.Errorf("the last leader stopped inside a transaction, and this role may not end its session: give publisher and standby the same database role, or this one pg_signal_backend (%v)", err)
+	const held = `FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid WHERE l.granted AND l.pid <> pg_backend_pid() AND `
+	var pid int
+	var role, program string
+	const tables = held + `l.locktype = 'relation' AND l.relation IN (SELECT to_regclass(name) FROM unnest($1::text[]) name)
+		AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+		AND l.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock') LIMIT 1`
+	const who = `SELECT l.pid, coalesce(a.usename, ''), coalesce(a.application_name, '') `
+	err := j.pool.QueryRow(ctx, who+tables, []string{j.schema + ".lead", j.schema + ".lease"}).Scan(&pid, &role, &program)
+	if err == nil {
+		return fmt.Errorf("a lock on the table lead or lease is held by the session %d (role %q, program %q): end its transaction", pid, role, program)
 	}
-	if err == nil && n > 0 {
-		j.cfg.Logger.Warn("the last leader stopped inside a transaction: its session was ended")
+	if !errors.Is(err, pgx.ErrNoRows) {
+		return err
+	}
+	const rows = held + `l.locktype = 'transactionid' AND (l.transactionid IN (SELECT xmax FROM bindery.lead) OR l.transactionid IN (SELECT xmax FROM bindery.lease)) LIMIT 1`
+	err = j.pool.QueryRow(ctx, j.sql(who+rows)).Scan(&pid, &role, &program)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil // it has ended
+	}
+	if err != nil {
+		return err
+	}
+	_, err = j.pool.Exec(ctx, `SELECT pg_terminate_backend($1)`, pid)
+	if code(err) == insufficientPrivilege {
+		return fmt.Errorf("the lock of the lead is held by the session %d (role %q, program %q), and this role may not end it. If it is the last leader's, which stopped inside a transaction, give publisher and standby the same database role, or this one pg_signal_backend; otherwise end its transaction (%v)", pid, role, program, err)
+	}
+	if err == nil {
+		j.cfg.Logger.Warn("the last leader stopped inside a transaction: its session was ended", "session", pid, "role", role, "program", program)
 	}
 	return err
 }
@@ -181,7 +204,7 @@ func (j *Journal) terminate(ctx context.Context) error {
 func (l *lead) renew(ctx context.Context) {
 	for renewed := time.Now(); sleep(ctx, l.cfg.Lease/3); {
 		limited, cancel := context.WithTimeout(ctx, l.cfg.Lease)
-		tag, err := l.pool.Exec(limited, l.sql(`UPDATE bindery.lease SET renewed = clock_timestamp() WHERE token = $1`), l.token)
+		held, err := l.updateLease(limited, `UPDATE bindery.lease SET renewed = clock_timestamp() WHERE token = $1`)
 		cancel()
 		switch {
 		case ctx.Err() != nil:
@@ -194,13 +217,32 @@ func (l *lead) renew(ctx context.Context) {
 				l.stop()
 				return
 			}
-		case tag.RowsAffected() == 0:
+		case !held:
 			l.stop() // another leads, as the next call finds out
 			return
 		default:
 			renewed = time.Now()
 		}
 	}
+}
+
+// updateLease changes the lease if it is still this leader's, and reports whether it is. It doesn't wait for a synchronous replica,
+// unlike all else: the lease decides nothing but who tries to take over. So a replica that is away holds up the appends, and costs
+// nobody the lead.
+func (l *lead) updateLease(ctx context.Context, update string) (held bool, err error) {
+	batch := &pgx.Batch{}
+	batch.Queue(`SELECT set_config('synchronous_commit', 'local', true)`)
+	batch.Queue(l.sql(update), l.token)
+	results := l.pool.SendBatch(ctx, batch)
+	if _, err = results.Exec(); err == nil {
+		var tag pgconn.CommandTag
+		tag, err = results.Exec()
+		held = tag.RowsAffected() > 0
+	}
+	if closed := results.Close(); err == nil { // it commits
+		err = closed
+	}
+	return held, err
 }
 
 // giveOver ends the use of the lead, for a reason that wraps ErrClosed.
@@ -228,8 +270,8 @@ func (l *lead) expire(ctx context.Context) error {
 	if l.stop != nil {
 		l.stop()
 	}
-	tag, err := l.pool.Exec(ctx, l.sql(`UPDATE bindery.lease SET renewed = '-infinity' WHERE token = $1`), l.token)
-	if err == nil && tag.RowsAffected() == 0 {
+	held, err := l.updateLease(ctx, `UPDATE bindery.lease SET renewed = '-infinity' WHERE token = $1`)
+	if err == nil && !held {
 		err = repository.ErrFenced
 	}
 	return err
@@ -294,10 +336,10 @@ func (l *lead) ready() error {
 	return nil
 }
 
-// from is where a claim begins to look. Decided entries stay in the queue as long as they are remembered, and their
-// dead rows as long as a transaction is open that may see them. To walk over them for each claim would take ever
-// longer. So a claim begins before all places where the oldest pending entry was seen in the last seconds: an entry
-// whose transaction commits late is found before any that was inserted after that commit, under the same lock of the
+// from is where a claim begins to look. Decided entries stay in the queue as long as they are remembered, and
+// dead rows as long as a transaction is open that may see them. To look into all gaps between them for each claim would take
+// ever longer. So a claim begins before all places where the oldest pending entry was seen in the last seconds, or since the
+// oldest transaction began that is open: an entry whose transaction commits late is found before any that was inserted after that commit, under the same lock of the
 // index. What is older is looked through again for at most a twentieth of the time. So nothing is lost by where a claim
 // begins.
 func (l *lead) from(ctx context.Context) (from int64, front bool, err error) {
@@ -334,36 +376,56 @@ func (l *lead) look(ctx context.Context, again *looks) error {
 	patience := max(l.silence, 10*again.took) // the next try has more
 	l.mu.Unlock()
 	var place *int64
+	var now snapshot
 	err := l.patiently(ctx, patience, func(conn *pgxpool.Conn) error {
-		return conn.QueryRow(ctx, l.sql(`SELECT coalesce((SELECT q.place FROM bindery.queue q WHERE q.place >= $1
-		AND NOT EXISTS (SELECT FROM bindery.decided d WHERE d.place = q.place AND d.place >= $1) ORDER BY q.place LIMIT 1),
-		(SELECT max(place) + 1 FROM bindery.queue))`), start).Scan(&place)
+		return l.scan(ctx, conn, `SELECT coalesce((SELECT min(place) FROM (`+candidates+`) q), (SELECT max(place) + 1 FROM bindery.queue)), `+snapshotOf,
+			[]any{start, 1}, &place, &now.xmin, &now.xmax)
 	})
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	now := time.Now()
-	again.done, again.took, again.looking = now, now.Sub(begun), false
-	if place != nil {
-		l.seen.add(now, *place)
+	at := time.Now()
+	again.done, again.took, again.looking = at, at.Sub(begun), false
+	if err != nil {
+		return err
 	}
-	return err
+	l.seen.took(now)
+	if place != nil {
+		l.seen.add(at, *place)
+	}
+	return nil
 }
 
 // sightings are the places where the oldest pending entry was seen lately. The zero value is none.
 type sightings struct {
-	places        []sighting // the first is the newest that is older than lately, or the first of all
+	places        []sighting // the first is the newest that is old enough, or the first of all
+	newest        snapshot
 	recent, whole looks
 }
 
 func newSightings() sightings { return sightings{recent: looks{part: 10}, whole: looks{part: 20}} }
 
+// sighting is a place before which no entry was pending. What is inserted after that has a higher place, and what was inserted before
+// and isn't committed yet is of a transaction below xmax.
 type sighting struct {
 	at    time.Time
 	place int64
+	xmax  int64
 }
 
-// lately is how long a transaction may be open after an INSERT without its row being found later than others.
-const lately = 5 * time.Second
+// snapshot says which transactions had ended: all below xmin, and none from xmax on.
+type snapshot struct{ xmin, xmax int64 }
+
+// snapshotOf are the columns of a snapshot, that of the query itself.
+const snapshotOf = `pg_snapshot_xmin(pg_current_snapshot())::text::bigint, pg_snapshot_xmax(pg_current_snapshot())::text::bigint`
+
+// A sighting is kept for lately, and then until all transactions have ended that were open at its time, but not longer than longest:
+// any transaction that stays open in any database of the server keeps it, and a claim looks into all gaps since then. A
+// transaction is numbered when it first writes, and if that is the INSERT of an entry, an instant after its place was taken: lately
+// is far longer than that. So for longest a transaction may be open after an INSERT without its row being found later than others.
+const (
+	lately  = 5 * time.Second
+	longest = 10 * time.Minute
+)
 
 // slowLook is how long a look may take for which a claim waits.
 const slowLook = 3 * time.Millisecond
@@ -385,12 +447,23 @@ func (s *looks) due(now time.Time) (due, slow bool) {
 	return true, s.took > slowLook
 }
 
+// took notes a snapshot in which the journal was read. A number that has ended stays so, and one that was open may have ended
+// since: the highest is right for what was read before it.
+func (s *sightings) took(n snapshot) {
+	s.newest = snapshot{max(s.newest.xmin, n.xmin), max(s.newest.xmax, n.xmax)}
+}
+
+// add notes a place that was seen in the newest snapshot, or in one before it.
 func (s *sightings) add(at time.Time, place int64) {
 	if n := len(s.places); n > 0 && s.places[n-1].place == place {
 		return
 	}
-	s.places = append(s.places, sighting{at, place})
-	for len(s.places) > 1 && at.Sub(s.places[1].at) >= lately {
+	s.places = append(s.places, sighting{at, place, s.newest.xmax})
+	for len(s.places) > 1 {
+		next := s.places[1]
+		if age := at.Sub(next.at); age < lately || age < longest && next.xmax > s.newest.xmin {
+			return
+		}
 		s.places = s.places[1:]
 	}
 }
@@ -412,16 +485,24 @@ func (s *sightings) lowest() int64 {
 	return lowest
 }
 
-// oldest selects the n oldest pending entries from a place on: the parameters $1 and $2. It also returns by what they
-// are ordered.
-func (l *lead) oldest(front bool) (query, order string) {
+// candidates selects pending entries from the place $1 on, in no order. Among them are the $2 oldest. It has at most as
+// many again: those between the runs that were decided, and those after them, where most are. It reads both by the index,
+// and nothing that is decided. A plan that sorts entries with their bodies takes several times as long.
+const candidates = `(SELECT q.* FROM (
+		SELECT coalesce(lag(last) OVER (ORDER BY last) + 1, $1) AS first, first - 1 AS last FROM bindery.decided WHERE last >= $1) gap
+	CROSS JOIN LATERAL (SELECT * FROM bindery.queue WHERE place BETWEEN gap.first AND gap.last ORDER BY place LIMIT $2) q
+	WHERE gap.first <= gap.last ORDER BY q.place LIMIT $2)
+	UNION ALL
+	(SELECT * FROM bindery.queue WHERE place >= coalesce((SELECT max(last) + 1 FROM bindery.decided WHERE last >= $1), $1) ORDER BY place LIMIT $2)`
+
+// ranked has the rank too, by which entries that were given up come first.
+func ranked(front bool) string {
 	if !front {
-		return `SELECT q.* FROM bindery.queue q WHERE q.place >= $1
-			AND NOT EXISTS (SELECT FROM bindery.decided d WHERE d.place = q.place AND d.place >= $1) ORDER BY q.place LIMIT $2`, `place`
+		return `SELECT *, place AS rank FROM (` + candidates + `) q`
 	}
-	return `SELECT q.*, g.rank FROM bindery.queue q LEFT JOIN bindery.given_up g ON g.place = q.place WHERE q.place >= $1
-		AND NOT EXISTS (SELECT FROM bindery.decided d WHERE d.place = q.place AND d.place >= $1) ORDER BY coalesce(g.rank, q.place) LIMIT $2`,
-		`coalesce(rank, place)`
+	return `SELECT *, place AS rank FROM (` + candidates + `) q WHERE NOT EXISTS (SELECT FROM bindery.given_up g WHERE g.place = q.place)
+		UNION ALL
+		SELECT q.*, g.rank FROM bindery.given_up g JOIN bindery.queue q ON q.place = g.place WHERE NOT ` + met("g.place", "g.place")
 }
 
 // Await implements repository.Lead. It asks the database every 50 ms within 10 seconds after something happened, and
@@ -447,25 +528,24 @@ func (l *lead) Await(ctx context.Context, n int, bytes int64) error {
 	}
 }
 
-// enough looks at n entries at most: if there are fewer, these are all that count.
+// enough looks at the n oldest entries, or somewhat more: if there are fewer, these are all that count.
 func (l *lead) enough(ctx context.Context, n int, bytes int64) (bool, error) {
 	from, front, err := l.from(ctx)
 	if err != nil {
 		return false, err
 	}
-	query, _ := l.oldest(front)
-	pending, size, err := l.count(ctx, query, from, n)
+	pending, size, err := l.count(ctx, ranked(front), from, n)
 	return pending >= int64(n) || size >= bytes, err
 }
 
-// count returns how many entries a query of oldest selects, and how many bytes their bodies have. It fails if the lead
-// can't be used.
-func (l *lead) count(ctx context.Context, oldest string, from int64, n int) (pending, size int64, err error) {
+// count returns how many entries a query selects, and how many bytes their bodies have. It fails if the lead can't be
+// used.
+func (l *lead) count(ctx context.Context, query string, from int64, n int) (pending, size int64, err error) {
 	var epoch int64
 	var token string
-	err = l.pool.QueryRow(ctx, l.sql(`SELECT epoch, token, n, size FROM bindery.lead,
-		(SELECT count(*) AS n, coalesce(sum(octet_length(item)), 0)::bigint AS size FROM (`+oldest+`) oldest) total`),
-		from, max(n, 0)).Scan(&epoch, &token, &pending, &size)
+	err = l.scan(ctx, l.pool, `SELECT epoch, token, n, size FROM bindery.lead,
+		(SELECT count(*) AS n, coalesce(sum(octet_length(item)), 0)::bigint AS size FROM (`+query+`) q) total`,
+		[]any{from, max(n, 0)}, &epoch, &token, &pending, &size)
 	if err == nil {
 		err = l.check(epoch, token)
 	}
@@ -489,31 +569,36 @@ func (l *lead) Pending(ctx context.Context, max int, maxBytes int64) ([]ledger.E
 	return entries, nil
 }
 
-func (l *lead) pending(ctx context.Context, max int, maxBytes int64) ([]ledger.Entry, error) {
+func (l *lead) pending(ctx context.Context, most int, maxBytes int64) ([]ledger.Entry, error) {
 	from, front, err := l.from(ctx)
 	if err != nil {
 		return nil, err
 	}
-	query, order := l.oldest(front)
-	if maxBytes/ledger.MaxBody < int64(max) { // else no sum can be too large
-		_, size, err := l.count(ctx, query, from, max)
+	query := ranked(front)
+	if maxBytes/ledger.MaxBody < int64(most) { // else no sum can be too large
+		_, size, err := l.count(ctx, query, from, most)
 		if err != nil {
 			return nil, err
 		}
 		if size > maxBytes { // the database counts, so that no more is sent than asked for
 			query = `SELECT * FROM (
 				SELECT *, row_number() OVER w AS n, sum(octet_length(item)) OVER w AS total
-				FROM (` + query + `) oldest WINDOW w AS (ORDER BY ` + order + ` ROWS UNBOUNDED PRECEDING)) counted
-				WHERE n = 1 OR total <= ` + fmt.Sprint(maxBytes) + ` ORDER BY n`
+				FROM (` + query + `) q WINDOW w AS (ORDER BY rank ROWS UNBOUNDED PRECEDING)) counted
+				WHERE n = 1 OR total <= ` + fmt.Sprint(maxBytes)
 		}
 	}
 	batch := &pgx.Batch{}
+	batch.Queue(byIndex)
 	batch.Queue(l.sql(fence))
-	batch.Queue(l.sql(`SELECT place, id, "by", accepted, item, digest FROM (`+query+`) entries`), from, max)
+	batch.Queue(l.sql(`SELECT place, id, "by", accepted, item, digest, rank FROM (`+query+`) q`), from, most)
+	batch.Queue(`SELECT ` + snapshotOf) // later than what was read
 	results := l.pool.SendBatch(ctx, batch)
 	defer results.Close()
 	var epoch int64
 	var token string
+	if _, err := results.Exec(); err != nil {
+		return nil, err
+	}
 	if err := results.QueryRow().Scan(&epoch, &token); err != nil {
 		return nil, err
 	}
@@ -524,36 +609,71 @@ func (l *lead) pending(ctx context.Context, max int, maxBytes int64) ([]ledger.E
 		return nil, err
 	}
 	rows, _ := results.Query()
-	var entries []ledger.Entry
-	var at placed
-	var digest []byte
+	c := newClaim(min(max(most, 0), 10_000))
 	var e ledger.Entry
-	var places []placed
-	lowest := int64(math.MaxInt64)
-	_, err = pgx.ForEachRow(rows, []any{&at.place, &e.ID, &e.By, &e.Accepted, &e.Body, &digest}, func() error {
-		if maxBytes -= int64(len(e.Body)); maxBytes < 0 && len(entries) > 0 {
-			return nil // more came meanwhile
+	var digest []byte
+	var place, rank, size int64
+	ordered, full := true, false
+	_, err = pgx.ForEachRow(rows, []any{&place, &e.ID, &e.By, &e.Accepted, &e.Body, &digest, &rank}, func() error {
+		size += int64(len(e.Body))
+		if n := len(c.ranks); n > 0 {
+			full = full || size > maxBytes
+			after := rank > c.ranks[n-1]
+			if full && after {
+				return nil // more came meanwhile, and it needn't be kept
+			}
+			ordered = ordered && after
 		}
 		e.Accepted = e.Accepted.UTC()
-		entries = append(entries, e)
-		at.digest = [32]byte(digest)
-		places = append(places, at)
-		lowest = min(lowest, at.place)
+		c.entries, c.places, c.ranks = append(c.entries, e), append(c.places, placed{place, [32]byte(digest)}), append(c.ranks, rank)
 		e.Body = nil
 		return nil
 	})
+	var now snapshot
+	if err == nil {
+		err = results.QueryRow().Scan(&now.xmin, &now.xmax)
+	}
 	if err != nil {
 		return nil, err
 	}
-	known := make(map[string]placed, len(entries))
-	for i, e := range entries {
-		known[e.ID] = places[i]
+	if !ordered { // SQL promises no order, though it costs nothing to have one
+		sort.Sort(c)
 	}
+	n, lowest := 0, int64(math.MaxInt64)
+	known := make(map[string]placed, min(len(c.entries), most))
+	for ; n < min(len(c.entries), most); n++ {
+		if maxBytes -= int64(len(c.entries[n].Body)); maxBytes < 0 && n > 0 {
+			break
+		}
+		known[c.entries[n].ID] = c.places[n]
+		lowest = min(lowest, c.places[n].place)
+	}
+	entries := c.entries[:n:n]
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.known = known
+	l.seen.took(now)
 	if !front && len(entries) > 0 {
 		l.seen.add(time.Now(), lowest)
 	}
 	return entries, nil
+}
+
+// claim has entries, where they are, and by what they are ordered.
+type claim struct {
+	entries []ledger.Entry
+	places  []placed
+	ranks   []int64
+}
+
+func newClaim(n int) *claim {
+	return &claim{make([]ledger.Entry, 0, n), make([]placed, 0, n), make([]int64, 0, n)}
+}
+
+func (c *claim) Len() int           { return len(c.entries) }
+func (c *claim) Less(i, j int) bool { return c.ranks[i] < c.ranks[j] }
+func (c *claim) Swap(i, j int) {
+	c.entries[i], c.entries[j] = c.entries[j], c.entries[i]
+	c.places[i], c.places[j] = c.places[j], c.places[i]
+	c.ranks[i], c.ranks[j] = c.ranks[j], c.ranks[i]
 }

@@ -17,6 +17,7 @@ import (
 // A replica that lost the last transactions is promoted. The leader of the lost server writes nothing to it, though
 // epoch and head are what it knows.
 func TestPromotedReplica(t *testing.T) {
+	t.Parallel() // it waits, most of the time
 	pgtest.NeedTool(t, "postgres")
 	ctx := t.Context()
 	primary, err := pgtest.New(ctx)

@@ -23,7 +23,7 @@ const (
 // pruneEvery is how often a leader prunes.
 const pruneEvery = time.Hour
 
-// pruned is how many rows one transaction deletes.
+// pruned is how many rows one transaction deletes, or somewhat more: a run is deleted as a whole.
 const pruned = 1000
 
 var _ repository.Archiver = (*Journal)(nil)
@@ -54,9 +54,10 @@ func (j *Journal) archivable(ctx context.Context, before string) ([]repository.A
 	err := j.patiently(ctx, j.long(), func(conn *pgxpool.Conn) error {
 		return conn.QueryRow(ctx, j.sql(`SELECT
 			(SELECT coalesce(sum(octet_length(bytes)), 0)::bigint FROM bindery.record WHERE seq < `+before+`),
-			(SELECT coalesce(sum(octet_length(q.item)), 0)::bigint FROM bindery.queue q JOIN bindery.decided d ON d.place = q.place
-				WHERE d.record < `+before+` AND d.time < $1 AND d.record < (`+newest+`))`),
-			time.Now().Add(-j.cfg.Remember), j.remembered).Scan(&records, &items)
+			(SELECT coalesce(sum(q.bytes), 0)::bigint FROM bindery.decided d,
+				LATERAL (SELECT sum(octet_length(item)) AS bytes FROM bindery.queue WHERE place BETWEEN d.first AND d.last) q
+				WHERE d.record < `+before+` AND `+fmt.Sprintf(outlived, "$1", "$3")+` AND d.record < (`+fmt.Sprintf(newest, "$2")+`))`),
+			time.Now(), j.remembered, j.cfg.Remember).Scan(&records, &items)
 	})
 	if err != nil {
 		return nil, err
@@ -64,8 +65,13 @@ func (j *Journal) archivable(ctx context.Context, before string) ([]repository.A
 	return []repository.ArchivedFile{{Name: "record", Bytes: records}, {Name: "queue", Bytes: items}}, nil
 }
 
-// newest is the record of the oldest outcome among the newest $2.
-const newest = `SELECT record FROM bindery.decided ORDER BY record DESC OFFSET $2 LIMIT 1`
+// outlived is true of what is older than Config.Remember, by the publisher's clock and by the database's: one that is wrong
+// makes nothing be forgotten.
+const outlived = `time < least(%s::timestamptz, clock_timestamp()) - %s::interval`
+
+// newest is the record of the newest outcome that isn't among so many newest ones.
+const newest = `SELECT max(record) FROM (
+	SELECT record, sum(last - first + 1) OVER (ORDER BY record DESC ROWS UNBOUNDED PRECEDING) AS so_far FROM bindery.decided) d WHERE so_far > %s`
 
 // Archive implements repository.Archiver: it deletes, in small transactions, while publishing goes on. Outcomes stay as
 // long as they are remembered, with their items.
@@ -111,7 +117,7 @@ func (j *Journal) prune(ctx context.Context) error {
 	var begins int64
 	var oldest *int64
 	err := j.patiently(ctx, j.long(), func(conn *pgxpool.Conn) error {
-		return conn.QueryRow(ctx, j.sql(`SELECT begins, (SELECT record FROM bindery.decided ORDER BY record DESC OFFSET $1 LIMIT 1) FROM bindery.lead`), j.remembered).
+		return conn.QueryRow(ctx, j.sql(`SELECT begins, (`+fmt.Sprintf(newest, "$1")+`) FROM bindery.lead`), j.remembered).
 			Scan(&begins, &oldest)
 	})
 	if err != nil || begins == 0 {
@@ -121,12 +127,16 @@ func (j *Journal) prune(ctx context.Context) error {
 	if err != nil || oldest == nil {
 		return err
 	}
-	return j.deleteAll(ctx, `WITH old AS (SELECT place FROM bindery.decided WHERE record < $1 AND time < $3 ORDER BY place LIMIT $2),
-		entry AS (DELETE FROM bindery.queue q USING old WHERE q.place = old.place)
-		DELETE FROM bindery.decided d USING old WHERE d.place = old.place`, min(begins, *oldest), time.Now().Add(-j.cfg.Remember))
+	// A run is deleted as a whole: no row of decided is ever changed.
+	return j.deleteAll(ctx, `WITH old AS (SELECT first, last FROM (
+			SELECT first, last, sum(last - first + 1) OVER (ORDER BY last ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
+			FROM (SELECT first, last FROM bindery.decided WHERE record < $1 AND `+fmt.Sprintf(outlived, "$3", "$4")+` ORDER BY last LIMIT $2) oldest) runs
+			WHERE before IS NULL OR before < $2),
+		entry AS (DELETE FROM bindery.queue WHERE place = ANY (ARRAY(SELECT generate_series(first, last) FROM old)))
+		DELETE FROM bindery.decided d USING old WHERE d.last = old.last`, min(begins, *oldest), time.Now(), j.cfg.Remember)
 }
 
-// deleteAll repeats a statement until it deletes less than a whole transaction's rows.
+// deleteAll repeats a statement until it deletes nothing.
 func (j *Journal) deleteAll(ctx context.Context, statement string, before int64, more ...any) error {
 	for {
 		tx, err := j.begin(ctx)
@@ -142,7 +152,7 @@ func (j *Journal) deleteAll(ctx context.Context, statement string, before int64,
 			rollback(ctx, tx)
 			return err
 		}
-		if tag.RowsAffected() < pruned {
+		if tag.RowsAffected() == 0 {
 			return nil
 		}
 	}

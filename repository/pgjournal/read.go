@@ -56,10 +56,14 @@ func (l *lead) consumed(ctx context.Context, from ledger.From) error {
 }
 
 const (
+	// What is between the runs that are older than the checkpoint.
 	atCheckpoint = `
-		SELECT q.id, q."by", q.accepted, q.item FROM bindery.queue q
-		LEFT JOIN bindery.decided d ON d.place = q.place LEFT JOIN bindery.given_up g ON g.place = q.place
-		WHERE q.place < $1 AND (d.place IS NULL OR d.record > $1) ORDER BY coalesce(g.rank, q.place)`
+		SELECT q.id, q."by", q.accepted, q.item FROM (
+			SELECT coalesce(lag(last) OVER (ORDER BY first) + 1, -9223372036854775808) AS first, first - 1 AS last
+			FROM (SELECT first, last FROM bindery.decided WHERE record < $1 UNION ALL SELECT $1, $1) d) gap
+		CROSS JOIN LATERAL (SELECT * FROM bindery.queue WHERE place BETWEEN gap.first AND gap.last ORDER BY place) q
+		LEFT JOIN bindery.given_up g ON g.place = q.place
+		WHERE gap.first <= gap.last ORDER BY coalesce(g.rank, q.place)`
 	since = `
 		SELECT id, "by", accepted, bytes FROM (
 			SELECT place AS seq, id, "by", accepted, item AS bytes FROM bindery.queue
@@ -77,7 +81,7 @@ func (j *Journal) read(ctx context.Context, from ledger.From, check func(epoch i
 	defer leave()
 	// Neither a slow caller nor a long history is a fault, and nothing is locked.
 	tx, err := j.pool.BeginTx(own, pgx.TxOptions{
-		BeginQuery: "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0"})
+		BeginQuery: "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL jit = off; SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off"})
 	if err != nil {
 		return false, j.failed(ctx, err)
 	}

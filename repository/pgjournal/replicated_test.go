@@ -14,6 +14,7 @@ import (
 // PostgreSQL commits on the primary alone when a wait for the synchronous replica is cancelled. Nothing counts as
 // durable before the replica has it.
 func TestSynchronousReplica(t *testing.T) {
+	t.Parallel() // it waits, most of the time
 	pgtest.NeedTool(t, "postgres")
 	ctx := t.Context()
 	primary, err := pgtest.New(ctx)
@@ -64,7 +65,7 @@ func TestSynchronousReplica(t *testing.T) {
 
 	// The append's own wait is cancelled by its time limit, or by a person. In both cases it waits again.
 	for _, cancelled := range []bool{false, true} {
-		lease := time.Second
+		lease := 3 * time.Second
 		if cancelled {
 			lease = time.Minute
 		}
@@ -88,8 +89,26 @@ func TestSynchronousReplica(t *testing.T) {
 		require.NoError(t, j.Close())
 	}
 
+	// The renewal of the lease waits for no replica, and decides nothing. The leader keeps the lead for several times the lease,
+	// and gives it up, while nothing else is committed.
+	{
+		j := journal(time.Second, time.Minute)
+		l := leads(t, j)
+		var first, renewed time.Time
+		require.NoError(t, admin.QueryRow(ctx, `SELECT renewed FROM bindery.lease`).Scan(&first))
+		away()
+		for !renewed.After(first.Add(3 * time.Second)) {
+			_, err := l.Pending(ctx, 1, 1)
+			require.NoError(t, err)
+			require.NoError(t, admin.QueryRow(ctx, `SELECT renewed FROM bindery.lease`).Scan(&renewed))
+		}
+		require.NoError(t, l.Release(ctx))
+		require.NoError(t, replica.Start(ctx))
+		require.NoError(t, j.Close())
+	}
+
 	// The replica stays away: nobody knows.
-	j := journal(time.Second, time.Second)
+	j := journal(3*time.Second, time.Second)
 	_, err = j.Enqueue(ctx, item(t, "a"))
 	require.NoError(t, err)
 	l := leads(t, j)
@@ -97,7 +116,7 @@ func TestSynchronousReplica(t *testing.T) {
 	away()
 	require.ErrorIs(t, l.Append(ctx, r), repository.ErrUnknown)
 	for range 2 { // the second time the row is there
-		short, cancel := context.WithTimeout(ctx, time.Second)
+		short, cancel := context.WithTimeout(ctx, 3*time.Second)
 		_, err = j.Enqueue(short, item(t, "b"))
 		cancel()
 		require.ErrorIs(t, err, repository.ErrUnknown)
@@ -109,7 +128,7 @@ func TestSynchronousReplica(t *testing.T) {
 	require.NoError(t, err)
 	next := journal(time.Minute, time.Minute)
 	defer next.Close()
-	short, cancel := context.WithTimeout(ctx, time.Second)
+	short, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
 	_, _, err = next.Lead(short)
 	require.ErrorIs(t, err, context.DeadlineExceeded)

@@ -186,6 +186,8 @@ func TestRoles(t *testing.T) {
 			`UPDATE bindery.version SET version = 9`,
 			`DELETE FROM bindery.outcomes`,
 			`SELECT nextval('bindery.queue_place_seq')`,
+			`ALTER FUNCTION bindery.valid(text, text, bytea) RENAME TO other`,
+			`CREATE OR REPLACE FUNCTION bindery.enqueue(text[], text[], bytea[]) RETURNS bigint LANGUAGE sql AS 'SELECT 1'`,
 			`SELECT setval('bindery.queue_place_seq', 1)`,
 			`CREATE TABLE bindery.mine ()`,
 			`DROP TABLE bindery.queue`,

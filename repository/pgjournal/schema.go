@@ -168,6 +168,22 @@ CREATE TABLE bindery.queue (
 	CONSTRAINT queue_row_is_valid CHECK (bindery.valid(id, "by", item))
 );
 
+-- Journal.Enqueue: queues entries in this order, in the sense of their places, and inserts them in the order of their IDs. So it
+-- waits for other uploads in the order in which these insert, and nobody is deadlocked. It runs as the owner of the schema, because no other
+-- role may give a place. It returns how many it inserted: all that are not in use.
+CREATE FUNCTION bindery.enqueue(ids text[], bys text[], items bytea[]) RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $enqueue$
+DECLARE
+	places bigint[] := ARRAY(SELECT nextval($name$bindery.queue_place_seq$name$) AS place FROM generate_subscripts(ids, 1) ORDER BY place);
+	inserted bigint;
+BEGIN
+	INSERT INTO bindery.queue (place, id, "by", item) OVERRIDING SYSTEM VALUE
+		SELECT * FROM unnest(places, ids, bys, items) entry (place, id, "by", item) ORDER BY id COLLATE "C"
+		ON CONFLICT DO NOTHING;
+	GET DIAGNOSTICS inserted = ROW_COUNT;
+	RETURN inserted;
+END $enqueue$;
+REVOKE EXECUTE ON FUNCTION bindery.enqueue(text[], text[], bytea[]) FROM PUBLIC;
+
 -- The publisher's records, as written.
 CREATE TABLE bindery.record (
 	seq        bigint PRIMARY KEY,
@@ -180,11 +196,14 @@ CREATE TABLE bindery.record (
 );
 ALTER TABLE bindery.record ALTER bytes SET STORAGE EXTERNAL;
 
--- What the newest seals and decided records say of entries. An entry without a row is pending.
+-- What the newest seals and decided records say of entries. A row is a run: entries without a gap between their places,
+-- which follow one another in one record too, and have one outcome. Every place of a run has an entry. No two runs
+-- have a place in common. An entry whose place is in no run is pending.
 CREATE TABLE bindery.decided (
-	place      bigint PRIMARY KEY,
-	record     bigint NOT NULL, -- seq of the record that decided it
-	nth        int NOT NULL,    -- its place in that record
+	first      bigint NOT NULL CHECK (first <= last), -- place of the run's first entry
+	last       bigint PRIMARY KEY,
+	record     bigint NOT NULL, -- seq of the record that decided them
+	nth        int NOT NULL,    -- where the first entry is in that record
 	time       timestamptz NOT NULL DEFAULT clock_timestamp(), -- of that record
 	generation bigint NOT NULL,
 	state      text NOT NULL,
@@ -226,23 +245,38 @@ CREATE VIEW bindery.outcomes AS
 	       CASE WHEN final THEN d.state ELSE 'accepted' END AS state,
 	       CASE WHEN final THEN d.generation ELSE 0 END AS generation,
 	       CASE WHEN final THEN d.reason ELSE '' END AS reason,
-	       q.digest, q.item, q.place, d.place IS NOT NULL AS decided
-	FROM bindery.queue q CROSS JOIN bindery.lead l LEFT JOIN bindery.decided d ON d.place = q.place,
-	LATERAL (SELECT d.place IS NOT NULL AND d.record IS DISTINCT FROM l.sealed) f (final);
+	       q.digest, q.item, q.place, d.last IS NOT NULL AS decided
+	FROM bindery.queue q CROSS JOIN bindery.lead l
+	LEFT JOIN LATERAL (SELECT * FROM bindery.decided d WHERE d.last >= q.place ORDER BY d.last LIMIT 1) d ON d.first <= q.place,
+	LATERAL (SELECT d.last IS NOT NULL AND d.record IS DISTINCT FROM l.sealed) f (final);
 
+-- What is pending is between the runs. So counting it costs what is pending and the number of runs, and not what
+-- is remembered.
 CREATE VIEW bindery.backlog AS
-	SELECT count(*) AS pending, coalesce(sum(octet_length(q.item)), 0)::bigint AS bytes, min(q.accepted) AS oldest
-	FROM bindery.queue q WHERE NOT EXISTS (SELECT FROM bindery.decided d WHERE d.place = q.place);
+	SELECT coalesce(sum(q.pending), 0)::bigint AS pending, coalesce(sum(q.bytes), 0)::bigint AS bytes, min(q.oldest) AS oldest
+	FROM (SELECT coalesce(lag(last) OVER (ORDER BY first) + 1, -9223372036854775808) AS first, first - 1 AS last
+		FROM (SELECT first, last FROM bindery.decided UNION ALL SELECT 9223372036854775807, 9223372036854775807) d) gap,
+	LATERAL (SELECT count(*) AS pending, sum(octet_length(item)) AS bytes, min(accepted) AS oldest
+		FROM bindery.queue WHERE place BETWEEN gap.first AND gap.last) q
+	WHERE gap.first <= gap.last;
 
--- The same in two parts. The first is quick. The second has what was committed late: it looks through all that is remembered.
+-- The same in two parts. The first looks at the newest runs only. The second has what was committed late.
 CREATE VIEW bindery.backlog_recent AS
-	SELECT count(*) AS pending, coalesce(sum(octet_length(q.item)), 0)::bigint AS bytes, min(q.accepted) AS oldest
-	FROM bindery.queue q, (SELECT oldest FROM bindery.lead) l
-	WHERE q.place >= l.oldest AND NOT EXISTS (SELECT FROM bindery.decided d WHERE d.place = q.place AND d.place >= l.oldest);
+	SELECT coalesce(sum(q.pending), 0)::bigint AS pending, coalesce(sum(q.bytes), 0)::bigint AS bytes, min(q.oldest) AS oldest
+	FROM (SELECT coalesce(lag(last) OVER (ORDER BY first) + 1, (SELECT oldest FROM bindery.lead)) AS first, first - 1 AS last
+		FROM (SELECT first, last FROM bindery.decided WHERE last >= (SELECT oldest FROM bindery.lead)
+			UNION ALL SELECT 9223372036854775807, 9223372036854775807) d) gap,
+	LATERAL (SELECT count(*) AS pending, sum(octet_length(item)) AS bytes, min(accepted) AS oldest
+		FROM bindery.queue WHERE place BETWEEN gap.first AND gap.last) q
+	WHERE gap.first <= gap.last;
 CREATE VIEW bindery.backlog_late AS
-	SELECT count(*) AS pending, coalesce(sum(octet_length(q.item)), 0)::bigint AS bytes, min(q.accepted) AS oldest
-	FROM bindery.queue q, (SELECT oldest FROM bindery.lead) l
-	WHERE q.place < l.oldest AND NOT EXISTS (SELECT FROM bindery.decided d WHERE d.place = q.place);
+	SELECT coalesce(sum(q.pending), 0)::bigint AS pending, coalesce(sum(q.bytes), 0)::bigint AS bytes, min(q.oldest) AS oldest
+	FROM (SELECT coalesce(lag(last) OVER (ORDER BY first) + 1, -9223372036854775808) AS first, first - 1 AS last
+		FROM (SELECT first, last FROM bindery.decided WHERE first < (SELECT oldest FROM bindery.lead)
+			UNION ALL SELECT greatest(oldest, -9223372036854775807), oldest FROM bindery.lead) d) gap,
+	LATERAL (SELECT count(*) AS pending, sum(octet_length(item)) AS bytes, min(accepted) AS oldest
+		FROM bindery.queue WHERE place BETWEEN gap.first AND gap.last) q
+	WHERE gap.first <= gap.last;
 
 CREATE VIEW bindery.progress AS SELECT moment FROM bindery.lead;
 `
@@ -250,7 +284,7 @@ CREATE VIEW bindery.progress AS SELECT moment FROM bindery.lead;
 const indexPrivileges = `
 GRANT SELECT ON bindery.version, bindery.outcomes, bindery.backlog, bindery.backlog_recent, bindery.backlog_late, bindery.progress TO $role;
 GRANT INSERT (id, "by", item) ON bindery.queue TO $role;
-GRANT EXECUTE ON FUNCTION bindery.valid(text, text, bytea) TO $role;
+GRANT EXECUTE ON FUNCTION bindery.valid(text, text, bytea), bindery.enqueue(text[], text[], bytea[]) TO $role;
 `
 
 const publisherPrivileges = `
@@ -260,5 +294,5 @@ GRANT INSERT (id, "by", item), DELETE ON bindery.queue TO $role;
 GRANT INSERT, DELETE ON bindery.record, bindery.decided, bindery.given_up TO $role;
 GRANT UPDATE ON bindery.lead, bindery.lease TO $role;
 GRANT USAGE ON SEQUENCE bindery.queue_place_seq TO $role;
-GRANT EXECUTE ON FUNCTION bindery.valid(text, text, bytea) TO $role;
+GRANT EXECUTE ON FUNCTION bindery.valid(text, text, bytea), bindery.enqueue(text[], text[], bytea[]) TO $role;
 `

@@ -30,6 +30,27 @@ func TestSightings(t *testing.T) {
 	require.EqualValues(t, 120, s.lowest())
 }
 
+// A sighting is kept as long as a transaction is open that was open at its time, and not for ever.
+func TestSightingsBesideOpenTransactions(t *testing.T) {
+	s := newSightings()
+	at := time.Date(2026, 5, 17, 12, 0, 0, 0, time.UTC)
+	see := func(second, xmin, xmax int64) int64 {
+		s.took(snapshot{xmin, xmax})
+		s.add(at.Add(time.Duration(second)*time.Second), 100+second)
+		return s.lowest()
+	}
+	require.EqualValues(t, 100, see(0, 50, 51))
+	require.EqualValues(t, 100, see(1, 50, 51)) // 50 has begun, and may have an entry before 101
+	require.EqualValues(t, 100, see(2, 50, 53))
+	require.EqualValues(t, 100, see(60, 50, 60))
+	require.EqualValues(t, 102, see(61, 53, 60)) // what was open at 2 has ended, but not all that was open at 60
+	s.took(snapshot{1, 2})                       // an older one, of a slow look, changes nothing
+	require.EqualValues(t, 102, see(65, 53, 61))
+	require.EqualValues(t, 161, see(66, 61, 62)) // all that was open at 61 has ended
+	require.EqualValues(t, 165, see(600, 61, 70))
+	require.EqualValues(t, 166, see(666, 61, 70)) // nothing is kept for longer than ten minutes
+}
+
 // Looking again takes a bounded part of the time.
 func TestLooks(t *testing.T) {
 	l := newSightings().whole

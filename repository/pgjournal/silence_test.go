@@ -75,10 +75,11 @@ func (h *blackHole) dial(ctx context.Context, network, address string) (net.Conn
 
 // A network that drops everything ends each call with an error, and the lead once its lease is over.
 func TestBlackHole(t *testing.T) {
+	t.Parallel() // it waits, most of the time
 	s := newSite(t)
 	hole := newBlackHole(t)
 	cfg := config(t, s.publisher)
-	cfg.Lease, cfg.silence = 2*time.Second, time.Second
+	cfg.Lease, cfg.silence = 4*time.Second, 2*time.Second
 	cfg.Pool.ConnConfig.DialFunc = hole.dial
 	j, err := Open(t.Context(), cfg)
 	require.NoError(t, err)
@@ -121,7 +122,7 @@ func TestBlackHole(t *testing.T) {
 	}
 	all.Wait()
 	for { // the lead gives up
-		if _, err := l.Pending(t.Context(), 1, 1); err != nil && strings.Contains(err.Error(), "the lease of 2s was over") {
+		if _, err := l.Pending(t.Context(), 1, 1); err != nil && strings.Contains(err.Error(), "the lease of 4s was over") {
 			require.ErrorIs(t, err, repository.ErrClosed)
 			break
 		}
@@ -129,7 +130,7 @@ func TestBlackHole(t *testing.T) {
 	hole.closed.Store(false)
 	_, err = l.Pending(t.Context(), 1, 1)
 	require.ErrorIs(t, err, repository.ErrClosed)
-	require.ErrorContains(t, err, "the lease of 2s was over before it could be renewed, and another process may lead")
+	require.ErrorContains(t, err, "the lease of 4s was over before it could be renewed, and another process may lead")
 	require.NotErrorIs(t, l.Append(t.Context(), decided), nil)
 	next := leads(t, j) // of the same handle
 	next.requirePending(t, "one")
@@ -143,13 +144,14 @@ func assertFails(t *testing.T, name string, err error) {
 
 // Status shows that the database can't be reached, and the repository must be opened again.
 func TestBlackHoleInStatus(t *testing.T) {
+	t.Parallel() // it waits, most of the time
 	e := newEngine(t)
 	require.NoError(t, e.create(t).Close())
 	hole := newBlackHole(t)
 	cfg := e.config(t)
 	require.NoError(t, cfg.Journal.Close())
 	jc := config(t, e.publisher)
-	jc.Lease, jc.silence = 2*time.Second, time.Second
+	jc.Lease, jc.silence = 4*time.Second, 2*time.Second
 	jc.Pool.ConnConfig.DialFunc = hole.dial
 	var err error
 	cfg.Journal, err = Open(t.Context(), jc)

@@ -3,6 +3,7 @@ package pgjournal
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"sync/atomic"
@@ -112,4 +113,39 @@ func TestCommitNotAnswered(t *testing.T) {
 		l = leads(t, opened(t, s.publisher)) // at once
 		l.requirePending(t, "b")
 	}
+}
+
+// Another process has taken over, and much was queued, before a leader asks what became of its append.
+func TestCommitNotAnsweredAndFenced(t *testing.T) {
+	s := newSite(t)
+	l := leads(t, opened(t, s.publisher))
+	_, err := l.Lead.(*lead).Enqueue(t.Context(), item(t, "a"), item(t, "b"))
+	require.NoError(t, err)
+	r := l.decided(t, l.requirePending(t, "a", "b")...)
+	l.append(t, r)
+	var made appended
+	admin := connect(t, s.admin)
+	require.NoError(t, admin.QueryRow(t.Context(), `SELECT seq, hash FROM bindery.record ORDER BY seq DESC LIMIT 1`).Scan(&made.seq, &made.head))
+	require.Equal(t, r.Hash(), made.head)
+
+	_, err = admin.Exec(t.Context(), `UPDATE bindery.lease SET renewed = '-infinity'`)
+	require.NoError(t, err)
+	j := opened(t, s.publisher)
+	next := leads(t, j)
+	var many []ledger.Entry
+	for n := range 1200 {
+		many = append(many, item(t, fmt.Sprint("c", n)))
+	}
+	_, err = j.Enqueue(t.Context(), many...)
+	require.NoError(t, err)
+	entries, err := next.Pending(t.Context(), 1, 1<<30)
+	require.NoError(t, err)
+	next.append(t, next.decided(t, entries...))
+
+	recorded, err := l.Lead.(*lead).wasMade(t.Context(), &made)
+	require.NoError(t, err)
+	require.True(t, recorded)
+	made.head = "another"
+	_, err = l.Lead.(*lead).wasMade(t.Context(), &made)
+	require.ErrorIs(t, err, repository.ErrFenced)
 }

@@ -70,7 +70,7 @@ func startNginx(t *testing.T, origin string, change map[string]string) string {
 		site := replaced(t, replaced(t, string(documented), change), map[string]string{
 			"/var/cache/nginx/tuf": filepath.Join(dir, "cache"),
 			"listen 8080;":         "listen " + address + ";",
-			"https://example-index.s3.eu-central-1.amazonaws.com/metadata/": origin + "/",
+			"https://example-index.s3.eu-central-1.amazonaws.com/metadata/$name": origin + "/$name",
 		})
 		var temporary strings.Builder
 		for _, kind := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {

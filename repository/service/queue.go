@@ -16,6 +16,62 @@ import (
 // the publisher, wherever it is, decides them. It can't check an item against the documents in force, as the publisher's
 // Submit does: what belongs to a role that people sign is set aside, with that reason.
 
+// compare makes sure that a standby's store and journals belong together, unless that is known since the last Reload. locked
+// is why the repository can't be opened with cfg, nil if it is open. compare returns it, or why this can't be a standby. What it submitted
+// otherwise would be published in another repository.
+func (s *Service) compare(ctx context.Context, cfg repository.Config, locked error) error {
+	if !s.compareDue {
+		return locked
+	}
+	set := func(compared bool) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.compared = compared
+	}
+	readers, err := s.readers(ctx, cfg)
+	for _, journal := range readers {
+		if err = repository.Belong(ctx, cfg.Store, journal); err != nil {
+			break
+		}
+	}
+	switch {
+	case locked != nil && errors.Is(err, repository.ErrNotRepository):
+		set(false) // and it stays due
+		return fmt.Errorf("%w; nothing is accepted until it is known which repository that is: %w", locked, err)
+	case err != nil:
+		set(false)
+		return fmt.Errorf("as a standby: %w", err)
+	}
+	set(true)
+	s.compareDue = false
+	return locked
+}
+
+// readers are those that read what this service submits to, and what it is to publish of.
+func (s *Service) readers(ctx context.Context, cfg repository.Config) ([]repository.Reader, error) {
+	var readers []repository.Reader
+	if s.cfg.Queue != nil {
+		q, err := s.cfg.Queue(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if r, ok := q.(repository.Reader); ok {
+			readers = append(readers, r)
+		}
+	}
+	if r, ok := cfg.Journal.(repository.Reader); ok {
+		readers = append(readers, r)
+	}
+	if len(readers) > 0 || s.cfg.Queue == nil {
+		return readers, nil
+	}
+	if s.cfg.Read == nil {
+		return nil, errors.New("config: Queue: whether the store is that of this journal can't be known: return one that is a repository.Reader, or give Read")
+	}
+	_, r, err := s.cfg.Read(ctx)
+	return []repository.Reader{r}, err
+}
+
 // limits are those of the repository that was to be opened last.
 type limits struct {
 	pending, custom int
@@ -28,7 +84,10 @@ func limitsOf(cfg repository.Config) limits {
 
 // queue returns the queue of a standby. err is why there is no repository.
 func (s *Service) queue(ctx context.Context, err error) (q repository.Queue, ok bool, _ error) {
-	if s.cfg.Queue == nil || !s.waits(err) {
+	s.mu.Lock()
+	compared := s.compared
+	s.mu.Unlock()
+	if s.cfg.Queue == nil || !compared || !s.waits(err) {
 		return nil, false, nil
 	}
 	q, err = s.cfg.Queue(ctx)

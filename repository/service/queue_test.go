@@ -9,6 +9,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/bindery-tuf/bindery/delegation"
+	"github.com/bindery-tuf/bindery/internal/faulty"
+	"github.com/bindery-tuf/bindery/internal/repotest"
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/roles"
 )
@@ -87,6 +90,7 @@ func TestStandbyQueueIsBounded(t *testing.T) {
 		m.cfg.MaxPending = 2
 		cfg := m.config()
 		cfg.Standby = true
+		require.NoError(t, started(t, cfg).Close())
 		lead, _, err := m.journal.Lead(t.Context()) // by a process that publishes nothing
 		require.NoError(t, err)
 		shared := m.journal.Handle()
@@ -144,5 +148,171 @@ func TestVacant(t *testing.T) {
 		publish(t, standby, file("b/b.whl", "1"))
 		require.NoError(t, standby.Close())
 		m.check(t, []roles.Target{file("a/a.whl", "1"), file("b/b.whl", "1")})
+	})
+}
+
+// begin creates a repository with keys of its own.
+func (m *memory) begin(t *testing.T, seed byte) {
+	t.Helper()
+	layout, err := delegation.New("bins", 8, delegation.Succinct)
+	require.NoError(t, err)
+	m.ceremony = repotest.NewSeededCeremony(t, layout, time.Now(), [32]byte{seed})
+	require.NoError(t, started(t, m.config()).Close())
+}
+
+// withOther is a standby of m's configuration that has the store of another repository while it is told so.
+func withOther(m, other *memory) (cfg Config, mixed *atomic.Bool) {
+	mixed = new(atomic.Bool)
+	cfg = m.config()
+	open, shared := cfg.Open, m.journal.Handle()
+	cfg.Open = func(ctx context.Context) (repository.Config, error) {
+		c, err := open(ctx)
+		if mixed.Load() {
+			c.Store = other.store
+		}
+		return c, err
+	}
+	cfg.Standby = true
+	cfg.Queue = func(context.Context) (repository.Queue, error) { return shared, nil }
+	cfg.Vacant = func(ctx context.Context) error { // as pgjournal's
+		lead, _, err := shared.Lead(ctx)
+		if err == nil {
+			err = lead.Release(ctx)
+		}
+		return err
+	}
+	return cfg, mixed
+}
+
+// A standby that has the store of one repository and the journal of another accepts nothing, and says so: when it starts, after
+// Reload, and if the publisher changes to another process.
+func TestStandbyOfAnotherRepository(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, other := newMemory(t), newMemory(t)
+		other.begin(t, 7)
+		first := started(t, m.config())
+		publish(t, first, file("a/a.whl", "1"))
+
+		cfg, mixed := withOther(m, other)
+		mixed.Store(true)
+		_, err := Start(t.Context(), cfg)
+		require.ErrorIs(t, err, repository.ErrDiverged)
+		require.NotErrorIs(t, err, repository.ErrLocked)
+		require.ErrorContains(t, err, "store and journal belong to different repositories: the store's 1.root.json is a valid root, and not the journal's")
+
+		mixed.Store(false)
+		standby := started(t, cfg)
+		publish(t, standby, file("b/b.whl", "1"))
+		mixed.Store(true)
+		require.ErrorIs(t, standby.Reload(t.Context()), repository.ErrDiverged)
+		refused := func() {
+			t.Helper()
+			_, err = standby.Submit(t.Context(), repository.Item{ID: "mixed", Add: []roles.Target{file("mixed", "1")}})
+			require.ErrorIs(t, err, ErrUnavailable)
+			require.ErrorIs(t, err, repository.ErrDiverged)
+			requireProblem(t, standby, "error: nothing is accepted or published: ", "store and journal belong to different repositories", "check where the configuration says")
+		}
+		refused()
+		require.NoError(t, first.Close())
+		time.Sleep(2 * lastPause)
+		refused() // nor does it publish
+		first = started(t, m.config())
+		publish(t, first, file("c/c.whl", "1"))
+		mixed.Store(false)
+		require.NoError(t, standby.Reload(t.Context()))
+		_, err = standby.Outcome(t.Context(), "mixed")
+		require.ErrorIs(t, err, repository.ErrUnknownItem)
+		publish(t, standby, file("d/d.whl", "1"))
+		require.NoError(t, standby.Close())
+		require.NoError(t, first.Close())
+		m.check(t, []roles.Target{file("a/a.whl", "1"), file("b/b.whl", "1"), file("c/c.whl", "1"), file("d/d.whl", "1")})
+		other.check(t, nil)
+	})
+}
+
+// A standby that can't ask at first whether store and journal belong together accepts nothing until it could.
+func TestStandbyThatCouldNotCompare(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory(t)
+		first := started(t, m.config())
+		publish(t, first, file("a/a.whl", "1"))
+		cfg, _ := withOther(m, nil)
+		unreadable := func(c faulty.Call) faulty.Fault {
+			if c.Op == "store.Get" && c.Name == "1.root.json" {
+				return faulty.Before
+			}
+			return faulty.None
+		}
+		m.inject.Plan(unreadable)
+		_, err := Start(t.Context(), cfg)
+		require.ErrorIs(t, err, faulty.ErrInjected)
+		m.inject.Plan(nil)
+		standby := started(t, cfg)
+		publish(t, standby, file("b/b.whl", "1"))
+		m.inject.Plan(unreadable)
+		require.ErrorIs(t, standby.Reload(t.Context()), faulty.ErrInjected)
+		_, err = standby.Add(t.Context(), file("never", "1"))
+		require.ErrorIs(t, err, ErrUnavailable)
+		m.inject.Plan(nil)
+		until(t, standby, because(repository.ErrLocked))
+		publish(t, standby, file("c/c.whl", "1"))
+		require.NoError(t, standby.Close())
+		require.NoError(t, first.Close())
+		m.check(t, []roles.Target{file("a/a.whl", "1"), file("b/b.whl", "1"), file("c/c.whl", "1")})
+	})
+}
+
+// A standby that starts before the repository exists accepts nothing until it knows which one that is.
+func TestStandbyBeforeTheRepository(t *testing.T) {
+	for _, mixed := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			m, other := newMemory(t), newMemory(t)
+			other.begin(t, 7)
+			creating, _, err := m.journal.Lead(t.Context())
+			require.NoError(t, err)
+			cfg, isMixed := withOther(m, other)
+			isMixed.Store(mixed)
+			standby := started(t, cfg)
+			for range 3 {
+				_, err = standby.Add(t.Context(), file("never", "1"))
+				require.ErrorIs(t, err, repository.ErrLocked)
+				require.ErrorContains(t, err, "nothing is accepted until it is known which repository that is")
+				time.Sleep(10 * pauseOfLock)
+			}
+			require.NoError(t, creating.Release(t.Context()))
+			first := started(t, m.config()) // before the standby looks again
+			if mixed {
+				until(t, standby, because(repository.ErrDiverged))
+				_, err = standby.Add(t.Context(), file("never", "1"))
+				require.ErrorIs(t, err, repository.ErrDiverged)
+			} else {
+				time.Sleep(2 * pauseOfLock)
+				publish(t, standby, file("a/a.whl", "1"))
+			}
+			require.NoError(t, standby.Close())
+			require.NoError(t, first.Close())
+			other.check(t, nil)
+		})
+	}
+}
+
+// Nothing is compared with a queue that nobody can read: such a standby doesn't start.
+func TestStandbyWithAQueueThatCannotBeRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory(t)
+		first := started(t, m.config())
+		publish(t, first, file("a/a.whl", "1"))
+		cfg, _ := withOther(m, nil)
+		queue := cfg.Queue
+		cfg.Queue = func(ctx context.Context) (repository.Queue, error) {
+			q, err := queue(ctx)
+			return struct{ repository.Queue }{q}, err
+		}
+		_, err := Start(t.Context(), cfg)
+		require.ErrorContains(t, err, "config: Queue: whether the store is that of this journal can't be known")
+		cfg.Read = func(context.Context) (repository.Store, repository.Reader, error) {
+			return m.store, m.journal.Handle(), nil
+		}
+		publish(t, started(t, cfg), file("b/b.whl", "1"))
 	})
 }

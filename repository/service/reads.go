@@ -73,7 +73,7 @@ func (s *Service) status(ctx context.Context) (repository.Status, error) {
 func advice(reason error) string {
 	switch {
 	case errors.Is(reason, repository.ErrDiverged), errors.Is(reason, repository.ErrNotRepository):
-		return "put back the journal or the store that was lost or replaced, or see the package comment of repository, Backups; then call Reload, or wait a minute"
+		return "do what the reason says: give the store and the journal that belong together, or put back the one that was lost or replaced, or see the package comment of repository, Backups; then call Reload, or wait a minute"
 	case errors.Is(reason, repository.ErrWrongKey):
 		return "configure the key that the documents in force name, or documents that name this one, and call Reload"
 	case errors.Is(reason, repository.ErrClock):

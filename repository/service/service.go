@@ -56,7 +56,8 @@ type Config struct {
 	Read func(ctx context.Context) (repository.Store, repository.Reader, error)
 
 	// Queue returns what a standby submits to while another process publishes: the queue of a journal that
-	// processes share. The service doesn't close it. Then Submit, Outcome and Receipt.Wait work in a standby, without the lead. A
+	// processes share. The service doesn't close it. It must be a repository.Reader too, as a Journal of package pgjournal is, or the
+	// Journal that Open returns must, or Read is needed. Then Submit, Outcome and Receipt.Wait work in a standby, without the lead. A
 	// standby can't check an item against the documents in force: the publisher sets it aside if people sign its
 	// path's role. Nil: a standby accepts nothing.
 	Queue func(ctx context.Context) (repository.Queue, error)
@@ -106,6 +107,7 @@ type Service struct {
 
 	// The supervisor's own.
 	documentsDue bool          // whether the next attempt to open reads the documents
+	compareDue   bool          // whether the next attempt to open that finds the lock taken compares store and journal
 	lookAt       time.Time     // when publish looks at the documents again; zero: not before Reload
 	pause        time.Duration // before the next attempt to open
 
@@ -119,6 +121,7 @@ type Service struct {
 	reason       error              // why there is no repo
 	last         repository.Status  // the newest that is known
 	limits       limits             // for a standby
+	compared     bool               // whether the store is known to be that of the journal to which a standby submits
 	documentsErr error              // why newer documents are not installed
 	doubt        error              // of the clock, with which Run ended; nil once something was signed since
 	trusted      bool               // whether the next attempt to open takes the clock for right
@@ -139,6 +142,10 @@ type Service struct {
 // Status and View read by way of Config.Read, Submit, Outcome and Receipt.Wait go by way of Config.Queue, and all other
 // calls fail with repository.ErrLocked and say who holds the lock. A service that loses the lead of a shared journal
 // becomes a standby in the same way. It takes over some two seconds after the lock is free.
+//
+// A standby accepts nothing before it has made sure that its store and its journal belong together: see repository.Belong. If they
+// don't, Start fails with an error that wraps repository.ErrDiverged. After Reload this is looked at again, and then the service is
+// unavailable for this reason until it is mended. While there is no repository yet, it is looked at again every two seconds.
 func Start(ctx context.Context, cfg Config) (*Service, error) {
 	s, err := start(ctx, cfg)
 	if err != nil {
@@ -162,7 +169,7 @@ func start(ctx context.Context, cfg Config) (_ *Service, err error) {
 	s := &Service{
 		cfg: cfg, log: cfg.Logger, ended: make(chan struct{}), reloads: make(chan chan<- error),
 		again:   make(chan struct{}, 1),
-		changed: make(chan struct{}), documentsDue: true,
+		changed: make(chan struct{}), documentsDue: true, compareDue: true,
 	}
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	defer func() {
@@ -280,7 +287,15 @@ func (s *Service) openOnce(ctx context.Context, due, uncheckedKeys bool) (*repos
 	} else {
 		repo, err = repository.Open(ctx, cfg)
 	}
+	if err == nil && s.cfg.Standby && s.cfg.Queue != nil { // it may give up the lead, and is a standby then
+		if err = s.compare(ctx, cfg, nil); err != nil {
+			return nil, documents, errors.Join(err, repo.Close())
+		}
+	}
 	if err != nil {
+		if errors.Is(err, repository.ErrLocked) && s.cfg.Standby {
+			err = s.compare(ctx, cfg, err)
+		}
 		err = errors.Join(err, closeJournal(cfg))
 	}
 	return repo, documents, err
@@ -383,7 +398,7 @@ func (s *Service) occupied(reloading bool) error {
 	s.mu.Lock()
 	reason := s.reason
 	s.mu.Unlock()
-	if reloading || s.cfg.Vacant == nil || !s.waits(reason) {
+	if reloading || s.compareDue && s.cfg.Queue != nil || s.cfg.Vacant == nil || !s.waits(reason) {
 		return nil
 	}
 	if err := s.cfg.Vacant(s.ctx); errors.Is(err, repository.ErrLocked) {
@@ -400,7 +415,7 @@ func (s *Service) rest() (asked chan<- error) {
 	case <-t.C:
 	case <-s.again:
 	case asked = <-s.reloads:
-		s.documentsDue = true
+		s.documentsDue, s.compareDue = true, true
 	case <-s.ctx.Done():
 	}
 	return asked
@@ -664,7 +679,7 @@ func (s *Service) reload(repo *repository.Repository) (next *repository.Reposito
 	if err := repo.Close(); err != nil {
 		s.log.Error("the repository was not closed properly", "err", err)
 	}
-	s.documentsDue, s.pause = true, 0
+	s.documentsDue, s.compareDue, s.pause = true, true, 0
 	if next, err = s.open(s.ctx); err != nil {
 		s.missed(err)
 	}

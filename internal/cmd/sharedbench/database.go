@@ -324,7 +324,8 @@ func (e *env) openReport(ctx context.Context, database string) (*pgx.Conn, error
 	err := sql(`INSERT INTO bindery.queue (id, item)
 		SELECT md5(n::text), convert_to(format('{"add":[{"path":"packages/%%s.whl","length":1000000,"hashes":{"sha256":"%%s"}}]}', n, encode(sha256(n::text::bytea), 'hex')), 'UTF8')
 		FROM generate_series(1, %d) n;
-		INSERT INTO bindery.decided (place, record, nth, generation, state, reason) SELECT place, 0, 1, 1, 'published', '' FROM bindery.queue`, e.dead)
+		INSERT INTO bindery.decided (first, last, record, nth, generation, state, reason) SELECT place, place, 0, 1, 1, 'published', '' FROM bindery.queue;
+		UPDATE bindery.lead SET oldest = (SELECT max(place) + 1 FROM bindery.queue)`, e.dead) // as deciding them does
 	if err != nil {
 		return nil, err
 	}

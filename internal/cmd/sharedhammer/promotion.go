@@ -250,7 +250,7 @@ func (h *hammer) compareDatabases(ctx context.Context, old, replica *pgtest.Clus
 	if err := old.Start(ctx); err != nil {
 		return err
 	}
-	const all = `SELECT id, coalesce(generation, 0) FROM bindery.queue LEFT JOIN bindery.decided USING (place)`
+	const all = `SELECT id, coalesce(generation, 0) FROM bindery.queue LEFT JOIN bindery.decided ON place BETWEEN first AND last`
 	had, err := old.SQL(ctx, database, all)
 	if err != nil {
 		return err

@@ -18,6 +18,7 @@ import (
 	"github.com/bindery-tuf/bindery/delegation"
 	"github.com/bindery-tuf/bindery/internal/crashfs"
 	"github.com/bindery-tuf/bindery/internal/repotest"
+	"github.com/bindery-tuf/bindery/internal/thorough"
 	"github.com/bindery-tuf/bindery/keys"
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/repository/ledger"
@@ -26,11 +27,19 @@ import (
 // The defaults are those of a short year.
 var (
 	seed    = flag.Uint64("seed", 1, "of all that is random")
-	days    = flag.Int("days", 20, "how many days to go on")
+	days    = flag.Int("days", fewDays(), "how many days to go on")
 	bins    = flag.Int("bins", 64, "how many hashed bins")
 	targets = flag.Int("targets", 1000, "how many targets there are on the first day")
 	show    = flag.Bool("print", false, "print what happens, and the last line")
 )
+
+// fewDays is how many go on where the program doesn't say it.
+func fewDays() int {
+	if thorough.Long() {
+		return 20
+	}
+	return 10
+}
 
 // summary is printed last.
 var summary string
@@ -45,9 +54,6 @@ func TestMain(m *testing.M) {
 
 // TestYear is the whole program: see its package comment.
 func TestYear(t *testing.T) {
-	if testing.Short() {
-		*days = min(*days, 10)
-	}
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, *seed)
 		w.fill(*targets)
