@@ -87,6 +87,7 @@ type postgresPlace struct {
 	Lease   duration `json:"lease"`
 
 	Remember duration `json:"remember"` // for how long outcomes are remembered at least
+	Notify   bool     `json:"notify"`   // see pgjournal.Config
 }
 
 // holders says how holders of offline keys sign through the publisher.

@@ -129,7 +129,7 @@ func (p *postgresPlace) open(ctx context.Context, log *slog.Logger) (*pgjournal.
 	if err != nil {
 		return nil, fmt.Errorf("journal.postgres: %w", err) // it masks the password
 	}
-	return pgjournal.Open(ctx, pgjournal.Config{Pool: pool, Schema: p.Schema, Lease: time.Duration(p.Lease), Remember: time.Duration(p.Remember), Logger: log})
+	return pgjournal.Open(ctx, pgjournal.Config{Pool: pool, Schema: p.Schema, Lease: time.Duration(p.Lease), Remember: time.Duration(p.Remember), Notify: p.Notify, Logger: log})
 }
 
 // url is where the database is. It may have a password, so no error shows it.

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
@@ -127,6 +128,26 @@ func testShared(t *testing.T, s *site) {
 		}
 		require.Equal(t, want, s.find(standby.url[forClients], path), path)
 	}
+}
+
+// With notify, the publisher listens: an index that notifies wakes it.
+func TestNotify(t *testing.T) {
+	s := newSite(t)
+	s.withDatabase()
+	postgres := s.config["journal"].(map[string]any)["postgres"].(map[string]any)
+	postgres["notify"] = true
+	postgres["lease"] = "5m" // it asks whether its connection is alive after half of it, and that is its last query then
+	r := s.start()
+	conn, err := pgx.Connect(t.Context(), strings.TrimSpace(string(s.read("publisher-url"))))
+	require.NoError(t, err)
+	defer conn.Close(context.WithoutCancel(t.Context()))
+	require.Eventually(t, func() bool {
+		listeners := 0
+		require.NoError(t, conn.QueryRow(t.Context(), `SELECT count(*) FROM pg_stat_activity
+			WHERE datname = current_database() AND usename = current_user AND query ILIKE 'listen%bindery%'`).Scan(&listeners))
+		return listeners > 0
+	}, time.Minute, 20*time.Millisecond)
+	r.do("PUT", "/v1/items/1?wait=1m", adds("a", 1), http.StatusOK)
 }
 
 // Older history in the database is deleted, and each signature is logged.

@@ -33,7 +33,8 @@
 // # Permissions
 //
 // The publisher needs storage.objects.get, create, delete and list on the bucket: roles/storage.objectUser has
-// them. With storage.buckets.get, Open can warn of a bucket in which deleting frees nothing at once.
+// them. With storage.buckets.get, Open can warn of a bucket in which deleting frees nothing at once. Without it, it
+// warns that it can't know.
 //
 // Clients, or the CDN that reads for them, need storage.objects.get and list: roles/storage.objectViewer, for
 // allUsers if the bucket is public. Without list the service answers 403 and not 404 for a missing name, and

@@ -70,13 +70,13 @@ var _ repository.Store = (*Store)(nil)
 func (*Store) MinInterval() time.Duration { return time.Second }
 
 // Open opens a bucket, which must exist, after trying it: see bucket.Open. It refuses, too, a bucket whose
-// retention policy keeps timestamp.json from being replaced, and one in which these credentials lack a
-// permission, and names that.
+// retention policy or default event-based hold keeps timestamp.json from being replaced, and one in which these
+// credentials lack a permission, and names that.
 //
 // Open logs a warning if Config.PublicURL is empty, because it can't know then what clients see. It logs one, too, if
-// the bucket keeps old versions, or deleted objects (soft delete, which new buckets
-// have), because deleting frees no space at once there. To know it needs storage.buckets.get. Without it
-// Open doesn't ask further.
+// the bucket keeps old versions, deleted objects (soft delete, which new buckets
+// have), or objects that somebody locks (object retention), because deleting frees no space at once there. To know it
+// needs storage.buckets.get: without that it logs a warning that it can't ask.
 //
 // Open costs 11 small requests, and 2 at PublicURL. It writes the same name twice, so it may take some
 // seconds.
@@ -304,7 +304,7 @@ func (s *service) Delete(ctx context.Context, key string) error {
 	return err
 }
 
-// namesWhatStays warns if deleting frees nothing at once. What it may not ask, it leaves.
+// namesWhatStays warns if deleting frees nothing at once, and if that may not be asked.
 func (s *service) namesWhatStays(ctx context.Context) error {
 	var attrs *storage.BucketAttrs
 	err := s.attempt(ctx, getBucket, func(ctx context.Context) (err error) {
@@ -313,12 +313,21 @@ func (s *service) namesWhatStays(ctx context.Context) error {
 	})
 	switch {
 	case statusOf(err) == http.StatusForbidden:
+		s.cfg.Logger.WarnContext(ctx, fmt.Sprintf("it could not be asked whether the bucket keeps old versions or locks objects, where deleting frees no space: grant the credentials %s on gs://%s (roles/storage.legacyBucketReader), or make sure that it doesn't", getBucket, s.cfg.Bucket),
+			"bucket", s.place())
 		return nil
 	case err != nil:
 		return err
 	}
+	if attrs.DefaultEventBasedHold {
+		return errors.New("the bucket's default event-based hold keeps each new object from being replaced, and timestamp.json with them: turn it off and release the holds that there are, or use another bucket")
+	}
 	if attrs.RetentionPolicy != nil && attrs.RetentionPolicy.RetentionPeriod > 0 {
 		return fmt.Errorf("the bucket's retention policy keeps each object from being replaced for %v, and timestamp.json with them: remove the policy, or use another bucket", attrs.RetentionPolicy.RetentionPeriod)
+	}
+	if attrs.ObjectRetentionMode == "Enabled" {
+		s.cfg.Logger.WarnContext(ctx, "the bucket can lock objects, so deleting frees no space before their retention ends, if somebody sets one: use a bucket without object retention",
+			"bucket", s.place())
 	}
 	if attrs.VersioningEnabled {
 		s.cfg.Logger.WarnContext(ctx, "the bucket keeps old versions, so deleting frees no space: have a lifecycle rule delete noncurrent versions, or turn versioning off",

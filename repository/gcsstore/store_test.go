@@ -282,6 +282,8 @@ func TestOpenRefuses(t *testing.T) {
 			func(f *fakeGCS, _ *gcsstore.Config) {
 				f.bucket = `{"retentionPolicy":{"retentionPeriod":"86400","effectiveTime":"2026-01-02T03:04:05Z"}}`
 			}},
+		{"hold", "the bucket's default event-based hold keeps each new object from being replaced, and timestamp.json with them: turn it off",
+			func(f *fakeGCS, _ *gcsstore.Config) { f.bucket = `{"defaultEventBasedHold":true}` }},
 		{"credentials", "the service takes the credentials for none or expired: renew them", always(401, "Invalid Credentials")},
 		{"throttled", "the service is throttling", always(429, "slow down")},
 		{"failing", "the service failed inside", always(500, "oops")},
@@ -325,6 +327,8 @@ func TestOpenWarns(t *testing.T) {
 	const (
 		versioned = "the bucket keeps old versions, so deleting frees no space: have a lifecycle rule delete noncurrent versions, or turn versioning off"
 		soft      = "the bucket keeps deleted objects for a while, so deleting frees no space before: set its soft delete policy to 0 if you don't want to pay for that"
+		locked    = "the bucket can lock objects, so deleting frees no space before their retention ends, if somebody sets one: use a bucket without object retention"
+		unasked   = "it could not be asked whether the bucket keeps old versions or locks objects, where deleting frees no space: grant the credentials storage.buckets.get on gs://index (roles/storage.legacyBucketReader), or make sure that it doesn't"
 	)
 	for attributes, want := range map[string]string{
 		`{}`:                               "",
@@ -332,7 +336,8 @@ func TestOpenWarns(t *testing.T) {
 		`{"versioning":{"enabled":true}}`:  versioned,
 		`{"softDeletePolicy":{"retentionDurationSeconds":"604800"}}`: soft,
 		`{"softDeletePolicy":{"retentionDurationSeconds":"0"}}`:      "",
-		"denied": "",
+		`{"objectRetention":{"mode":"Enabled"}}`:                     locked,
+		"denied":                                                     unasked,
 	} {
 		f := newFake()
 		f.bucket = attributes

@@ -31,7 +31,7 @@
 // The publisher needs s3:GetObject, s3:PutObject and s3:DeleteObject on arn:aws:s3:::BUCKET/PREFIX*, and
 // s3:ListBucket on arn:aws:s3:::BUCKET. Without the last, S3 answers 403 and not 404 for a missing
 // name. With s3:GetBucketVersioning and s3:GetBucketObjectLockConfiguration, Open can warn of a bucket in
-// which deleting frees nothing.
+// which deleting frees nothing. Without them it warns that it can't know.
 //
 // Clients, or the CDN that reads for them, need s3:GetObject and s3:ListBucket, for the same reason:
 // a TUF client asks for the next root until it gets a 404, and go-tuf fails on a 403.

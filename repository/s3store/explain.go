@@ -20,6 +20,10 @@ const (
 	putObject    permission = "s3:PutObject"
 	deleteObject permission = "s3:DeleteObject"
 	listBucket   permission = "s3:ListBucket"
+
+	// On the bucket, at Open only.
+	getVersioning permission = "s3:GetBucketVersioning"
+	getLock       permission = "s3:GetBucketObjectLockConfiguration"
 )
 
 const noBucket = "NoSuchBucket"
@@ -134,7 +138,7 @@ func (s *service) advice(answer *smithyhttp.ResponseError, status int, code stri
 
 // resource is what a permission is about, as policies write it.
 func (s *service) resource(needs permission) string {
-	if needs == listBucket {
+	if needs == listBucket || needs == getVersioning || needs == getLock {
 		return "arn:aws:s3:::" + s.cfg.Bucket
 	}
 	return "arn:aws:s3:::" + s.cfg.Bucket + "/" + s.cfg.Prefix + "*"

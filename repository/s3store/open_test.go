@@ -201,23 +201,35 @@ func TestOpenWarns(t *testing.T) {
 	const (
 		versioned = "the bucket keeps old versions, so deleting frees no space: have a lifecycle rule delete noncurrent versions, or suspend versioning"
 		locked    = "the bucket can lock objects, so deleting frees no space before their retention ends: use a bucket without Object Lock"
+		unasked   = "it could not be asked whether the bucket keeps old versions or locks objects, where deleting frees no space: grant the credentials %s on arn:aws:s3:::index, or make sure that it doesn't"
+		failed    = "whether deleting frees space in the bucket could not be asked: it is asked again at the next start"
+		both      = "versioning object-lock"
 	)
 	for _, test := range []struct {
 		answers map[string]string
-		denied  bool
+		refuse  string // what is asked
+		status  int
 		want    []string
 	}{
-		{nil, false, nil},
-		{map[string]string{"versioning": `<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>`}, false, []string{versioned}},
-		{map[string]string{"versioning": `<VersioningConfiguration><Status>Suspended</Status></VersioningConfiguration>`}, false, nil},
-		{map[string]string{"object-lock": `<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled></ObjectLockConfiguration>`}, false, []string{locked}},
-		{nil, true, nil},
+		{nil, "", 0, nil},
+		{map[string]string{"versioning": `<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>`}, "", 0, []string{versioned}},
+		{map[string]string{"versioning": `<VersioningConfiguration><Status>Suspended</Status></VersioningConfiguration>`}, "", 0, nil},
+		{map[string]string{"object-lock": `<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled></ObjectLockConfiguration>`}, "", 0, []string{locked}},
+		{nil, both, 403, []string{fmt.Sprintf(unasked, "s3:GetBucketVersioning and s3:GetBucketObjectLockConfiguration")}},
+		{nil, "versioning", 403, []string{fmt.Sprintf(unasked, "s3:GetBucketVersioning")}},
+		{map[string]string{"versioning": `<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>`}, "object-lock", 403,
+			[]string{versioned, fmt.Sprintf(unasked, "s3:GetBucketObjectLockConfiguration")}},
+		{nil, "versioning", 500, []string{failed}},
+		{nil, both, 501, nil}, // the service has nothing of the kind
+		{nil, both, 405, nil},
 	} {
 		f := newFake()
 		f.answers = test.answers
 		f.fault = func(r *http.Request, _ func() *http.Response) (*http.Response, error) {
-			if test.denied && (r.URL.Query().Has("versioning") || r.URL.Query().Has("object-lock")) {
-				return refusal(403, "AccessDenied"), nil
+			for _, asked := range strings.Fields(test.refuse) {
+				if r.URL.Query().Has(asked) {
+					return refusal(test.status, "AccessDenied"), nil
+				}
 			}
 			return nil, nil
 		}

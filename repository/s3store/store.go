@@ -79,8 +79,8 @@ var _ repository.Store = (*Store)(nil)
 //
 // Open logs a warning if Config.PublicURL is empty, because it can't know then what clients see. It logs one, too, if
 // the bucket keeps old versions or locks objects, because deleting frees no space
-// there then. To know it needs s3:GetBucketVersioning and s3:GetBucketObjectLockConfiguration. Without
-// them it doesn't ask further.
+// there then. To know it needs s3:GetBucketVersioning and s3:GetBucketObjectLockConfiguration: if it can't ask, it logs a
+// warning that says so.
 //
 // Open costs 12 small requests, and 2 at PublicURL.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
@@ -314,18 +314,35 @@ func (s *service) Delete(ctx context.Context, key string) error {
 	return s.explain(err, deleteObject)
 }
 
-// namesWhatStays warns if deleting frees nothing. What it may not ask, or the service doesn't know, it
-// leaves.
+// namesWhatStays warns if deleting frees nothing, and if that can't be known. A service that doesn't know the question has
+// nothing of the kind.
 func (s *service) namesWhatStays(ctx context.Context, place string) error {
+	var denied []string
+	asked := func(err error, needs permission) bool {
+		switch status := statusOf(err); {
+		case err == nil:
+			return true
+		case status == http.StatusForbidden:
+			denied = append(denied, string(needs))
+		case status == 0 || status == http.StatusTooManyRequests || status >= 500 && status != http.StatusNotImplemented:
+			s.cfg.Logger.WarnContext(ctx, "whether deleting frees space in the bucket could not be asked: it is asked again at the next start",
+				"bucket", place, "err", s.explain(err, needs))
+		}
+		return false
+	}
 	versioning, err := s.s3.GetBucketVersioning(ctx, &s3.GetBucketVersioningInput{Bucket: &s.cfg.Bucket})
-	if err == nil && versioning.Status == types.BucketVersioningStatusEnabled {
+	if asked(err, getVersioning) && versioning.Status == types.BucketVersioningStatusEnabled {
 		s.cfg.Logger.WarnContext(ctx, "the bucket keeps old versions, so deleting frees no space: have a lifecycle rule delete noncurrent versions, or suspend versioning",
 			"bucket", place)
 	}
 	lock, err := s.s3.GetObjectLockConfiguration(ctx, &s3.GetObjectLockConfigurationInput{Bucket: &s.cfg.Bucket})
-	if err == nil && lock.ObjectLockConfiguration != nil && lock.ObjectLockConfiguration.ObjectLockEnabled == types.ObjectLockEnabledEnabled {
+	if asked(err, getLock) && lock.ObjectLockConfiguration != nil && lock.ObjectLockConfiguration.ObjectLockEnabled == types.ObjectLockEnabledEnabled {
 		s.cfg.Logger.WarnContext(ctx, "the bucket can lock objects, so deleting frees no space before their retention ends: use a bucket without Object Lock",
 			"bucket", place)
+	}
+	if len(denied) > 0 {
+		s.cfg.Logger.WarnContext(ctx, fmt.Sprintf("it could not be asked whether the bucket keeps old versions or locks objects, where deleting frees no space: grant the credentials %s on %s, or make sure that it doesn't",
+			strings.Join(denied, " and "), s.resource(listBucket)), "bucket", place)
 	}
 	return ctx.Err()
 }
