@@ -115,7 +115,7 @@ func (p process) open(ctx context.Context, log *slog.Logger, tell *teller) (repo
 
 // follow uses each site that people give, and tells how far it is.
 func (p process) follow(ctx context.Context, svc *service.Service, log *slog.Logger, tell *teller) {
-	used, ready := 0, 0
+	used, ready, epoch := 0, 0, int64(0)
 	for {
 		select {
 		case <-ctx.Done():
@@ -135,6 +135,9 @@ func (p process) follow(ctx context.Context, svc *service.Service, log *slog.Log
 			used = s.Version
 		}
 		status, err := svc.Status(ctx)
+		if err != nil || !status.Leads || status.Epoch != epoch {
+			epoch, ready = status.Epoch, 0 // it is told again: a replica that was promoted may lack it
+		}
 		if err != nil || errors.Is(status.Err, repository.ErrLocked) || errors.Is(status.Err, service.ErrUnavailable) {
 			ready = 0 // by the time that it leads again, a promoted replica may have lost what it told
 			continue
