@@ -172,9 +172,13 @@ func isStoreOf(ctx context.Context, store Store, accepted []ledger.File) (bool, 
 		return false, nil
 	}
 	versions := slices.Sorted(maps.Keys(roots))
-	for _, version := range versions {
-		name := ledger.Name(version, metadata.ROOT)
-		data, err := store.Get(ctx, name)
+	names := make([]string, len(versions))
+	for n, version := range versions {
+		names[n] = ledger.Name(version, metadata.ROOT)
+	}
+	for name, f := range fetch(ctx, store, usualReaders, names) {
+		version, _, _ := ledger.ParseName(name)
+		data, err := f.data, f.err
 		if errors.Is(err, ErrNotExist) {
 			continue
 		}
