@@ -176,7 +176,7 @@ func isStoreOf(ctx context.Context, store Store, accepted []ledger.File) (bool, 
 	for n, version := range versions {
 		names[n] = ledger.Name(version, metadata.ROOT)
 	}
-	for name, f := range fetch(ctx, store, usualReaders, names) {
+	for name, f := range fetch(ctx, store, usualReaders, slices.Values(names)) {
 		version, _, _ := ledger.ParseName(name)
 		data, err := f.data, f.err
 		if errors.Is(err, ErrNotExist) {
