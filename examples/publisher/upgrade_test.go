@@ -13,13 +13,15 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/bindery-tuf/bindery/internal/thorough"
 )
 
 // A newer publisher writes records that an older one doesn't know. Both change places while the index goes
 // on inserting; the older one refuses the records, and the newer one goes on with them.
 func TestRollingUpgrade(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it builds the publisher")
+	if !thorough.Long() {
+		t.Skip("it builds another publisher: BINDERY_LONG=1 runs it")
 	}
 	s := newSite(t)
 	index := s.withDatabase()

@@ -22,6 +22,7 @@ import (
 
 	"github.com/bindery-tuf/bindery/internal/disk"
 	"github.com/bindery-tuf/bindery/internal/faulty"
+	"github.com/bindery-tuf/bindery/internal/thorough"
 	"github.com/bindery-tuf/bindery/keys"
 	"github.com/bindery-tuf/bindery/repository"
 	"github.com/bindery-tuf/bindery/roles"
@@ -73,9 +74,9 @@ func (f badFile) Write(p []byte) (int, error) {
 
 func (f badFile) Sync() error { return f.disk.sync(f.name, f.File.Sync) }
 
-// Sixty-four goroutines submit while the journal fails twenty times, in three ways. What was
+// Sixty-four goroutines submit while the journal fails twenty times (six by default), in three ways. What was
 // accepted is published once, and of what may have been accepted Outcome tells.
-func TestTwentyFailures(t *testing.T) {
+func TestManyFailures(t *testing.T) {
 	bad := &badDisk{FS: disk.OS()}
 	site := newSite(t, t.TempDir())
 	site.fsys, site.queue = bad, 100
@@ -141,9 +142,9 @@ func TestTwentyFailures(t *testing.T) {
 	}
 	more()
 	var between []roles.Target // published while others submit
-	failures := 20
-	if testing.Short() {
-		failures = 6
+	failures := 6
+	if thorough.Long() {
+		failures = 20
 	}
 	for n := range failures {
 		repo, _ := s.now()
