@@ -7,8 +7,13 @@ import (
 )
 
 // Await returns what wait returns, or the context's error if the context ends first.
-// Then wait goes on in a goroutine of its own, and its result is dropped.
+// Then wait goes on in a goroutine of its own, and its result is dropped. If the
+// context has ended already, wait isn't called.
 func Await[T any](ctx context.Context, wait func() (T, error)) (T, error) {
+	var none T
+	if err := ctx.Err(); err != nil {
+		return none, err
+	}
 	type result struct {
 		value T
 		err   error
@@ -22,7 +27,6 @@ func Await[T any](ctx context.Context, wait func() (T, error)) (T, error) {
 	case got := <-done:
 		return got.value, got.err
 	case <-ctx.Done():
-		var none T
 		return none, ctx.Err()
 	}
 }

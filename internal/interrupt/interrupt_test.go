@@ -31,6 +31,8 @@ func TestAwait(t *testing.T) {
 		cancel()
 		require.ErrorIs(t, <-ended, context.Canceled)
 		answer <- "too late" // nobody is stuck with it
+		_, err := interrupt.Await(ctx, func() (string, error) { panic("the context has ended") })
+		require.ErrorIs(t, err, context.Canceled)
 	})
 }
 
