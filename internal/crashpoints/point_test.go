@@ -6,13 +6,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bindery-tuf/bindery/internal/crashpoints"
+	"github.com/bindery-tuf/bindery/internal/thorough"
 )
 
 // TestSample tries a sample of all points, with some from every part of the histories.
 func TestSample(t *testing.T) {
-	every := 101
-	if testing.Short() {
-		every = 401
+	every := 401
+	if thorough.Long() {
+		every = 101
 	}
 	points, err := crashpoints.Run(t, crashpoints.Options{Seed: 1, Every: every}, func(f crashpoints.Failure) {
 		t.Errorf("%v", f)
