@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
-	"unicode/utf8"
+
+	"github.com/bindery-tuf/bindery/internal/excerpt"
 )
 
 // ErrNotNow is wrapped by Config.Approve when the question can't be answered at present.
@@ -65,14 +65,4 @@ const maxReason = 1000
 func reasonOf(err error) string { return short(err.Error()) }
 
 // short cuts a text to maxReason bytes, between two characters.
-func short(text string) string {
-	if len(text) > maxReason {
-		const cut = "…"
-		end := maxReason - len(cut)
-		for n := 1; n < utf8.UTFMax && !utf8.RuneStart(text[end]); n++ {
-			end--
-		}
-		text = text[:end] + cut
-	}
-	return strings.ToValidUTF8(text, "")
-}
+func short(text string) string { return excerpt.Beginning(text, maxReason) }

@@ -16,14 +16,28 @@ const cut = " … "
 func Of(text string, most int) string {
 	if len(text) > most {
 		half := (most - len(cut)) / 2
-		head, tail := text[:half], text[len(text)-half:]
-		for n := 1; n < utf8.UTFMax && !utf8.RuneStart(text[len(head)]); n++ {
-			head = head[:len(head)-1]
-		}
+		tail := text[len(text)-half:]
 		for n := 1; n < utf8.UTFMax && !utf8.RuneStart(tail[0]); n++ {
 			tail = tail[1:]
 		}
-		text = head + cut + tail
+		text = head(text, half) + cut + tail
 	}
 	return strings.ToValidUTF8(text, "")
+}
+
+// Beginning is Of that leaves out the end. most must be at least 3.
+func Beginning(text string, most int) string {
+	if len(text) > most {
+		const cut = "…"
+		text = head(text, most-len(cut)) + cut
+	}
+	return strings.ToValidUTF8(text, "")
+}
+
+// head returns so many first bytes of a longer text, or some less: it cuts between characters.
+func head(text string, end int) string {
+	for n := 1; n < utf8.UTFMax && !utf8.RuneStart(text[end]); n++ {
+		end--
+	}
+	return text[:end]
 }

@@ -18,6 +18,16 @@ func TestOf(t *testing.T) {
 	} {
 		require.Equal(t, want, Of(text, 20), text)
 	}
+	for text, want := range map[string]string{
+		"short":                    "short",
+		"12345678901":              "1234567…",
+		"123456é8901":              "123456…",
+		"12345😀8901":               "12345…",
+		"invalid\xff":              "invalid",
+		strings.Repeat("\x80", 12): "…",
+	} {
+		require.Equal(t, want, Beginning(text, 10), text)
+	}
 	for _, char := range []string{"é", "語", "😀", "\xff", "\x80"} {
 		for n := range 8 {
 			text := strings.Repeat("x", n) + strings.Repeat(char, 100) + strings.Repeat("x", n/2)
