@@ -227,33 +227,43 @@ func (j *Journal) begin(ctx context.Context) (pgx.Tx, error) {
 // it was long. By them PostgreSQL may sort bodies on disk, or compile for a second what takes a few milliseconds by the index.
 const byIndex = `SELECT set_config('jit', 'off', true), set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true)`
 
-// scan reads the one row of a query, after byIndex.
-func (j *Journal) scan(ctx context.Context, db interface {
+// batcher is a pool or one of its connections.
+type batcher interface {
 	SendBatch(context.Context, *pgx.Batch) pgx.BatchResults
-}, query string, args []any, into ...any) error {
+}
+
+// query sends a query after byIndex. The results are those of the query, and must be closed.
+func (j *Journal) query(ctx context.Context, db batcher, query string, args ...any) (pgx.BatchResults, error) {
 	batch := &pgx.Batch{}
 	batch.Queue(byIndex)
 	batch.Queue(j.sql(query), args...)
 	results := db.SendBatch(ctx, batch)
-	defer results.Close()
 	if _, err := results.Exec(); err != nil {
+		results.Close()
+		return nil, err
+	}
+	return results, nil
+}
+
+// scan reads the one row of a query, after byIndex.
+func (j *Journal) scan(ctx context.Context, db batcher, query string, args []any, into ...any) error {
+	results, err := j.query(ctx, db, query, args...)
+	if err != nil {
 		return err
 	}
+	defer results.Close()
 	return results.QueryRow().Scan(into...)
 }
 
 // each calls f for each row of a query of one parameter, after byIndex.
 func (j *Journal) each(ctx context.Context, query string, arg any, into []any, f func() error) error {
-	batch := &pgx.Batch{}
-	batch.Queue(byIndex)
-	batch.Queue(j.sql(query), arg)
-	results := j.pool.SendBatch(ctx, batch)
-	defer results.Close()
-	if _, err := results.Exec(); err != nil {
+	results, err := j.query(ctx, j.pool, query, arg)
+	if err != nil {
 		return err
 	}
+	defer results.Close()
 	rows, _ := results.Query()
-	_, err := pgx.ForEachRow(rows, into, f)
+	_, err = pgx.ForEachRow(rows, into, f)
 	return err
 }
 
