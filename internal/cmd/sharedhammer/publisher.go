@@ -136,10 +136,10 @@ func (p process) follow(ctx context.Context, svc *service.Service, log *slog.Log
 		}
 		status, err := svc.Status(ctx)
 		if err != nil || !status.Leads || status.Epoch != epoch {
-			epoch, ready = status.Epoch, 0 // it is told again: a replica that was promoted may lack it
+			// It is told again: by the time that this publisher leads, a replica that was promoted may lack it.
+			epoch, ready = status.Epoch, 0
 		}
 		if err != nil || errors.Is(status.Err, repository.ErrLocked) || errors.Is(status.Err, service.ErrUnavailable) {
-			ready = 0 // by the time that it leads again, a promoted replica may have lost what it told
 			continue
 		}
 		if status.Generation > 0 && status.Roles[metadata.ROOT].Version < int64(len(s.Documents.Roots)) {
